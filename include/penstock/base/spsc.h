@@ -1,0 +1,36 @@
+// spsc.h - a bounded ring of fixed-size items between exactly one producer and one consumer thread.
+//
+// Neither side blocks or allocates after spsc_init(). Each side keeps a copy of the other's
+// position, so that the shared lines are read only when the ring looks full or empty.
+#ifndef PENSTOCK_BASE_SPSC_H
+#define PENSTOCK_BASE_SPSC_H
+
+#include "penstock/base/base.h"
+#include "penstock/base/err.h"
+
+struct spsc {
+    _Alignas(CACHE_LINE) _Atomic uint32_t head; // next to read; written by the consumer
+    uint32_t tail_seen;                         // the consumer's copy
+    _Alignas(CACHE_LINE) _Atomic uint32_t tail; // next to write; written by the producer
+    uint32_t head_seen;                         // the producer's copy
+    _Alignas(CACHE_LINE) uint32_t mask;
+    uint32_t item_size;
+    char *items;
+};
+
+// `count` is a power of two up to 2^30.
+must_use struct err spsc_init(struct spsc *ring, uint32_t count, uint32_t item_size);
+void spsc_fini(struct spsc *ring);
+
+// Producer: a place for one item, or NULL if the ring is full; spsc_push() makes it visible.
+must_use void *spsc_place(struct spsc *ring);
+void spsc_push(struct spsc *ring);
+
+// Consumer: the oldest item, or NULL if there is none; spsc_pop() gives its place back.
+must_use void *spsc_front(struct spsc *ring);
+void spsc_pop(struct spsc *ring);
+
+// Items waiting, as the calling side sees it now; the other side may be changing it.
+uint32_t spsc_count(struct spsc *ring);
+
+#endif

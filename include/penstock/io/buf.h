@@ -1,0 +1,69 @@
+// buf.h - the buffers of one shard: what the kernel receives into and what is built to be sent.
+//
+// Two sizes: BUF_SMALL for heads and events, BUF_LARGE for bodies. Holders count references in a
+// plain integer, because a buffer never leaves its shard; at zero it goes back to the pool it came
+// from. Memory is reserved at bufpool_init() and becomes resident when first used. The pool hands
+// out the most recently returned buffer first, so that a quiet shard works in a few warm pages.
+//
+// A backend that lets the kernel choose buffers (io_uring's provided-buffer rings) draws them from
+// this pool by bufpool_take() and looks them up by index; it is the only user of buf_at().
+#ifndef PENSTOCK_IO_BUF_H
+#define PENSTOCK_IO_BUF_H
+
+#include "penstock/base/base.h"
+#include "penstock/base/err.h"
+
+enum buf_class { BUF_SMALL, BUF_LARGE, BUF_CLASS_COUNT };
+enum { BUF_SMALL_BYTES = 4 * KIB, BUF_LARGE_BYTES = 16 * KIB };
+
+struct bufpool;
+
+struct buf {
+    char *data; // `cap` bytes
+    uint32_t cap;
+    uint32_t refs;
+    uint16_t index; // in its class
+    uint8_t cls;    // enum buf_class
+    struct bufpool *pool;
+    struct buf *next; // while free
+};
+
+struct bufpool {
+    struct {
+        struct buf *bufs; // count_max of them
+        char *memory;
+        struct buf *free;
+        uint32_t count_max;
+        uint32_t count_out;  // taken by anybody, the kernel included
+        uint32_t count_used; // handed out at least once: these are resident
+    } cls[BUF_CLASS_COUNT];
+    // Called after a buffer came back while `starved` was set; the backend re-arms parked receives.
+    void (*on_refill)(void *arg);
+    void *on_refill_arg;
+    bool starved;
+};
+
+// `small` and `large` are the largest numbers of buffers of either class, up to 32768 each.
+must_use struct err bufpool_init(struct bufpool *pool, uint32_t small, uint32_t large);
+// Every buffer must be back.
+void bufpool_fini(struct bufpool *pool);
+
+// A buffer with one reference, or NULL if all are out.
+must_use struct buf *bufpool_take(struct bufpool *pool, enum buf_class cls);
+struct buf *buf_at(struct bufpool *pool, enum buf_class cls, uint32_t index);
+
+static inline struct buf *buf_get(struct buf *buf)
+{
+    buf->refs++;
+    return buf;
+}
+
+void buf_free(struct buf *buf); // used by buf_put() only
+
+static inline void buf_put(struct buf *buf)
+{
+    if (--buf->refs == 0)
+        buf_free(buf);
+}
+
+#endif

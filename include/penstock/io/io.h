@@ -1,0 +1,150 @@
+// io.h - one thread's asynchronous sockets, on io_uring, on epoll, or simulated.
+//
+// The caller embeds a `struct io_op` in its own object and starts it; the loop later calls
+// on_done() once or, for a multishot operation, several times until a completion without IO_MORE.
+// Between start and that last call the operation is *in flight* (`op.in_flight`): the object must
+// stay where it is. No function here calls on_done() before it returns; only io_turn() does. An
+// operation that is in flight must not be started again. One send at a time on a socket, one
+// receive at a time.
+//
+// Everything is started by the owning thread, with the single exception of io_wake(). Results are
+// as the kernel's: bytes or a descriptor >= 0, or a negative errno. -ECANCELED says that
+// io_cancel() or io_close() came first. Data that arrived before a cancel took effect is still
+// delivered.
+#ifndef PENSTOCK_IO_IO_H
+#define PENSTOCK_IO_IO_H
+
+#include "penstock/base/env.h"
+#include "penstock/base/err.h"
+#include "penstock/base/list.h"
+#include "penstock/io/buf.h"
+
+#include <sys/socket.h>
+#include <sys/uio.h>
+
+struct io;
+struct io_op;
+
+enum io_kind {
+    IO_IDLE,
+    IO_ACCEPT,    // multishot
+    IO_RECV,      // multishot, into pool buffers, capped by a credit
+    IO_RECV_INTO, // once, into the caller's memory
+    IO_SEND,      // once
+    IO_CONNECT,   // once
+    IO_POLL,      // once
+};
+
+enum { IO_MORE = 1 }; // flags of a completion: further ones will follow
+
+struct io_done {
+    int32_t res;
+    uint32_t flags;
+    struct buf *buf; // IO_RECV with res > 0: `res` bytes from its start; the handler now owns it
+};
+
+typedef void io_done_fn(struct io_op *op, struct io_done done);
+
+// Zero it, set on_done, and leave the rest to the backend.
+struct io_op {
+    io_done_fn *on_done;
+    bool in_flight;
+    uint8_t kind;  // enum io_kind
+    uint8_t cls;   // IO_RECV: enum buf_class
+    uint8_t state; // the backend's own
+    int fd;
+    uint32_t credit; // IO_RECV: bytes that may still be delivered
+    union {          // the backend's own
+        struct {
+            const struct iovec *iov;
+            uint32_t count;
+        };
+        struct {
+            char *into;
+            size_t into_len;
+        };
+    };
+    struct msghdr *msg; // the backend's own
+    struct list link;   // the backend's own; list_init() is not needed
+};
+
+enum { IO_SEGMENTS_MAX = 8 }; // segments of one send
+
+enum io_backend { IO_BACKEND_AUTO, IO_BACKEND_URING, IO_BACKEND_EPOLL, IO_BACKEND_SIM };
+
+struct io_config {
+    enum io_backend backend; // AUTO: io_uring where it works, else epoll
+    uint32_t entries;        // submission queue entries, a power of two; 0: the default (1024)
+    uint32_t spin_us; // busy poll this long after the last completion before sleeping; 0: never
+    uint32_t bufs_small, bufs_large; // 0: the defaults (8192 and 1024)
+};
+
+// What a backend counts, for metrics; monotonic except where said.
+struct io_stats {
+    uint64_t syscalls; // of the loop itself: enters, waits, sends, receives
+    uint64_t completions;
+    uint64_t no_buffers; // a receive found its class empty
+    uint64_t overflows;  // completions that did not fit the queue
+};
+
+// Receives at least this large may run as one multishot on kernels that cannot cap one; smaller
+// ones are then re-armed one by one, so that a peer with bytes queued cannot overrun its credit.
+enum { IO_CREDIT_FULL = 64 * KIB };
+
+// Must be called by the thread that will call io_turn(). On failure `why` (cap bytes) names the
+// cause and the remedy for an operator.
+must_use struct err io_new(struct io **out, const struct io_config *config, struct env *env,
+                           char *why, size_t cap);
+// Nothing may be in flight.
+void io_free(struct io **io);
+
+enum io_backend io_backend(const struct io *io);
+const char *io_backend_name(enum io_backend backend); // "uring", "epoll", "sim"
+struct bufpool *io_bufs(struct io *io);
+const struct io_stats *io_stats(const struct io *io);
+
+// A listening socket with SO_REUSEPORT, SO_REUSEADDR and TCP_NODELAY (inherited by what it
+// accepts). AF_UNIX addresses are bound as given; the caller unlinks. Synchronous.
+must_use struct err io_listen(struct io *io, const struct sockaddr *addr, socklen_t len,
+                              int backlog, int *fd_out);
+
+void io_accept(struct io *io, struct io_op *op, int listener);
+// Delivers up to `credit` bytes in buffers of class `cls`, then ends; res 0 is the peer's FIN, and
+// ends. Where the pool is empty the operation waits for buffers by itself.
+void io_recv(struct io *io, struct io_op *op, int fd, enum buf_class cls, uint32_t credit);
+// At least one and up to `len` bytes into `into`; res 0 is the peer's FIN.
+void io_recv_into(struct io *io, struct io_op *op, int fd, void *into, size_t len);
+// Sends all segments, of which there are 1 to IO_SEGMENTS_MAX; `iov` and the bytes stay valid until
+// the end. `res` may be short of the sum when the connection fails on the way.
+void io_send(struct io *io, struct io_op *op, int fd, const struct iovec *iov, uint32_t count);
+// Opens a TCP or AF_UNIX socket with TCP_NODELAY and connects it; `res` is the new descriptor.
+// `addr` stays valid until the end. A cancelled or failed connect leaves no descriptor behind.
+void io_connect(struct io *io, struct io_op *op, const struct sockaddr *addr, socklen_t len);
+// Waits for poll(2) events on a foreign descriptor; `res` is the events.
+void io_poll(struct io *io, struct io_op *op, int fd, uint32_t events);
+
+// Asks that `op`, if in flight, end soon. Its last completion still comes, whatever its result.
+void io_cancel(struct io *io, struct io_op *op);
+// Half-closes the sending side: the peer sees FIN after everything sent. Synchronous.
+void io_shutdown(struct io *io, int fd);
+// Ends every operation on `fd` and closes it; the peer sees FIN even while a receive is armed. With
+// `reset` the peer sees RST instead and unsent data is discarded. The caller forgets `fd` at once;
+// the operations' last completions still come.
+void io_close(struct io *io, int fd, bool reset);
+
+// Makes `io` return from its wait and call on_wake() on its own thread, once per burst of calls.
+// From any thread; `from` is the caller's own io, or NULL where it has none.
+void io_wake(struct io *io, struct io *from);
+void io_on_wake(struct io *io, void (*on_wake)(void *arg), void *arg);
+
+// One turn: hands over everything started since the last one, waits until something completes or
+// the monotonic time `until_ns` (0: does not wait, UINT64_MAX: no limit), and calls on_done() for
+// at most IO_TURN_MAX completions. Returns how many.
+enum { IO_TURN_MAX = 512 };
+unsigned io_turn(struct io *io, uint64_t until_ns);
+
+// Prints the table of `penstock io check` to `out`: what this kernel offers, what is used, and why.
+struct _IO_FILE;
+int io_check(struct _IO_FILE *out);
+
+#endif

@@ -1,0 +1,66 @@
+#include "penstock/base/spsc.h"
+
+#include "penstock/base/check.h"
+
+#include <stdatomic.h>
+#include <stdlib.h>
+
+struct err spsc_init(struct spsc *ring, uint32_t count, uint32_t item_size)
+{
+    assert(count > 0 && (count & (count - 1)) == 0);
+    assert(count <= UINT32_C(1) << 30);
+    memset(ring, 0, sizeof(*ring));
+    ring->mask = count - 1;
+    ring->item_size = (uint32_t)round_up(item_size, 8);
+    ring->items = aligned_alloc(CACHE_LINE, round_up((size_t)count * ring->item_size, CACHE_LINE));
+    return ring->items != NULL ? OK : ERR(NO_MEMORY);
+}
+
+void spsc_fini(struct spsc *ring)
+{
+    free(ring->items);
+    ring->items = NULL;
+}
+
+void *spsc_place(struct spsc *ring)
+{
+    uint32_t tail = atomic_load_explicit(&ring->tail, memory_order_relaxed);
+    if (tail - ring->head_seen > ring->mask) {
+        ring->head_seen = atomic_load_explicit(&ring->head, memory_order_acquire);
+        if (tail - ring->head_seen > ring->mask)
+            return NULL;
+    }
+    return ring->items + (size_t)(tail & ring->mask) * ring->item_size;
+}
+
+void spsc_push(struct spsc *ring)
+{
+    uint32_t tail = atomic_load_explicit(&ring->tail, memory_order_relaxed);
+    assert(tail - ring->head_seen <= ring->mask);
+    atomic_store_explicit(&ring->tail, tail + 1, memory_order_release);
+}
+
+void *spsc_front(struct spsc *ring)
+{
+    uint32_t head = atomic_load_explicit(&ring->head, memory_order_relaxed);
+    if (head == ring->tail_seen) {
+        ring->tail_seen = atomic_load_explicit(&ring->tail, memory_order_acquire);
+        if (head == ring->tail_seen)
+            return NULL;
+    }
+    return ring->items + (size_t)(head & ring->mask) * ring->item_size;
+}
+
+void spsc_pop(struct spsc *ring)
+{
+    uint32_t head = atomic_load_explicit(&ring->head, memory_order_relaxed);
+    assert(head != ring->tail_seen);
+    atomic_store_explicit(&ring->head, head + 1, memory_order_release);
+}
+
+uint32_t spsc_count(struct spsc *ring)
+{
+    uint32_t head = atomic_load_explicit(&ring->head, memory_order_acquire);
+    uint32_t tail = atomic_load_explicit(&ring->tail, memory_order_acquire);
+    return tail - head;
+}
