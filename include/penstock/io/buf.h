@@ -25,7 +25,8 @@ struct buf {
     uint16_t index; // in its class
     uint8_t cls;    // enum buf_class
     struct bufpool *pool;
-    struct buf *next; // while free
+    struct buf *next;                 // while free
+    void (*on_free)(struct buf *buf); // memory kept elsewhere goes back this way; NULL: to `pool`
 };
 
 struct bufpool {
