@@ -97,6 +97,10 @@ struct buf *buf_at(struct bufpool *pool, enum buf_class cls, uint32_t index)
 void buf_free(struct buf *buf)
 {
     assert(buf->refs == 0);
+    if (buf->on_free != NULL) {
+        buf->on_free(buf);
+        return;
+    }
     struct bufpool *pool = buf->pool;
     assert(pool->cls[buf->cls].count_out > 0);
     pool->cls[buf->cls].count_out--;

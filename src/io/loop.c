@@ -15,21 +15,31 @@ void loop_init(struct loop *loop, struct io *io, struct env *env)
     on_woke(loop);
     wheel_init(&loop->wheel, loop->now_ns);
     list_init(&loop->ready);
+    list_init(&loop->again);
     list_init(&loop->flush);
     list_init(&loop->dead);
     io_on_woke(io, on_woke, loop);
 }
 
 // Runs what is in `list` now, and not what is put there meanwhile.
-static void run_tasks(struct list *list)
+static void run_tasks(struct loop *loop, struct list *list)
 {
     struct list batch;
     list_init(&batch);
     list_splice(&batch, list);
     for (struct list *node; (node = list_pop_front(&batch)) != NULL;) {
         struct task *task = container_of(node, struct task, link);
+        loop->running = task;
         task->run(task);
     }
+    loop->running = NULL;
+}
+
+static void run_ready(struct loop *loop)
+{
+    for (int round = 0; round < LOOP_ROUNDS_MAX && !list_is_empty(&loop->ready); round++)
+        run_tasks(loop, &loop->ready);
+    list_splice(&loop->ready, &loop->again);
 }
 
 // A burial may bury what the dead object held, in the same turn: each object dies once.
@@ -54,8 +64,8 @@ void loop_turn(struct loop *loop, uint64_t until_ns)
     io_turn(loop->io, min_u64(until_ns, wheel_next_ns(&loop->wheel)));
     // Due timers that are left over show in wheel_next_ns(), so the next turn does not wait.
     (void)wheel_run(&loop->wheel, loop->now_ns, LOOP_TIMERS_MAX);
-    run_tasks(&loop->ready);
-    run_tasks(&loop->flush);
+    run_ready(loop);
+    run_tasks(loop, &loop->flush);
     run_dead(loop);
 
     uint64_t spent_ns = env_mono_ns(loop->env) - loop->now_ns;
@@ -81,7 +91,7 @@ void loop_ready(struct loop *loop, struct task *task)
 {
     assert(task->run != NULL);
     if (!list_is_linked(&task->link))
-        list_push_back(&loop->ready, &task->link);
+        list_push_back(task == loop->running ? &loop->again : &loop->ready, &task->link);
 }
 
 void loop_flush(struct loop *loop, struct task *task)

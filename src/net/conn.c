@@ -267,6 +267,10 @@ void conn_rx_fail(struct conn *conn, int sys)
 static void on_rx(struct io_op *op, struct io_done done)
 {
     struct conn *conn = container_of(op, struct conn, rx_op);
+    bool direct = conn->direct != NULL;
+    if (direct)
+        buf_put(conn->direct);
+    conn->direct = NULL;
     if (conn->state == CONN_CLOSING) {
         if (done.buf != NULL)
             buf_put(done.buf);
@@ -274,8 +278,7 @@ static void on_rx(struct io_op *op, struct io_done done)
             conn_try_finish(conn);
         return;
     }
-    if (conn->direct) {
-        conn->direct = false;
+    if (direct) {
         if (done.res > 0) {
             conn->rx_direct += (uint32_t)done.res;
             conn->rx_bytes += (uint32_t)done.res;
@@ -292,8 +295,9 @@ static void on_rx(struct io_op *op, struct io_done done)
         conn_tls_rx_eof(conn);
     } else if (done.res < 0 && done.res != -ECANCELED) {
         conn_rx_fail(conn, -done.res);
-    } else if (!(done.flags & IO_MORE) && conn->rx_direct == 0) {
-        // The credit is used up; what is held and the limit decide whether there is more.
+    } else if (!(done.flags & IO_MORE) && !direct && done.res != -ECANCELED) {
+        // The credit is used up; what is held and the limit decide whether there is more. After a
+        // direct receive, or a cancel that makes way for one, the owner says how it goes on.
         conn_rx_arm(conn);
     }
     conn_wake(conn);
@@ -335,20 +339,21 @@ void conn_rx_consume(struct conn *conn, size_t len)
     conn_rx_arm(conn);
 }
 
-uint32_t conn_rx_direct(struct conn *conn, char *into, size_t len)
+uint32_t conn_rx_direct(struct conn *conn, struct buf *buf, char *into, size_t len)
 {
     assert(conn->tls == NULL);
     uint32_t arrived = conn->rx_direct;
+    assert(arrived <= len);
     conn->rx_direct = 0;
     into += arrived;
     len -= arrived;
-    if (len == 0 || conn->direct || conn->rx_len > 0 || conn->rx_state != RX_OPEN)
+    if (len == 0 || conn->direct != NULL || conn->rx_len > 0 || conn->rx_state != RX_OPEN)
         return arrived;
     if (conn->rx_op.in_flight) {
         io_cancel(conn->net->io, &conn->rx_op); // its end wakes the owner, who calls again
         return arrived;
     }
-    conn->direct = true;
+    conn->direct = buf_get(buf);
     io_recv_into(conn->net->io, &conn->rx_op, conn->fd, into, len);
     return arrived;
 }

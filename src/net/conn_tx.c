@@ -165,8 +165,6 @@ static void tx_consume(struct conn *conn, size_t len)
         len -= seg->len;
         seg->ptr += seg->len;
         seg->len = 0;
-        if (conn->tx_count == 1 && conn->tx_room > 0 && conn->tx_len > 0)
-            break;
         buf_put(seg->buf);
         conn->tx_first = (conn->tx_first + 1) % CONN_TX_SEGMENTS;
         conn->tx_count--;

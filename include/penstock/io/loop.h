@@ -2,8 +2,10 @@
 //
 // A turn is, in this order: io_turn() (completions only record what happened and mark tasks ready),
 // due timers, ready tasks, the flush list (connections with bytes to send), and the dead, which are
-// freed last so that no handler can free an object under its own feet. A task that a ready task
-// marks ready, be it itself, runs in the next turn, so one turn is bounded work. A turn does not
+// freed last so that no handler can free an object under its own feet. Ready tasks run in rounds:
+// one that another task marks ready runs in the next round of the same turn, so that bytes cross
+// the program without a detour through the kernel; one that marks itself runs in the next turn.
+// After LOOP_ROUNDS_MAX rounds the rest waits too, so one turn is bounded work. A turn does not
 // wait while a task is ready.
 #ifndef PENSTOCK_IO_LOOP_H
 #define PENSTOCK_IO_LOOP_H
@@ -29,14 +31,17 @@ struct loop {
     uint64_t wall_ns; // wall clock, read at the same moment
     struct wheel wheel;
     struct list ready; // tasks to run
+    struct list again; // those that marked themselves: next turn
     struct list flush; // tasks to run after all ready ones: coalesced sends
     struct list dead;  // objects to free at the end of the turn
     uint64_t turns;
     uint64_t turns_slow;  // turns of more than LOOP_SLOW_NS, waiting apart
     uint64_t turn_ns_max; // the longest of them since the owner last reset it
+    const struct task *running;
     bool stopping;
 };
 
+enum { LOOP_ROUNDS_MAX = 6 };
 enum { LOOP_TIMERS_MAX = 1024 }; // timers that fire in one turn; further ones wait for the next
 #define LOOP_SLOW_NS (UINT64_C(5) * NS_PER_MS)
 

@@ -69,9 +69,9 @@ struct conn {
     bool tx_failed;
     bool tx_fin; // FIN after everything queued
     bool tx_fin_sent;
-    bool tx_wake;    // wake the owner when the queue has fallen to tx_low
-    bool direct;     // the receive in flight goes into the owner's memory
-    uint32_t rx_len; // bytes held
+    bool tx_wake;       // wake the owner when the queue has fallen to tx_low
+    struct buf *direct; // keeps the memory that a receive in flight writes to, if it is the owner's
+    uint32_t rx_len;    // bytes held
     uint32_t rx_limit;
     uint32_t rx_direct; // bytes received into the owner's memory since it last looked
     uint32_t tx_len;    // bytes queued, those in flight included
@@ -133,14 +133,12 @@ struct span conn_rx_peek(struct conn *conn, size_t max);
 // Drops `len` bytes from the front and re-arms the receive as far as the limit allows.
 void conn_rx_consume(struct conn *conn, size_t len);
 
-// Receives straight into `into` instead of buffers: returns how many bytes arrived there since the
-// last call, and keeps a receive in flight for the rest while `len` > 0 and nothing is held. The
-// memory must stay until conn_rx_direct_is_idle(). Only for plaintext connections.
-uint32_t conn_rx_direct(struct conn *conn, char *into, size_t len);
-static inline bool conn_rx_direct_is_idle(const struct conn *conn)
-{
-    return !conn->direct;
-}
+// Receives straight into `into`, which lies in `buf`, instead of the pool's buffers. Returns how
+// many bytes arrived there since the last call and keeps a receive in flight for the rest while
+// `len` > 0 and nothing is held. The next call must go on at `into` plus what this one returned.
+// The connection keeps a reference to `buf` as long as the kernel may write. Only for plaintext
+// connections.
+uint32_t conn_rx_direct(struct conn *conn, struct buf *buf, char *into, size_t len);
 
 // --- sending ---
 
