@@ -93,7 +93,6 @@ struct serve {
     uint64_t since_ns;    // of the phase that the timer watches
     uint64_t progress;    // bytes seen when the timer last looked
     uint64_t progress_ns; // when they were last seen to grow
-    uint64_t progress_ns; // when they were last seen to grow
     struct stream stream;
 };
 
