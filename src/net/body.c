@@ -7,15 +7,15 @@ static void on_free(struct buf *buf)
     struct body *body = container_of(buf, struct body, buf);
     struct net *net = body->net;
     budget_charge(&net->budget, &body->charged, -(int64_t)body->charged);
-    region_give(&net->regions, &body->region);
+    extent_give(&net->extents, &body->extent);
     slab_give(&net->bodies, body);
 }
 
 static void adopt(struct body *body)
 {
-    body->buf.data = body->region.ptr;
-    body->buf.cap = (uint32_t)body->region.cap;
-    int64_t delta = (int64_t)body->region.cap - (int64_t)body->charged;
+    body->buf.data = body->extent.ptr;
+    body->buf.cap = (uint32_t)body->extent.cap;
+    int64_t delta = (int64_t)body->extent.cap - (int64_t)body->charged;
     budget_charge(&body->net->budget, &body->charged, delta);
 }
 
@@ -25,7 +25,7 @@ struct body *body_take(struct net *net, size_t len)
     if (body == NULL)
         return NULL;
     *body = (struct body){ .buf = { .refs = 1, .on_free = on_free }, .net = net };
-    if (!region_take(&net->regions, &body->region, len)) {
+    if (!extent_take(&net->extents, &body->extent, len)) {
         slab_give(&net->bodies, body);
         return NULL;
     }
@@ -38,7 +38,7 @@ struct body *body_take(struct net *net, size_t len)
 bool body_grow(struct body *body, size_t len)
 {
     assert(body->buf.refs == 1);
-    if (!region_grow(&body->net->regions, &body->region, len))
+    if (!extent_grow(&body->net->extents, &body->extent, len))
         return false;
     adopt(body);
     return true;

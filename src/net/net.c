@@ -11,9 +11,9 @@
 static void on_trim(struct timer *timer)
 {
     struct net *net = container_of(timer, struct net, trim);
-    region_pool_trim(&net->regions);
+    extent_pool_trim(&net->extents);
     // Rests while there is nothing to trim; body_take() starts it again.
-    if (net->regions.kept_bytes > 0 || net->bodies.count_out > 0)
+    if (net->extents.kept_bytes > 0 || net->bodies.count_out > 0)
         timer_arm(&net->loop->wheel, timer, net->loop->now_ns + TRIM_NS);
 }
 
@@ -39,7 +39,7 @@ void net_fini(struct net *net)
     timer_stop(&net->loop->wheel, &net->trim);
     slab_fini(&net->conns);
     slab_fini(&net->bodies);
-    region_pool_fini(&net->regions);
+    extent_pool_fini(&net->extents);
     free(net->scratch);
     net->scratch = NULL;
 }

@@ -8,8 +8,8 @@
 #include "penstock/net/net.h"
 
 struct body {
-    struct buf buf; // data and cap are the region's; one reference belongs to the taker
-    struct region region;
+    struct buf buf; // data and cap are the extent's; one reference belongs to the taker
+    struct extent extent;
     struct net *net;
     size_t len;
     uint32_t charged;

@@ -5,7 +5,7 @@
 #include "penstock/base/slab.h"
 #include "penstock/io/loop.h"
 #include "penstock/net/budget.h"
-#include "penstock/net/region.h"
+#include "penstock/net/extent.h"
 
 enum { NET_SCRATCH = 64 * KIB };
 
@@ -14,7 +14,7 @@ struct net {
     struct io *io;
     struct bufpool *bufs;
     struct budget budget;
-    struct region_pool regions;
+    struct extent_pool extents;
     struct slab conns;
     struct slab bodies;
     struct timer trim; // once a second: cold body memory goes back to the system
