@@ -57,21 +57,18 @@ enum parse fetch_head(struct fetch *fetch, struct http_head *head, size_t *used,
     struct conn *conn = fetch->conn;
     assert(conn != NULL && !fetch->head_done);
     for (;;) {
-        size_t most = min_size(conn->rx_len, NET_SCRATCH);
-        fetch->any_byte |= most > 0;
+        struct span bytes = conn_rx_peek(conn, min_size(conn->rx_len, NET_SCRATCH));
+        fetch->any_byte |= bytes.len > 0;
         enum parse parse = PARSE_MORE;
-        if (most > fetch->parsed_len) {
-            struct span bytes = conn_rx_peek(conn, most);
-            parse =
-                http_response_parse(head, bytes, HTTP_UPSTREAM_HEAD_MAX, fetch->method, used, err);
-        }
+        if (bytes.len > 0 && http_scan_ready(&fetch->scan, bytes, HTTP_UPSTREAM_HEAD_MAX))
+            parse = http_response_parse(head, bytes, HTTP_UPSTREAM_HEAD_MAX, fetch->method, used,
+                                        err);
         if (parse == PARSE_BAD)
             return PARSE_BAD;
         if (parse == PARSE_MORE) {
-            fetch->parsed_len = (uint32_t)most;
-            if (conn->rx_state != RX_OPEN || (conn->tx_failed && most == 0))
+            if (conn->rx_state != RX_OPEN || (conn->tx_failed && bytes.len == 0))
                 return no_answer(fetch, err);
-            if (most >= CONN_RX_HEAD / 2)
+            if (bytes.len >= CONN_RX_HEAD / 2)
                 conn_rx_allow(conn, HTTP_UPSTREAM_HEAD_MAX, BUF_SMALL);
             return PARSE_MORE;
         }
@@ -83,7 +80,7 @@ enum parse fetch_head(struct fetch *fetch, struct http_head *head, size_t *used,
             return PARSE_BAD;
         }
         conn_rx_consume(conn, *used);
-        fetch->parsed_len = 0;
+        fetch->scan = (struct http_scan){ 0 };
     }
 }
 

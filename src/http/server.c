@@ -194,7 +194,7 @@ void serve_await_head(struct serve *serve)
 {
     struct server *server = serve->server;
     serve->state = SERVE_HEAD;
-    serve->parsed_len = 0;
+    serve->scan = (struct http_scan){ 0 };
     serve->since_ns = 0;
     conn_rx_allow(serve->conn, CONN_RX_HEAD, BUF_SMALL);
     if (serve->conn->rx_len > 0)
@@ -263,16 +263,15 @@ static void serve_head(struct serve *serve)
         serve->since_ns = server->net->loop->now_ns;
         serve_arm(serve, server->limits.head_ns);
     }
-    size_t most = min_size(conn->rx_len, NET_SCRATCH);
-    if (most <= serve->parsed_len && conn->rx_state == RX_OPEN)
-        return;
+    struct span bytes = conn_rx_peek(conn, min_size(conn->rx_len, NET_SCRATCH));
     size_t used = 0;
     struct err err = OK;
+    enum parse parse = PARSE_MORE;
     server->head.target = SPAN_NONE;
-    struct span bytes = conn_rx_peek(conn, most);
-    switch (http_request_parse(&server->head, bytes, server->limits.head_bytes, &used, &err)) {
+    if (http_scan_ready(&serve->scan, bytes, server->limits.head_bytes))
+        parse = http_request_parse(&server->head, bytes, server->limits.head_bytes, &used, &err);
+    switch (parse) {
     case PARSE_MORE:
-        serve->parsed_len = (uint32_t)most;
         if (conn->rx_state != RX_OPEN)
             serve_close(serve, WHY_PEER, false);
         else // a head may be as long as its limit, so that much must fit

@@ -31,7 +31,7 @@ struct fetch {
     enum http_method method;
     enum http_framing framing;
     uint64_t left; // of a body with a length
-    uint32_t parsed_len;
+    struct http_scan scan;
     struct chunked dec;
 };
 

@@ -89,7 +89,7 @@ struct serve {
     bool has_stream;
     uint32_t requests;
     uint32_t lingered;
-    uint32_t parsed_len;  // bytes that were looked at without finding a whole head
+    struct http_scan scan; // of the head that is arriving
     uint64_t since_ns;    // of the phase that the timer watches
     uint64_t progress;    // bytes seen when the timer last looked
     uint64_t progress_ns; // when they were last seen to grow
