@@ -280,17 +280,18 @@ static struct err repeats_judge(const struct http_head *head)
     return OK;
 }
 
-// A coding that is well placed but unknown is told apart from one that leaves the end open.
+// A list that ends in "chunked" has a known end, only its other codings are not served here. Any
+// other text leaves the end of the body to the reader's imagination.
 static struct err coding_judge(struct span value)
 {
     if (span_eq_nocase(value, SPAN("chunked")))
         return OK;
     struct span member = SPAN_NONE;
-    unsigned chunked = 0;
-    while (list_next(&value, &member))
+    unsigned members = 0, chunked = 0;
+    for (; list_next(&value, &member); members++)
         chunked += span_eq_nocase(member, SPAN("chunked"));
-    return chunked == 1 && span_eq_nocase(member, SPAN("chunked")) ? ERR(FRAMING_UNSUPPORTED)
-                                                                   : ERR(FRAMING_AMBIGUOUS);
+    const bool ends_chunked = members > 1 && span_eq_nocase(member, SPAN("chunked"));
+    return ends_chunked && chunked == 1 ? ERR(FRAMING_UNSUPPORTED) : ERR(FRAMING_AMBIGUOUS);
 }
 
 static struct err framing_judge(struct http_head *head)
@@ -356,12 +357,12 @@ static struct err target_judge(struct http_head *head, struct span *authority)
 
 static struct err expect_judge(struct http_head *head)
 {
-    const struct http_field *field = http_field_find(head, HF_EXPECT);
-    for (; field != NULL; field = http_field_next(head, field))
-        if (!span_eq_nocase(field->value, SPAN("100-continue")))
+    const struct http_field *first = http_field_find(head, HF_EXPECT);
+    for (const struct http_field *at = first; at != NULL; at = http_field_next(head, at))
+        if (!span_eq_nocase(at->value, SPAN("100-continue")))
             return ERR(EXPECT_UNSUPPORTED);
     const bool has_body = head->framing == HTTP_CHUNKED || head->content_length > 0;
-    head->expect_continue = head->minor == 1 && has_body;
+    head->expect_continue = first != NULL && head->minor == 1 && has_body;
     return OK;
 }
 
