@@ -16,7 +16,8 @@
 #include "penstock/model/problem.h"
 #include "penstock/model/value.h"
 
-#include <jansson.h>
+// jansson's own header shares names with codec/json.h, so only sources include it.
+typedef struct json_t json_t;
 
 enum {
     FIELDS_MAX = 128, // rows a table

@@ -9,7 +9,8 @@
 #include "penstock/base/base.h"
 #include "penstock/base/text.h"
 
-#include <jansson.h>
+// jansson's own header shares names with codec/json.h, so only sources include it.
+typedef struct json_t json_t;
 
 enum {
     PROBLEMS_MAX = 50,
