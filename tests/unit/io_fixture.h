@@ -96,13 +96,14 @@ static inline unsigned fx_turn(struct fx *fx, uint64_t wait_ns)
     return count;
 }
 
-// Turns until `cond`; peers act in `cond` if need be.
+// Turns until `cond`, which may let peers act, and is not asked again once it was true.
 #define fx_until(fx, cond)                                                                \
     do {                                                                                  \
         uint64_t fx_end_ = fx_now(fx) + FX_LONG_MS * NS_PER_MS;                           \
-        while (!(cond) && fx_now(fx) < fx_end_)                                           \
+        bool fx_good_;                                                                    \
+        while (!(fx_good_ = (cond)) && fx_now(fx) < fx_end_)                              \
             fx_turn(fx, FX_STEP_MS *NS_PER_MS);                                           \
-        if (!(cond)) {                                                                    \
+        if (!fx_good_) {                                                                  \
             fprintf(stderr, "%s:%d: waited in vain for %s\n", __FILE__, __LINE__, #cond); \
             test_failures++;                                                              \
         }                                                                                 \
@@ -205,6 +206,14 @@ static inline void probe_done(struct io_op *op, struct io_done done)
 static inline void probe_init(struct probe *probe, struct fx *fx)
 {
     *probe = (struct probe){ .op.on_done = probe_done, .fx = fx };
+}
+
+static inline struct probe *probe_new(struct fx *fx)
+{
+    struct probe *probe = calloc(1, sizeof(*probe));
+    verify(probe != NULL);
+    probe_init(probe, fx);
+    return probe;
 }
 
 static inline void probe_release(struct probe *probe)
@@ -399,7 +408,101 @@ static inline void peer_reset(struct peer *peer)
     peer_close(peer);
 }
 
+// --- vendors: listeners that the io connects to
+
+struct vendor {
+    int fd;
+    struct sockaddr_in addr;
+    int clog[4]; // connections that fill its backlog
+};
+
+static inline void vendor_listen(struct vendor *vendor, int backlog)
+{
+    *vendor = (struct vendor){ .addr = loopback(0), .clog = { -1, -1, -1, -1 } };
+    socklen_t len = sizeof(vendor->addr);
+    vendor->fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    verify(bind(vendor->fd, (struct sockaddr *)&vendor->addr, len) == 0);
+    verify(listen(vendor->fd, backlog) == 0);
+    verify(getsockname(vendor->fd, (struct sockaddr *)&vendor->addr, &len) == 0);
+}
+
+static inline void vendor_open(struct vendor *vendor, struct fx *fx)
+{
+    (void)fx;
+    vendor_listen(vendor, 64);
+}
+
+// Its backlog is full: the kernel answers no further SYN.
+static inline void vendor_open_full(struct vendor *vendor, struct fx *fx)
+{
+    (void)fx;
+    vendor_listen(vendor, 0);
+    for (size_t i = 0; i < ARRAY_LEN(vendor->clog); i++) {
+        vendor->clog[i] = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+        int ret = connect(vendor->clog[i], (struct sockaddr *)&vendor->addr, sizeof(vendor->addr));
+        verify(ret == 0 || errno == EINPROGRESS);
+    }
+}
+
+static inline bool vendor_accept(struct vendor *vendor, struct fx *fx, struct peer *peer)
+{
+    int fd = accept4(vendor->fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+    if (fd >= 0)
+        peer_init(peer, fx, fd);
+    return fd >= 0;
+}
+
+static inline void vendor_close(struct vendor *vendor)
+{
+    verify(close(vendor->fd) == 0);
+    for (size_t i = 0; i < ARRAY_LEN(vendor->clog); i++)
+        if (vendor->clog[i] >= 0)
+            verify(close(vendor->clog[i]) == 0);
+}
+
+// --- a descriptor that somebody else owns: readable or not
+
+struct foreign {
+    int fd, far;
+};
+
+static inline void foreign_open(struct foreign *foreign, struct fx *fx)
+{
+    (void)fx;
+    int fds[2];
+    verify(pipe2(fds, O_CLOEXEC | O_NONBLOCK) == 0);
+    *foreign = (struct foreign){ fds[0], fds[1] };
+}
+
+static inline void foreign_set(struct foreign *foreign, bool readable)
+{
+    char byte = 0;
+    ssize_t ret = readable ? write(foreign->far, &byte, 1) : read(foreign->fd, &byte, 1);
+    verify(ret == 1);
+}
+
+static inline void foreign_close(struct foreign *foreign)
+{
+    verify(close(foreign->fd) == 0);
+    verify(close(foreign->far) == 0);
+}
+
 // --- the life of a stage
+
+// Leaves room for `room` further descriptors of the io; -1 for as many as there ever were.
+static inline void fx_limit(struct fx *fx, int room)
+{
+    (void)fx;
+    struct rlimit limit;
+    verify(getrlimit(RLIMIT_NOFILE, &limit) == 0);
+    limit.rlim_cur = limit.rlim_max;
+    if (room >= 0) {
+        int lowest = dup(STDERR_FILENO); // numbers are given from below
+        verify(close(lowest) == 0);
+        limit.rlim_cur = (rlim_t)(lowest + room);
+    }
+    verify(setrlimit(RLIMIT_NOFILE, &limit) == 0);
+}
 
 static inline void fx_accept_again(struct probe *probe)
 {
@@ -481,6 +584,8 @@ static inline void fx_run(fx_script *script, const struct io_config *config)
 
 // For TEST_MAIN(). EXACT: counts calls or waits for single ones, so it does not run under faults.
 #define FX_TESTS(script) FX_TESTS_EXACT(script)
-#define FX_TESTS_EXACT(script) TEST(script##_epoll)
+#define FX_TESTS_EXACT(script) FX_TESTS_REAL(script)
+// Needs threads, files or real time.
+#define FX_TESTS_REAL(script) TEST(script##_epoll)
 
 #endif

@@ -1,14 +1,6 @@
 // What io.h promises of receives, on every backend.
 #include "io_fixture.h"
 
-static struct probe *probe_new(struct fx *fx)
-{
-    struct probe *probe = calloc(1, sizeof(*probe));
-    verify(probe != NULL);
-    probe_init(probe, fx);
-    return probe;
-}
-
 FX_SCRIPT(a_credit_is_exact)
 {
     static const uint32_t credits[] = { 1, 2, 4095, 4096, 4097, 16384, 65536, 100000, 200000 };
