@@ -73,8 +73,7 @@ static void add_path(struct json_tap_plan *plan, size_t path)
     plan->nodes[node].path = (int8_t)path;
 }
 
-void json_tap_plan_init(struct json_tap_plan *plan, const struct json_tap_path *paths,
-                        size_t count)
+void json_tap_plan_init(struct json_tap_plan *plan, const struct json_tap_path *paths, size_t count)
 {
     assert(count <= JSON_TAP_PATHS_MAX);
     *plan = (struct json_tap_plan){ .paths = paths, .path_count = count, .node_count = 1 };
@@ -159,7 +158,8 @@ static enum step begin_watched(struct run *run, int8_t path)
 {
     struct json_tap *tap = run->tap;
     struct json_tap_hit *hit = &tap->hits[path];
-    *hit = (struct json_tap_hit){ .at = here(run), .count = hit->count + 1,
+    *hit = (struct json_tap_hit){ .at = here(run),
+                                  .count = hit->count + 1,
                                   .kind = kind_of(*run->at) };
     tap->begun = true;
     return tell(tap, JSON_TAP_BEGIN, path);

@@ -7,8 +7,10 @@
 
 enum { MODEL, USAGE, INNER, FINISH, ID, PATHS };
 static const struct json_tap_path paths[PATHS] = {
-    [MODEL] = { "model", 0 },        [USAGE] = { "usage", 64 },
-    [INNER] = { "response.id", 32 }, [FINISH] = { "choices.[].finish_reason", 16 },
+    [MODEL] = { "model", 0 },
+    [USAGE] = { "usage", 64 },
+    [INNER] = { "response.id", 32 },
+    [FINISH] = { "choices.[].finish_reason", 16 },
     [ID] = { "id", 8 },
 };
 static struct json_tap_plan plan;
@@ -99,12 +101,13 @@ static void story_is(const char *text, const char *want, bool whole)
 
 static void values_at_paths_are_kept(void)
 {
-    story_is("{\"id\":\"abc\",\"model\" : \"gpt-x\",\"choices\":[{\"model\":\"no\",\"finish_reason\""
-             ":\"stop\",\"m\":[1,{\"a\":\"}]\\\"\"}]},{\"finish_reason\":null}],\"usage\":{\"a\":[1,2],"
-             "\"usage\":\"\\\"}\"} }",
-             "6<>11 id=\"abc\"\n22<>29 model=\n71<>77 finish=\"stop\"\n117<>121 finish=null\n"
-             "132<>157 usage={\"a\":[1,2],\"usage\":\"\\\"}\"}\n",
-             true);
+    story_is(
+        "{\"id\":\"abc\",\"model\" : \"gpt-x\",\"choices\":[{\"model\":\"no\",\"finish_reason\""
+        ":\"stop\",\"m\":[1,{\"a\":\"}]\\\"\"}]},{\"finish_reason\":null}],\"usage\":{\"a\":[1,2],"
+        "\"usage\":\"\\\"}\"} }",
+        "6<>11 id=\"abc\"\n22<>29 model=\n71<>77 finish=\"stop\"\n117<>121 finish=null\n"
+        "132<>157 usage={\"a\":[1,2],\"usage\":\"\\\"}\"}\n",
+        true);
 }
 
 static void nested_paths_and_escaped_keys_match(void)
@@ -112,8 +115,8 @@ static void nested_paths_and_escaped_keys_match(void)
     story_is(" {\"response\":{\"x\":{\"id\":1},\"i\\u0064\":\"r1\"},\"us\\u0061ge\":-1.5e3}\n",
              "37<>41 inner=\"r1\"\n56<>62 usage=-1.5e3\n", true);
     // The same names at other depths, or in containers of the wrong kind, are something else.
-    story_is("{\"a\":{\"usage\":1},\"response\":[{\"id\":2}],\"choices\":{\"finish_reason\":3}}", "",
-             true);
+    story_is("{\"a\":{\"usage\":1},\"response\":[{\"id\":2}],\"choices\":{\"finish_reason\":3}}",
+             "", true);
     story_is("{\"response\":\"x\",\"choices\":[[{\"finish_reason\":1}]]}", "", true);
 }
 
@@ -158,9 +161,22 @@ static void what_ends_early_is_not_whole(void)
 static void broken_structure_is_refused(void)
 {
     static const char *const broken[] = {
-        "{\"a\":[1,2}}", "{\"a\":{\"b\":[}]}", "{]",      "[}",     "{\"a\" 1}",    "{\"a\":1}x",
-        "{a:1}",         "{\"a\":1,}x",        "[1 2 3]", "{}{}",   "{\"id\":x}",   "]",
-        "{\"id\":1\"2\"}", "[1,{\"a\":[[[[]]]]]", "<html>", "{\"a\":\"b\"\"c\"}",
+        "{\"a\":[1,2}}",
+        "{\"a\":{\"b\":[}]}",
+        "{]",
+        "[}",
+        "{\"a\" 1}",
+        "{\"a\":1}x",
+        "{a:1}",
+        "{\"a\":1,}x",
+        "[1 2 3]",
+        "{}{}",
+        "{\"id\":x}",
+        "]",
+        "{\"id\":1\"2\"}",
+        "[1,{\"a\":[[[[]]]]]",
+        "<html>",
+        "{\"a\":\"b\"\"c\"}",
     };
     for (size_t i = 0; i < ARRAY_LEN(broken); i++) {
         struct span text = span_str(broken[i]);

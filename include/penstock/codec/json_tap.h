@@ -1,9 +1,9 @@
 // json_tap.h - reads a few values out of a JSON text that passes through in pieces.
 //
 // The tap never holds the text. It follows brackets, quotes and keys through any number of pieces,
-// cut anywhere, and copies the values at a few paths into small buffers; a value that is larger than
-// its buffer is passed over and marked. It also tells where those values begin and end in the whole
-// text while they pass, so that a relay can send another value in their place.
+// cut anywhere, and copies the values at a few paths into small buffers; a value that is larger
+// than its buffer is passed over and marked. It also tells where those values begin and end in the
+// whole text while they pass, so that a relay can send another value in their place.
 //
 // It does not validate: what it promises on any input is that it stays within its memory, that
 // brackets match, and that on valid JSON its answers are exact. Depth is bounded as in json.h.
@@ -77,11 +77,11 @@ struct json_tap {
 
     // Private.
     uint8_t state;
-    bool escape;         // the byte before was a backslash inside a string
-    bool begun;          // JSON_TAP_BEGIN was told for the value that comes next
-    int8_t active;       // the path whose value is passing, -1 if none
-    uint8_t child;       // node that the next value stands for
-    uint16_t key_len;    // may exceed the buffer
+    bool escape;      // the byte before was a backslash inside a string
+    bool begun;       // JSON_TAP_BEGIN was told for the value that comes next
+    int8_t active;    // the path whose value is passing, -1 if none
+    uint8_t child;    // node that the next value stands for
+    uint16_t key_len; // may exceed the buffer
     uint32_t depth;
     uint32_t skip_depth; // depth at which the container that is being skipped stands
     uint8_t levels[JSON_TAP_LEVELS_MAX + 2]; // nodes of the containers being followed
@@ -93,8 +93,9 @@ struct json_tap {
 void json_tap_init(struct json_tap *tap, const struct json_tap_plan *plan, char *values);
 
 // Consumes from the front of `in`. PARSE_DATA: something happened, see `event`; call again.
-// PARSE_MORE: `in` is used up. PARSE_DONE: `in` is used up and the text is a whole value. PARSE_BAD:
-// this cannot be JSON; nothing more can be learned from this text, what was learned before stands.
+// PARSE_MORE: `in` is used up. PARSE_DONE: `in` is used up and the text is a whole value.
+// PARSE_BAD: this cannot be JSON; nothing more can be learned from this text, what was learned
+// before stands.
 must_use enum parse json_tap_feed(struct json_tap *tap, struct span *in);
 
 // The text has ended. True if it was a whole value.
