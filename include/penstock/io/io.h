@@ -89,7 +89,7 @@ struct io_stats {
 
 // Receives at least this large may run as one multishot on kernels that cannot cap one; smaller
 // ones are then re-armed one by one, so that a peer with bytes queued cannot overrun its credit.
-enum { IO_CREDIT_FULL = 64 * KIB };
+enum { IO_CREDIT_FULL = 64 * KIB, IO_CREDIT_MAX = INT32_MAX };
 
 // Must be called by the thread that will call io_turn(). On failure `why` (cap bytes) names the
 // cause and the remedy for an operator.
@@ -136,6 +136,10 @@ void io_close(struct io *io, int fd, bool reset);
 // From any thread; `from` is the caller's own io, or NULL where it has none.
 void io_wake(struct io *io, struct io *from);
 void io_on_wake(struct io *io, void (*on_wake)(void *arg), void *arg);
+
+// Calls on_woke() in every turn, after the wait and before the first on_done(): the moment to read
+// the clocks of the turn.
+void io_on_woke(struct io *io, void (*on_woke)(void *arg), void *arg);
 
 // One turn: hands over everything started since the last one, waits until something completes or
 // the monotonic time `until_ns` (0: does not wait, UINT64_MAX: no limit), and calls on_done() for
