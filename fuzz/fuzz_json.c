@@ -51,7 +51,7 @@ static void compare_object(struct json_slice ours, json_t *theirs)
     struct json_slice value;
     while (json_member_next(&iter, &raw_key, &value)) {
         char *key = malloc(raw_key.len + 1);
-        struct json_slice quoted = { span_of(raw_key.ptr - 1, raw_key.len + 2), JSON_STRING };
+        struct json_slice quoted = { span_of(raw_key.ptr - 1, raw_key.len + 2), JK_STRING };
         size_t len = json_string_decode(quoted, key, raw_key.len, NULL);
         json_t *found = json_object_getn(theirs, key, len);
         assert(found != NULL);
@@ -62,7 +62,7 @@ static void compare_object(struct json_slice ours, json_t *theirs)
         struct json_slice candidate;
         while (json_member_next(&rest, &other, &candidate)) {
             char *name = malloc(other.len + 1);
-            struct json_slice text = { span_of(other.ptr - 1, other.len + 2), JSON_STRING };
+            struct json_slice text = { span_of(other.ptr - 1, other.len + 2), JK_STRING };
             size_t name_len = json_string_decode(text, name, other.len, NULL);
             if (name_len == len && memcmp(name, key, len) == 0)
                 last = candidate;
@@ -78,10 +78,10 @@ static void compare_object(struct json_slice ours, json_t *theirs)
 static void compare(struct json_slice ours, json_t *theirs)
 {
     switch (ours.kind) {
-    case JSON_NULL: assert(json_is_null(theirs)); return;
-    case JSON_TRUE: assert(json_is_true(theirs)); return;
-    case JSON_FALSE: assert(json_is_false(theirs)); return;
-    case JSON_NUMBER: {
+    case JK_NULL: assert(json_is_null(theirs)); return;
+    case JK_TRUE: assert(json_is_true(theirs)); return;
+    case JK_FALSE: assert(json_is_false(theirs)); return;
+    case JK_NUMBER: {
         int64_t value = 0;
         bool whole = json_i64(ours, &value);
         if (json_is_integer(theirs)) {
@@ -92,9 +92,9 @@ static void compare(struct json_slice ours, json_t *theirs)
         }
         return;
     }
-    case JSON_STRING: assert(json_is_string(theirs)); return compare_string(ours, theirs);
-    case JSON_OBJECT: assert(json_is_object(theirs)); return compare_object(ours, theirs);
-    case JSON_ARRAY: {
+    case JK_STRING: assert(json_is_string(theirs)); return compare_string(ours, theirs);
+    case JK_OBJECT: assert(json_is_object(theirs)); return compare_object(ours, theirs);
+    case JK_ARRAY: {
         assert(json_is_array(theirs));
         struct json_iter iter = json_elements_of(ours);
         struct json_slice value;
@@ -105,7 +105,7 @@ static void compare(struct json_slice ours, json_t *theirs)
         assert(count == json_array_size(theirs));
         return;
     }
-    case JSON_NONE: break;
+    case JK_NONE: break;
     }
     bug("a checked value has a kind");
 }
@@ -137,11 +137,11 @@ static enum parse scan_in_pieces(struct json_scan *scan, struct span text, unsig
 static void walk_anything(struct json_slice value, unsigned depth)
 {
     struct json_iter iter =
-        value.kind == JSON_ARRAY ? json_elements_of(value) : json_members_of(value);
+        value.kind == JK_ARRAY ? json_elements_of(value) : json_members_of(value);
     struct span key;
     struct json_slice child;
-    while (value.kind == JSON_ARRAY ? json_element_next(&iter, &child)
-                                    : json_member_next(&iter, &key, &child)) {
+    while (value.kind == JK_ARRAY ? json_element_next(&iter, &child)
+                                  : json_member_next(&iter, &key, &child)) {
         assert(child.text.ptr > value.text.ptr);
         assert(child.text.ptr + child.text.len < value.text.ptr + value.text.len);
         if (depth < 20)

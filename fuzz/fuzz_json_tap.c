@@ -76,7 +76,7 @@ static struct json_slice find(struct json_slice object, const struct span *names
         if (key.len > JSON_TAP_KEY_MAX || !json_key_is(key, names[0]))
             continue;
         struct json_slice inner = count == 1 ? value : find(value, names + 1, count - 1);
-        found = inner.kind != JSON_NONE ? inner : found;
+        found = inner.kind != JK_NONE ? inner : found;
     }
     return found;
 }
@@ -86,8 +86,8 @@ static void check(const struct told *told, struct span text, struct json_slice r
 {
     struct json_slice want = find(root, names, count);
     const struct json_tap_hit *hit = &told->tap.hits[path];
-    assert((want.kind != JSON_NONE) == (hit->count > 0));
-    if (want.kind == JSON_NONE)
+    assert((want.kind != JK_NONE) == (hit->count > 0));
+    if (want.kind == JK_NONE)
         return;
     assert(hit->complete);
     assert(hit->kind == want.kind);
@@ -98,7 +98,7 @@ static void check(const struct told *told, struct span text, struct json_slice r
     if (want.text.len <= max)
         assert(span_eq(got.text, want.text));
     else
-        assert(got.kind == JSON_NONE);
+        assert(got.kind == JK_NONE);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
@@ -119,7 +119,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     if (!json_check(text, &root))
         return 0;
     assert(whole.whole);
-    if (root.kind != JSON_OBJECT)
+    if (root.kind != JK_OBJECT)
         return 0;
     check(&whole, text, root, MODEL, (const struct span[]){ SPAN("model") }, 1);
     check(&whole, text, root, USAGE, (const struct span[]){ SPAN("usage") }, 1);

@@ -98,7 +98,7 @@ static void remove_members(const uint8_t *data, size_t size)
         bool gone = (data[0] >> i & 1) != 0;
         struct json_slice had = json_get(before, items[i].name),
                           has = json_get(left, items[i].name);
-        assert(gone ? has.kind == JSON_NONE : span_eq(has.text, had.text));
+        assert(gone ? has.kind == JK_NONE : span_eq(has.text, had.text));
     }
     free(out);
 }

@@ -144,13 +144,13 @@ static enum step end_value(struct run *run)
 static enum json_kind kind_of(char byte)
 {
     switch (byte) {
-    case '{': return JSON_OBJECT;
-    case '[': return JSON_ARRAY;
-    case '"': return JSON_STRING;
-    case 't': return JSON_TRUE;
-    case 'f': return JSON_FALSE;
-    case 'n': return JSON_NULL;
-    default: return byte == '-' || (byte >= '0' && byte <= '9') ? JSON_NUMBER : JSON_NONE;
+    case '{': return JK_OBJECT;
+    case '[': return JK_ARRAY;
+    case '"': return JK_STRING;
+    case 't': return JK_TRUE;
+    case 'f': return JK_FALSE;
+    case 'n': return JK_NULL;
+    default: return byte == '-' || (byte >= '0' && byte <= '9') ? JK_NUMBER : JK_NONE;
     }
 }
 
@@ -205,16 +205,16 @@ static enum step begin_value(struct run *run)
     struct json_tap *tap = run->tap;
     uint8_t child = tap->depth > 0 && !in_object(tap) ? child_of_array(tap) : tap->child;
     enum json_kind kind = kind_of(*run->at);
-    if (kind == JSON_NONE)
+    if (kind == JK_NONE)
         return STEP_BAD;
     int8_t path = child == NODE_NONE ? -1 : tap->plan->nodes[child].path;
     if (path >= 0 && !tap->begun)
         return begin_watched(run, path);
     tap->begun = false;
     tap->active = path;
-    if (kind == JSON_OBJECT || kind == JSON_ARRAY)
+    if (kind == JK_OBJECT || kind == JK_ARRAY)
         return begin_container(run, child);
-    tap->state = kind == JSON_STRING ? ST_IN_STRING : ST_IN_SCALAR;
+    tap->state = kind == JK_STRING ? ST_IN_STRING : ST_IN_SCALAR;
     run->at++;
     return STEP_ON;
 }
