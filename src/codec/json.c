@@ -86,26 +86,26 @@ static struct json_slice value_at(const char *at, const char *end)
     if (at == end)
         return JSON_SLICE_NONE;
     const char *stop = NULL;
-    enum json_kind kind = JSON_NONE;
+    enum json_kind kind = JK_NONE;
     switch (*at) {
     case '"':
         stop = string_end(at, end);
-        kind = JSON_STRING;
+        kind = JK_STRING;
         break;
     case '{':
     case '[':
         stop = container_end(at, end);
-        kind = *at == '{' ? JSON_OBJECT : JSON_ARRAY;
+        kind = *at == '{' ? JK_OBJECT : JK_ARRAY;
         break;
-    case 't': return word_value(at, end, SPAN("true"), JSON_TRUE);
-    case 'f': return word_value(at, end, SPAN("false"), JSON_FALSE);
-    case 'n': return word_value(at, end, SPAN("null"), JSON_NULL);
+    case 't': return word_value(at, end, SPAN("true"), JK_TRUE);
+    case 'f': return word_value(at, end, SPAN("false"), JK_FALSE);
+    case 'n': return word_value(at, end, SPAN("null"), JK_NULL);
     default:
         if (*at != '-' && (*at < '0' || *at > '9'))
             return JSON_SLICE_NONE;
         for (stop = at; stop < end && is_number_byte(*stop); stop++)
             ;
-        kind = JSON_NUMBER;
+        kind = JK_NUMBER;
         break;
     }
     if (stop == NULL)
@@ -132,12 +132,12 @@ static struct json_iter iter_of(struct json_slice container, enum json_kind kind
 
 struct json_iter json_members_of(struct json_slice object)
 {
-    return iter_of(object, JSON_OBJECT);
+    return iter_of(object, JK_OBJECT);
 }
 
 struct json_iter json_elements_of(struct json_slice array)
 {
-    return iter_of(array, JSON_ARRAY);
+    return iter_of(array, JK_ARRAY);
 }
 
 static bool iter_stop(struct json_iter *iter, bool bad)
@@ -168,7 +168,7 @@ static bool iter_next(struct json_iter *iter, char close)
 static bool iter_value(struct json_iter *iter, struct json_slice *value)
 {
     *value = value_at(iter->at, iter->end);
-    if (value->kind == JSON_NONE)
+    if (value->kind == JK_NONE)
         return iter_stop(iter, true);
     iter->at = value->text.ptr + value->text.len;
     return true;
@@ -313,14 +313,14 @@ bool json_key_is(struct span raw_key, struct span name)
 
 struct span json_string_raw(struct json_slice string)
 {
-    if (string.kind != JSON_STRING)
+    if (string.kind != JK_STRING)
         return SPAN_NONE;
     return span_of(string.text.ptr + 1, string.text.len - 2);
 }
 
 bool json_string_is(struct json_slice string, struct span text)
 {
-    return string.kind == JSON_STRING && raw_is(json_string_raw(string), text);
+    return string.kind == JK_STRING && raw_is(json_string_raw(string), text);
 }
 
 // Bytes at the start of a raw string that can be copied as they are.
@@ -382,7 +382,7 @@ struct json_slice json_get(struct json_slice object, struct span name)
 
 struct json_slice json_get_path(struct json_slice object, const struct span *names, size_t count)
 {
-    for (size_t i = 0; i < count && object.kind != JSON_NONE; i++)
+    for (size_t i = 0; i < count && object.kind != JK_NONE; i++)
         object = json_get(object, names[i]);
     return object;
 }
@@ -403,7 +403,7 @@ bool json_pick(struct json_slice object, const struct span *names, struct json_s
             break;
         }
     }
-    return object.kind == JSON_OBJECT && !iter.bad;
+    return object.kind == JK_OBJECT && !iter.bad;
 }
 
 // ------------------------------------------------------------------------------------ numbers
@@ -480,7 +480,7 @@ bool json_u64(struct json_slice number, uint64_t *out)
 {
     struct decimal decimal;
     uint64_t value;
-    if (number.kind != JSON_NUMBER || !decimal_parse(number.text, &decimal) ||
+    if (number.kind != JK_NUMBER || !decimal_parse(number.text, &decimal) ||
         !decimal_whole(&decimal, &value) || (decimal.minus && value != 0))
         return false;
     *out = value;
@@ -491,7 +491,7 @@ bool json_i64(struct json_slice number, int64_t *out)
 {
     struct decimal decimal;
     uint64_t value;
-    if (number.kind != JSON_NUMBER || !decimal_parse(number.text, &decimal) ||
+    if (number.kind != JK_NUMBER || !decimal_parse(number.text, &decimal) ||
         !decimal_whole(&decimal, &value) || value > (uint64_t)INT64_MAX + decimal.minus)
         return false;
     *out = decimal.minus ? (int64_t)-value : (int64_t)value;

@@ -63,9 +63,9 @@ static struct err scan_err(enum json_fault fault)
 static bool root_is_wrong(struct json_members *members, struct span text)
 {
     const struct json_scan *scan = &members->scan;
-    if (members->open > 0 || scan->root == JSON_NONE)
+    if (members->open > 0 || scan->root == JK_NONE)
         return false;
-    if (scan->root != JSON_OBJECT)
+    if (scan->root != JK_OBJECT)
         return true;
     members->open = span_find(text, '{') + 1; // only white space lies before it
     members->last_end = members->open;

@@ -239,13 +239,13 @@ static enum step close_container(struct run *run)
 static enum json_kind kind_at(char byte)
 {
     switch (byte) {
-    case '{': return JSON_OBJECT;
-    case '[': return JSON_ARRAY;
-    case '"': return JSON_STRING;
-    case 't': return JSON_TRUE;
-    case 'f': return JSON_FALSE;
-    case 'n': return JSON_NULL;
-    default: return byte == '-' || is_digit(byte) ? JSON_NUMBER : JSON_NONE;
+    case '{': return JK_OBJECT;
+    case '[': return JK_ARRAY;
+    case '"': return JK_STRING;
+    case 't': return JK_TRUE;
+    case 'f': return JK_FALSE;
+    case 'n': return JK_NULL;
+    default: return byte == '-' || is_digit(byte) ? JK_NUMBER : JK_NONE;
     }
 }
 

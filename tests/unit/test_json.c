@@ -205,16 +205,16 @@ static void children_of_the_root_are_reported(void)
     EXPECT_EQ(json_scan_feed(&scan, text, true, SIZE_MAX), PARSE_DATA);
     EXPECT_SPAN(span_of(text.ptr + scan.place.key_at, scan.place.key_len), "\"a\"");
     EXPECT_SPAN(span_of(text.ptr + scan.place.at, scan.place.end - scan.place.at), "1");
-    EXPECT_EQ(scan.place.kind, JSON_NUMBER);
+    EXPECT_EQ(scan.place.kind, JK_NUMBER);
     EXPECT_EQ(json_scan_feed(&scan, text, true, SIZE_MAX), PARSE_DATA);
     EXPECT_SPAN(span_of(text.ptr + scan.place.key_at, scan.place.key_len), "\"b\"");
     EXPECT_SPAN(span_of(text.ptr + scan.place.at, scan.place.end - scan.place.at), "{\"c\":[1,2]}");
-    EXPECT_EQ(scan.place.kind, JSON_OBJECT);
+    EXPECT_EQ(scan.place.kind, JK_OBJECT);
     EXPECT_EQ(json_scan_feed(&scan, text, true, SIZE_MAX), PARSE_DATA);
-    EXPECT_EQ(scan.place.kind, JSON_STRING);
+    EXPECT_EQ(scan.place.kind, JK_STRING);
     EXPECT_EQ(json_scan_feed(&scan, text, true, SIZE_MAX), PARSE_DONE);
     EXPECT_EQ(scan.child_count, 3);
-    EXPECT_EQ(scan.root, JSON_OBJECT);
+    EXPECT_EQ(scan.root, JK_OBJECT);
 }
 
 static struct json_slice checked(const char *text)
@@ -241,7 +241,7 @@ static void objects_and_arrays_are_walked(void)
     EXPECT(json_element_next(&inner, &value));
     EXPECT_SPAN(value.text, "[2,3]");
     EXPECT(json_element_next(&inner, &value));
-    EXPECT_EQ(value.kind, JSON_OBJECT);
+    EXPECT_EQ(value.kind, JK_OBJECT);
     EXPECT(!json_element_next(&inner, &value));
     EXPECT(!inner.bad);
     EXPECT(json_member_next(&iter, &key, &value));
@@ -251,16 +251,16 @@ static void objects_and_arrays_are_walked(void)
     EXPECT(!iter.bad);
 
     const struct span path[] = { SPAN("c"), SPAN("d") };
-    EXPECT_EQ(json_get_path(root, path, 2).kind, JSON_NULL);
-    EXPECT_EQ(json_get_path(root, path + 1, 1).kind, JSON_NONE);
-    EXPECT_EQ(json_get(JSON_SLICE_NONE, SPAN("a")).kind, JSON_NONE);
+    EXPECT_EQ(json_get_path(root, path, 2).kind, JK_NULL);
+    EXPECT_EQ(json_get_path(root, path + 1, 1).kind, JK_NONE);
+    EXPECT_EQ(json_get(JSON_SLICE_NONE, SPAN("a")).kind, JK_NONE);
 
     const struct span names[] = { SPAN("b"), SPAN("z"), SPAN("a") };
     struct json_slice picked[3];
     EXPECT(json_pick(root, names, picked, 3));
-    EXPECT_EQ(picked[0].kind, JSON_ARRAY);
-    EXPECT_EQ(picked[1].kind, JSON_NONE);
-    EXPECT_EQ(picked[2].kind, JSON_STRING);
+    EXPECT_EQ(picked[0].kind, JK_ARRAY);
+    EXPECT_EQ(picked[1].kind, JK_NONE);
+    EXPECT_EQ(picked[2].kind, JK_STRING);
 }
 
 static void broken_text_ends_a_walk(void)
@@ -279,10 +279,10 @@ static void broken_text_ends_a_walk(void)
         EXPECT(steps <= 1);
     }
     // An object that never ends is no value.
-    EXPECT_EQ(json_value(SPAN("{\"a\":{\"b\":1}")).kind, JSON_NONE);
-    EXPECT_EQ(json_value(SPAN("\"abc\\\"")).kind, JSON_NONE);
-    EXPECT_EQ(json_value(SPAN("   ")).kind, JSON_NONE);
-    EXPECT_EQ(json_value(SPAN_NONE).kind, JSON_NONE);
+    EXPECT_EQ(json_value(SPAN("{\"a\":{\"b\":1}")).kind, JK_NONE);
+    EXPECT_EQ(json_value(SPAN("\"abc\\\"")).kind, JK_NONE);
+    EXPECT_EQ(json_value(SPAN("   ")).kind, JK_NONE);
+    EXPECT_EQ(json_value(SPAN_NONE).kind, JK_NONE);
 }
 
 static void keys_are_compared_without_their_escapes(void)

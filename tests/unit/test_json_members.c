@@ -40,14 +40,14 @@ static void members_are_found_with_their_places(void)
     struct pass pass = read_body(text, SIZE_MAX);
     EXPECT_EQ(pass.parse, PARSE_DONE);
     EXPECT_SPAN(json_member_value(&pass.items[MODEL], text).text, "\"gpt-x\"");
-    EXPECT_EQ(pass.items[MODEL].place.kind, JSON_STRING);
+    EXPECT_EQ(pass.items[MODEL].place.kind, JK_STRING);
     EXPECT_EQ(pass.items[MODEL].index, 1);
     EXPECT_SPAN(span_of(text.ptr + pass.items[MODEL].place.key_at, 12), "\"mod\\u0065l\"");
     EXPECT_EQ(text.ptr[pass.items[MODEL].before - 1], ']');
     EXPECT_EQ(pass.items[MODEL].after, pass.items[STREAM].place.key_at);
-    EXPECT_EQ(pass.items[STREAM].place.kind, JSON_TRUE);
+    EXPECT_EQ(pass.items[STREAM].place.kind, JK_TRUE);
     EXPECT(!pass.items[OPTIONS].found);
-    EXPECT_EQ(json_member_value(&pass.items[OPTIONS], text).kind, JSON_NONE);
+    EXPECT_EQ(json_member_value(&pass.items[OPTIONS], text).kind, JK_NONE);
     EXPECT_EQ(text.ptr[pass.members.open - 1], '{');
     EXPECT_EQ(pass.members.scan.child_count, 4);
 }

@@ -96,9 +96,9 @@ static void members_leave_with_their_commas(void)
             struct json_slice left;
             EXPECT(json_check(span_of(out, len), &left));
             for (size_t i = 0; i < 5; i++)
-                EXPECT_EQ(json_get(left, span_str(names[i])).kind != JSON_NONE, !(mask >> i & 1));
-            EXPECT_EQ(json_get(left, SPAN("x")).kind != JSON_NONE, b == 2);
-            EXPECT_EQ(json_get(left, SPAN("y")).kind != JSON_NONE, b == 2);
+                EXPECT_EQ(json_get(left, span_str(names[i])).kind != JK_NONE, !(mask >> i & 1));
+            EXPECT_EQ(json_get(left, SPAN("x")).kind != JK_NONE, b == 2);
+            EXPECT_EQ(json_get(left, SPAN("y")).kind != JK_NONE, b == 2);
         }
     }
 }

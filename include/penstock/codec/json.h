@@ -24,15 +24,16 @@ enum {
     JSON_PATH_SCAN = JSON_STEP, // a path is looked for only this far into a text
 };
 
+// Not called JSON_STRING and so on: those names belong to the library that the model layer uses.
 enum json_kind {
-    JSON_NONE, // no value
-    JSON_NULL,
-    JSON_FALSE,
-    JSON_TRUE,
-    JSON_NUMBER,
-    JSON_STRING,
-    JSON_ARRAY,
-    JSON_OBJECT,
+    JK_NONE, // no value
+    JK_NULL,
+    JK_FALSE,
+    JK_TRUE,
+    JK_NUMBER,
+    JK_STRING,
+    JK_ARRAY,
+    JK_OBJECT,
 };
 
 struct json_slice {
@@ -40,7 +41,7 @@ struct json_slice {
     enum json_kind kind;
 };
 
-#define JSON_SLICE_NONE ((struct json_slice){ SPAN_NONE, JSON_NONE })
+#define JSON_SLICE_NONE ((struct json_slice){ SPAN_NONE, JK_NONE })
 
 // ---------------------------------------------------------------------------------- scanner
 
@@ -98,7 +99,7 @@ size_t json_path_at(struct span text, size_t offset, char out[JSON_PATH_TEXT]);
 
 // ---------------------------------------------------------------------------------- walkers
 
-// The value at the start of `text`, after white space; JSON_NONE if there is none. What follows the
+// The value at the start of `text`, after white space; JK_NONE if there is none. What follows the
 // value is not looked at.
 struct json_slice json_value(struct span text);
 
@@ -119,12 +120,12 @@ bool json_element_next(struct json_iter *iter, struct json_slice *value);
 // True if the raw key equals `name` after its escapes are resolved: `mod\u0065l` is "model".
 bool json_key_is(struct span raw_key, struct span name);
 
-// The first member of `object` called `name`, JSON_NONE if there is none.
+// The first member of `object` called `name`, JK_NONE if there is none.
 struct json_slice json_get(struct json_slice object, struct span name);
 // The same along several names, for a path like "usage", "prompt_tokens_details".
 struct json_slice json_get_path(struct json_slice object, const struct span *names, size_t count);
 
-// One pass over `object`: out[i] becomes the last member called names[i], JSON_NONE if there is
+// One pass over `object`: out[i] becomes the last member called names[i], JK_NONE if there is
 // none. False if the object is not well formed (what was found before is in `out`).
 bool json_pick(struct json_slice object, const struct span *names, struct json_slice *out,
                size_t count);

@@ -49,7 +49,7 @@ enum { JSON_MEMBERS_REPORT = 400 };
 size_t json_members_report(const struct json_members *members, struct span text,
                            char out[JSON_MEMBERS_REPORT]);
 
-// The value of a member that was found; JSON_NONE otherwise.
+// The value of a member that was found; JK_NONE otherwise.
 static inline struct json_slice json_member_value(const struct json_member *member,
                                                   struct span text)
 {
