@@ -7,7 +7,7 @@
 
 enum { ERROR_BODY_MAX = 2 * KIB };
 
-static const struct span json_type = { "application/json", 16 };
+static const struct span content_json = { "application/json", 16 };
 
 size_t reply_render(enum wire_family family, struct err err, struct span detail, struct span id,
                     char *out, size_t cap, int *status)
@@ -61,7 +61,7 @@ void reply_early(struct shard *shard, struct stream *stream, struct span target,
     size_t len = reply_render(family, err, SPAN_NONE, id, body, sizeof(body), &status);
     struct put out = put_into(fields, sizeof(fields));
     put_fields(&out, family, status, id);
-    stream_answer(stream, status, json_type, put_done(&out), span_of(body, len));
+    stream_answer(stream, status, content_json, put_done(&out), span_of(body, len));
 }
 
 size_t req_render_http_error(struct http_app *app, struct span target, struct err err, char *out,
@@ -69,7 +69,7 @@ size_t req_render_http_error(struct http_app *app, struct span target, struct er
 {
     (void)app;
     int status;
-    *content_type = json_type;
+    *content_type = content_json;
     enum wire_family family = wire_route_find(target, METHOD_POST).family;
     return reply_render(family, err, SPAN_NONE, SPAN("none"), out, cap, &status);
 }
@@ -142,5 +142,5 @@ void reply_error(struct req *req)
     struct put out = put_into(fields, sizeof(fields));
     put_fields(&out, family, status, req_id(req));
     req->status = (int16_t)status;
-    stream_answer(stream, status, json_type, put_done(&out), span_of(body, len));
+    stream_answer(stream, status, content_json, put_done(&out), span_of(body, len));
 }

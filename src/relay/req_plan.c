@@ -46,9 +46,9 @@ static struct err read_model(struct req *req)
     if (req->family == FAMILY_GEMINI)
         return req->model.len > 0 ? OK : ERR(MODEL_MISSING);
     struct json_slice model = body_value(req, BODY_MODEL);
-    if (model.kind == JSON_NONE)
+    if (model.kind == JK_NONE)
         return ERR(MODEL_MISSING);
-    if (model.kind != JSON_STRING)
+    if (model.kind != JK_STRING)
         return ERR(JSON_TYPE);
     char *room = arena_take(&req->arena, MODEL_NAME_MAX);
     if (room == NULL)
@@ -68,10 +68,10 @@ static struct err read_stream(struct req *req)
         return OK;
     }
     struct json_slice stream = body_value(req, BODY_STREAM);
-    if (stream.kind != JSON_NONE && stream.kind != JSON_NULL && stream.kind != JSON_TRUE &&
-        stream.kind != JSON_FALSE)
+    if (stream.kind != JK_NONE && stream.kind != JK_NULL && stream.kind != JK_TRUE &&
+        stream.kind != JK_FALSE)
         return ERR(JSON_TYPE);
-    req->stream_wanted = stream.kind == JSON_TRUE;
+    req->stream_wanted = stream.kind == JK_TRUE;
     return OK;
 }
 
@@ -162,11 +162,11 @@ static void edit_stream_options(struct req *req)
     const struct json_member *item = &req->plan->items[BODY_STREAM_OPTIONS];
     struct json_slice options = body_value(req, BODY_STREAM_OPTIONS);
     req->usage_added = true;
-    if (options.kind == JSON_OBJECT) {
+    if (options.kind == JK_OBJECT) {
         struct json_slice include = json_get(options, SPAN("include_usage"));
-        if (include.kind == JSON_TRUE) {
+        if (include.kind == JK_TRUE) {
             req->usage_added = false;
-        } else if (include.kind != JSON_NONE) {
+        } else if (include.kind != JK_NONE) {
             size_t at = (size_t)(include.text.ptr - req->stream->body.ptr);
             splice_add(&req->plan->splice, at, include.text.len, SPAN("true"));
         } else {

@@ -16,8 +16,7 @@
 #include "penstock/model/problem.h"
 #include "penstock/model/value.h"
 
-// jansson's own header shares names with codec/json.h, so only sources include it.
-typedef struct json_t json_t;
+#include <jansson.h>
 
 enum {
     FIELDS_MAX = 128, // rows a table

@@ -9,8 +9,7 @@
 #include "penstock/base/base.h"
 #include "penstock/base/text.h"
 
-// jansson's own header shares names with codec/json.h, so only sources include it.
-typedef struct json_t json_t;
+#include <jansson.h>
 
 enum {
     PROBLEMS_MAX = 50,

@@ -5,8 +5,7 @@
 #include "penstock/base/region.h"
 #include "penstock/model/problem.h"
 
-// jansson's own header shares names with codec/json.h, so only sources include it.
-typedef struct json_t json_t;
+#include <jansson.h>
 
 // WORD is a plain scalar of YAML, whose type the reader decides; the others are as in JSON, and a
 // quoted scalar is TEXT. Numbers keep their text.
