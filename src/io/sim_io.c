@@ -1,16 +1,14 @@
 // sim_io.c - the backend: operations of the product, and their completions.
 //
-// An operation that something happened to is ready, and is looked at in the next turn of its io: what
-// it can do becomes completions in a queue, which the turn tells in order. So a completion may wait
-// in the queue while its operation is cancelled or its descriptor closed, as in a kernel's.
+// An operation that something happened to is ready, and is looked at in the next turn of its io:
+// what it can do becomes completions in a queue, which the turn tells in order. So a completion may
+// wait in the queue while its operation is cancelled or its descriptor closed, as in a kernel's.
 #include "sim_world.h"
 
 #include <poll.h>
 #include <stdlib.h>
 
 enum {
-    BUFS_SMALL_DEFAULT = 8192,
-    BUFS_LARGE_DEFAULT = 1024,
     RECV_LOOK_MAX = 16, // completions of one receive before others are looked at
     ACCEPT_LOOK_MAX = 64,
     FEW_MAX = 4, // completions of a turn that tells few
@@ -218,18 +216,18 @@ static void look_send(struct sim_op *op)
         op_result(op, op->sent > 0 ? (int)op->sent : -error);
         return;
     }
-    size_t skip = op->sent, total = 0;
+    size_t total = 0;
     for (uint32_t i = 0; i < op->op->count; i++) {
         const struct iovec *iov = &op->op->iov[i];
+        size_t before = total;
         total += iov->iov_len;
-        size_t before = min_size(skip, iov->iov_len);
-        skip -= before;
-        if (skip > 0 || total == op->sent)
-            continue;
-        size_t len = min_size(iov->iov_len - before, sim_end_room(end));
+        if (op->sent < before || op->sent >= total)
+            continue; // an earlier segment comes first, or this one is gone
+        size_t len = min_size(total - op->sent, sim_end_room(end));
         if (len > 1 && sim_chance(sim, sim->profile.split))
             len = 1 + sim_below(sim, len - 1);
-        op->sent += (uint32_t)sim_end_write(end, (char *)iov->iov_base + before, len);
+        const char *rest = (const char *)iov->iov_base + (op->sent - before);
+        op->sent += (uint32_t)sim_end_write(end, rest, len);
     }
     assert(total <= INT32_MAX);
     if (op->sent == total)
@@ -417,6 +415,15 @@ static void sim_close_fd(struct io *io, int fd, bool reset)
     else
         sim_listener_free(file->listener);
     sim_file_free(sim, file);
+}
+
+void sim_file_abandon(struct sim_file *file)
+{
+    while (!list_is_empty(&file->polls)) {
+        struct sim_op *op = container_of(file->polls.next, struct sim_op, poll_link);
+        assert(op->cancelling); // its owner must cancel a poll before it closes the descriptor
+        op_detach(op);
+    }
 }
 
 void sim_io_event(struct sim *sim, const struct sim_event *event)
@@ -639,8 +646,8 @@ struct err sim_io_new(struct sim *sim, const struct io_config *config, struct io
         .ops = &sim_ops, .backend = IO_BACKEND_SIM, .env = &sim->env->env, .spin_us = 0
     };
     struct err err = bufpool_init(
-        &self->io.bufs, config->bufs_small != 0 ? config->bufs_small : BUFS_SMALL_DEFAULT,
-        config->bufs_large != 0 ? config->bufs_large : BUFS_LARGE_DEFAULT);
+        &self->io.bufs, config->bufs_small != 0 ? config->bufs_small : IO_BUFS_SMALL_DEFAULT,
+        config->bufs_large != 0 ? config->bufs_large : IO_BUFS_LARGE_DEFAULT);
     if (failed(err)) {
         free(self);
         return err;

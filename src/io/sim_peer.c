@@ -169,6 +169,6 @@ void sim_foreign_close(struct sim *sim, int fd)
 {
     struct sim_file *file = sim_file_at(sim, fd);
     assert(file->kind == FILE_FOREIGN);
-    assert(list_is_empty(&file->polls)); // the poll is cancelled first
+    sim_file_abandon(file);
     sim_file_free(sim, file);
 }

@@ -111,7 +111,7 @@ struct sim_op {
     struct sim_io *io;
     struct sim_file *file; // NULL once closed
     unsigned events;
-    bool ready;        // in sim_io.ready
+    bool ready;      // in sim_io.ready
     bool late;       // an EV_LOOK is under way
     bool cancelling; // an EV_CANCEL is under way
     bool ended;      // its last completion is in the queue
@@ -132,8 +132,8 @@ struct sim_io {
     struct io io;
     struct sim *sim;
     unsigned index;
-    struct list ready;  // operations to be looked at
-    struct list cqes; // completions to be told
+    struct list ready; // operations to be looked at
+    struct list cqes;  // completions to be told
     struct list parked[BUF_CLASS_COUNT];
     unsigned in_flight;
     bool wake_due, woken;
@@ -213,7 +213,8 @@ void sim_end_close(struct sim_end *end, bool reset);
 
 // sim_io.c
 
-void sim_file_touch(struct sim_file *file); // something about it changed
+void sim_file_touch(struct sim_file *file);   // something about it changed
+void sim_file_abandon(struct sim_file *file); // foreign, and closed by its owner
 void sim_io_event(struct sim *sim, const struct sim_event *event);
 void sim_op_release(struct sim_op *op);
 
