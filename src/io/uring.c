@@ -156,7 +156,7 @@ void uring_finish(struct uring *u, struct io_op *op, struct io_done done)
 }
 
 // The same in the next turn, for what ends without the kernel.
-static void end_later(struct uring *u, struct io_op *op, int res)
+void uring_end_later(struct uring *u, struct io_op *op, int res)
 {
     assert((op->state & OP_ARMED) == 0);
     op->res = res;
@@ -181,7 +181,7 @@ static void cancel(struct uring *u, struct io_op *op)
     if (op->state & (OP_PARKED | OP_PAUSED)) {
         op->state &= (uint8_t) ~(OP_PARKED | OP_PAUSED);
         list_take(&op->link);
-        end_later(u, op, -ECANCELED);
+        uring_end_later(u, op, -ECANCELED);
     } else if ((op->state & OP_USED_UP) == 0) {
         uring_cancel_sqe(u, op);
     }
@@ -214,6 +214,10 @@ static void on_op(struct uring *u, struct io_op *op, int res, uint32_t flags)
 {
     assert(op->in_flight);
     assert(op->state & OP_ARMED);
+    // A cancel is told as one: a thread of the kernel that it interrupts says EINTR, and the owner
+    // of a polled descriptor may have closed it meanwhile.
+    if ((op->state & OP_CANCELLED) && (res == -EINTR || op->kind == IO_POLL))
+        res = -ECANCELED;
     switch ((enum io_kind)op->kind) {
     case IO_RECV: uring_on_recv(u, op, res, flags); return;
     case IO_ACCEPT: on_accept(u, op, res, (flags & IORING_CQE_F_MORE) != 0); return;
@@ -405,7 +409,7 @@ static bool begin(struct uring *u, struct io_op *op)
     u->in_flight++;
     struct io_op **place = place_of(u, op);
     if (place == NULL) { // a number beyond RLIMIT_NOFILE
-        end_later(u, op, -EMFILE);
+        uring_end_later(u, op, -EMFILE);
         return false;
     }
     assert(*place == NULL);
@@ -455,7 +459,7 @@ static void uring_send(struct io *io, struct io_op *op)
     if (op->count > 1) {
         op->msg = slab_take(&u->msgs);
         if (op->msg == NULL) {
-            end_later(u, op, -ENOMEM);
+            uring_end_later(u, op, -ENOMEM);
             return;
         }
         *op->msg = (struct msghdr){ .msg_iov = (struct iovec *)op->iov, .msg_iovlen = op->count };
@@ -475,7 +479,7 @@ static void uring_connect(struct io *io, struct io_op *op, const struct sockaddr
     u->in_flight++;
     op->fd = sock_make_blocking(addr->sa_family);
     if (op->fd < 0) {
-        end_later(u, op, op->fd);
+        uring_end_later(u, op, op->fd);
         return;
     }
     struct io_uring_sqe *sqe = uring_sqe(u);

@@ -105,6 +105,8 @@ void uring_cancel_sqe(struct uring *u, struct io_op *op);
 void uring_tell(struct uring *u, struct io_op *op, struct io_done done);
 // The last completion; the operation may be gone afterwards.
 void uring_finish(struct uring *u, struct io_op *op, struct io_done done);
+// The same in the next turn, for what ends without the kernel.
+void uring_end_later(struct uring *u, struct io_op *op, int res);
 
 // uring_recv.c: receiving into the buffers of the pool.
 

@@ -117,8 +117,9 @@ must_use struct err io_listen(struct io *io, const struct sockaddr *addr, sockle
                               int backlog, int *fd_out);
 
 void io_accept(struct io *io, struct io_op *op, int listener);
-// Delivers up to `credit` bytes in buffers of class `cls`, then ends; res 0 is the peer's FIN, and
-// ends. Where the pool is empty the operation waits for buffers by itself.
+// Delivers up to `credit` bytes in buffers of class `cls`; the last of them come without IO_MORE.
+// Otherwise it ends with res 0, the peer's FIN, or an error, -ECANCELED among them. Where the pool
+// is empty the operation waits for buffers by itself.
 void io_recv(struct io *io, struct io_op *op, int fd, enum buf_class cls, uint32_t credit);
 // At least one and up to `len` bytes into `into`; res 0 is the peer's FIN.
 void io_recv_into(struct io *io, struct io_op *op, int fd, void *into, size_t len);
