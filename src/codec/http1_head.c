@@ -218,20 +218,6 @@ hot static enum parse fields_parse(struct http_head *head, struct cursor *cur)
     return line_end(cur);
 }
 
-// Takes the next member of a comma-separated list; empty members are skipped, as RFC 9110 5.6.1
-// wants. False at the end.
-static bool list_next(struct span *list, struct span *member)
-{
-    while (list->len > 0) {
-        const size_t comma = span_find(*list, ',');
-        *member = span_trim(span_upto(*list, comma));
-        *list = span_from(*list, min_size(comma + 1, list->len));
-        if (member->len > 0)
-            return true;
-    }
-    return false;
-}
-
 static void mark_hop(struct http_head *head, struct span name)
 {
     for (unsigned i = 0; i < head->field_count; i++)
@@ -252,7 +238,7 @@ static struct err connection_read(struct http_head *head, struct span list,
         return OK;
     }
     struct span member;
-    while (list_next(&list, &member)) {
+    while (http_list_next(&list, &member)) {
         if (!http_token_is_valid(member))
             return ERR(HEAD_MALFORMED);
         if (++words->names > HTTP_CONNECTION_NAMES_MAX)
@@ -305,7 +291,7 @@ static struct err coding_judge(struct span value)
         return OK;
     struct span member = SPAN_NONE;
     unsigned members = 0, chunked = 0;
-    for (; list_next(&value, &member); members++)
+    for (; http_list_next(&value, &member); members++)
         chunked += span_eq_nocase(member, SPAN("chunked"));
     const bool ends_chunked = members > 1 && span_eq_nocase(member, SPAN("chunked"));
     return ends_chunked && chunked == 1 ? ERR(FRAMING_UNSUPPORTED) : ERR(FRAMING_AMBIGUOUS);
