@@ -70,3 +70,45 @@ struct span text_span(const struct text *text)
 {
     return span_of(text->len > 0 ? text->ptr : "", text->len);
 }
+
+size_t utf8_len(struct span text)
+{
+    if (text.len == 0)
+        return 0;
+    const unsigned char *at = (const unsigned char *)text.ptr;
+    if (at[0] < 0x80)
+        return 1;
+    // The second byte's range excludes overlong forms, surrogates and what is past U+10FFFF.
+    unsigned char low = 0x80, high = 0xbf;
+    size_t len;
+    if (at[0] >= 0xc2 && at[0] <= 0xdf) {
+        len = 2;
+    } else if ((at[0] & 0xf0) == 0xe0) {
+        len = 3;
+        low = at[0] == 0xe0 ? 0xa0 : 0x80;
+        high = at[0] == 0xed ? 0x9f : 0xbf;
+    } else if (at[0] >= 0xf0 && at[0] <= 0xf4) {
+        len = 4;
+        low = at[0] == 0xf0 ? 0x90 : 0x80;
+        high = at[0] == 0xf4 ? 0x8f : 0xbf;
+    } else {
+        return 0;
+    }
+    if (text.len < len || at[1] < low || at[1] > high)
+        return 0;
+    for (size_t i = 2; i < len; i++)
+        if ((at[i] & 0xc0) != 0x80)
+            return 0;
+    return len;
+}
+
+bool span_is_utf8(struct span text)
+{
+    while (text.len > 0) {
+        const size_t len = utf8_len(text);
+        if (len == 0)
+            return false;
+        text = span_from(text, len);
+    }
+    return true;
+}

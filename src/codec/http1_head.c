@@ -159,14 +159,13 @@ static enum parse status_line(struct http_head *head, struct cursor *cur)
 
 static inline void field_add(struct http_head *head, struct span name, struct span value)
 {
-    const enum http_field_id id = http_field_id(name);
+    const enum http_field_id id = http1_token_id(name);
     const unsigned index = head->field_count++;
-    head->fields[index] = (struct http_field){
-        .name = name,
-        .value = value,
-        .id = id,
-        .is_hop = HOP >> id & 1,
-    };
+    struct http_field *field = &head->fields[index];
+    field->name = name;
+    field->value = value;
+    field->id = id;
+    field->is_hop = HOP >> id & 1;
     if (id == HF_OTHER)
         return;
     const uint64_t bit = UINT64_C(1) << id;
@@ -187,32 +186,36 @@ static inline bool is_blank(char byte)
 hot static enum parse fields_parse(struct http_head *head, struct cursor *cur)
 {
     _Static_assert(HTTP_FIELDS_MAX <= UINT8_MAX, "an index fits http_head.first");
-    for (;;) {
-        if (cur->at == cur->end)
-            return PARSE_MORE;
-        if (*cur->at == '\r')
-            return line_end(cur);
+    const char *at = cur->at, *const end = cur->end;
+    while (at < end && *at != '\r') {
         if (unlikely(head->field_count == HTTP_FIELDS_MAX))
             return refuse(cur, ERR(HEAD_TOO_LARGE));
-        const char *name = cur->at;
-        const char *at = scan_token(name, cur->end);
-        if (unlikely(at == cur->end))
+        const char *name = at;
+        at = scan_token(name, end);
+        if (unlikely(at == end))
             return PARSE_MORE;
         if (unlikely(*at != ':' || at == name))
             return refuse(cur, ERR(HEAD_MALFORMED)); // white space before the colon, too
         const struct span name_span = span_of(name, (size_t)(at - name));
-        do
+        at++;
+        // Nearly always one space and then something visible.
+        at += at < end && *at == ' ';
+        while (unlikely(at < end && (unsigned char)*at <= ' ' && is_blank(*at)))
             at++;
-        while (at < cur->end && is_blank(*at));
         const char *value = at;
-        cur->at = at = scan_value(at, cur->end);
-        const enum parse got = line_end(cur);
-        if (unlikely(got != PARSE_DONE))
-            return got;
-        while (at > value && is_blank(at[-1]))
-            at--;
-        field_add(head, name_span, span_of(value, (size_t)(at - value)));
+        at = scan_value(at, end);
+        if (unlikely(end - at < 2 || at[0] != '\r' || at[1] != '\n')) {
+            cur->at = at;
+            return line_end(cur); // not PARSE_DONE
+        }
+        const char *value_end = at;
+        while (unlikely(value_end > value && (unsigned char)value_end[-1] <= ' '))
+            value_end--; // among the bytes of a value these are the blanks
+        field_add(head, name_span, span_of(value, (size_t)(value_end - value)));
+        at += 2;
     }
+    cur->at = at;
+    return line_end(cur);
 }
 
 // Takes the next member of a comma-separated list; empty members are skipped, as RFC 9110 5.6.1
@@ -236,27 +239,41 @@ static void mark_hop(struct http_head *head, struct span name)
             head->fields[i].is_hop = true;
 }
 
+struct connection_words {
+    unsigned names;
+    bool close, keep_alive;
+};
+
+static struct err connection_read(struct http_head *head, struct span list,
+                                  struct connection_words *words)
+{
+    if (likely(span_eq(list, SPAN("keep-alive")))) {
+        words->keep_alive = true; // what most clients send
+        return OK;
+    }
+    struct span member;
+    while (list_next(&list, &member)) {
+        if (!http_token_is_valid(member))
+            return ERR(HEAD_MALFORMED);
+        if (++words->names > HTTP_CONNECTION_NAMES_MAX)
+            return ERR(HEAD_TOO_LARGE);
+        if (token_is(member, SPAN("close")))
+            words->close = true;
+        else if (token_is(member, SPAN("keep-alive")))
+            words->keep_alive = true;
+        else
+            mark_hop(head, member);
+    }
+    return OK;
+}
+
 static struct err connection_judge(struct http_head *head)
 {
-    bool close = false, keep_alive = false;
-    unsigned names = 0;
+    struct connection_words words = { 0 };
     const struct http_field *field = http_field_find(head, HF_CONNECTION);
-    for (; field != NULL; field = http_field_next(head, field)) {
-        struct span list = field->value, member;
-        while (list_next(&list, &member)) {
-            if (!http_token_is_valid(member))
-                return ERR(HEAD_MALFORMED);
-            if (++names > HTTP_CONNECTION_NAMES_MAX)
-                return ERR(HEAD_TOO_LARGE);
-            if (span_eq_nocase(member, SPAN("close")))
-                close = true;
-            else if (span_eq_nocase(member, SPAN("keep-alive")))
-                keep_alive = true;
-            else
-                mark_hop(head, member);
-        }
-    }
-    head->keep_alive = !close && (head->minor == 1 || keep_alive);
+    for (; field != NULL; field = http_field_next(head, field))
+        TRY(connection_read(head, field->value, &words));
+    head->keep_alive = !words.close && (head->minor == 1 || words.keep_alive);
     head->upgrade = head->seen & MASK(UPGRADE);
     return OK;
 }
@@ -294,6 +311,21 @@ static struct err coding_judge(struct span value)
     return ends_chunked && chunked == 1 ? ERR(FRAMING_UNSUPPORTED) : ERR(FRAMING_AMBIGUOUS);
 }
 
+// Digits only, and so few of them that nothing can overflow.
+static bool length_parse(struct span text, uint64_t *out)
+{
+    if (text.len == 0 || text.len > HTTP_LENGTH_DIGITS_MAX)
+        return false;
+    uint64_t value = 0;
+    for (size_t i = 0; i < text.len; i++) {
+        if (!is_class(text.ptr[i], CLASS_DIGIT))
+            return false;
+        value = value * 10 + (uint64_t)(text.ptr[i] - '0');
+    }
+    *out = value;
+    return true;
+}
+
 static struct err framing_judge(struct http_head *head)
 {
     const struct http_field *length = http_field_find(head, HF_CONTENT_LENGTH);
@@ -304,8 +336,7 @@ static struct err framing_judge(struct http_head *head)
         TRY(coding_judge(coding->value));
         head->framing = HTTP_CHUNKED;
     } else if (length != NULL) {
-        if (length->value.len > HTTP_LENGTH_DIGITS_MAX ||
-            !span_u64(length->value, &head->content_length))
+        if (!length_parse(length->value, &head->content_length))
             return ERR(FRAMING_AMBIGUOUS);
         head->framing = HTTP_LENGTH;
     }

@@ -51,19 +51,27 @@ struct err server_open(struct server *server, struct net *net, struct http_app *
     return OK;
 }
 
-static void serve_free(struct serve *serve)
+static void on_bury(struct task *task)
 {
+    struct serve *serve = container_of(task, struct serve, task);
     struct server *server = serve->server;
-    // The connection let go of its owner in conn_close(), the timer is stopped, no stream is open:
-    // nothing can reach the object after this.
-    assert(serve->conn == NULL && !serve->has_stream);
-    timer_stop(&server->net->loop->wheel, &serve->timer);
-    task_cancel(&serve->task);
-    list_take(&serve->link);
     slab_give(&server->slab, serve);
     server->count--;
     if (server->paused)
         accept_start(server);
+}
+
+static void serve_free(struct serve *serve)
+{
+    struct loop *loop = serve->server->net->loop;
+    // The connection let go of its owner in conn_close(), the timer is stopped, no stream is open:
+    // nothing reaches the object any more, except an application that is just ending its stream. So
+    // it is freed at the end of the turn.
+    assert(serve->conn == NULL && !serve->has_stream);
+    timer_stop(&loop->wheel, &serve->timer);
+    list_take(&serve->link);
+    serve->task.run = on_bury;
+    loop_bury(loop, &serve->task);
 }
 
 void serve_close(struct serve *serve, enum conn_why why, bool reset)

@@ -3,6 +3,46 @@
 #include "backend.h"
 #include "penstock/base/check.h"
 
+#include <stdio.h>
+
+// Without io_uring the gateway works, a little slower: that is no reason to stop. A shortage of
+// memory or descriptors is, because epoll would meet it as well.
+static struct err new_auto(struct io **out, const struct io_config *config, struct env *env,
+                           char *why, size_t cap)
+{
+    struct err err = io_uring_new(out, config, env, why, cap);
+    if (err.code != ERR_RING_UNAVAILABLE)
+        return err;
+    char reason[IO_NOTE_MAX - 64];
+    snprintf(reason, sizeof(reason), "%s", why);
+    TRY(io_epoll_new(out, config, env, why, cap));
+    snprintf((*out)->note, sizeof((*out)->note), "epoll instead of io_uring: %s", reason);
+    return OK;
+}
+
+struct err io_new(struct io **out, const struct io_config *config, struct env *env, char *why,
+                  size_t cap)
+{
+    assert(cap > 0);
+    *out = NULL;
+    why[0] = '\0';
+    switch (config->backend) {
+    case IO_BACKEND_AUTO: return new_auto(out, config, env, why, cap);
+    case IO_BACKEND_URING: return io_uring_new(out, config, env, why, cap);
+    case IO_BACKEND_EPOLL:
+        TRY(io_epoll_new(out, config, env, why, cap));
+        snprintf((*out)->note, sizeof((*out)->note), "epoll, as configured");
+        return OK;
+    case IO_BACKEND_SIM: bug("a simulated io is made by its test");
+    }
+    bug("io_backend out of range");
+}
+
+const char *io_note(const struct io *io)
+{
+    return io->note;
+}
+
 void io_free(struct io **io)
 {
     if (*io == NULL)

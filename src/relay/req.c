@@ -103,6 +103,8 @@ void req_run(struct task *task)
 {
     struct req *req = container_of(task, struct req, task);
     enum next next;
+    if (unlikely(req->cut) && req->step < STEP_FAIL)
+        (void)req_fail(req, ERR(DRAINING)); // FAIL is the next step that runs
     do
         next = step_run[req->step](req);
     while (next == NEXT_RUN);

@@ -45,6 +45,15 @@ struct pump {
     bool notified;     // the half-closed client was probed
 };
 
+// What the body says and what becomes of it. It lives in the arena: a pass over a large body may
+// take several turns.
+enum { BODY_MODEL, BODY_STREAM, BODY_STREAM_OPTIONS, BODY_PREVIOUS, BODY_MEMBERS };
+struct plan {
+    struct json_members members;
+    struct json_member items[BODY_MEMBERS];
+    struct splice splice; // edits of the body for the account that was picked
+};
+
 struct req {
     struct shard *shard;
     struct stream *stream;
@@ -57,6 +66,7 @@ struct req {
     uint8_t format; // enum format
     bool stream_wanted;
     bool leased;
+    bool cut;         // the process ends: no more waiting
     bool usage_added; // we asked for the usage event
     bool fresh;       // the next attempt takes no pooled connection
     uint8_t attempts, tried_count, stale_retries;
@@ -68,7 +78,10 @@ struct req {
     struct span fields;       // the client's fields that go on to the vendor, ready as head lines
     struct span query;        // the client's, without the key; in the arena
     struct span up_head;      // the whole request head for the vendor
-    struct splice splice;     // edits of the body
+    struct span version;      // of the API, as in the client's path; in the arena
+    struct span detail;       // for the client, beside the error's own text; in the arena
+    struct plan *plan;        // in the arena
+    uint8_t key_digest[DIGEST_BYTES];
     struct slot_ref account_slot;
     struct slot_ref tried[REQ_TRIED_MAX];
     uint64_t first_byte_ns, idle_ns, total_ns; // deadlines of this attempt
@@ -76,6 +89,10 @@ struct req {
     struct dial_limits dial;
     uint32_t dest;
     struct fetch fetch;
+    struct span reply_fields; // of the answer's head, ready for the client; in the arena
+    int64_t reply_length;     // of the vendor's answer, -1: not known
+    uint64_t sent_ns;         // when the request went to the vendor
+    uint16_t up_status;       // the vendor's
     struct pump pump;
     struct usage_record record;
     char id[REQ_ID_LEN];
@@ -99,6 +116,13 @@ static inline struct span req_id(const struct req *req)
 void req_on_request(struct http_app *app, struct stream *stream, const struct http_head *head);
 size_t req_render_http_error(struct http_app *app, struct span target, struct err err, char *out,
                              size_t cap, struct span *content_type);
+
+// --- req_stream.c ---
+// Adds to what is held; false when it would be more than `max`, or memory is short.
+must_use bool pump_hold(struct req *req, struct span bytes, size_t max);
+void pump_hold_drop(struct req *req);
+// Keeps what the client will see of the vendor's head.
+must_use struct err pump_note_head(struct req *req, const struct http_head *head);
 
 // --- the steps ---
 enum next step_body(struct req *req);

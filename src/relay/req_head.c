@@ -135,6 +135,7 @@ static struct err route_and_auth(struct req *req, const struct http_head *head,
     bytes_wipe(key_room, target->query.len);
     TRY(err);
     req->record.key_id = usage_model_id(key->id);
+    memcpy(req->key_digest, key->digest, sizeof(req->key_digest));
     TRY(snap_key_allows(key, (enum format)req->format, SPAN_NONE));
     return budget_level(&shard->net.budget) == BUDGET_SHED ? ERR(OVERLOADED) : OK;
 }
@@ -161,6 +162,7 @@ void req_on_request(struct http_app *app, struct stream *stream, const struct ht
         struct span model =
             room != NULL ? url_path_decode(route.model, room, route.model.len) : SPAN_NONE;
         req->model = arena_copy(&req->arena, model);
+        req->version = arena_copy(&req->arena, route.version);
     }
     if (!failed(err) && (route.op == OP_MODELS || route.op == OP_MODEL)) {
         models_answer(req, target.query);

@@ -17,4 +17,9 @@ void text_printf(struct text *text, const char *format, ...) printf_like(2, 3);
 // A view, valid until the next call that writes.
 struct span text_span(const struct text *text);
 
+// Bytes of the UTF-8 sequence that `text` begins with; 0 if it is none (overlong forms, surrogates
+// and what is cut short are none).
+size_t utf8_len(struct span text);
+bool span_is_utf8(struct span text);
+
 #endif

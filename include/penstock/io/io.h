@@ -63,9 +63,15 @@ struct io_op {
             char *into;
             size_t into_len;
         };
+        struct {
+            struct buf *held;
+            uint32_t held_len;
+        };
     };
-    struct msghdr *msg; // the backend's own
-    struct list link;   // the backend's own; list_init() is not needed
+    int32_t res;          // the backend's own
+    uint32_t cancel_turn; // the backend's own
+    struct msghdr *msg;   // the backend's own
+    struct list link;     // the backend's own; list_init() is not needed
 };
 
 enum { IO_SEGMENTS_MAX = 8 }; // segments of one send
@@ -100,6 +106,8 @@ void io_free(struct io **io);
 
 enum io_backend io_backend(const struct io *io);
 const char *io_backend_name(enum io_backend backend); // "uring", "epoll", "sim"
+// One line for the log of the start: what was chosen and why.
+const char *io_note(const struct io *io);
 struct bufpool *io_bufs(struct io *io);
 const struct io_stats *io_stats(const struct io *io);
 

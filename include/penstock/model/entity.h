@@ -12,7 +12,7 @@ enum entity_kind { ENTITY_ACCOUNT, ENTITY_KEY, ENTITY_ROUTE, ENTITY_SETTING, ENT
 
 extern const struct table *const entity_tables[ENTITY_COUNT];
 
-// "acc_" and 20 base62 characters: at random for what the API makes, from the name for what the
+// "acc_" and 19 base62 characters: at random for what the API makes, from the name for what the
 // configuration file declares, so that such an object keeps its id over restarts.
 enum { ENTITY_ID_MAX = 32 };
 struct span entity_id_random(const struct table *table, struct env *env, char out[ENTITY_ID_MAX]);

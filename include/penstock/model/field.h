@@ -69,6 +69,7 @@ enum field_flag {
     FIELD_INPUT_ONLY = 1 << 6, // an input that becomes another field; not shown, not stored
     FIELD_LIVE = 1 << 7,       // a reload applies it; without it: at the next start
     FIELD_SHORTHAND = 1 << 8,  // of a sub-table: a plain scalar stands for this field
+    FIELD_LINES = 1 << 9,      // a text that may hold line ends and tabs
 };
 
 struct table;
@@ -78,10 +79,10 @@ struct field {
     uint16_t tag; // in the stored form; never reused
     uint16_t flags;
     uint32_t offset;
-    const char *init;  // the default in its text form; NULL: empty, zero, false
-    int64_t min, max;  // of the value, of a text's length, of a list's count; 0, 0: kind's own
-    const char *zero;  // the word for 0 or empty: "off", "auto"
-    const char *plain; // the unit-less hint: an example such as "30s"
+    const char *init;    // the default in its text form; NULL: empty, zero, false
+    int64_t min, max;    // of the value, of a text's length, of a list's count; 0, 0: kind's own
+    const char *zero;    // the word for 0 or empty: "off", "auto"
+    const char *example; // for hints: "30s"
     const char *const *names; // of FIELD_ENUM and FIELD_ENUMS, NULL at the end
     const struct table *sub;
     // Further demands on one text of the field; NULL: good, else what is wrong with it.
@@ -90,7 +91,6 @@ struct field {
 };
 
 struct record;
-// What a table's check of a whole record is given to say where a problem is.
 struct table {
     const char *name;   // "account"
     const char *plural; // "accounts"
@@ -114,11 +114,30 @@ struct record {
     uint64_t given[FIELDS_MAX / 64]; // fields that were set, not left at their default
 };
 
-// Rows. The member's type is compared with the kind's at compile time.
+// A row: FIELD_ROW(STRING, struct account, "name", 2, name, .max = 64). The member's type is
+// compared with the kind's at compile time.
+#define FIELD_IS(type, member, ctype) \
+    __builtin_types_compatible_p(__typeof__(((type *)0)->member), ctype)
 #define FIELD_AT(type, member, ctype) \
-    (offsetof(type, member) +         \
-     0 * sizeof(                      \
-             char[__builtin_types_compatible_p(__typeof__(((type *)0)->member), ctype) ? 1 : -1]))
+    (offsetof(type, member) + 0 * sizeof(char[FIELD_IS(type, member, ctype) ? 1 : -1]))
+#define FIELD_ROW(kind_, type, name_, tag_, member, ...)               \
+    {                                                                  \
+        .name = name_, .kind = FIELD_##kind_, .tag = tag_,             \
+        .offset = FIELD_AT(type, member, FIELD_C_##kind_), __VA_ARGS__ \
+    }
+#define FIELD_C_STRING struct span
+#define FIELD_C_SECRET struct secret *
+#define FIELD_C_BOOL bool
+#define FIELD_C_INT int64_t
+#define FIELD_C_DURATION uint64_t
+#define FIELD_C_SIZE uint64_t
+#define FIELD_C_TIME uint64_t
+#define FIELD_C_ENUM int
+#define FIELD_C_ENUMS uint32_t
+#define FIELD_C_STRINGS struct strings
+#define FIELD_C_MAP struct pairs
+#define FIELD_C_DIGEST uint8_t[DIGEST_BYTES]
+#define FIELD_C_OBJECTS struct objects
 
 // A zeroed record of `table` with its defaults. `record` is table->size bytes.
 void record_init(struct record *record, const struct table *table, struct vault *vault);
@@ -128,13 +147,13 @@ must_use struct record *record_new(const struct table *table, struct vault *vaul
 void record_free(struct record **record);
 must_use struct record *record_copy(const struct record *from);
 bool record_eq(const struct record *a, const struct record *b);
+// Whether the field was set, as against left at its default.
 bool record_has(const struct record *record, const struct field *field);
-void record_mark(struct record *record, const struct field *field);
 
 const struct field *table_find(const struct table *table, struct span name);
 const struct field *table_find_tag(const struct table *table, unsigned tag);
-// The member itself.
-void *field_of(const struct record *record, const struct field *field);
+// Sets a text of the record itself: for ids and what else the gateway fills in.
+void record_text(struct record *record, struct span *member, struct span text);
 
 enum record_source {
     FROM_FILE,   // the configuration file: everything may be set, plain secrets are warned about

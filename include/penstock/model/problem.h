@@ -43,6 +43,7 @@ struct problems {
     uint32_t count; // kept, at most PROBLEMS_MAX
     uint32_t error_count, warning_count;
     struct problem items[PROBLEMS_MAX];
+    struct problem spare; // what is written past the bound goes here
 };
 
 void problems_init(struct problems *problems);
