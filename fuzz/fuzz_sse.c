@@ -91,10 +91,9 @@ struct reader {
     size_t total;
 };
 
-static void take_block(struct reader *reader)
+static void take_block(struct reader *reader, bool first)
 {
     struct sse_event event;
-    bool first = reader->scan.block_count <= 1;
     bool whole = sse_parse(span_of(reader->block, reader->block_len), first, reader->join,
                            reader->cap, &event);
     assert(whole);
@@ -131,7 +130,7 @@ static void read_piece(struct reader *reader, struct span piece)
             assert(reader->scan.held == 0);
             if (reader->scan.block_count <= EVENTS_MAX)
                 reader->ends[reader->scan.block_count - 1] = reader->total;
-            take_block(reader);
+            take_block(reader, reader->scan.block_count == 1);
         }
     } while (parse == PARSE_DATA);
     assert(parse == PARSE_MORE);
@@ -153,7 +152,7 @@ static void read_stream(struct reader *reader, const char *text, size_t len, uns
         at += step;
     }
     if (reader->block_len > 0)
-        take_block(reader);
+        take_block(reader, reader->scan.block_count == 0);
     free(reader->block);
     free(reader->join);
 }

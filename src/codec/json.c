@@ -339,6 +339,8 @@ static size_t verbatim_run(const char *at, const char *end)
 size_t json_string_decode(struct json_slice string, char *out, size_t cap, bool *cut)
 {
     struct span raw = json_string_raw(string);
+    if (raw.len == 0)
+        raw = SPAN("");
     const char *at = raw.ptr, *end = raw.ptr + raw.len;
     size_t done = 0;
     bool full = false;

@@ -36,9 +36,10 @@ struct sse_event {
     bool comment_only; // no field at all: nothing but comments and blank lines
 };
 
-// Reads one block. `first`: it is the stream's first, where a byte order mark may stand. More than
-// one data line is joined in `join`; false if that is too small, and then `out` is what a reader
-// would see without the lines that did not fit.
+// Reads one block. `first`: it is the stream's first (block_count is 1 once it has ended, 0 if the
+// stream ended before), where a byte order mark may stand. More than one data line is joined in
+// `join`; false if that is too small, and then `out` is what a reader would see without the lines
+// that did not fit.
 must_use bool sse_parse(struct span block, bool first, char *join, size_t cap,
                         struct sse_event *out);
 
