@@ -364,7 +364,9 @@ static bool read_strings(struct reader reader, struct strings *out)
         snprintf(item_path, sizeof(item_path), "%s[%u]", path, i);
         reader.path = item_path;
         reader.value = &items[i];
-        if (!is_scalar(reader.value)) {
+        if (reader.value->is_broken) {
+            good = false;
+        } else if (!is_scalar(reader.value)) {
             problem_add(reader.problems, PROBLEM_WRONG_KIND, reader.value->place, item_path,
                         "`%s` must be a text", item_path);
             good = false;
@@ -437,7 +439,9 @@ static bool read_map(struct reader reader, struct pairs *out)
         reader.path = entry_path;
         reader.value = entry;
         struct span text = entry->text;
-        if (!is_scalar(entry)) {
+        if (entry->is_broken) {
+            good = false;
+        } else if (!is_scalar(entry)) {
             problem_add(reader.problems, PROBLEM_WRONG_KIND, entry->place, entry_path,
                         "`%s` must be a text", entry_path);
             good = false;
@@ -486,6 +490,8 @@ static bool read_objects(const struct reader *reader, struct objects *out);
 static bool read_kind(const struct reader *reader, void *base)
 {
     const struct field *field = reader->field;
+    if (reader->value->is_broken)
+        return false; // said by whoever found it
     switch (field->kind) {
     case FIELD_STRING: return read_string(reader, AS(struct span, base, field));
     case FIELD_SECRET: return read_secret(reader, AS(struct secret *, base, field));
@@ -584,8 +590,13 @@ bool field_parse(void *base, const struct field *field, const struct value *valu
                  enum record_source source, const char *path, struct problems *problems)
 {
     const struct reader reader = { home, source, problems, field, value, path };
+    const uint32_t before = problems != NULL ? problems->count : 0;
     // What was there is overwritten; only secrets own something.
     if (field->kind == FIELD_OBJECTS)
         field_clear(base, field);
-    return read_kind(&reader, base);
+    const bool good = read_kind(&reader, base);
+    if (field->kind == FIELD_SECRET || field_is(field, FIELD_SENSITIVE))
+        for (uint32_t i = before; problems != NULL && i < problems->count; i++)
+            problems->items[i].hides = true;
+    return good;
 }

@@ -147,6 +147,7 @@ must_use struct record *record_new(const struct table *table, struct vault *vaul
 void record_free(struct record **record);
 must_use struct record *record_copy(const struct record *from);
 bool record_eq(const struct record *a, const struct record *b);
+bool record_field_eq(const struct record *a, const struct record *b, const struct field *field);
 // Whether the field was set, as against left at its default.
 bool record_has(const struct record *record, const struct field *field);
 
