@@ -1,8 +1,7 @@
 #include "tls_internal.h"
 
 #include "penstock/base/check.h"
-
-#include <sodium.h>
+#include "penstock/base/secret.h"
 
 struct entry {
     struct list link;
@@ -28,7 +27,7 @@ static void drop(struct tls_cache *cache, struct entry *entry)
 {
     list_take(&entry->link);
     cache->count--;
-    sodium_memzero(entry->bytes, entry->host_len + (size_t)entry->session_len);
+    bytes_wipe(entry->bytes, entry->host_len + (size_t)entry->session_len);
     tls_heap_give(entry);
 }
 

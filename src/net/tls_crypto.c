@@ -13,6 +13,7 @@
 
 #include "penstock/base/check.h"
 #include "penstock/base/fault.h"
+#include "penstock/base/secret.h"
 
 #include <wolfssl/options.h>
 #undef _FORTIFY_SOURCE // both are set by the line above and are not its business
@@ -28,7 +29,6 @@
 #include <openssl/param_build.h>
 #include <openssl/rsa.h>
 #include <openssl/sha.h>
-#include <sodium.h>
 #include <stdio.h>
 
 enum {
@@ -76,7 +76,7 @@ const char *tls_crypto_bulk(void)
 void tls_aead_free(struct tls_aead *aead)
 {
     EVP_CIPHER_CTX_free(aead->ctx);
-    sodium_memzero(aead, sizeof(*aead));
+    bytes_wipe(aead, sizeof(*aead));
 }
 
 // The cipher context for this key and direction, its key schedule made at most once per key.
@@ -165,7 +165,7 @@ static int gcm_open_by_libcrypto(wc_CryptoInfo *info)
         return 0;
     // What was decrypted before the tag was found wrong is not to be seen by anybody.
     if (sz > 0)
-        sodium_memzero(out, (size_t)sz);
+        bytes_wipe(out, (size_t)sz);
     return AES_GCM_AUTH_E;
 }
 
@@ -310,7 +310,7 @@ static int x25519_agree(wc_CryptoInfo *info)
     for (int i = 0; i < X25519_LEN; i++)
         info->pk.curve25519.out[i] = secret[reversed ? X25519_LEN - 1 - i : i];
     *info->pk.curve25519.outlen = X25519_LEN;
-    sodium_memzero(secret, sizeof(secret));
+    bytes_wipe(secret, sizeof(secret));
     return 0;
 }
 
@@ -346,7 +346,7 @@ static int p256_generate(wc_CryptoInfo *info)
     int result = made ? wc_ecc_import_private_key_ex(bytes, sizeof(bytes), encoded, sizeof(encoded),
                                                      info->pk.eckg.key, ECC_SECP256R1)
                       : WC_HW_E;
-    sodium_memzero(bytes, sizeof(bytes));
+    bytes_wipe(bytes, sizeof(bytes));
     return result;
 }
 
@@ -378,7 +378,7 @@ static bool p256_multiply(EC_POINT *point, ecc_key *own, uint8_t *out)
                 BN_bn2binpad(x, out, P256_LEN) == P256_LEN;
     BN_clear_free(scalar);
     BN_clear_free(x);
-    sodium_memzero(bytes, sizeof(bytes));
+    bytes_wipe(bytes, sizeof(bytes));
     return done;
 }
 
@@ -585,10 +585,6 @@ static int on_crypto(int device, wc_CryptoInfo *info, void *ctx)
 
 struct err tls_crypto_init(char *why)
 {
-    if (sodium_init() < 0) {
-        snprintf(why, TLS_WHY_MAX, "libsodium cannot be initialised");
-        return ERR(TLS_SELF_TEST);
-    }
     shared.aes128 = EVP_CIPHER_fetch(NULL, "AES-128-GCM", NULL);
     shared.aes256 = EVP_CIPHER_fetch(NULL, "AES-256-GCM", NULL);
     shared.p256 = EC_GROUP_new_by_curve_name(NID_X9_62_prime256v1);

@@ -3,6 +3,7 @@
 
 #include "penstock/base/check.h"
 #include "penstock/base/fault.h"
+#include "penstock/base/secret.h"
 
 #include <wolfssl/options.h>
 #undef _FORTIFY_SOURCE // set by the line above, and not its business
@@ -10,7 +11,6 @@
 #include <wolfssl/ssl.h>
 #include <wolfssl/wolfcrypt/error-crypt.h>
 
-#include <sodium.h>
 #include <stdio.h>
 
 // Only suites whose bulk cipher passes through our callback, and with it through its guard; the
@@ -92,7 +92,7 @@ static int on_session(WOLFSSL *ssl, WOLFSSL_SESSION *session)
     if (wolfSSL_i2d_SSL_SESSION(session, &at) == len)
         tls_cache_put(&tls->ctx->cache, span_str(tls->host), tls->port,
                       span_of(bytes, (size_t)len));
-    sodium_memzero(bytes, (size_t)len);
+    bytes_wipe(bytes, (size_t)len);
     tls_heap_give(bytes);
     return 0; // the library keeps its own reference
 }
@@ -246,7 +246,7 @@ void tls_ctx_put(struct tls_ctx **ctx)
     tls_roots_put(&put->roots);
     tls_cache_fini(&put->cache);
     slab_fini(&put->sessions);
-    sodium_memzero(put, sizeof(*put));
+    bytes_wipe(put, sizeof(*put));
     tls_heap_give(put);
 }
 

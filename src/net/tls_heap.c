@@ -9,18 +9,14 @@
 #include "tls_internal.h"
 
 #include "penstock/base/check.h"
+#include "penstock/base/poison.h"
 
 #include <stdlib.h>
 
-#if defined(__SANITIZE_ADDRESS__)
-#define HEAP_KEEPS 0
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer)
-#define HEAP_KEEPS 0
-#endif
-#endif
-#ifndef HEAP_KEEPS
-#define HEAP_KEEPS 1
+#ifdef POISON_WORKS
+enum { HEAP_KEEPS = 0 };
+#else
+enum { HEAP_KEEPS = 1 };
 #endif
 
 // Four classes to each doubling: 64, 80, 96, 112, 128, 160, ... 56 K, 64 K.
@@ -98,6 +94,7 @@ void *tls_heap_take(size_t size)
         heap.stats.cached -= whole;
     } else {
         // The sanitizer sees the exact size, so that it also sees the byte after it.
+        // layer-check: this is the allocator of a library, with blocks of its exact sizes.
         block = malloc(sizeof(*block) + (HEAP_KEEPS ? whole : size));
         if (block == NULL)
             return NULL;

@@ -4,9 +4,9 @@
 
 #include "penstock/base/check.h"
 #include "penstock/base/fault.h"
+#include "penstock/base/secret.h"
 
 #include <openssl/evp.h>
-#include <sodium.h>
 
 enum { TAG_LEN = 16 };
 
@@ -75,7 +75,7 @@ int tls_ticket_open(const struct tls_ticket_keys *keys, struct span sni, const u
                     const uint8_t *iv, const uint8_t *mac, uint8_t *text, size_t len)
 {
     for (uint32_t i = 0; i < keys->count; i++) {
-        if (sodium_memcmp(keys->key[i].name, name, TLS_TICKET_NAME_LEN) != 0)
+        if (memcmp(keys->key[i].name, name, TLS_TICKET_NAME_LEN) != 0)
             continue;
         return open_with(keys->key[i].key, sni, name, iv, mac, text, len) ? (int)i : -1;
     }
