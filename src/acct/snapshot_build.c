@@ -295,7 +295,6 @@ void snap_builder_keep_keys(struct snap_builder *builder, const struct snapshot 
         build->key.id = id;
         build->key.name = region_dup(region, old->name);
         build->key.models = dup_models(region, old->models, old->model_count);
-        slots_keep(builder->slots, old->slot, builder->snap->generation);
     }
 }
 
@@ -321,6 +320,7 @@ static struct err finish_keys(struct snap_builder *builder)
         const struct snap_key *key = &builder->keys[i].key;
         if (snapshot_key(snap, key->digest) != NULL)
             return ERR(CONFLICT); // two records of one key
+        slots_keep(builder->slots, key->slot, snap->generation);
         snap->keys[snap->key_count++] = *key;
         uint32_t at = digest_home(key->digest, snap->probe_mask);
         while (snap->probes[at].idx != 0)
