@@ -2,8 +2,6 @@
 #include "field_impl.h"
 #include "penstock/model/suggest.h"
 
-#include <stdio.h>
-
 struct walk {
     struct record *record;
     enum record_source source;
@@ -14,8 +12,8 @@ struct walk {
 
 static void join(char out[PROBLEM_PATH_MAX], const char *path, struct span name)
 {
-    snprintf(out, PROBLEM_PATH_MAX, "%s%s%.*s", path, path[0] != '\0' ? "." : "",
-             (int)min_size(name.len, FIELD_NAME_MAX), name.ptr);
+    fit_printf(out, PROBLEM_PATH_MAX, "%s%s%.*s", path, path[0] != '\0' ? "." : "",
+               (int)min_size(name.len, FIELD_NAME_MAX), name.ptr);
 }
 
 // The last part of a dotted name.
@@ -189,13 +187,14 @@ static void walk_map(struct walk *walk, const struct value *map, struct span pre
     const struct table *table = walk->record->table;
     for (const struct value *entry = map->first; entry != NULL; entry = entry->next) {
         char name[PROBLEM_PATH_MAX], above[PROBLEM_PATH_MAX];
-        const int len = snprintf(name, sizeof(name), "%.*s%s%.*s", (int)prefix.len, prefix.ptr,
-                                 prefix.len > 0 ? "." : "",
-                                 (int)min_size(entry->key.len, FIELD_NAME_MAX), entry->key.ptr);
-        const struct span full = span_of(name, min_size((size_t)len, sizeof(name) - 1));
+        const size_t len =
+            fit_printf(name, sizeof(name), "%.*s%s%.*s", (int)prefix.len, prefix.ptr,
+                       prefix.len > 0 ? "." : "", (int)min_size(entry->key.len, FIELD_NAME_MAX),
+                       entry->key.ptr);
+        const struct span full = span_of(name, len);
         join(above, walk->path, prefix);
         if (prefix.len == 0)
-            snprintf(above, sizeof(above), "%s", walk->path);
+            fit_printf(above, sizeof(above), "%s", walk->path);
         // A key with a dot of its own is no path.
         const bool dotted = span_find(entry->key, '.') < entry->key.len;
         const struct field *field = dotted ? NULL : table_find(table, full);
