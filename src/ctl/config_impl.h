@@ -27,14 +27,4 @@ enum { CONFIG_ENV_NAME_MAX = 128, CONFIG_VALUE_MAX = 64 * KIB };
 // "PENSTOCK__LIMITS__BODY"
 void config_env_name(const struct field *field, char out[CONFIG_ENV_NAME_MAX]);
 
-// An address of a listener in its parts; views of `text`.
-struct config_address {
-    bool is_unix;
-    struct span host; // empty: all addresses; without brackets
-    uint16_t port;
-    bool is_loopback; // or a Unix socket
-};
-// NULL: good, else what is wrong.
-const char *config_address_parse(struct span text, struct config_address *out);
-
 #endif

@@ -40,6 +40,7 @@ struct snap_account {
     uint16_t port;
     bool tls;
     bool allow_private;
+    uint32_t dest;           // index of its destination, given by the builder's caller
     bool from_file;          // declared by the configuration file: its address is trusted
     struct span host_field;  // the value of the Host field
     struct span server_name; // for TLS
@@ -125,6 +126,7 @@ must_use struct err snap_builder_new(struct snap_builder **out, const struct key
 // Starts from what `from` knows of keys, so that one changed key does not need all records.
 void snap_builder_keep_keys(struct snap_builder *builder, const struct snapshot *from);
 struct snap_account_extra {
+    uint32_t dest;
     bool from_file;
     const struct secret *api_key; // read from api_key_file or api_key_env; NULL: the record's own
 };

@@ -146,4 +146,14 @@ must_use json_t *config_schema(void);
 // `config show`: the settings in force as YAML; secrets masked.
 void config_show(const struct config *cfg, struct text *out);
 
+// An address of a listener in its parts; views of `text`.
+struct config_address {
+    bool is_unix;
+    struct span host; // empty: all addresses; without brackets
+    uint16_t port;
+    bool is_loopback; // or a Unix socket
+};
+// NULL: good, else what is wrong.
+const char *config_address_parse(struct span text, struct config_address *out);
+
 #endif
