@@ -43,7 +43,11 @@ struct slots;
 must_use struct err slots_new(struct slots **out, uint32_t count_max);
 void slots_free(struct slots **slots);
 
-// The array, for the shards: slots_base()[ref.idx].
+static inline struct slot *slot_at(struct slot *base, uint32_t idx)
+{
+    return base + idx;
+}
+// The array, for the shards.
 struct slot *slots_base(struct slots *slots);
 uint32_t slots_bound(const struct slots *slots);
 
