@@ -530,7 +530,8 @@ static bool read_object(const struct reader *reader, void *item)
     for (const struct value *entry = reader->value->first; entry != NULL; entry = entry->next) {
         const struct field *field = table_find(sub, entry->key);
         if (field == NULL) {
-            field_unknown(sub, entry, reader->path, reader->problems);
+            const struct field *meant = field_unknown(sub, entry, reader->path, reader->problems);
+            given |= meant != NULL ? UINT64_C(1) << (meant - sub->fields) : 0;
             good = false;
             continue;
         }

@@ -55,8 +55,11 @@ static void help_known(struct problem *problem, const struct table *table, struc
 static void help_field(struct problem *problem, const struct table *table,
                        const struct field *field)
 {
-    const char *in = table->plural != NULL ? table->plural : "";
-    const char *dot = table->plural != NULL ? "." : "";
+    if (table->plural == NULL) { // an object in a list, which explains itself with the list
+        problem_help(problem, "%s", field->help);
+        return;
+    }
+    const char *in = table->plural, *dot = in[0] != '\0' ? "." : "";
     if (field->kind == FIELD_DURATION || field->kind == FIELD_SIZE)
         problem_help(problem, "`%s` needs a unit, e.g. `%s`   (penstock config explain %s%s%s)",
                      field->name,
@@ -69,9 +72,10 @@ static void help_field(struct problem *problem, const struct table *table,
                      field->name);
 }
 
-// `prefix` is the dotted part of the name above the entry, within the record.
-static void unknown(const struct table *table, const struct value *entry, struct span prefix,
-                    const char *path, struct problems *problems)
+// `prefix` is the dotted part of the name above the entry, within the record. Returns the field
+// that was probably meant.
+static const struct field *unknown(const struct table *table, const struct value *entry,
+                                   struct span prefix, const char *path, struct problems *problems)
 {
     struct suggest near = { .word = entry->key };
     const struct field *found = NULL, *elsewhere = NULL;
@@ -94,9 +98,10 @@ static void unknown(const struct table *table, const struct value *entry, struct
         problem_add(problems, PROBLEM_UNKNOWN_KEY, entry->key_place, full,
                     path[0] != '\0' ? "unknown key `%.*s` in `%s`" : "unknown key `%.*s`%s", len,
                     entry->key.ptr, path);
+    const bool is_leaf = found != NULL && span_eq(near.best, leaf_of(found->name));
     if (found != NULL) {
         problem_hint(problem, "did you mean `%.*s`?", (int)near.best.len, near.best.ptr);
-        if (span_eq(near.best, leaf_of(found->name)))
+        if (is_leaf)
             help_field(problem, table, found);
     } else if (elsewhere != NULL) {
         problem_hint(problem, "did you mean `%s`?", elsewhere->name);
@@ -104,12 +109,20 @@ static void unknown(const struct table *table, const struct value *entry, struct
     } else {
         help_known(problem, table, prefix);
     }
+    return is_leaf ? found : elsewhere;
 }
 
-void field_unknown(const struct table *table, const struct value *entry, const char *path,
-                   struct problems *problems)
+const struct field *field_unknown(const struct table *table, const struct value *entry,
+                                  const char *path, struct problems *problems)
 {
-    unknown(table, entry, SPAN_NONE, path, problems);
+    return unknown(table, entry, SPAN_NONE, path, problems);
+}
+
+// The field is spoken of: it is no longer missing, whatever else is wrong with it.
+static void mark_seen(struct walk *walk, const struct field *field)
+{
+    const size_t row = (size_t)(field - walk->record->table->fields);
+    walk->seen[row / 64] |= UINT64_C(1) << (row % 64);
 }
 
 // True if the value is what the field holds already: an object that was read, changed elsewhere and
@@ -199,11 +212,12 @@ static void walk_map(struct walk *walk, const struct value *map, struct span pre
         const bool dotted = span_find(entry->key, '.') < entry->key.len;
         const struct field *field = dotted ? NULL : table_find(table, full);
         if (field != NULL) {
-            const uint32_t row = (uint32_t)(field - table->fields);
-            walk->seen[row / 64] |= UINT64_C(1) << (row % 64);
+            mark_seen(walk, field);
             field_read(walk->record, field, entry, walk->source, walk->path, walk->problems);
         } else if (dotted || !is_prefix(table, full)) {
-            unknown(table, entry, prefix, above, walk->problems);
+            const struct field *meant = unknown(table, entry, prefix, above, walk->problems);
+            if (meant != NULL)
+                mark_seen(walk, meant);
         } else if (entry->kind == VALUE_MAP) {
             walk_map(walk, entry, full);
         } else {
@@ -227,8 +241,9 @@ static void check_required(struct walk *walk, const struct value *value)
         join(full, walk->path, span_str(field->name));
         struct problem *problem = problem_add(walk->problems, PROBLEM_MISSING, value->place, full,
                                               "`%s` is missing", full);
-        if (field->help != NULL)
-            problem_help(problem, "%s", field->help);
+        if (field->example != NULL)
+            problem_hint(problem, "for example `%s: %s`", leaf_of(field->name).ptr, field->example);
+        problem_help(problem, "%s", field->help);
     }
 }
 
