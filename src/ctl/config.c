@@ -103,17 +103,12 @@ static struct value *take_resources(struct value *root)
 static bool version_ok(struct config_loader *loader, const struct value *root)
 {
     const struct value *version = value_find(root, SPAN("config_version"));
-    struct problem *problem;
-    if (version == NULL)
-        problem = problem_add(loader->problems, PROBLEM_VERSION, root->place, "config_version",
-                              "`config_version` is missing");
-    else if (!span_eq(version->text, SPAN("1")))
-        problem = problem_add(loader->problems, PROBLEM_VERSION, version->place, "config_version",
-                              "`config_version` is not 1, the only one this program knows");
-    else
-        return true;
-    problem_hint(problem, "write `config_version: 1`");
-    return version == NULL;
+    if (version == NULL || span_eq(version->text, SPAN("1")))
+        return true; // a missing one is reported as any missing field
+    problem_hint(problem_add(loader->problems, PROBLEM_VERSION, version->place, "config_version",
+                             "`config_version` is not 1, the only one this program knows"),
+                 "write `config_version: 1`");
+    return false;
 }
 
 static void resolve_dir(struct config_loader *loader, struct config *cfg, struct span *dir,

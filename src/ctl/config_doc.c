@@ -89,6 +89,8 @@ static void explain_field(const struct table *table, const struct field *field, 
     } else if ((field->flags & FIELD_REQUIRED) != 0) {
         text_add(out, SPAN("  required\n"));
     }
+    for (uint32_t i = 0; field->kind == FIELD_OBJECTS && i < field->sub->count; i++)
+        text_printf(out, "  %-8s %s\n", field->sub->fields[i].name, field->sub->fields[i].help);
 }
 
 static bool explain_code(struct span key, struct text *out)

@@ -3,7 +3,6 @@
 #include "config_impl.h"
 
 #include <errno.h>
-#include <stdio.h>
 
 struct expand {
     struct config_loader *loader;
@@ -69,8 +68,8 @@ static void add_file(struct expand *expand, struct span inner, const char *path,
     struct span text = text_span(&bytes);
     if (why != 0) {
         char reason[PROBLEM_TEXT_MAX];
-        snprintf(reason, sizeof(reason), "cannot be read: %s",
-                 why == EFBIG ? "it is larger than 64KiB" : strerror(why));
+        fit_printf(reason, sizeof(reason), "cannot be read: %s",
+                   why == EFBIG ? "it is larger than 64KiB" : strerror(why));
         fail(expand, code, inner, reason);
     }
     if (text.len > 0 && text.ptr[text.len - 1] == '\n')

@@ -5,7 +5,6 @@
 #include "penstock/model/entity.h"
 #include "penstock/model/suggest.h"
 
-#include <stdio.h>
 #include <stdlib.h>
 
 struct kind {
@@ -52,7 +51,7 @@ static void check_names(struct config_loader *loader, struct name *names, uint32
         if (!span_eq(names[i].text, names[i - 1].text) || names[i].idx == names[i - 1].idx)
             continue;
         char path[PROBLEM_PATH_MAX];
-        snprintf(path, sizeof(path), "resources.%s[%u]", plural, names[i].idx);
+        fit_printf(path, sizeof(path), "resources.%s[%u]", plural, names[i].idx);
         struct problem *problem = problem_add(loader->problems, PROBLEM_NAME_TAKEN, names[i].place,
                                               path, "the %s `%s` is used by another of the %s too",
                                               what, names[i].text.ptr, plural);
@@ -86,7 +85,7 @@ static struct record **read_list(struct config_loader *loader, struct config *cf
     char path[PROBLEM_PATH_MAX];
     *count = 0;
     if (list->kind != VALUE_LIST) {
-        snprintf(path, sizeof(path), "resources.%s", table->plural);
+        fit_printf(path, sizeof(path), "resources.%s", table->plural);
         problem_add(loader->problems, PROBLEM_WRONG_KIND, list->place, path,
                     "`%s` must be a list, not %s", path, value_kind_name(list->kind));
         return NULL;
@@ -103,7 +102,7 @@ static struct record **read_list(struct config_loader *loader, struct config *cf
         const uint32_t before = loader->problems->error_count;
         struct record *record = record_new(table, loader->vault);
         records[(*count)++] = record;
-        snprintf(path, sizeof(path), "resources.%s[%u]", table->plural, idx);
+        fit_printf(path, sizeof(path), "resources.%s[%u]", table->plural, idx);
         record_read(record, item, FROM_FILE, path, loader->problems);
         if (loader->problems->error_count != before)
             continue;
@@ -142,7 +141,7 @@ static void check_routes(struct config_loader *loader, const struct config *cfg,
             if (has_account(cfg, &suggest))
                 continue;
             char path[PROBLEM_PATH_MAX];
-            snprintf(path, sizeof(path), "resources.models[%u].accounts[%u]", idx, i);
+            fit_printf(path, sizeof(path), "resources.models[%u].accounts[%u]", idx, i);
             const struct value *names = value_find(item, SPAN("accounts"));
             struct problem *problem = problem_warn(
                 loader->problems, PROBLEM_REFERENCE, names != NULL ? names->place : item->place,

@@ -159,7 +159,8 @@ static const struct table listener_table = {
 
 static const struct field fields[] = {
     ROW(INT, "config_version", config_version, .flags = FIELD_REQUIRED, .min = 1,
-        .max = CONFIG_VERSION, .init = "1", .help = "The version of this file's format."),
+        .max = CONFIG_VERSION, .init = "1", .example = "1",
+        .help = "The version of this file's format."),
 
     ROW(ENUM, "io.backend", io.backend, .names = backend_names, .init = "auto",
         .help = "How sockets are served; auto takes io_uring where the kernel offers it."),
@@ -285,6 +286,7 @@ static const struct field fields[] = {
 
 const struct table config_table = {
     .name = "configuration",
+    .plural = "", // its fields stand alone
     .size = sizeof(struct config),
     .version = CONFIG_VERSION,
     .version_min = CONFIG_VERSION,

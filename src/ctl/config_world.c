@@ -3,7 +3,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -115,8 +114,8 @@ static uint64_t cgroup_limit(struct config_world *world)
         struct span path = cgroup_path(&text);
         while (path.len > 0) {
             char name[4 * KIB];
-            snprintf(name, sizeof(name), "/sys/fs/cgroup%.*s/memory.max",
-                     path.len > 1 ? (int)min_size(path.len, 3 * KIB) : 0, path.ptr);
+            fit_printf(name, sizeof(name), "/sys/fs/cgroup%.*s/memory.max",
+                       path.len > 1 ? (int)min_size(path.len, 3 * KIB) : 0, path.ptr);
             const uint64_t max = read_number(world, name);
             if (max > 0)
                 limit = min_u64(limit, max);

@@ -2,7 +2,6 @@
 // complex keys and further documents are refused where they stand.
 #include "config_impl.h"
 
-#include <stdio.h>
 #include <yaml.h>
 
 enum { MAP_KEYS_MAX = 4096 };
@@ -43,16 +42,14 @@ static void path_of(const struct parse *parse, char out[PROBLEM_PATH_MAX])
 {
     size_t len = 0;
     out[0] = '\0';
-    for (uint32_t i = 0; i < parse->depth && len < PROBLEM_PATH_MAX; i++) {
+    for (uint32_t i = 0; i < parse->depth; i++) {
         const struct frame *frame = &parse->frames[i];
-        int more = 0;
         if (frame->value->kind == VALUE_LIST)
-            more = snprintf(out + len, PROBLEM_PATH_MAX - len, "[%u]", frame->value->count);
+            len += fit_printf(out + len, PROBLEM_PATH_MAX - len, "[%u]", frame->value->count);
         else if (frame->key != NULL)
-            more =
-                snprintf(out + len, PROBLEM_PATH_MAX - len, "%s%.*s", len > 0 ? "." : "",
-                         (int)min_size(frame->key->key.len, FIELD_NAME_MAX), frame->key->key.ptr);
-        len += more > 0 ? (size_t)more : 0;
+            len +=
+                fit_printf(out + len, PROBLEM_PATH_MAX - len, "%s%.*s", len > 0 ? "." : "",
+                           (int)min_size(frame->key->key.len, FIELD_NAME_MAX), frame->key->key.ptr);
     }
 }
 
@@ -257,13 +254,13 @@ static void on_broken(struct parse *parse, const yaml_parser_t *parser)
     const char *what = parser->problem != NULL ? parser->problem : "the text breaks off";
     char text[PROBLEM_TEXT_MAX];
     if (parser->error == YAML_READER_ERROR) {
-        snprintf(text, sizeof(text), "the file is not UTF-8 text: %s at byte %zu", what,
-                 parser->problem_offset);
+        fit_printf(text, sizeof(text), "the file is not UTF-8 text: %s at byte %zu", what,
+                   parser->problem_offset);
         stop(parse, PROBLEM_ENCODING, (struct place){ 0 }, text);
         return;
     }
     struct place place = place_of(parser->problem_mark, parser->problem_mark);
-    snprintf(text, sizeof(text), "not valid YAML: %s", what);
+    fit_printf(text, sizeof(text), "not valid YAML: %s", what);
     struct problem *problem = refuse(parse, PROBLEM_SYNTAX, place, text);
     if (parser->context != NULL)
         problem_help(problem, "%s that began in line %zu", parser->context,

@@ -4,7 +4,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <stdio.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -48,7 +47,7 @@ static struct err adopt(struct span text, struct vault *vault, struct secret **o
     if (decode(text, secret_bytes(*out)))
         return OK;
     secret_free(out);
-    snprintf(info->why, sizeof(info->why), "it is neither 32 bytes nor 64 hexadecimal digits");
+    fit_printf(info->why, sizeof(info->why), "it is neither 32 bytes nor 64 hexadecimal digits");
     return ERR(CONFIG);
 }
 
@@ -62,16 +61,16 @@ static struct err from_file(struct config_world *world, bool private, struct vau
     struct err err = OK;
     const int why = world->read(world, info->path, MASTER_FILE_MAX, &text, &stat);
     if (why != 0) {
-        snprintf(info->why, sizeof(info->why), "%s", strerror(why));
+        fit_printf(info->why, sizeof(info->why), "%s", strerror(why));
         err = ERR_SYS(CONFIG, why);
     } else if (private && (stat.mode & 077) != 0) {
-        snprintf(info->why, sizeof(info->why),
-                 "its mode %03o lets others at it; chmod 600 it, and think about a new key",
-                 stat.mode & 0777);
+        fit_printf(info->why, sizeof(info->why),
+                   "its mode %03o lets others at it; chmod 600 it, and think about a new key",
+                   stat.mode & 0777);
         err = ERR(CONFIG);
     } else if (private && stat.uid != world->uid && stat.uid != 0) {
-        snprintf(info->why, sizeof(info->why), "it belongs to user %u, not to this one (%u)",
-                 stat.uid, world->uid);
+        fit_printf(info->why, sizeof(info->why), "it belongs to user %u, not to this one (%u)",
+                   stat.uid, world->uid);
         err = ERR(CONFIG);
     } else {
         err = adopt(text_span(&text), vault, out, info);
@@ -108,8 +107,8 @@ static int sync_dir(const char *path)
 // fails when another process was first: then that key counts.
 static int store_key(const char *dir, const char *path, const char *hex, size_t len)
 {
-    char fresh[sizeof(((struct master_info *)0)->path) + 16];
-    snprintf(fresh, sizeof(fresh), "%s.%d", path, (int)getpid());
+    char fresh[MASTER_PATH_MAX + 16]; // never cut
+    fit_printf(fresh, sizeof(fresh), "%s.%d", path, (int)getpid());
     const int fd = open(fresh, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
     if (fd < 0)
         return errno;
@@ -126,7 +125,7 @@ static int store_key(const char *dir, const char *path, const char *hex, size_t 
 // The directory and what is missing above it. Only the last one is closed to others.
 static int make_dirs(const char *dir)
 {
-    char path[sizeof(((struct master_info *)0)->path)];
+    char path[MASTER_PATH_MAX];
     const size_t len = strlen(dir);
     if (len >= sizeof(path))
         return ENAMETOOLONG;
@@ -162,16 +161,16 @@ static struct err generate(const char *dir, struct env *env, struct master_info 
         info->source = MASTER_GENERATED;
     if (why == 0 || why == EEXIST)
         return OK;
-    snprintf(info->why, sizeof(info->why), "it cannot be made: %s", strerror(why));
+    fit_printf(info->why, sizeof(info->why), "it cannot be made: %s", strerror(why));
     return ERR_SYS(CONFIG, why);
 }
 
 static bool set_path(struct master_info *info, const char *dir, const char *name)
 {
-    const int len = snprintf(info->path, sizeof(info->path), "%s/%s", dir, name);
-    if (len > 0 && (size_t)len < sizeof(info->path))
+    fit_printf(info->path, sizeof(info->path), "%s/%s", dir, name);
+    if (strlen(dir) + 1 + strlen(name) < sizeof(info->path))
         return true;
-    snprintf(info->why, sizeof(info->why), "its path is too long");
+    fit_printf(info->why, sizeof(info->why), "its path is too long");
     return false;
 }
 
@@ -181,8 +180,8 @@ static struct err from_credential(struct config_world *world, const char *name, 
     const char *dir = world->env(world, "CREDENTIALS_DIRECTORY");
     info->source = MASTER_CREDENTIAL;
     if (dir == NULL) {
-        snprintf(info->path, sizeof(info->path), "%.200s", name);
-        snprintf(info->why, sizeof(info->why), "systemd passed no credentials");
+        fit_printf(info->path, sizeof(info->path), "%.200s", name);
+        fit_printf(info->why, sizeof(info->why), "systemd passed no credentials");
         return ERR(CONFIG);
     }
     if (!set_path(info, dir, name))
@@ -195,9 +194,9 @@ static struct err from_env(struct config_world *world, const char *name, struct 
 {
     const char *text = world->env(world, name);
     info->source = MASTER_ENV;
-    snprintf(info->path, sizeof(info->path), "$%s", name);
+    fit_printf(info->path, sizeof(info->path), "$%s", name);
     if (text == NULL) {
-        snprintf(info->why, sizeof(info->why), "it is not set");
+        fit_printf(info->why, sizeof(info->why), "it is not set");
         return ERR(CONFIG);
     }
     return adopt(span_str(text), vault, out, info);
@@ -214,7 +213,7 @@ struct err master_load(const struct config *cfg, struct config_world *world, str
         return from_env(world, cfg->master_key.env.ptr, vault, out, info);
     if (cfg->master_key.file.len > 0) {
         // Named by the operator: it must be there. A fresh one would open nothing.
-        snprintf(info->path, sizeof(info->path), "%s", cfg->master_key.file.ptr);
+        fit_printf(info->path, sizeof(info->path), "%s", cfg->master_key.file.ptr);
         return from_file(world, true, vault, out, info);
     }
     const struct err err = from_credential(world, credential_name, vault, out, info);

@@ -3,7 +3,6 @@
 #include "penstock/base/check.h"
 
 #include <stdarg.h>
-#include <stdio.h>
 #include <stdlib.h>
 
 void problems_init(struct problems *problems)
@@ -12,7 +11,7 @@ void problems_init(struct problems *problems)
 }
 
 // Control characters would let a document write to the operator's terminal; what is not UTF-8 (the
-// environment may hold anything, and snprintf() cuts anywhere) would make no JSON.
+// environment may hold anything, and cutting a text may part a character) would make no JSON.
 static void clean(char *text)
 {
     struct span rest = span_str(text);
@@ -250,7 +249,7 @@ json_t *problems_json(const struct problems *problems)
     for (uint32_t i = 0; i < problems->count; i++) {
         const struct problem *problem = &problems->items[i];
         char code[8];
-        snprintf(code, sizeof(code), "C%04u", (unsigned)problem->code % 10000);
+        fit_printf(code, sizeof(code), "C%04u", (unsigned)problem->code % 10000);
         json_t *item = json_pack("{s:s, s:s, s:s, s:s}", "code", code, "severity",
                                  problem->is_warning ? "warning" : "error", "path", problem->path,
                                  "message", problem->text);

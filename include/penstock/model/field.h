@@ -93,7 +93,7 @@ struct field {
 struct record;
 struct table {
     const char *name;   // "account"
-    const char *plural; // "accounts"
+    const char *plural; // "accounts"; NULL for the objects of a list
     size_t size;        // of the struct
     uint8_t version;    // of the stored form
     uint8_t version_min;
