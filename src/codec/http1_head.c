@@ -139,11 +139,9 @@ static enum parse status_line(struct http_head *head, struct cursor *cur)
         if (!is_class(*cur->at, CLASS_DIGIT))
             return refuse(cur, ERR(HEAD_MALFORMED));
         status = status * 10 + (*cur->at - '0');
-        if (status == 0 || status >= 600)
+        if (status == 0 || status >= 600) // three digits without a leading 0
             return refuse(cur, ERR(HEAD_MALFORMED));
     }
-    if (status < 100)
-        return refuse(cur, ERR(HEAD_MALFORMED));
     head->status = status;
     // The grammar wants a space even before an empty reason; many servers leave it out.
     if (cur->at < cur->end && *cur->at != '\r') {

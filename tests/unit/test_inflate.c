@@ -265,6 +265,20 @@ static void members_in_a_row_are_one_body(void)
     EXPECT_EQ(got.len, 0);
 }
 
+static void a_call_takes_its_share_even_if_nothing_comes_out(void)
+{
+    // A skippable frame of more bytes than one call may take; unpack() looks at every call.
+    enum { SKIPPED = INFLATE_STEP + 100 * KIB };
+    memset(packed, 0, 8 + SKIPPED);
+    memcpy(packed, "\x50\x2a\x4d\x18", 4);
+    const uint32_t len = SKIPPED;
+    memcpy(packed + 4, &len, 4); // the format's byte order is this machine's
+    const struct unpacked got = unpack(CODING_ZSTD, span_of(packed, 8 + SKIPPED), whole);
+    EXPECT_EQ(got.code, ERR_NONE);
+    EXPECT_EQ(got.len, 0);
+    EXPECT(got.calls >= 2);
+}
+
 static void a_body_may_be_as_large_as_its_limit(void)
 {
     text_make();
@@ -403,6 +417,8 @@ TEST_MAIN(TEST(a_body_comes_out_as_it_went_in),
           TEST(cutting_the_input_or_the_output_changes_nothing), TEST(an_early_end_is_an_error),
           TEST(a_damaged_body_is_never_whole), TEST(other_formats_are_refused),
           TEST(forerunners_of_zstd_are_refused_by_their_first_byte),
-          TEST(members_in_a_row_are_one_body), TEST(a_body_may_be_as_large_as_its_limit),
-          TEST(bombs_are_cut_by_their_ratio), TEST(a_window_has_a_bound),
-          TEST(a_failure_is_final_and_a_close_harmless), TEST(one_layer_is_found_in_a_head))
+          TEST(members_in_a_row_are_one_body),
+          TEST(a_call_takes_its_share_even_if_nothing_comes_out),
+          TEST(a_body_may_be_as_large_as_its_limit), TEST(bombs_are_cut_by_their_ratio),
+          TEST(a_window_has_a_bound), TEST(a_failure_is_final_and_a_close_harmless),
+          TEST(one_layer_is_found_in_a_head))
