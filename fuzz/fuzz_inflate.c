@@ -86,9 +86,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     const struct span in = span_of(data + 1, size - 1);
     unpack(&whole, coding, in, 0);
     unpack(&part, coding, in, (uint32_t)data[size - 1] << 8 | (uint32_t)size << 16 | 1);
-    assert(part.err.code == whole.err.code);
+    // How many bytes went in at a time shows only in the ratio, which is looked at after each call.
+    if (max_size(part.len, whole.len) <= INFLATE_RATIO_FREE - INFLATE_STEP)
+        assert(part.err.code == whole.err.code);
     // Before an error, smaller pieces may deliver more of what was valid.
-    assert(failed(whole.err) || part.len == whole.len);
+    assert(failed(whole.err) || failed(part.err) || part.len == whole.len);
     assert(memcmp(part.body, whole.body, min_size(part.len, whole.len)) == 0);
     const size_t len = coding == CODING_GZIP ? gzip_whole(second, in) : zstd_whole(second, in);
     if (!failed(whole.err) && len > 0) {

@@ -4,8 +4,44 @@
 
 #include "penstock/codec/inflate.h"
 
+#include <dlfcn.h>
 #include <zlib.h>
 #include <zstd.h>
+#include <zstd_errors.h>
+
+// The libraries' functions as the codec calls them, which can be made to fail.
+static enum { LIBRARY_WORKS, LIBRARY_HAS_NO_MEMORY, LIBRARY_STANDS_STILL } library;
+
+ZSTD_DStream *ZSTD_createDStream(void)
+{
+    ZSTD_DStream *(*real)(void) = (ZSTD_DStream * (*)(void)) dlsym(RTLD_NEXT, "ZSTD_createDStream");
+    return library == LIBRARY_WORKS ? real() : NULL;
+}
+
+size_t ZSTD_decompressStream(ZSTD_DStream *stream, ZSTD_outBuffer *out, ZSTD_inBuffer *in)
+{
+    size_t (*real)(ZSTD_DStream *, ZSTD_outBuffer *, ZSTD_inBuffer *) =
+        (size_t(*)(ZSTD_DStream *, ZSTD_outBuffer *, ZSTD_inBuffer *))dlsym(
+            RTLD_NEXT, "ZSTD_decompressStream");
+    if (library == LIBRARY_WORKS)
+        return real(stream, out, in);
+    return library == LIBRARY_STANDS_STILL ? 1 : (size_t)-ZSTD_error_memory_allocation;
+}
+
+int inflateInit2_(z_stream *stream, int bits, const char *version, int size)
+{
+    int (*real)(z_stream *, int, const char *, int) =
+        (int (*)(z_stream *, int, const char *, int))dlsym(RTLD_NEXT, "inflateInit2_");
+    return library == LIBRARY_WORKS ? real(stream, bits, version, size) : Z_MEM_ERROR;
+}
+
+int inflate(z_stream *stream, int flush)
+{
+    int (*real)(z_stream *, int) = (int (*)(z_stream *, int))dlsym(RTLD_NEXT, "inflate");
+    if (library == LIBRARY_WORKS)
+        return real(stream, flush);
+    return library == LIBRARY_STANDS_STILL ? Z_BUF_ERROR : Z_MEM_ERROR;
+}
 
 enum { TEXT_LEN = 300 * KIB, PACKED_MAX = 512 * KIB, BODY_MAX = 4 * MIB };
 static const uint64_t no_limit = UINT64_MAX - 1;
@@ -361,6 +397,34 @@ static void a_failure_is_final_and_a_close_harmless(void)
     }
 }
 
+static void a_failing_library_is_not_the_clients_fault(void)
+{
+    FOR_BOTH(coding)
+    {
+        struct inflate inf;
+        library = LIBRARY_HAS_NO_MEMORY;
+        EXPECT_EQ(inflate_open(&inf, coding, false, 10).code, ERR_NO_MEMORY);
+        EXPECT_EQ(inflate_memory(&inf), 0);
+        library = LIBRARY_WORKS;
+        struct err err = inflate_open(&inf, coding, false, 10);
+        EXPECT(!failed(err));
+        library = LIBRARY_HAS_NO_MEMORY;
+        struct span in = span_of(packed, pack(coding, packed, "x", 1));
+        char room[16];
+        size_t made;
+        EXPECT_EQ(inflate_feed(&inf, &in, room, sizeof(room), &made, &err), PARSE_BAD);
+        EXPECT_EQ(err.code, ERR_NO_MEMORY);
+        library = LIBRARY_WORKS;
+        inflate_close(&inf);
+        // One that neither takes nor gives must not keep its caller in a loop.
+        EXPECT(!failed(inflate_open(&inf, coding, false, 10)));
+        library = LIBRARY_STANDS_STILL;
+        EXPECT_EQ(inflate_feed(&inf, &in, room, sizeof(room), &made, &err), PARSE_BAD);
+        library = LIBRARY_WORKS;
+        inflate_close(&inf);
+    }
+}
+
 static struct err find(const char *fields, bool is_answer, enum coding *coding)
 {
     static struct http_head head;
@@ -421,4 +485,4 @@ TEST_MAIN(TEST(a_body_comes_out_as_it_went_in),
           TEST(a_call_takes_its_share_even_if_nothing_comes_out),
           TEST(a_body_may_be_as_large_as_its_limit), TEST(bombs_are_cut_by_their_ratio),
           TEST(a_window_has_a_bound), TEST(a_failure_is_final_and_a_close_harmless),
-          TEST(one_layer_is_found_in_a_head))
+          TEST(a_failing_library_is_not_the_clients_fault), TEST(one_layer_is_found_in_a_head))

@@ -11,7 +11,7 @@
 
 enum {
     INFLATE_STEP = 256 * KIB,    // bytes taken, and bytes written, by one call
-    INFLATE_RATIO_MAX = 200,     // bytes out a byte in, beyond
+    INFLATE_RATIO_MAX = 200,     // bytes out a byte in, looked at after each call, beyond
     INFLATE_RATIO_FREE = MIB,    // the first ones
     INFLATE_MEMBERS_MAX = 256,   // gzip members or zstd frames in a row
     INFLATE_WINDOW_LOG_MAX = 23, // of zstd: 8 MB, what RFC 9659 allows on the web
