@@ -301,6 +301,16 @@ static void members_in_a_row_are_one_body(void)
     EXPECT_EQ(got.len, 0);
 }
 
+static void a_frame_is_as_long_as_it_says(void)
+{
+    // A header that promises 16,670 bytes and one empty last block.
+    static const char empty[] = "\x28\xb5\x2f\xfd\x60\x1e\x40\x01\0";
+    for (size_t step = 1; step <= 10; step++) {
+        const struct pieces pieces = { step, BODY_MAX, no_limit, false };
+        EXPECT_EQ(unpack(CODING_ZSTD, span_of(empty, 10), pieces).code, ERR_BODY_DECODE);
+    }
+}
+
 static void a_call_takes_its_share_even_if_nothing_comes_out(void)
 {
     // A skippable frame of more bytes than one call may take; unpack() looks at every call.
@@ -353,6 +363,21 @@ static void bombs_are_cut_by_their_ratio(void)
         EXPECT_EQ(unpack(coding, span_of(packed, little), whole).code, ERR_NONE);
     }
     free(zeros);
+}
+
+static void a_window_has_a_bound_in_small_frames_too(void)
+{
+    // Window of 16 MB, four bytes, which are all there in one raw block.
+    static const char frame[] = "\x28\xb5\x2f\xfd\x80\x70\4\0\0\0\x21\0\0text";
+    for (size_t step = 1; step <= 17; step++) {
+        const struct pieces pieces = { step, BODY_MAX, no_limit, false };
+        EXPECT_EQ(unpack(CODING_ZSTD, span_of(frame, 17), pieces).code, ERR_BODY_DECODE);
+    }
+    char allowed[17]; // and of 8 MB
+    memcpy(allowed, frame, 17);
+    allowed[5] = 0x68;
+    EXPECT_EQ(unpack(CODING_ZSTD, span_of(allowed, 17), whole).code, ERR_NONE);
+    EXPECT_SPAN(span_of(body, 4), "text");
 }
 
 static void a_window_has_a_bound(void)
@@ -481,8 +506,9 @@ TEST_MAIN(TEST(a_body_comes_out_as_it_went_in),
           TEST(cutting_the_input_or_the_output_changes_nothing), TEST(an_early_end_is_an_error),
           TEST(a_damaged_body_is_never_whole), TEST(other_formats_are_refused),
           TEST(forerunners_of_zstd_are_refused_by_their_first_byte),
-          TEST(members_in_a_row_are_one_body),
+          TEST(members_in_a_row_are_one_body), TEST(a_frame_is_as_long_as_it_says),
           TEST(a_call_takes_its_share_even_if_nothing_comes_out),
           TEST(a_body_may_be_as_large_as_its_limit), TEST(bombs_are_cut_by_their_ratio),
-          TEST(a_window_has_a_bound), TEST(a_failure_is_final_and_a_close_harmless),
+          TEST(a_window_has_a_bound_in_small_frames_too), TEST(a_window_has_a_bound),
+          TEST(a_failure_is_final_and_a_close_harmless),
           TEST(a_failing_library_is_not_the_clients_fault), TEST(one_layer_is_found_in_a_head))

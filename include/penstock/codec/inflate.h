@@ -14,6 +14,7 @@ enum {
     INFLATE_RATIO_MAX = 200,     // bytes out a byte in, looked at after each call, beyond
     INFLATE_RATIO_FREE = MIB,    // the first ones
     INFLATE_MEMBERS_MAX = 256,   // gzip members or zstd frames in a row
+    INFLATE_FRAME_HEAD = 18,     // the longest header of a zstd frame
     INFLATE_WINDOW_LOG_MAX = 23, // of zstd: 8 MB, what RFC 9659 allows on the web
     // What one stream holds at most, and a gzip stream at most: for budgets.
     INFLATE_MEMORY_MAX = (1 << INFLATE_WINDOW_LOG_MAX) + MIB,
@@ -34,8 +35,11 @@ struct inflate {
     bool in_member;
     uint32_t members; // that have ended
     uint64_t in_bytes, out_bytes, out_max;
-    void *zstd;
     uint64_t gzip[16]; // a z_stream
+    void *zstd;
+    uint64_t frame_bytes; // that came out of this zstd frame
+    uint8_t frame_head_len;
+    char frame_head[INFLATE_FRAME_HEAD];
 };
 
 // `coding` is not CODING_IDENTITY. A body of more than `out_max` bytes is an error. NO_MEMORY needs
