@@ -39,7 +39,8 @@ static void unpack(struct unpacked *out, enum coding coding, struct span in, uin
             char *to = room > 0 ? out->body + out->len : &beyond;
             const size_t before = piece.len;
             size_t made;
-            said = inflate_feed(&inf, &piece, to, room > 0 ? room : 1, &made, &out->err);
+            said = inflate_feed(&inf, &piece, to, room > 0 ? room : 1, &made);
+            out->err = inf.err;
             assert(made <= room);
             assert(made <= INFLATE_STEP);
             assert(before >= piece.len && before - piece.len <= INFLATE_STEP);
@@ -49,8 +50,8 @@ static void unpack(struct unpacked *out, enum coding coding, struct span in, uin
         assert(said == PARSE_MORE ? piece.len == 0 : said == PARSE_BAD && failed(out->err));
         free(copy);
     }
-    if (!failed(out->err))
-        out->err = inflate_end(&inf);
+    assert(!failed(out->err) || inflate_end(&inf).code == out->err.code);
+    out->err = inflate_end(&inf);
     inflate_close(&inf);
 }
 

@@ -179,16 +179,17 @@ static struct err step(struct inflate *inf, struct span *in, char *room, size_t 
 }
 
 enum parse inflate_feed(struct inflate *inf, struct span *in, char *room, size_t room_len,
-                        size_t *made, struct err *err)
+                        size_t *made)
 {
     assert(inf->coding != CODING_IDENTITY);
     assert(room_len > 0);
     *made = 0;
-    if (in->len == 0 && !inf->in_member && !inf->is_bad)
-        return PARSE_MORE;
-    *err = inf->is_bad ? decode_error(inf) : step(inf, in, room, room_len, made);
-    if (failed(*err)) {
-        inf->is_bad = true;
+    if (!failed(inf->err)) {
+        if (in->len == 0 && !inf->in_member)
+            return PARSE_MORE;
+        inf->err = step(inf, in, room, room_len, made);
+    }
+    if (failed(inf->err)) {
         *made = 0;
         return PARSE_BAD;
     }
@@ -197,8 +198,8 @@ enum parse inflate_feed(struct inflate *inf, struct span *in, char *room, size_t
 
 struct err inflate_end(const struct inflate *inf)
 {
-    if (inf->is_bad)
-        return decode_error(inf);
+    if (failed(inf->err))
+        return inf->err;
     if (inf->members > 0 && !inf->in_member)
         return OK;
     return inf->is_answer ? ERR(UPSTREAM_TRUNCATED) : ERR(BODY_DECODE);

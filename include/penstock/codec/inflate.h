@@ -31,9 +31,9 @@ must_use struct err coding_find(const struct http_head *head, enum coding *out);
 struct inflate {
     enum coding coding;
     bool is_answer; // whose fault an error is
-    bool is_bad;
     bool in_member;
     uint32_t members; // that have ended
+    struct err err;   // why the stream is bad; nothing comes out of it any more
     uint64_t in_bytes, out_bytes, out_max;
     uint64_t gzip[16]; // a z_stream
     void *zstd;
@@ -55,7 +55,7 @@ void inflate_close(struct inflate *inf);
 // BODY_TOO_LARGE (of an answer: UPSTREAM_BODY or UPSTREAM_TOO_LARGE), or NO_MEMORY. PARSE_DONE is
 // not used: where the body ends is for its framing to say.
 must_use enum parse inflate_feed(struct inflate *inf, struct span *in, char *room, size_t room_len,
-                                 size_t *made, struct err *err);
+                                 size_t *made);
 // To be asked after the last byte was fed: an error if the stream is not at its end, BODY_DECODE
 // (of an answer: UPSTREAM_TRUNCATED).
 must_use struct err inflate_end(const struct inflate *inf);
