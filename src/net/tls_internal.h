@@ -24,6 +24,7 @@ void *tls_heap_resize(void *ptr, size_t size);
 #ifdef PENSTOCK_FAULT_POINTS
 // The `count`-th allocation from now on fails, once; 0: none does. For tests.
 void tls_heap_fail(uint64_t count);
+bool tls_heap_fail_pending(void);
 #endif
 
 // ---- tls_crypto.c: the crypto callback ----

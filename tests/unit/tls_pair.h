@@ -128,9 +128,9 @@ static void pair_init(struct pair *pair, struct tls_ctx *client, struct tls_ctx 
 {
     *pair = (struct pair){ .chop = chop };
     verify(tls_new_server(&pair->server.tls, server, wire_sink(&pair->server.out)).code == 0);
-    verify(tls_new_client(&pair->client.tls, client, wire_sink(&pair->client.out), span_str(host),
-                          443)
-               .code == 0);
+    verify(
+        tls_new_client(&pair->client.tls, client, wire_sink(&pair->client.out), span_str(host), 443)
+            .code == 0);
 }
 
 #endif
