@@ -224,6 +224,7 @@ struct tls {
     int64_t heap_bytes;
     uint32_t records_now; // given to the library in this call
     uint16_t port;
+    bool sent; // the library has sent something
     bool open, failed, resumed, verified, offered, peer_closed, we_closed;
     struct err err;
     struct err sink_err; // the sink failed: nothing can be sent any more

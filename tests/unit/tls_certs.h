@@ -28,7 +28,7 @@ struct cert_spec {
     const char *usage;    // extended key usage; NULL: none
 };
 
-static EVP_PKEY *cert_make_key(enum cert_key kind)
+static inline EVP_PKEY *cert_make_key(enum cert_key kind)
 {
     switch (kind) {
     case KEY_P256: return EVP_EC_gen("P-256");
@@ -39,7 +39,7 @@ static EVP_PKEY *cert_make_key(enum cert_key kind)
     return NULL;
 }
 
-static void cert_extend(X509 *x509, X509 *issuer, int nid, const char *value)
+static inline void cert_extend(X509 *x509, X509 *issuer, int nid, const char *value)
 {
     X509V3_CTX ctx;
     X509V3_set_ctx(&ctx, issuer, x509, NULL, NULL, 0);
@@ -49,7 +49,7 @@ static void cert_extend(X509 *x509, X509 *issuer, int nid, const char *value)
     X509_EXTENSION_free(extension);
 }
 
-static struct cert cert_make(const struct cert_spec *spec)
+static inline struct cert cert_make(const struct cert_spec *spec)
 {
     static long serial = 1000;
     struct cert cert = { cert_make_key(spec->key), X509_new() };
@@ -78,7 +78,7 @@ static struct cert cert_make(const struct cert_spec *spec)
     return cert;
 }
 
-static void cert_free(struct cert *cert)
+static inline void cert_free(struct cert *cert)
 {
     EVP_PKEY_free(cert->key);
     X509_free(cert->x509);
@@ -92,12 +92,12 @@ struct pem {
     size_t len;
 };
 
-static struct span pem_span(const struct pem *pem)
+static inline struct span pem_span(const struct pem *pem)
 {
     return span_of(pem->text, pem->len);
 }
 
-static void pem_add(struct pem *pem, const struct cert *cert, bool key)
+static inline void pem_add(struct pem *pem, const struct cert *cert, bool key)
 {
     if (cert == NULL)
         return;
@@ -112,8 +112,8 @@ static void pem_add(struct pem *pem, const struct cert *cert, bool key)
     BIO_free(bio);
 }
 
-static struct pem pem_chain(const struct cert *leaf, const struct cert *middle,
-                            const struct cert *root)
+static inline struct pem pem_chain(const struct cert *leaf, const struct cert *middle,
+                                   const struct cert *root)
 {
     struct pem pem = { .len = 0 };
     pem_add(&pem, leaf, false);
@@ -122,7 +122,7 @@ static struct pem pem_chain(const struct cert *leaf, const struct cert *middle,
     return pem;
 }
 
-static struct pem pem_key(const struct cert *cert)
+static inline struct pem pem_key(const struct cert *cert)
 {
     struct pem pem = { .len = 0 };
     pem_add(&pem, cert, true);

@@ -15,7 +15,7 @@ struct wire {
     bool broken;         // the sink refuses from now on
 };
 
-static struct err wire_send(void *arg, struct span bytes)
+static inline struct err wire_send(void *arg, struct span bytes)
 {
     struct wire *wire = arg;
     if (wire->broken)
@@ -30,7 +30,7 @@ static struct err wire_send(void *arg, struct span bytes)
     return OK;
 }
 
-static struct tls_sink wire_sink(struct wire *wire)
+static inline struct tls_sink wire_sink(struct wire *wire)
 {
     return (struct tls_sink){ wire_send, wire };
 }
@@ -41,7 +41,7 @@ struct block {
     char *bytes;
     size_t len;
 };
-static struct block wire_take(struct wire *wire, size_t max)
+static inline struct block wire_take(struct wire *wire, size_t max)
 {
     size_t len = min_size(max, wire->len - wire->at);
     struct block block = { malloc(len > 0 ? len : 1), len };
@@ -67,7 +67,7 @@ struct pair {
 };
 
 // Handles everything that one delivery brought.
-static void end_drive(struct end *end)
+static inline void end_drive(struct end *end)
 {
     static char out[5000];
     for (;;) {
@@ -86,7 +86,7 @@ static void end_drive(struct end *end)
     }
 }
 
-static bool end_deliver(struct end *to, struct wire *wire, size_t max)
+static inline bool end_deliver(struct end *to, struct wire *wire, size_t max)
 {
     if (wire->at == wire->len || to->last == TLS_FAILED)
         return false;
@@ -99,7 +99,7 @@ static bool end_deliver(struct end *to, struct wire *wire, size_t max)
 }
 
 // Delivers both ways until nothing is left on the way.
-static void pair_run(struct pair *pair)
+static inline void pair_run(struct pair *pair)
 {
     size_t max = pair->chop > 0 ? pair->chop : SIZE_MAX;
     if (pair->client.calls == 0)
@@ -109,7 +109,7 @@ static void pair_run(struct pair *pair)
         ;
 }
 
-static void end_fini(struct end *end)
+static inline void end_fini(struct end *end)
 {
     tls_free(&end->tls);
     free(end->out.bytes);
@@ -117,14 +117,14 @@ static void end_fini(struct end *end)
     *end = (struct end){ .open = false };
 }
 
-static void pair_fini(struct pair *pair)
+static inline void pair_fini(struct pair *pair)
 {
     end_fini(&pair->client);
     end_fini(&pair->server);
 }
 
-static void pair_init(struct pair *pair, struct tls_ctx *client, struct tls_ctx *server,
-                      const char *host, size_t chop)
+static inline void pair_init(struct pair *pair, struct tls_ctx *client, struct tls_ctx *server,
+                             const char *host, size_t chop)
 {
     *pair = (struct pair){ .chop = chop };
     verify(tls_new_server(&pair->server.tls, server, wire_sink(&pair->server.out)).code == 0);

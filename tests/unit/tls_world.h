@@ -14,7 +14,7 @@ static struct {
 
 static char why[TLS_WHY_MAX];
 
-static void world_init(void)
+static inline void world_init(void)
 {
     world.root = cert_make(&(struct cert_spec){ .name = "Test Root", .authority = true });
     world.middle = cert_make(&(struct cert_spec){
@@ -35,7 +35,7 @@ static void world_init(void)
     tls_ticket_keys_rotate(&world.tickets, env_system());
 }
 
-static void world_fini(void)
+static inline void world_fini(void)
 {
     tls_roots_put(&world.roots);
     cert_free(&world.root);
@@ -45,8 +45,8 @@ static void world_fini(void)
     cert_free(&world.other);
 }
 
-static struct tls_ctx *server_of(const struct cert *const *leaves, size_t count,
-                                 const struct tls_ticket_keys *tickets)
+static inline struct tls_ctx *server_of(const struct cert *const *leaves, size_t count,
+                                        const struct tls_ticket_keys *tickets)
 {
     struct tls_certificate certificates[4];
     static struct pem chains[4], keys[4];
@@ -71,12 +71,14 @@ static struct tls_ctx *server_of(const struct cert *const *leaves, size_t count,
     return ctx;
 }
 
-static struct tls_ctx *server_with(const struct cert *leaf, const struct tls_ticket_keys *tickets)
+static inline struct tls_ctx *server_with(const struct cert *leaf,
+                                          const struct tls_ticket_keys *tickets)
 {
     return server_of(&leaf, 1, tickets);
 }
 
-static struct tls_ctx *client_with(struct tls_roots *roots, uint16_t version_max, size_t resume_max)
+static inline struct tls_ctx *client_with(struct tls_roots *roots, uint16_t version_max,
+                                          size_t resume_max)
 {
     struct tls_ctx *ctx = NULL;
     struct err err = tls_ctx_client(&ctx,
@@ -95,7 +97,7 @@ static struct tls_ctx *client_with(struct tls_roots *roots, uint16_t version_max
 }
 
 // tls_init(), the world, the cases, and everything back.
-static int world_main(int argc, char **argv, const struct test_case *cases, size_t count)
+static inline int world_main(int argc, char **argv, const struct test_case *cases, size_t count)
 {
     struct err err = tls_init(why);
     if (failed(err)) {
