@@ -16,6 +16,16 @@ struct err spsc_init(struct spsc *ring, uint32_t count, uint32_t item_size)
     return ring->items != NULL ? OK : ERR(NO_MEMORY);
 }
 
+void spsc_init_over(struct spsc *ring, void *memory, uint32_t count, uint32_t item_size)
+{
+    assert(count > 0 && (count & (count - 1)) == 0);
+    assert(item_size % 8 == 0);
+    memset(ring, 0, sizeof(*ring));
+    ring->mask = count - 1;
+    ring->item_size = item_size;
+    ring->items = memory;
+}
+
 void spsc_fini(struct spsc *ring)
 {
     free(ring->items);
@@ -56,6 +66,24 @@ void spsc_pop(struct spsc *ring)
     uint32_t head = atomic_load_explicit(&ring->head, memory_order_relaxed);
     assert(head != ring->tail_seen);
     atomic_store_explicit(&ring->head, head + 1, memory_order_release);
+}
+
+void *spsc_peek(struct spsc *ring, uint32_t index)
+{
+    uint32_t head = atomic_load_explicit(&ring->head, memory_order_relaxed);
+    if (index >= ring->tail_seen - head) {
+        ring->tail_seen = atomic_load_explicit(&ring->tail, memory_order_acquire);
+        if (index >= ring->tail_seen - head)
+            return NULL;
+    }
+    return ring->items + (size_t)((head + index) & ring->mask) * ring->item_size;
+}
+
+void spsc_pop_many(struct spsc *ring, uint32_t count)
+{
+    uint32_t head = atomic_load_explicit(&ring->head, memory_order_relaxed);
+    assert(count <= ring->tail_seen - head);
+    atomic_store_explicit(&ring->head, head + count, memory_order_release);
 }
 
 uint32_t spsc_count(struct spsc *ring)

@@ -8,6 +8,8 @@
 
 #include "penstock/io/io.h"
 
+enum { IO_BUFS_SMALL_DEFAULT = 8192, IO_BUFS_LARGE_DEFAULT = 1024, IO_NOTE_MAX = 512 };
+
 struct io_ops {
     void (*free)(struct io *io);
     struct err (*listen)(struct io *io, const struct sockaddr *addr, socklen_t len, int backlog,
@@ -33,8 +35,20 @@ struct io {
     struct io_stats stats;
     void (*on_wake)(void *arg);
     void *on_wake_arg;
+    void (*on_woke)(void *arg);
+    void *on_woke_arg;
+    bool woke; // io_woke() was called in this turn
     uint32_t spin_us;
+    char note[IO_NOTE_MAX]; // io_note()
 };
+
+// Every backend calls this once in turn(), after its wait and before the first on_done().
+static inline void io_woke(struct io *io)
+{
+    io->woke = true;
+    if (io->on_woke != NULL)
+        io->on_woke(io->on_woke_arg);
+}
 
 // One constructor a backend; `why` as in io_new(). They fill everything but `ops`' common part.
 must_use struct err io_uring_new(struct io **out, const struct io_config *config, struct env *env,

@@ -20,6 +20,9 @@ struct spsc {
 
 // `count` is a power of two up to 2^30.
 must_use struct err spsc_init(struct spsc *ring, uint32_t count, uint32_t item_size);
+// The same over memory of the caller, count * item_size bytes that outlive the ring (a mapping that
+// another process shall find again, say). `item_size` is a multiple of 8; no spsc_fini().
+void spsc_init_over(struct spsc *ring, void *memory, uint32_t count, uint32_t item_size);
 void spsc_fini(struct spsc *ring);
 
 // Producer: a place for one item, or NULL if the ring is full; spsc_push() makes it visible.
@@ -29,6 +32,11 @@ void spsc_push(struct spsc *ring);
 // Consumer: the oldest item, or NULL if there is none; spsc_pop() gives its place back.
 must_use void *spsc_front(struct spsc *ring);
 void spsc_pop(struct spsc *ring);
+
+// Consumer: the item `index` places behind the oldest, or NULL if there are fewer; and the oldest
+// `count` items given back at once. So items can be read, made durable, and only then released.
+must_use void *spsc_peek(struct spsc *ring, uint32_t index);
+void spsc_pop_many(struct spsc *ring, uint32_t count);
 
 // Items waiting, as the calling side sees it now; the other side may be changing it.
 uint32_t spsc_count(struct spsc *ring);

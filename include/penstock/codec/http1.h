@@ -1,10 +1,13 @@
 // http1.h - HTTP/1.1 heads and chunked bodies, strictly by RFC 9112, without I/O or allocation.
 //
 // Heads are parsed in place: names and values are spans into the caller's bytes, valid as long as
-// those are. What is refused, beyond the grammar: obs-fold, a space before the colon, bare CR or
-// LF, NUL and control bytes, both Content-Length and Transfer-Encoding, Content-Length that is
-// repeated with another value or is not plain digits, any Transfer-Encoding but exactly "chunked",
-// an HTTP/1.0 message with Transfer-Encoding, a missing, repeated or invalid Host in HTTP/1.1.
+// those are. What is refused, beyond the grammar: obs-fold, white space before the first field or
+// before a colon, bare CR or LF, NUL and control bytes, Content-Length together with
+// Transfer-Encoding, either of them twice (even if equal), a Content-Length that is not plain
+// digits, any Transfer-Encoding but exactly "chunked", an HTTP/1.0 message with Transfer-Encoding,
+// a missing, repeated or invalid Host in HTTP/1.1, CONNECT. Bytes from 0x80 on may stand in values,
+// not in names. A repeated field that a decision hangs on is refused unless the copies are
+// identical (credentials) or it is a list.
 #ifndef PENSTOCK_CODEC_HTTP1_H
 #define PENSTOCK_CODEC_HTTP1_H
 
@@ -14,7 +17,11 @@
 
 enum {
     HTTP_FIELDS_MAX = 100,
+    HTTP_METHOD_MAX = 32,
     HTTP_TARGET_MAX = 8 * KIB,
+    HTTP_EMPTY_LINES_MAX = 4,          // before a request line
+    HTTP_LENGTH_DIGITS_MAX = 18,       // of Content-Length: any such number fits 63 bits
+    HTTP_CONNECTION_NAMES_MAX = 32,    // of all Connection fields of a head
     HTTP_HEAD_MAX = 32 * KIB,          // of a client's request
     HTTP_UPSTREAM_HEAD_MAX = 64 * KIB, // of a vendor's answer
     HTTP_CHUNK_DIGITS_MAX = 8,
@@ -26,16 +33,18 @@ enum {
 // Field names that somebody decides on, recognised while parsing; the rest is HF_OTHER.
 enum http_field_id {
     HF_OTHER,
-#define HTTP_FIELD(id, name) HF_##id,
+#define HTTP_FIELD(id, name, first, last) HF_##id,
 #include "penstock/codec/http_fields.def"
 #undef HTTP_FIELD
     HF_COUNT
 };
+_Static_assert(HF_COUNT <= 64, "the ids that repeat are a mask of 64 bits");
 
 struct http_field {
     struct span name;  // as received
     struct span value; // without surrounding white space
     enum http_field_id id;
+    bool is_hop;
 };
 
 enum http_method {
@@ -56,41 +65,65 @@ struct http_head {
     // Requests.
     enum http_method method;
     struct span method_text;
-    struct span
-        target; // origin form, or "*" for OPTIONS; absolute form is cut down to its path and query
+    // Origin form, or "*" for OPTIONS; absolute form is cut down to its path and query. Only bytes
+    // that may stand in a target; url_target_parse() looks closer.
+    struct span target;
     // Answers.
     int status;
     struct span reason;
     // Both.
     uint8_t minor; // HTTP/1.minor, 0 or 1
     enum http_framing framing;
-    uint64_t content_length; // with HTTP_LENGTH
-    bool keep_alive;         // by version and Connection
-    bool expect_continue;
-    bool upgrade; // an Upgrade field is present
+    uint64_t content_length; // with HTTP_LENGTH, 0 included; else 0
+    bool keep_alive;         // by version and Connection; false for an answer that ends by close
+    bool expect_continue;    // a body follows and HTTP/1.1 waits for 100
+    bool upgrade;            // an Upgrade field is present
     uint16_t field_count;
+    uint64_t seen, repeated; // bit BIT(id) by id; HF_OTHER apart
+    uint8_t first[HF_COUNT]; // index of the first field with this id, where seen
     struct http_field fields[HTTP_FIELDS_MAX];
 };
 
 // Parses one request head at the start of `in`. PARSE_DONE sets *used to the head's bytes, its
 // blank line included. PARSE_MORE: the head is not complete yet; *used is unchanged and nothing
-// else is promised. PARSE_BAD sets *err. `in.len` may exceed `head_max`; a head longer than that is
-// HEAD_TOO_LARGE. One or more empty lines before the request line are skipped and counted in *used.
+// else is promised. PARSE_BAD sets *err; more bytes would not have changed it. `in.len` may exceed
+// `head_max`; a head longer than that is HEAD_TOO_LARGE. Empty lines before the request line are
+// skipped and counted in *used.
 must_use enum parse http_request_parse(struct http_head *head, struct span in, size_t head_max,
                                        size_t *used, struct err *err);
 
 // The same for an answer to a request with `method`. 1xx, 204, 304 and answers to HEAD have no body
-// whatever they claim. All errors are UPSTREAM_HEAD.
+// whatever they claim; 1xx and 204 that claim one end the connection. All errors are UPSTREAM_HEAD.
 must_use enum parse http_response_parse(struct http_head *head, struct span in, size_t head_max,
                                         enum http_method method, size_t *used, struct err *err);
 
+// Parsing starts over at the head's first byte, so a peer that drips bytes would cost quadratic
+// work. This says whether another try is worth it: the end of a head came in, or `in` doubled since
+// the last try (so that garbage is refused early), or it reached `head_max`. Zero it for each head.
+struct http_scan {
+    size_t scanned; // bytes looked at
+    size_t tried;   // length of `in` at the last true
+};
+must_use bool http_scan_ready(struct http_scan *scan, struct span in, size_t head_max);
+
 // The first field with `id`, or NULL. `id` is not HF_OTHER.
 const struct http_field *http_field_find(const struct http_head *head, enum http_field_id id);
-// True for hop-by-hop fields (RFC 9110 7.6.1) and for those that this head's Connection field
+// The next one with the same id after `field`, or NULL.
+const struct http_field *http_field_next(const struct http_head *head,
+                                         const struct http_field *field);
+// True for hop-by-hop fields (RFC 9110 7.6.1) and for those that the Connection field of their head
 // names.
-bool http_field_is_hop(const struct http_head *head, const struct http_field *field);
+static inline bool http_field_is_hop(const struct http_field *field)
+{
+    return field->is_hop;
+}
+// Takes the next member, trimmed, of a comma-separated list from the front of `list`; empty ones
+// are skipped, as RFC 9110 5.6.1 wants. False at the end. Not for lists with quoted strings.
+bool http_list_next(struct span *list, struct span *member);
 // True if `value` may stand in a head: no control bytes, no CR, LF, NUL.
 bool http_value_is_valid(struct span value);
+// True if `name` is a token: a field name or a method.
+bool http_token_is_valid(struct span name);
 enum http_field_id http_field_id(struct span name);
 const char *http_reason(int status); // "Not Found"; "Unknown" for a status without a name
 

@@ -11,6 +11,7 @@
 #define PENSTOCK_IO_BUF_H
 
 #include "penstock/base/base.h"
+#include "penstock/base/check.h"
 #include "penstock/base/err.h"
 
 enum buf_class { BUF_SMALL, BUF_LARGE, BUF_CLASS_COUNT };
@@ -25,7 +26,8 @@ struct buf {
     uint16_t index; // in its class
     uint8_t cls;    // enum buf_class
     struct bufpool *pool;
-    struct buf *next; // while free
+    struct buf *next;                 // while free
+    void (*on_free)(struct buf *buf); // memory kept elsewhere goes back this way; NULL: to `pool`
 };
 
 struct bufpool {
@@ -37,7 +39,8 @@ struct bufpool {
         uint32_t count_out;  // taken by anybody, the kernel included
         uint32_t count_used; // handed out at least once: these are resident
     } cls[BUF_CLASS_COUNT];
-    // Called after a buffer came back while `starved` was set; the backend re-arms parked receives.
+    // Called after each buffer that comes back while `starved` is set, from inside buf_put(): it
+    // may only take note. The backend sets and clears `starved`.
     void (*on_refill)(void *arg);
     void *on_refill_arg;
     bool starved;
@@ -54,6 +57,7 @@ struct buf *buf_at(struct bufpool *pool, enum buf_class cls, uint32_t index);
 
 static inline struct buf *buf_get(struct buf *buf)
 {
+    debug_assert(buf->refs > 0);
     buf->refs++;
     return buf;
 }
@@ -62,6 +66,7 @@ void buf_free(struct buf *buf); // used by buf_put() only
 
 static inline void buf_put(struct buf *buf)
 {
+    debug_assert(buf->refs > 0);
     if (--buf->refs == 0)
         buf_free(buf);
 }

@@ -63,9 +63,15 @@ struct io_op {
             char *into;
             size_t into_len;
         };
+        struct {
+            struct buf *held;
+            uint32_t held_len;
+        };
     };
-    struct msghdr *msg; // the backend's own
-    struct list link;   // the backend's own; list_init() is not needed
+    int32_t res;          // the backend's own
+    uint32_t cancel_turn; // the backend's own
+    struct msghdr *msg;   // the backend's own
+    struct list link;     // the backend's own; list_init() is not needed
 };
 
 enum { IO_SEGMENTS_MAX = 8 }; // segments of one send
@@ -89,7 +95,7 @@ struct io_stats {
 
 // Receives at least this large may run as one multishot on kernels that cannot cap one; smaller
 // ones are then re-armed one by one, so that a peer with bytes queued cannot overrun its credit.
-enum { IO_CREDIT_FULL = 64 * KIB };
+enum { IO_CREDIT_FULL = 64 * KIB, IO_CREDIT_MAX = INT32_MAX };
 
 // Must be called by the thread that will call io_turn(). On failure `why` (cap bytes) names the
 // cause and the remedy for an operator.
@@ -100,6 +106,8 @@ void io_free(struct io **io);
 
 enum io_backend io_backend(const struct io *io);
 const char *io_backend_name(enum io_backend backend); // "uring", "epoll", "sim"
+// One line for the log of the start: what was chosen and why.
+const char *io_note(const struct io *io);
 struct bufpool *io_bufs(struct io *io);
 const struct io_stats *io_stats(const struct io *io);
 
@@ -109,8 +117,9 @@ must_use struct err io_listen(struct io *io, const struct sockaddr *addr, sockle
                               int backlog, int *fd_out);
 
 void io_accept(struct io *io, struct io_op *op, int listener);
-// Delivers up to `credit` bytes in buffers of class `cls`, then ends; res 0 is the peer's FIN, and
-// ends. Where the pool is empty the operation waits for buffers by itself.
+// Delivers up to `credit` bytes in buffers of class `cls`; the last of them come without IO_MORE.
+// Otherwise it ends with res 0, the peer's FIN, or an error, -ECANCELED among them. Where the pool
+// is empty the operation waits for buffers by itself.
 void io_recv(struct io *io, struct io_op *op, int fd, enum buf_class cls, uint32_t credit);
 // At least one and up to `len` bytes into `into`; res 0 is the peer's FIN.
 void io_recv_into(struct io *io, struct io_op *op, int fd, void *into, size_t len);
@@ -136,6 +145,10 @@ void io_close(struct io *io, int fd, bool reset);
 // From any thread; `from` is the caller's own io, or NULL where it has none.
 void io_wake(struct io *io, struct io *from);
 void io_on_wake(struct io *io, void (*on_wake)(void *arg), void *arg);
+
+// Calls on_woke() in every turn, after the wait and before the first on_done(): the moment to read
+// the clocks of the turn.
+void io_on_woke(struct io *io, void (*on_woke)(void *arg), void *arg);
 
 // One turn: hands over everything started since the last one, waits until something completes or
 // the monotonic time `until_ns` (0: does not wait, UINT64_MAX: no limit), and calls on_done() for

@@ -2,8 +2,11 @@
 //
 // A turn is, in this order: io_turn() (completions only record what happened and mark tasks ready),
 // due timers, ready tasks, the flush list (connections with bytes to send), and the dead, which are
-// freed last so that no handler can free an object under its own feet. A task that marks itself or
-// another ready runs in the next turn, so one turn is bounded work.
+// freed last so that no handler can free an object under its own feet. Ready tasks run in rounds:
+// one that another task marks ready runs in the next round of the same turn, so that bytes cross
+// the program without a detour through the kernel; one that marks itself runs in the next turn.
+// After LOOP_ROUNDS_MAX rounds the rest waits too, so one turn is bounded work. A turn does not
+// wait while a task is ready.
 #ifndef PENSTOCK_IO_LOOP_H
 #define PENSTOCK_IO_LOOP_H
 
@@ -24,25 +27,34 @@ struct task {
 struct loop {
     struct io *io;
     struct env *env;
-    uint64_t now_ns;  // monotonic, read once a turn
-    uint64_t wall_ns; // wall clock, read once a turn
+    uint64_t now_ns;  // monotonic, read once a turn, when its wait is over
+    uint64_t wall_ns; // wall clock, read at the same moment
     struct wheel wheel;
     struct list ready; // tasks to run
+    struct list again; // those that marked themselves: next turn
     struct list flush; // tasks to run after all ready ones: coalesced sends
     struct list dead;  // objects to free at the end of the turn
     uint64_t turns;
     uint64_t turns_slow;  // turns of more than LOOP_SLOW_NS, waiting apart
     uint64_t turn_ns_max; // the longest of them since the owner last reset it
+    const struct task *running;
     bool stopping;
 };
 
+enum { LOOP_ROUNDS_MAX = 6 };
+enum { LOOP_TIMERS_MAX = 1024 }; // timers that fire in one turn; further ones wait for the next
 #define LOOP_SLOW_NS (UINT64_C(5) * NS_PER_MS)
 
+// Takes io_on_woke() of `io` for itself.
 void loop_init(struct loop *loop, struct io *io, struct env *env);
 
-// One turn; waits at most until `until_ns` for something to do.
+// One turn; waits at most until `until_ns` for something to do. The two halves apart, for who has
+// something to do between the wait and the work: loop_wait() is io_turn(), loop_work() the rest.
 void loop_turn(struct loop *loop, uint64_t until_ns);
-// Turns until loop_stop().
+void loop_wait(struct loop *loop, uint64_t until_ns);
+void loop_work(struct loop *loop);
+// Turns until loop_stop(), which ends it after the turn that it is called in, or at once if it was
+// called before.
 void loop_run(struct loop *loop);
 void loop_stop(struct loop *loop);
 
@@ -52,17 +64,19 @@ static inline void task_init(struct task *task, task_fn *run)
     list_init(&task->link);
 }
 
-// Runs the task once in the next phase that runs tasks; harmless if it is ready already.
+// Runs the task once in the next phase of ready tasks; harmless if it is listed already. One task
+// serves for loop_ready() or for loop_flush(), not for both.
 void loop_ready(struct loop *loop, struct task *task);
-// The same for the flush phase of this turn, or of the next if it has passed.
+// The same for the flush phase of this turn, or of the next if it has begun.
 void loop_flush(struct loop *loop, struct task *task);
-// Withdraws a task from either list.
+// Withdraws a task from its list.
 static inline void task_cancel(struct task *task)
 {
     list_take(&task->link);
 }
 
-// Calls run() at the end of this turn, after everything else, once.
+// Calls run() at the end of this turn, after everything else, once. The task is withdrawn from any
+// other list, and cannot be marked ready any more.
 void loop_bury(struct loop *loop, struct task *task);
 
 #endif

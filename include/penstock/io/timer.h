@@ -10,7 +10,7 @@
 #include "penstock/base/list.h"
 
 #define WHEEL_TICK_NS (UINT64_C(4) * NS_PER_MS)
-enum { WHEEL_LEVELS = 5, WHEEL_SLOTS = 64 };
+enum { WHEEL_LEVELS = 7, WHEEL_SLOTS = 64 }; // no deadline lies beyond the last level
 
 struct timer;
 typedef void timer_fn(struct timer *timer);
@@ -18,13 +18,14 @@ typedef void timer_fn(struct timer *timer);
 // Zero it and set on_fire.
 struct timer {
     timer_fn *on_fire;
-    uint64_t deadline_ns; // 0: stopped
+    uint64_t deadline_ns; // 0: stopped; one in the past is moved to the next tick
     uint64_t slot_ns;     // when its slot comes up; the wheel's own
     struct list link;
 };
 
 struct wheel {
-    uint64_t tick; // all slots before it are done
+    uint64_t tick;     // all slots before it are done
+    uint64_t tick_min; // what is armed now comes up here at the earliest: after a run under way
     uint64_t used[WHEEL_LEVELS];
     struct list slots[WHEEL_LEVELS][WHEEL_SLOTS];
 };
@@ -40,12 +41,14 @@ static inline bool timer_is_armed(const struct timer *timer)
     return timer->deadline_ns != 0;
 }
 
-// Calls on_fire() of at most `max` timers due at `now_ns`; a fired timer is stopped before its call
-// and may be armed again in it. True when due timers are left for the next turn.
+// Calls on_fire() of at most `max` timers due at `now_ns`, in the order of their ticks; a fired
+// timer is stopped before its call, which may arm, move and stop any timer. What it arms fires in a
+// later run, even if it is due. True when due timers are left for the next turn.
 bool wheel_run(struct wheel *wheel, uint64_t now_ns, unsigned max);
 
-// When wheel_run() next has something to do: never later than the earliest deadline; UINT64_MAX if
-// no timer is armed. A lazily moved timer can make it earlier than any deadline.
+// When wheel_run() next has something to do: never later than the end of the tick in which the
+// earliest deadline lies; UINT64_MAX if no timer is armed. It can be earlier than any deadline when
+// a timer has to move inside the wheel.
 uint64_t wheel_next_ns(const struct wheel *wheel);
 
 #endif

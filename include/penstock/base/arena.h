@@ -1,0 +1,39 @@
+// arena.h - short-lived memory of one request: taken in order, given back at once.
+//
+// Chunks come from a slab of ARENA_CHUNK bytes; a larger need is refused (NULL), because whatever
+// is larger has a buffer or a region of its own. arena_reset() gives every chunk back; with `wipe`
+// set the bytes are zeroed first, because vendor secrets pass through here.
+#ifndef PENSTOCK_BASE_ARENA_H
+#define PENSTOCK_BASE_ARENA_H
+
+#include "penstock/base/base.h"
+#include "penstock/base/slab.h"
+
+enum { ARENA_CHUNK = 4 * KIB, ARENA_CHUNKS_MAX = 16 };
+
+struct arena {
+    struct slab *slab; // of objects of ARENA_CHUNK bytes
+    struct arena_chunk *chunks;
+    uint32_t used; // of the newest chunk
+    uint16_t count;
+    bool wipe;
+};
+
+static inline void arena_init(struct arena *arena, struct slab *slab, bool wipe)
+{
+    *arena = (struct arena){ .slab = slab, .wipe = wipe };
+}
+
+void arena_reset(struct arena *arena);
+
+// `len` bytes, aligned to 8, uninitialised; NULL when len does not fit a chunk, ARENA_CHUNKS_MAX
+// are in use, or the slab is empty.
+must_use void *arena_take(struct arena *arena, size_t len);
+
+// A copy of `text` that lives as long as the arena; ptr is NULL on failure (and for an empty text).
+must_use struct span arena_copy(struct arena *arena, struct span text);
+
+// Gives back the end of the newest allocation: it was `len` long and only `keep` bytes are needed.
+void arena_trim(struct arena *arena, size_t len, size_t keep);
+
+#endif

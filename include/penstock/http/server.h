@@ -1,0 +1,176 @@
+// server.h - the server's side of HTTP/1: listeners, client connections, requests and their
+// answers.
+//
+// A `server` is one listener of one thread. Each accepted connection is a `serve`, which parses
+// heads, collects bodies and frames answers; each request on it is a `stream`, the only thing an
+// application sees, so that an application does not know how requests are framed. One stream a
+// connection is open at a time; what a client pipelines waits in its receive queue.
+//
+// The application's on_request() is called with a complete, valid head. It sets stream->owner, the
+// task that is woken from then on (body complete, client gone, send queue low), and must end every
+// stream exactly once by stream_finish() or stream_abort(). An answer may begin before the body was
+// read; the rest of the body is then drained within bounds and the connection closed.
+#ifndef PENSTOCK_HTTP_SERVER_H
+#define PENSTOCK_HTTP_SERVER_H
+
+#include "penstock/codec/http1_write.h"
+#include "penstock/net/body.h"
+#include "penstock/net/conn.h"
+
+struct server;
+struct serve;
+struct stream;
+
+enum { LINGER_BYTES = 1 * MIB };
+#define LINGER_NS (UINT64_C(2) * NS_PER_S)
+
+struct server_limits {
+    uint32_t head_bytes;              // of a request head
+    uint32_t connections;             // of this server; above it accepting pauses
+    uint32_t requests_per_connection; // 0: no limit
+    uint64_t head_ns;                 // for a whole head, from its first byte
+    uint64_t idle_ns;                 // between requests
+    uint64_t stall_ns;                // of a body without a new byte
+    uint64_t write_stall_ns;          // of a client that does not read
+};
+
+struct http_app {
+    void (*on_request)(struct http_app *app, struct stream *stream, const struct http_head *head);
+    // Renders the body of an error that HTTP itself decided, in the form that fits `target`, into
+    // `out` and returns its length. May be NULL: plain text then.
+    size_t (*render_error)(struct http_app *app, struct span target, struct err err, char *out,
+                           size_t cap, struct span *content_type);
+};
+
+enum stream_client {
+    CLIENT_HERE,
+    CLIENT_HALF, // sent FIN: it may still read, or be gone
+    CLIENT_GONE, // reset, or a send failed
+};
+
+enum body_state { BODY_NONE, BODY_COLLECTING, BODY_COMPLETE, BODY_FAILED };
+
+// How the body of an answer is delimited.
+enum reply_framing { REPLY_LENGTH, REPLY_STREAM };
+
+struct stream {
+    struct task *owner;
+    enum http_method method;
+    enum http_framing framing; // of the request body
+    uint8_t minor;
+    uint8_t body_state; // enum body_state
+    uint8_t client;     // enum stream_client
+    bool expect_continue;
+    bool replied; // a final head was sent
+    bool chunked; // the answer is framed in chunks
+    bool no_body; // the answer has no body, whatever is said (HEAD, 204, 304)
+    bool stalled; // the client stopped reading for longer than the limit
+    bool ended;
+    struct err body_err;
+    uint64_t body_left;  // of a body with a length, what is still to come
+    uint64_t reply_left; // of an answer with a length
+    size_t body_max;
+    struct chunked dec;
+    struct buf *body_buf;  // keeps `body`; NULL for an empty one
+    struct body *body_big; // the same keeper while it may grow
+    struct span body;
+    uint64_t started_ns;
+    uint64_t sent; // bytes of answer bodies, framing apart
+};
+
+struct serve {
+    struct server *server;
+    struct conn *conn;
+    struct task task;
+    struct timer timer;
+    struct list link;
+    uint8_t state;
+    bool keep_alive;
+    bool has_stream;
+    uint32_t requests;
+    uint32_t lingered;
+    struct http_scan scan; // of the head that is arriving
+    uint64_t since_ns;     // of the phase that the timer watches
+    uint64_t progress;     // bytes seen when the timer last looked
+    uint64_t progress_ns;  // when they were last seen to grow
+    struct stream stream;
+};
+
+struct server {
+    struct net *net;
+    struct http_app *app;
+    struct server_limits limits;
+    struct io_op accept;
+    struct timer accept_retry;
+    int fd;
+    int spare_fd; // given up for a moment when descriptors are exhausted
+    bool draining;
+    bool paused;
+    uint32_t count;
+    uint64_t accepted, requests;
+    uint64_t errors; // requests that HTTP itself refused
+    struct list serves;
+    struct slab slab;
+    struct http_head head; // of the request being parsed; valid only during on_request()
+};
+
+// Opens the listener and starts accepting. `server` stays until server_is_idle() after
+// server_stop().
+must_use struct err server_open(struct server *server, struct net *net, struct http_app *app,
+                                const struct server_limits *limits, const struct sockaddr *addr,
+                                socklen_t len);
+// Stops accepting, closes idle connections, and lets running requests end with `Connection: close`.
+void server_drain(struct server *server);
+// Closes everything at once.
+void server_stop(struct server *server);
+static inline bool server_is_idle(const struct server *server)
+{
+    return server->count == 0 && !server->accept.in_flight;
+}
+void server_fini(struct server *server);
+
+// --- a request ---
+
+static inline struct serve *stream_serve(struct stream *stream)
+{
+    return container_of(stream, struct serve, stream);
+}
+
+// Collects the body, up to `max` bytes, into contiguous memory and wakes the owner when body_state
+// is BODY_COMPLETE
+// (`stream->body`, kept until the stream ends) or BODY_FAILED (`stream->body_err`). Sends
+// 100-continue when the client waits for it. May complete before it returns; the owner is woken all
+// the same.
+void stream_collect(struct stream *stream, size_t max);
+// Lets go of the body before the end of the stream.
+void stream_body_drop(struct stream *stream);
+
+// --- its answer ---
+
+// Begins the head of an answer; add fields by http_put_field() (not those of framing or
+// connection), then end it. `length` counts with REPLY_LENGTH. False: no memory, the stream must be
+// aborted.
+must_use bool stream_reply(struct stream *stream, int status, struct put *out);
+must_use bool stream_reply_end(struct stream *stream, struct put *out, enum reply_framing framing,
+                               uint64_t length);
+// One piece of the body. False: no buffer is left.
+must_use bool stream_send(struct stream *stream, struct buf *buf, const char *ptr, size_t len);
+must_use bool stream_send_copy(struct stream *stream, struct span bytes);
+// Bytes queued and not yet taken by the kernel.
+static inline size_t stream_queued(struct stream *stream)
+{
+    return stream_serve(stream)->conn->tx_len;
+}
+// Wakes the owner when no more than `low` bytes are queued.
+void stream_notify(struct stream *stream, uint32_t low);
+
+// A whole small answer, copied. Ends the stream.
+void stream_answer(struct stream *stream, int status, struct span content_type, struct span fields,
+                   struct span body);
+
+// Ends an answer properly.
+void stream_finish(struct stream *stream);
+// Ends it visibly short: whatever was sent cannot be mistaken for a whole answer.
+void stream_abort(struct stream *stream, enum conn_why why);
+
+#endif

@@ -1,0 +1,161 @@
+// conn.h - one connected socket: received bytes to look at, bytes to send, nothing that blocks.
+//
+// A connection belongs to one owner, who is woken through its task when something changed: bytes
+// arrived, the peer's end or a failure was seen, the send queue fell to the mark that was asked
+// for, the connection was established. The owner then looks; nothing is called from inside a
+// completion.
+//
+// Received bytes stay in the buffers they arrived in. At most `limit` bytes are held: a receive is
+// armed with what is left of it, so a peer that outruns the owner waits in its own socket. Bytes to
+// send are segments that hold a reference to a buffer, or copies; one send is in flight at a time
+// and everything queued in a turn leaves in one call at its end.
+//
+// conn_close() ends the owner's use at once; the object itself lives until the kernel has returned
+// its operations, and is freed at the end of that turn.
+#ifndef PENSTOCK_NET_CONN_H
+#define PENSTOCK_NET_CONN_H
+
+#include "penstock/net/net.h"
+
+struct tls;
+struct tls_ctx;
+
+enum {
+    CONN_RX_SEGMENTS = 8, // buffers held; beyond that bytes are copied together
+    CONN_TX_SEGMENTS = 16,
+    CONN_RX_LIMIT = 64 * KIB, // bytes held of what a peer sent, by default
+    CONN_RX_HEAD = 16 * KIB,  // while waiting for a head
+    CONN_COPY_MAX = 1 * KIB,  // shorter pieces are copied, which costs less than a segment
+};
+
+enum conn_state { CONN_OPENING, CONN_OPEN, CONN_CLOSING };
+enum conn_rx_state { RX_OPEN, RX_EOF, RX_FAILED };
+
+// Why a connection ended; counted, and named in logs.
+enum conn_why {
+    WHY_NONE,
+    WHY_DONE,   // its work was done
+    WHY_PEER,   // the peer closed it
+    WHY_FAILED, // a socket error
+    WHY_TIMEOUT,
+    WHY_PROTOCOL,  // the peer broke the protocol
+    WHY_STALLED,   // the peer did not read
+    WHY_CANCELLED, // the other side of a relay ended
+    WHY_SHUTDOWN,  // the process ends
+    WHY_LIMIT,     // a limit was reached
+    WHY_TLS,
+    WHY_COUNT,
+};
+const char *conn_why_name(enum conn_why why);
+
+// A piece of memory with its keeper: `len` bytes at `ptr`, inside `buf`.
+struct seg {
+    struct buf *buf;
+    const char *ptr;
+    uint32_t len;
+};
+
+struct conn {
+    struct net *net;
+    struct task *owner; // NULL: nobody is interested now
+    struct tls *tls;    // NULL: plaintext
+    int fd;
+    int32_t sys;      // errno of the first failure, 0 if none
+    uint8_t state;    // enum conn_state
+    uint8_t rx_state; // enum conn_rx_state
+    uint8_t rx_cls;   // enum buf_class that the next receive asks for
+    uint8_t rx_first, rx_count;
+    uint8_t tx_first, tx_count;
+    bool tx_failed;
+    bool tx_fin; // FIN after everything queued
+    bool tx_fin_sent;
+    bool tx_wake;       // wake the owner when the queue has fallen to tx_low
+    struct buf *direct; // keeps the memory that a receive in flight writes to, if it is the owner's
+    uint32_t rx_len;    // bytes held
+    uint32_t rx_limit;
+    uint32_t rx_direct; // bytes received into the owner's memory since it last looked
+    uint32_t tx_len;    // bytes queued, those in flight included
+    uint32_t tx_room;   // writable bytes behind the last segment
+    uint32_t tx_low;
+    uint32_t charged;            // bytes charged to the budget
+    uint64_t rx_bytes, tx_bytes; // totals
+    struct io_op rx_op, tx_op;
+    struct seg rx[CONN_RX_SEGMENTS];
+    struct seg tx[CONN_TX_SEGMENTS];
+    struct iovec iov[IO_SEGMENTS_MAX];
+    struct task flush, bury;
+};
+
+// Takes over the accepted socket `fd`; NULL when no more connections fit, and `fd` is then closed.
+must_use struct conn *conn_accept(struct net *net, int fd, struct task *owner);
+
+// Starts connecting. `addr` must stay valid until the connection is open or failed. NULL when no
+// more fit. Success is CONN_OPEN, failure is rx_state RX_FAILED with `sys`.
+must_use struct conn *conn_dial(struct net *net, const struct sockaddr *addr, socklen_t len,
+                                struct task *owner);
+
+// Closes with FIN, or with RST if `reset`, discarding what is queued; *conn becomes NULL.
+void conn_close(struct conn **conn, enum conn_why why, bool reset);
+
+// Who is woken from now on; NULL for nobody. A wake-up that is pending for the old owner may be
+// lost.
+void conn_set_owner(struct conn *conn, struct task *owner);
+
+// --- receiving ---
+
+// How many bytes may be held, and in which class of buffers the next receive is armed. 0 stops.
+void conn_rx_allow(struct conn *conn, uint32_t limit, enum buf_class cls);
+
+static inline bool conn_rx_open(const struct conn *conn)
+{
+    return conn->rx_state == RX_OPEN;
+}
+
+// The contiguous unread bytes at the front, empty if there are none; valid until consumed.
+static inline struct span conn_rx_front(const struct conn *conn)
+{
+    if (conn->rx_count == 0)
+        return SPAN_NONE;
+    const struct seg *seg = &conn->rx[conn->rx_first];
+    return span_of(seg->ptr, seg->len);
+}
+
+// The buffer that keeps conn_rx_front(); take a reference to keep it longer.
+static inline struct buf *conn_rx_buf(const struct conn *conn)
+{
+    return conn->rx[conn->rx_first].buf;
+}
+
+// The first `max` unread bytes (at most NET_SCRATCH), contiguous: the front itself where it is
+// enough, else a copy in the thread's scratch memory, valid until the next call on any connection.
+struct span conn_rx_peek(struct conn *conn, size_t max);
+
+// Drops `len` bytes from the front and re-arms the receive as far as the limit allows.
+void conn_rx_consume(struct conn *conn, size_t len);
+
+// Receives straight into `into`, which lies in `buf`, instead of the pool's buffers. Returns how
+// many bytes arrived there since the last call and keeps a receive in flight for the rest while
+// `len` > 0 and nothing is held. The next call must go on at `into` plus what this one returned.
+// The connection keeps a reference to `buf` as long as the kernel may write. Only for plaintext
+// connections.
+uint32_t conn_rx_direct(struct conn *conn, struct buf *buf, char *into, size_t len);
+
+// --- sending ---
+
+// Room for `len` bytes (at most BUF_LARGE_BYTES) to be written in place, followed by
+// conn_tx_commit() with how many were; NULL when no buffer is left.
+must_use char *conn_tx_reserve(struct conn *conn, size_t len);
+void conn_tx_commit(struct conn *conn, size_t len);
+
+// Queues a copy. False when no buffer is left: the connection can only be closed then.
+must_use bool conn_tx_copy(struct conn *conn, struct span bytes);
+// Queues bytes inside `buf`, taking a reference of its own. Short ones are copied.
+must_use bool conn_tx_ref(struct conn *conn, struct buf *buf, const char *ptr, size_t len);
+
+// FIN after everything queued so far; nothing may be queued after it.
+void conn_tx_finish(struct conn *conn);
+
+// Wakes the owner once when the queue has fallen to `low` bytes or fewer.
+void conn_tx_notify(struct conn *conn, uint32_t low);
+
+#endif

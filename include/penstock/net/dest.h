@@ -1,0 +1,65 @@
+// dest.h - the places that vendors are reached at, and their addresses as last resolved.
+//
+// The control thread interns a destination for each (host, port, TLS or not, CA file) that the
+// configuration names and keeps its addresses fresh; the shards only copy them out, so that no name
+// is ever looked up on the way of a request. A destination keeps its index for the life of the
+// process: upstream connections are pooled by it.
+//
+// dest_find() and dest_addrs() may be called by any thread; everything else by the control thread.
+#ifndef PENSTOCK_NET_DEST_H
+#define PENSTOCK_NET_DEST_H
+
+#include "penstock/base/base.h"
+#include "penstock/base/err.h"
+
+#include <netinet/in.h>
+#include <sys/socket.h>
+
+enum { DEST_MAX = 4096, DEST_ADDRS_MAX = 8, DEST_HOST_MAX = 255, DEST_NONE = UINT32_MAX };
+
+enum dest_state {
+    DEST_PENDING, // never resolved yet
+    DEST_READY,
+    DEST_FAILED, // no address, and no older one that may still be used
+};
+
+union dest_addr {
+    struct sockaddr any;
+    struct sockaddr_in v4;
+    struct sockaddr_in6 v6;
+};
+
+struct dest_key {
+    struct span host; // a name, or an address without brackets
+    uint16_t port;
+    bool tls;
+    struct span ca_file;
+    struct span server_name; // for TLS; empty: the host
+};
+
+struct dests;
+
+must_use struct err dests_new(struct dests **out);
+void dests_free(struct dests **dests);
+
+// The index of `key`, which is entered if it is new; DEST_NONE when DEST_MAX are known or the host
+// is too long. A host that is an address is ready at once.
+must_use uint32_t dests_intern(struct dests *dests, const struct dest_key *key);
+uint32_t dests_count(const struct dests *dests);
+// The key as it was interned; its spans live as long as `dests`.
+const struct dest_key *dest_key(const struct dests *dests, uint32_t idx);
+bool dest_is_numeric(const struct dests *dests, uint32_t idx);
+
+// Publishes new addresses (count 0 with DEST_FAILED).
+void dest_publish(struct dests *dests, uint32_t idx, enum dest_state state,
+                  const union dest_addr *addrs, unsigned count);
+
+// Copies the addresses out, best first, and returns how many; 0 with DEST_PENDING or DEST_FAILED.
+unsigned dest_addrs(struct dests *dests, uint32_t idx, enum dest_state *state,
+                    union dest_addr out[DEST_ADDRS_MAX]);
+static inline socklen_t dest_addr_len(const union dest_addr *addr)
+{
+    return addr->any.sa_family == AF_INET6 ? sizeof(addr->v6) : sizeof(addr->v4);
+}
+
+#endif

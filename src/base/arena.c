@@ -1,0 +1,71 @@
+#include "penstock/base/arena.h"
+
+#include "penstock/base/check.h"
+
+struct arena_chunk {
+    struct arena_chunk *next;
+    char bytes[ARENA_CHUNK - sizeof(void *)];
+};
+
+enum { CHUNK_ROOM = sizeof(((struct arena_chunk *)0)->bytes), ALIGN = 8 };
+
+void arena_reset(struct arena *arena)
+{
+    while (arena->chunks != NULL) {
+        struct arena_chunk *chunk = arena->chunks;
+        arena->chunks = chunk->next;
+        if (arena->wipe)
+            explicit_bzero(chunk, sizeof(*chunk));
+        slab_give(arena->slab, chunk);
+    }
+    arena->used = 0;
+    arena->count = 0;
+}
+
+static bool grow(struct arena *arena)
+{
+    if (arena->count >= ARENA_CHUNKS_MAX)
+        return false;
+    struct arena_chunk *chunk = slab_take(arena->slab);
+    if (chunk == NULL)
+        return false;
+    chunk->next = arena->chunks;
+    arena->chunks = chunk;
+    arena->used = 0;
+    arena->count++;
+    return true;
+}
+
+void *arena_take(struct arena *arena, size_t len)
+{
+    assert(arena->slab != NULL);
+    assert(arena->slab->object_size >= ARENA_CHUNK);
+    if (len > CHUNK_ROOM)
+        return NULL;
+    len = round_up(len, ALIGN);
+    if (arena->chunks == NULL || arena->used + len > CHUNK_ROOM)
+        if (!grow(arena))
+            return NULL;
+    void *at = arena->chunks->bytes + arena->used;
+    arena->used += (uint32_t)len;
+    return at;
+}
+
+struct span arena_copy(struct arena *arena, struct span text)
+{
+    if (text.len == 0)
+        return SPAN_NONE;
+    char *copy = arena_take(arena, text.len);
+    if (copy == NULL)
+        return SPAN_NONE;
+    memcpy(copy, text.ptr, text.len);
+    return span_of(copy, text.len);
+}
+
+void arena_trim(struct arena *arena, size_t len, size_t keep)
+{
+    size_t spare = round_up(len, ALIGN) - round_up(keep, ALIGN);
+    assert(keep <= len);
+    assert(arena->chunks != NULL && arena->used >= spare);
+    arena->used -= (uint32_t)spare;
+}

@@ -1,0 +1,23 @@
+// serve.h - between the parts of the server; private to src/http.
+#ifndef PENSTOCK_HTTP_SERVE_H
+#define PENSTOCK_HTTP_SERVE_H
+
+#include "penstock/http/server.h"
+
+enum serve_state {
+    SERVE_HEAD,   // waiting for a head
+    SERVE_STREAM, // a request is being answered
+    SERVE_LINGER, // answered for good; reading what the client still sends
+};
+
+void serve_await_head(struct serve *serve);
+void serve_close(struct serve *serve, enum conn_why why, bool reset);
+void serve_arm(struct serve *serve, uint64_t ns);
+// The stream has ended: next head, or the end of the connection.
+void serve_next(struct serve *serve);
+
+// The connection changed, or its timer fired, while a stream is open.
+void serve_stream(struct serve *serve);
+void serve_stream_timeout(struct serve *serve);
+
+#endif

@@ -1,0 +1,357 @@
+// Listener and the life of a client connection: head, application, drain or next head.
+#include "penstock/http/server.h"
+
+#include "penstock/base/check.h"
+#include "serve.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <unistd.h>
+
+#define ACCEPT_RETRY_NS (UINT64_C(100) * NS_PER_MS)
+enum { BACKLOG = 4096 };
+
+static void on_accept(struct io_op *op, struct io_done done);
+static void serve_run(struct task *task);
+static void serve_timeout(struct timer *timer);
+
+// --- the listener ---
+
+static void accept_start(struct server *server)
+{
+    bool full = server->count >= server->limits.connections;
+    if (server->accept.in_flight || server->draining || full)
+        return;
+    server->paused = false;
+    io_accept(server->net->io, &server->accept, server->fd);
+}
+
+static void on_accept_retry(struct timer *timer)
+{
+    accept_start(container_of(timer, struct server, accept_retry));
+}
+
+struct err server_open(struct server *server, struct net *net, struct http_app *app,
+                       const struct server_limits *limits, const struct sockaddr *addr,
+                       socklen_t len)
+{
+    memset(server, 0, sizeof(*server));
+    server->net = net;
+    server->app = app;
+    server->limits = *limits;
+    server->accept.on_done = on_accept;
+    server->accept_retry.on_fire = on_accept_retry;
+    list_init(&server->serves);
+    slab_init(&server->slab, sizeof(struct serve), limits->connections);
+    server->spare_fd = -1;
+    TRY(io_listen(net->io, addr, len, BACKLOG, &server->fd));
+    server->spare_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
+    accept_start(server);
+    return OK;
+}
+
+static void on_bury(struct task *task)
+{
+    struct serve *serve = container_of(task, struct serve, task);
+    struct server *server = serve->server;
+    slab_give(&server->slab, serve);
+    server->count--;
+    if (server->paused)
+        accept_start(server);
+}
+
+static void serve_free(struct serve *serve)
+{
+    struct loop *loop = serve->server->net->loop;
+    // The connection let go of its owner in conn_close(), the timer is stopped, no stream is open:
+    // nothing reaches the object any more, except an application that is just ending its stream. So
+    // it is freed at the end of the turn.
+    assert(serve->conn == NULL && !serve->has_stream);
+    timer_stop(&loop->wheel, &serve->timer);
+    list_take(&serve->link);
+    serve->task.run = on_bury;
+    loop_bury(loop, &serve->task);
+}
+
+void serve_close(struct serve *serve, enum conn_why why, bool reset)
+{
+    conn_close(&serve->conn, why, reset);
+    serve_free(serve);
+}
+
+static void serve_open(struct server *server, int fd)
+{
+    struct serve *serve = slab_take(&server->slab);
+    if (serve == NULL) {
+        io_close(server->net->io, fd, false);
+        return;
+    }
+    memset(serve, 0, sizeof(*serve));
+    serve->server = server;
+    serve->timer.on_fire = serve_timeout;
+    task_init(&serve->task, serve_run);
+    serve->conn = conn_accept(server->net, fd, &serve->task);
+    if (serve->conn == NULL) {
+        slab_give(&server->slab, serve);
+        return;
+    }
+    list_push_back(&server->serves, &serve->link);
+    server->count++;
+    server->accepted++;
+    serve_await_head(serve);
+}
+
+// Out of descriptors: gives up the spare one to take a waiting connection and close it, so that its
+// client learns at once; then waits a little, because descriptors come back only when something
+// else ends.
+static void shed_one(struct server *server)
+{
+    if (server->spare_fd >= 0) {
+        close(server->spare_fd);
+        int fd = accept4(server->fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+        if (fd >= 0)
+            close(fd);
+        server->spare_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
+    }
+    struct loop *loop = server->net->loop;
+    timer_arm(&loop->wheel, &server->accept_retry, loop->now_ns + ACCEPT_RETRY_NS);
+}
+
+static void on_accept(struct io_op *op, struct io_done done)
+{
+    struct server *server = container_of(op, struct server, accept);
+    if (done.res >= 0) {
+        if (server->draining)
+            io_close(server->net->io, done.res, false);
+        else
+            serve_open(server, done.res);
+    }
+    if (server->count >= server->limits.connections && !server->paused) {
+        server->paused = true;
+        io_cancel(server->net->io, op);
+    }
+    if (done.flags & IO_MORE)
+        return;
+    if (server->draining)
+        return;
+    if (done.res == -EMFILE || done.res == -ENFILE)
+        shed_one(server);
+    else
+        accept_start(server);
+}
+
+void server_drain(struct server *server)
+{
+    server->draining = true;
+    if (server->accept.in_flight)
+        io_cancel(server->net->io, &server->accept);
+    timer_stop(&server->net->loop->wheel, &server->accept_retry);
+    struct list *next;
+    for (struct list *at = server->serves.next; at != &server->serves; at = next) {
+        next = at->next;
+        struct serve *serve = container_of(at, struct serve, link);
+        serve->keep_alive = false;
+        // A request that is already on its way gets its answer.
+        if (serve->state == SERVE_HEAD && serve->conn->rx_len == 0)
+            serve_close(serve, WHY_SHUTDOWN, false);
+    }
+}
+
+void server_stop(struct server *server)
+{
+    server_drain(server);
+    struct list *next;
+    for (struct list *at = server->serves.next; at != &server->serves; at = next) {
+        next = at->next;
+        struct serve *serve = container_of(at, struct serve, link);
+        if (serve->has_stream) {
+            serve->stream.client = CLIENT_GONE;
+            if (serve->stream.owner != NULL)
+                loop_ready(server->net->loop, serve->stream.owner);
+        } else {
+            serve_close(serve, WHY_SHUTDOWN, false);
+        }
+    }
+    if (server->fd >= 0) {
+        io_close(server->net->io, server->fd, false);
+        server->fd = -1;
+    }
+}
+
+void server_fini(struct server *server)
+{
+    assert(server_is_idle(server));
+    if (server->fd >= 0)
+        io_close(server->net->io, server->fd, false);
+    if (server->spare_fd >= 0)
+        close(server->spare_fd);
+    server->fd = server->spare_fd = -1;
+    slab_fini(&server->slab);
+}
+
+// --- a connection ---
+
+void serve_arm(struct serve *serve, uint64_t ns)
+{
+    struct loop *loop = serve->server->net->loop;
+    timer_arm(&loop->wheel, &serve->timer, loop->now_ns + ns);
+}
+
+void serve_await_head(struct serve *serve)
+{
+    struct server *server = serve->server;
+    serve->state = SERVE_HEAD;
+    serve->scan = (struct http_scan){ 0 };
+    serve->since_ns = 0;
+    conn_rx_allow(serve->conn, CONN_RX_HEAD, BUF_SMALL);
+    if (serve->conn->rx_len > 0)
+        loop_ready(server->net->loop, &serve->task); // pipelined: one request a turn
+    serve_arm(serve, serve->requests == 0 ? server->limits.head_ns : server->limits.idle_ns);
+}
+
+// HTTP itself refuses: answers in the application's form and closes.
+static void refuse(struct serve *serve, struct err err)
+{
+    struct server *server = serve->server;
+    server->errors++;
+    struct stream *stream = &serve->stream;
+    memset(stream, 0, sizeof(*stream));
+    serve->has_stream = true;
+    serve->keep_alive = false;
+    serve->state = SERVE_STREAM;
+    stream->minor = 1;
+    stream->method = HTTP_OTHER;
+    stream->framing = HTTP_UNTIL_CLOSE; // what follows is not a request
+    char body[2 * KIB];
+    struct span type = SPAN("text/plain; charset=utf-8");
+    size_t len;
+    if (server->app->render_error != NULL) {
+        len = server->app->render_error(server->app, server->head.target, err, body, sizeof(body),
+                                        &type);
+    } else {
+        len = (size_t)snprintf(body, sizeof(body), "%s\n", err_text(err.code));
+    }
+    stream_answer(stream, err_status(err.code), type, SPAN_NONE, span_of(body, len));
+}
+
+static void begin_stream(struct serve *serve)
+{
+    struct server *server = serve->server;
+    struct http_head *head = &server->head;
+    struct stream *stream = &serve->stream;
+    memset(stream, 0, sizeof(*stream));
+    stream->method = head->method;
+    stream->minor = head->minor;
+    stream->framing = head->framing;
+    stream->body_left = head->framing == HTTP_LENGTH ? head->content_length : 0;
+    stream->expect_continue = head->expect_continue;
+    stream->started_ns = server->net->loop->now_ns;
+    serve->has_stream = true;
+    serve->state = SERVE_STREAM;
+    serve->requests++;
+    server->requests++;
+    uint32_t most = server->limits.requests_per_connection;
+    serve->keep_alive =
+        head->keep_alive && !server->draining && (most == 0 || serve->requests < most);
+    timer_stop(&server->net->loop->wheel, &serve->timer);
+    server->app->on_request(server->app, stream, head);
+}
+
+static void serve_head(struct serve *serve)
+{
+    struct server *server = serve->server;
+    struct conn *conn = serve->conn;
+    if (conn->rx_len == 0) {
+        if (conn->rx_state != RX_OPEN)
+            serve_close(serve, WHY_PEER, false);
+        return;
+    }
+    if (serve->since_ns == 0) { // the first byte of this head
+        serve->since_ns = server->net->loop->now_ns;
+        serve_arm(serve, server->limits.head_ns);
+    }
+    struct span bytes = conn_rx_peek(conn, min_size(conn->rx_len, NET_SCRATCH));
+    size_t used = 0;
+    struct err err = OK;
+    enum parse parse = PARSE_MORE;
+    server->head.target = SPAN_NONE;
+    if (http_scan_ready(&serve->scan, bytes, server->limits.head_bytes))
+        parse = http_request_parse(&server->head, bytes, server->limits.head_bytes, &used, &err);
+    switch (parse) {
+    case PARSE_MORE:
+        if (conn->rx_state != RX_OPEN)
+            serve_close(serve, WHY_PEER, false);
+        else // a head may be as long as its limit, so that much must fit
+            conn_rx_allow(conn, server->limits.head_bytes + CONN_RX_HEAD, BUF_SMALL);
+        return;
+    case PARSE_DONE: break;
+    case PARSE_DATA: bug("a head has no pieces");
+    case PARSE_BAD: refuse(serve, err); return;
+    }
+    // The spans point into the receive queue or the scratch memory: the buffer is kept while the
+    // application reads them.
+    struct buf *keep = buf_get(conn_rx_buf(conn));
+    conn_rx_consume(conn, used);
+    begin_stream(serve);
+    buf_put(keep);
+}
+
+static void serve_linger(struct serve *serve)
+{
+    struct conn *conn = serve->conn;
+    uint32_t len = conn->rx_len;
+    serve->lingered += len;
+    conn_rx_consume(conn, len);
+    if (conn->rx_state != RX_OPEN || conn->tx_failed || serve->lingered > LINGER_BYTES)
+        serve_close(serve, WHY_DONE, false);
+}
+
+static void serve_run(struct task *task)
+{
+    struct serve *serve = container_of(task, struct serve, task);
+    switch ((enum serve_state)serve->state) {
+    case SERVE_HEAD: serve_head(serve); break;
+    case SERVE_STREAM: serve_stream(serve); break;
+    case SERVE_LINGER: serve_linger(serve); break;
+    }
+}
+
+static void serve_timeout(struct timer *timer)
+{
+    struct serve *serve = container_of(timer, struct serve, timer);
+    switch ((enum serve_state)serve->state) {
+    case SERVE_HEAD:
+        if (serve->conn->rx_len > 0)
+            refuse(serve, ERR(HEAD_TIMEOUT));
+        else
+            serve_close(serve, WHY_TIMEOUT, false);
+        break;
+    case SERVE_STREAM: serve_stream_timeout(serve); break;
+    case SERVE_LINGER: serve_close(serve, WHY_TIMEOUT, false); break;
+    }
+}
+
+void serve_next(struct serve *serve)
+{
+    struct conn *conn = serve->conn;
+    struct stream *stream = &serve->stream;
+    assert(stream->ended);
+    stream_body_drop(stream);
+    serve->has_stream = false;
+    bool unread = stream->framing == HTTP_UNTIL_CLOSE ||
+                  (stream->framing != HTTP_NO_BODY && stream->body_state != BODY_COMPLETE);
+    if (conn->tx_failed || conn->rx_state == RX_FAILED) {
+        serve_close(serve, WHY_PEER, false);
+    } else if (serve->keep_alive && !unread) {
+        serve_await_head(serve);
+    } else {
+        // Closing a socket with unread bytes would reset it and could destroy the answer on its
+        // way: half-close, read what still comes within bounds, then close.
+        conn_tx_finish(conn);
+        serve->state = SERVE_LINGER;
+        conn_rx_allow(conn, CONN_RX_LIMIT, BUF_LARGE);
+        serve_arm(serve, LINGER_NS);
+        loop_ready(serve->server->net->loop, &serve->task);
+    }
+}

@@ -1,0 +1,112 @@
+#include "penstock/io/buf.h"
+
+#include "penstock/base/check.h"
+#include "penstock/base/poison.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+
+enum { BUF_COUNT_MAX = 32768 }; // what one provided-buffer ring can hold
+
+static const uint32_t class_bytes[BUF_CLASS_COUNT] = {
+    [BUF_SMALL] = BUF_SMALL_BYTES,
+    [BUF_LARGE] = BUF_LARGE_BYTES,
+};
+
+static struct err class_init(struct bufpool *pool, enum buf_class cls, uint32_t count)
+{
+    assert(count > 0);
+    assert(count <= BUF_COUNT_MAX);
+    size_t len = (size_t)count * class_bytes[cls];
+    char *memory =
+        mmap(NULL, len, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (memory == MAP_FAILED)
+        return ERR_SYS(NO_MEMORY, errno);
+    pool->cls[cls].memory = memory;
+    pool->cls[cls].count_max = count;
+    // Both are advice. What peers sent does not belong into a core file, and a huge page would make
+    // 2 MB resident for the first byte.
+    (void)madvise(memory, len, MADV_DONTDUMP);
+    (void)madvise(memory, len, MADV_NOHUGEPAGE);
+    pool->cls[cls].bufs = calloc(count, sizeof(struct buf));
+    if (pool->cls[cls].bufs == NULL)
+        return ERR(NO_MEMORY);
+    POISON(memory, len);
+    for (uint32_t i = 0; i < count; i++)
+        pool->cls[cls].bufs[i] = (struct buf){
+            .data = memory + (size_t)i * class_bytes[cls],
+            .cap = class_bytes[cls],
+            .index = (uint16_t)i,
+            .cls = (uint8_t)cls,
+            .pool = pool,
+        };
+    return OK;
+}
+
+struct err bufpool_init(struct bufpool *pool, uint32_t small, uint32_t large)
+{
+    *pool = (struct bufpool){ 0 };
+    struct err err = class_init(pool, BUF_SMALL, small);
+    if (!failed(err))
+        err = class_init(pool, BUF_LARGE, large);
+    if (failed(err))
+        bufpool_fini(pool);
+    return err;
+}
+
+void bufpool_fini(struct bufpool *pool)
+{
+    for (int cls = 0; cls < BUF_CLASS_COUNT; cls++) {
+        assert(pool->cls[cls].count_out == 0);
+        free(pool->cls[cls].bufs);
+        size_t len = (size_t)pool->cls[cls].count_max * class_bytes[cls];
+        if (pool->cls[cls].memory != NULL) {
+            UNPOISON(pool->cls[cls].memory, len); // the addresses may be mapped again
+            verify(munmap(pool->cls[cls].memory, len) == 0);
+        }
+    }
+    *pool = (struct bufpool){ 0 };
+}
+
+struct buf *bufpool_take(struct bufpool *pool, enum buf_class cls)
+{
+    struct buf *buf = pool->cls[cls].free;
+    if (buf != NULL) {
+        pool->cls[cls].free = buf->next;
+        buf->next = NULL;
+    } else {
+        // A buffer that was never out is touched only when all used ones are.
+        if (pool->cls[cls].count_used == pool->cls[cls].count_max)
+            return NULL;
+        buf = &pool->cls[cls].bufs[pool->cls[cls].count_used++];
+    }
+    assert(buf->refs == 0);
+    buf->refs = 1;
+    pool->cls[cls].count_out++;
+    UNPOISON(buf->data, buf->cap);
+    return buf;
+}
+
+struct buf *buf_at(struct bufpool *pool, enum buf_class cls, uint32_t index)
+{
+    assert(index < pool->cls[cls].count_used);
+    return &pool->cls[cls].bufs[index];
+}
+
+void buf_free(struct buf *buf)
+{
+    assert(buf->refs == 0);
+    if (buf->on_free != NULL) {
+        buf->on_free(buf);
+        return;
+    }
+    struct bufpool *pool = buf->pool;
+    assert(pool->cls[buf->cls].count_out > 0);
+    pool->cls[buf->cls].count_out--;
+    POISON(buf->data, buf->cap);
+    buf->next = pool->cls[buf->cls].free;
+    pool->cls[buf->cls].free = buf;
+    if (unlikely(pool->starved) && pool->on_refill != NULL)
+        pool->on_refill(pool->on_refill_arg);
+}

@@ -1,0 +1,119 @@
+#include "penstock/io/loop.h"
+
+#include "penstock/base/check.h"
+
+static void on_woke(void *arg)
+{
+    struct loop *loop = arg;
+    loop->now_ns = env_mono_ns(loop->env);
+    loop->wall_ns = env_wall_ns(loop->env);
+}
+
+void loop_init(struct loop *loop, struct io *io, struct env *env)
+{
+    *loop = (struct loop){ .io = io, .env = env };
+    on_woke(loop);
+    wheel_init(&loop->wheel, loop->now_ns);
+    list_init(&loop->ready);
+    list_init(&loop->again);
+    list_init(&loop->flush);
+    list_init(&loop->dead);
+    io_on_woke(io, on_woke, loop);
+}
+
+// Runs what is in `list` now, and not what is put there meanwhile.
+static void run_tasks(struct loop *loop, struct list *list)
+{
+    struct list batch;
+    list_init(&batch);
+    list_splice(&batch, list);
+    for (struct list *node; (node = list_pop_front(&batch)) != NULL;) {
+        struct task *task = container_of(node, struct task, link);
+        loop->running = task;
+        task->run(task);
+    }
+    loop->running = NULL;
+}
+
+static void run_ready(struct loop *loop)
+{
+    for (int round = 0; round < LOOP_ROUNDS_MAX && !list_is_empty(&loop->ready); round++)
+        run_tasks(loop, &loop->ready);
+    list_splice(&loop->ready, &loop->again);
+}
+
+// A burial may bury what the dead object held, in the same turn: each object dies once.
+static void run_dead(struct loop *loop)
+{
+    for (struct list *node; (node = list_pop_front(&loop->dead)) != NULL;) {
+        struct task *task = container_of(node, struct task, link);
+        task->run(task); // the task may be gone after this
+    }
+}
+
+static bool has_work(const struct loop *loop)
+{
+    return !list_is_empty(&loop->ready) || !list_is_empty(&loop->flush) ||
+           !list_is_empty(&loop->dead);
+}
+
+void loop_wait(struct loop *loop, uint64_t until_ns)
+{
+    if (has_work(loop))
+        until_ns = 0;
+    io_turn(loop->io, min_u64(until_ns, wheel_next_ns(&loop->wheel)));
+}
+
+void loop_work(struct loop *loop)
+{
+    // Due timers that are left over show in wheel_next_ns(), so the next turn does not wait.
+    (void)wheel_run(&loop->wheel, loop->now_ns, LOOP_TIMERS_MAX);
+    run_ready(loop);
+    run_tasks(loop, &loop->flush);
+    run_dead(loop);
+
+    uint64_t spent_ns = env_mono_ns(loop->env) - loop->now_ns;
+    loop->turns++;
+    if (unlikely(spent_ns > LOOP_SLOW_NS))
+        loop->turns_slow++;
+    loop->turn_ns_max = max_u64(loop->turn_ns_max, spent_ns);
+}
+
+void loop_turn(struct loop *loop, uint64_t until_ns)
+{
+    loop_wait(loop, until_ns);
+    loop_work(loop);
+}
+
+void loop_run(struct loop *loop)
+{
+    while (!loop->stopping)
+        loop_turn(loop, UINT64_MAX);
+    loop->stopping = false;
+}
+
+void loop_stop(struct loop *loop)
+{
+    loop->stopping = true;
+}
+
+void loop_ready(struct loop *loop, struct task *task)
+{
+    assert(task->run != NULL);
+    if (!list_is_linked(&task->link))
+        list_push_back(task == loop->running ? &loop->again : &loop->ready, &task->link);
+}
+
+void loop_flush(struct loop *loop, struct task *task)
+{
+    assert(task->run != NULL);
+    if (!list_is_linked(&task->link))
+        list_push_back(&loop->flush, &task->link);
+}
+
+void loop_bury(struct loop *loop, struct task *task)
+{
+    assert(task->run != NULL);
+    list_take(&task->link);
+    list_push_back(&loop->dead, &task->link);
+}

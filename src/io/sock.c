@@ -1,0 +1,73 @@
+#include "sock.h"
+
+#include "penstock/base/check.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <unistd.h>
+
+static bool set_one(int fd, int level, int option)
+{
+    int one = 1;
+    return setsockopt(fd, level, option, &one, sizeof(one)) == 0;
+}
+
+static int make(int family, int flags)
+{
+    int fd = socket(family, SOCK_STREAM | SOCK_CLOEXEC | flags, 0);
+    if (fd < 0)
+        return -errno;
+    if (family != AF_UNIX)
+        verify(set_one(fd, IPPROTO_TCP, TCP_NODELAY));
+    return fd;
+}
+
+int sock_make(int family)
+{
+    return make(family, SOCK_NONBLOCK);
+}
+
+int sock_make_blocking(int family)
+{
+    return make(family, 0);
+}
+
+void sock_block(int fd)
+{
+    int flags = fcntl(fd, F_GETFL);
+    verify(flags >= 0);
+    verify(fcntl(fd, F_SETFL, flags & ~O_NONBLOCK) == 0);
+}
+
+struct err sock_listen(const struct sockaddr *addr, socklen_t len, int backlog, int *fd_out)
+{
+    int fd = sock_make(addr->sa_family);
+    if (fd < 0)
+        return ERR_SYS(SYSTEM, fd);
+    // Newer kernels refuse SO_REUSEPORT on Unix sockets, where it never meant anything.
+    bool shared = addr->sa_family == AF_UNIX ||
+                  (set_one(fd, SOL_SOCKET, SO_REUSEADDR) && set_one(fd, SOL_SOCKET, SO_REUSEPORT));
+    if (!shared || bind(fd, addr, len) < 0 || listen(fd, backlog) < 0) {
+        struct err err = ERR_SYS(SYSTEM, errno);
+        verify(close(fd) == 0);
+        return err;
+    }
+    *fd_out = fd;
+    return OK;
+}
+
+void sock_discard(int fd)
+{
+    struct linger linger = { .l_onoff = 1, .l_linger = 0 };
+    (void)setsockopt(fd, SOL_SOCKET, SO_LINGER, &linger, sizeof(linger)); // Unix has no RST
+}
+
+void sock_close(int fd, bool reset)
+{
+    if (reset)
+        sock_discard(fd);
+    // Other errors than this one say that the kernel could not deliver; the descriptor is gone.
+    verify(close(fd) == 0 || errno != EBADF);
+}

@@ -1,0 +1,26 @@
+// sock.h - sockets as the backends want them; private to src/io. All of it is synchronous.
+#ifndef PENSTOCK_IO_SOCK_H
+#define PENSTOCK_IO_SOCK_H
+
+#include "penstock/base/err.h"
+
+#include <sys/socket.h>
+
+// What io_listen() promises; the socket does not block.
+must_use struct err sock_listen(const struct sockaddr *addr, socklen_t len, int backlog,
+                                int *fd_out);
+
+// A stream socket that does not block, with TCP_NODELAY where that means something; or a negative
+// errno.
+must_use int sock_make(int family);
+
+// The same, but it blocks: io_uring waits for such a socket and fails at once on the other kind.
+must_use int sock_make_blocking(int family);
+void sock_block(int fd);
+
+// A later close sends RST instead of FIN and discards what is unsent.
+void sock_discard(int fd);
+// Closes with FIN, or with RST and without what is unsent.
+void sock_close(int fd, bool reset);
+
+#endif

@@ -1,0 +1,45 @@
+#include "penstock/net/body.h"
+
+#include "penstock/base/check.h"
+
+static void on_free(struct buf *buf)
+{
+    struct body *body = container_of(buf, struct body, buf);
+    struct net *net = body->net;
+    budget_charge(&net->budget, &body->charged, -(int64_t)body->charged);
+    extent_give(&net->extents, &body->extent);
+    slab_give(&net->bodies, body);
+}
+
+static void adopt(struct body *body)
+{
+    body->buf.data = body->extent.ptr;
+    body->buf.cap = (uint32_t)body->extent.cap;
+    int64_t delta = (int64_t)body->extent.cap - (int64_t)body->charged;
+    budget_charge(&body->net->budget, &body->charged, delta);
+}
+
+struct body *body_take(struct net *net, size_t len)
+{
+    struct body *body = slab_take(&net->bodies);
+    if (body == NULL)
+        return NULL;
+    *body = (struct body){ .buf = { .refs = 1, .on_free = on_free }, .net = net };
+    if (!extent_take(&net->extents, &body->extent, len)) {
+        slab_give(&net->bodies, body);
+        return NULL;
+    }
+    adopt(body);
+    if (!net->trim.deadline_ns)
+        timer_arm(&net->loop->wheel, &net->trim, net->loop->now_ns + NS_PER_S);
+    return body;
+}
+
+bool body_grow(struct body *body, size_t len)
+{
+    assert(body->buf.refs == 1);
+    if (!extent_grow(&body->net->extents, &body->extent, len))
+        return false;
+    adopt(body);
+    return true;
+}

@@ -1,0 +1,20 @@
+// conn_tx.h - between the parts of conn; private to src/net.
+#ifndef PENSTOCK_NET_CONN_TX_H
+#define PENSTOCK_NET_CONN_TX_H
+
+#include "penstock/net/conn.h"
+
+void conn_tx_init(struct conn *conn);
+void conn_tx_init_op(struct conn *conn);
+// Drops every queued segment; nothing may be in flight.
+void conn_tx_discard(struct conn *conn);
+
+void conn_wake(struct conn *conn);
+void conn_charge(struct conn *conn, int64_t delta);
+void conn_try_finish(struct conn *conn);
+void conn_rx_arm(struct conn *conn);
+void conn_rx_fail(struct conn *conn, int sys);
+// Adds received plaintext; takes over the reference. False when it cannot be held.
+must_use bool conn_rx_push(struct conn *conn, struct buf *buf, const char *ptr, uint32_t len);
+
+#endif

@@ -1,0 +1,45 @@
+#include "penstock/net/net.h"
+
+#include "penstock/base/check.h"
+#include "penstock/net/body.h"
+#include "penstock/net/conn.h"
+
+#include <stdlib.h>
+
+#define TRIM_NS NS_PER_S
+
+static void on_trim(struct timer *timer)
+{
+    struct net *net = container_of(timer, struct net, trim);
+    extent_pool_trim(&net->extents);
+    // Rests while there is nothing to trim; body_take() starts it again.
+    if (net->extents.kept_bytes > 0 || net->bodies.count_out > 0)
+        timer_arm(&net->loop->wheel, timer, net->loop->now_ns + TRIM_NS);
+}
+
+struct err net_init(struct net *net, struct loop *loop, struct budget_process *budget,
+                    uint32_t conns_max)
+{
+    memset(net, 0, sizeof(*net));
+    net->loop = loop;
+    net->io = loop->io;
+    net->bufs = io_bufs(loop->io);
+    net->scratch = malloc(NET_SCRATCH);
+    if (net->scratch == NULL)
+        return ERR(NO_MEMORY);
+    budget_init(&net->budget, budget);
+    slab_init(&net->conns, sizeof(struct conn), conns_max);
+    slab_init(&net->bodies, sizeof(struct body), conns_max);
+    net->trim.on_fire = on_trim;
+    return OK;
+}
+
+void net_fini(struct net *net)
+{
+    timer_stop(&net->loop->wheel, &net->trim);
+    slab_fini(&net->conns);
+    slab_fini(&net->bodies);
+    extent_pool_fini(&net->extents);
+    free(net->scratch);
+    net->scratch = NULL;
+}

@@ -1,0 +1,150 @@
+#include "penstock/net/upool.h"
+
+#include "penstock/base/check.h"
+
+#include <stdlib.h>
+
+struct idle {
+    struct upool *pool;
+    struct conn *conn;
+    struct task task;    // woken when the vendor closes, or speaks out of turn
+    struct list of_dest; // newest first
+    struct list by_age;  // oldest first
+    uint64_t until_ns;
+    uint32_t dest;
+};
+
+static void idle_remove(struct idle *idle)
+{
+    task_cancel(&idle->task);
+    list_take(&idle->of_dest);
+    list_take(&idle->by_age);
+    idle->pool->dests[idle->dest].count--;
+    idle->pool->count--;
+    slab_give(&idle->pool->slab, idle);
+}
+
+static void on_idle(struct task *task)
+{
+    struct idle *idle = container_of(task, struct idle, task);
+    struct conn *conn = idle->conn;
+    // Bytes on an idle connection can only be an answer that nobody asked for.
+    if (conn->rx_state == RX_OPEN && conn->rx_len == 0 && !conn->tx_failed)
+        return;
+    idle->pool->closed_by_peer++;
+    idle_remove(idle);
+    conn_close(&conn, conn->rx_len > 0 ? WHY_PROTOCOL : WHY_PEER, false);
+}
+
+static void on_timer(struct timer *timer)
+{
+    struct upool *pool = container_of(timer, struct upool, timer);
+    struct loop *loop = pool->net->loop;
+    while (!list_is_empty(&pool->by_age)) {
+        struct idle *idle = container_of(pool->by_age.next, struct idle, by_age);
+        if (idle->until_ns > loop->now_ns) {
+            timer_arm(&loop->wheel, &pool->timer, idle->until_ns);
+            return;
+        }
+        struct conn *conn = idle->conn;
+        idle_remove(idle);
+        pool->expired++;
+        conn_close(&conn, WHY_TIMEOUT, false);
+    }
+}
+
+struct err upool_init(struct upool *pool, struct net *net, uint64_t idle_ns, uint32_t per_dest_max,
+                      uint32_t conns_max)
+{
+    *pool = (struct upool){ .net = net, .idle_ns = idle_ns, .per_dest_max = per_dest_max };
+    pool->dests = calloc(DEST_MAX, sizeof(struct upool_dest));
+    if (pool->dests == NULL)
+        return ERR(NO_MEMORY);
+    list_init(&pool->by_age);
+    slab_init(&pool->slab, sizeof(struct idle), conns_max);
+    pool->timer.on_fire = on_timer;
+    return OK;
+}
+
+void upool_fini(struct upool *pool)
+{
+    timer_stop(&pool->net->loop->wheel, &pool->timer);
+    while (!list_is_empty(&pool->by_age)) {
+        struct idle *idle = container_of(pool->by_age.next, struct idle, by_age);
+        struct conn *conn = idle->conn;
+        idle_remove(idle);
+        conn_close(&conn, WHY_SHUTDOWN, false);
+    }
+    slab_fini(&pool->slab);
+    free(pool->dests);
+    pool->dests = NULL;
+}
+
+struct conn *upool_take(struct upool *pool, uint32_t dest, struct task *owner)
+{
+    assert(dest < DEST_MAX);
+    while (pool->dests[dest].count > 0) {
+        struct idle *idle = container_of(pool->dests[dest].idle.next, struct idle, of_dest);
+        struct conn *conn = idle->conn;
+        idle_remove(idle);
+        if (conn->rx_state == RX_OPEN && conn->rx_len == 0 && !conn->tx_failed) {
+            conn_set_owner(conn, owner);
+            pool->reused++;
+            return conn;
+        }
+        pool->closed_by_peer++; // its task was due to run in this turn
+        conn_close(&conn, WHY_PEER, false);
+    }
+    return NULL;
+}
+
+static bool is_reusable(const struct conn *conn)
+{
+    return conn->state == CONN_OPEN && conn->rx_state == RX_OPEN && conn->rx_len == 0 &&
+           conn->tx_len == 0 && !conn->tx_failed && !conn->tx_fin;
+}
+
+// The oldest of this destination makes room.
+static void drop_oldest(struct upool *pool, uint32_t dest)
+{
+    struct idle *idle = container_of(pool->dests[dest].idle.prev, struct idle, of_dest);
+    struct conn *conn = idle->conn;
+    idle_remove(idle);
+    conn_close(&conn, WHY_LIMIT, false);
+}
+
+void upool_give(struct upool *pool, uint32_t dest, struct conn **conn)
+{
+    assert(dest < DEST_MAX);
+    if (!is_reusable(*conn) || pool->per_dest_max == 0) {
+        conn_close(conn, WHY_DONE, false);
+        return;
+    }
+    if (pool->dests[dest].count >= pool->per_dest_max)
+        drop_oldest(pool, dest);
+    struct idle *idle = slab_take(&pool->slab);
+    if (idle == NULL) {
+        conn_close(conn, WHY_LIMIT, false);
+        return;
+    }
+    struct loop *loop = pool->net->loop;
+    *idle = (struct idle){
+        .pool = pool,
+        .conn = *conn,
+        .until_ns = loop->now_ns + pool->idle_ns,
+        .dest = dest,
+    };
+    task_init(&idle->task, on_idle);
+    list_init(&idle->of_dest);
+    list_init(&idle->by_age);
+    if (pool->dests[dest].count++ == 0)
+        list_init(&pool->dests[dest].idle); // touched only when it is first needed
+    list_push_front(&pool->dests[dest].idle, &idle->of_dest);
+    list_push_back(&pool->by_age, &idle->by_age);
+    pool->count++;
+    conn_set_owner(*conn, &idle->task);
+    conn_rx_allow(*conn, CONN_RX_HEAD, BUF_SMALL);
+    *conn = NULL;
+    if (!pool->timer.deadline_ns)
+        timer_arm(&loop->wheel, &pool->timer, idle->until_ns);
+}
