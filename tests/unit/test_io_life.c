@@ -237,6 +237,7 @@ FX_SCRIPT(a_cancel_loses_no_bytes)
     int fd = fx_pair(fx, &peer);
     struct probe *probe = probe_new(fx);
     for (int i = 0; i < 40; i++) {
+        unsigned ends = probe->ends;
         fx_recv(probe, fd, i % 3 == 0 ? BUF_LARGE : BUF_SMALL, 100000);
         if (i % 4 >= 2)
             fx_turn(fx, 0);
@@ -247,7 +248,6 @@ FX_SCRIPT(a_cancel_loses_no_bytes)
             fx_cancel(probe); // twice is once
         if (i % 2 == 1)
             peer_send(&peer, 5000);
-        unsigned ends = probe->ends;
         fx_until(fx, !probe->op.in_flight);
         EXPECT(probe->res == -ECANCELED || probe->res > 0);
         EXPECT_EQ(probe->ends, ends + 1);
@@ -287,7 +287,8 @@ FX_SCRIPT(handlers_cancel_themselves_and_others)
         fx_until(fx, !a->op.in_flight && !b->op.in_flight);
         EXPECT_EQ(a->ends, 1);
         EXPECT_EQ(b->ends, 1);
-        EXPECT(a->res == -ECANCELED && b->res == -ECANCELED);
+        EXPECT(a->res == -ECANCELED || a->res > 0);
+        EXPECT(b->res == -ECANCELED || b->res > 0);
         EXPECT(a->total + b->total > 0);
         EXPECT_EQ(a->torn + b->torn, 0);
         fx_close_fd(fx, fd_one, false);
@@ -527,14 +528,14 @@ FX_SCRIPT(on_woke_comes_first)
     int fd = fx_pair(fx, &peer);
     struct probe *probe = probe_new(fx);
     io_on_woke(fx->io, on_woke, probe);
+    unsigned before = fx->turns;
     static char into[10];
     for (unsigned i = 0; i < 20; i++) {
         fx_recv_into(probe, fd, into, sizeof(into));
         peer_send(&peer, 10);
         while (probe->calls == i) {
-            uint64_t turns = probe->at;
             fx_turn(fx, FX_STEP_MS * NS_PER_MS);
-            EXPECT_EQ(probe->at, turns + 1);
+            EXPECT_EQ(probe->at, fx->turns - before);
             EXPECT_EQ(probe->total, i);
         }
     }

@@ -104,7 +104,7 @@ FX_SCRIPT(a_turn_is_bounded)
                      total += probes[i]->total;
                  total == (uint64_t)MANY *EACH;
              }));
-    EXPECT(most > IO_TURN_MAX / 2); // otherwise this has tried nothing
+    EXPECT(most >= 100); // otherwise this has tried nothing
     for (int i = 0; i < MANY; i++) {
         EXPECT_EQ(probes[i]->torn, 0);
         EXPECT(!probes[i]->op.in_flight);
