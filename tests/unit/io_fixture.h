@@ -254,6 +254,12 @@ static inline struct probe *probe_new(struct fx *fx)
     return probe;
 }
 
+static inline void probe_free(struct probe *probe)
+{
+    verify(!probe->op.in_flight); // the io still knows it
+    free(probe);
+}
+
 static inline void probe_release(struct probe *probe)
 {
     while (probe->held_count > 0) {
@@ -667,7 +673,7 @@ static inline void fx_end(struct fx *fx)
         fx_until(fx, fx->ops == 0);
         EXPECT_EQ(fx->acceptor->fd_count, 0);
         EXPECT_EQ(fx->acceptor->res, -ECANCELED);
-        free(fx->acceptor);
+        probe_free(fx->acceptor);
     }
     fx_settle(fx); // a completion that comes twice comes now
     EXPECT_EQ(fx->ops, 0);

@@ -50,7 +50,7 @@ FX_SCRIPT(a_large_send_arrives_whole_at_a_slow_reader)
     EXPECT_EQ(peer.error, 1);
     EXPECT_EQ(peer.got, large_len(fx));
     peer_close(&peer);
-    free(probe);
+    probe_free(probe);
 }
 
 static void send_next(struct probe *probe)
@@ -84,7 +84,7 @@ FX_SCRIPT(sends_in_sequence_keep_their_order)
     EXPECT_EQ(peer.got, probe->total + (uint64_t)probe->res);
     EXPECT_EQ(peer.torn, 0);
     peer_close(&peer);
-    free(probe);
+    probe_free(probe);
 }
 
 // Both directions at once, on one socket.
@@ -108,8 +108,8 @@ FX_SCRIPT(a_socket_sends_and_receives_at_once)
     EXPECT_EQ(in->torn, 0);
     fx_close_fd(fx, fd, false);
     peer_close(&peer);
-    free(in);
-    free(out);
+    probe_free(in);
+    probe_free(out);
 }
 
 // The peer resets: what is on its way fails, and so does whatever comes later. No SIGPIPE comes: it
@@ -142,7 +142,7 @@ FX_SCRIPT(a_send_to_a_reset_peer_fails)
         }
         EXPECT(probe->res == -EPIPE || probe->res == -ECONNRESET);
         fx_close_fd(fx, fd, false);
-        free(probe);
+        probe_free(probe);
     }
 }
 
@@ -175,7 +175,7 @@ FX_SCRIPT(a_blocked_send_can_end)
         if (probe->res > 0)
             EXPECT(peer.got >= (uint64_t)probe->res);
         peer_close(&peer);
-        free(probe);
+        probe_free(probe);
     }
 }
 
@@ -208,8 +208,8 @@ FX_SCRIPT(a_shutdown_is_a_half_close)
     EXPECT_EQ(in->res, 0);
     EXPECT_EQ(in->torn, 0);
     fx_close_fd(fx, fd, false);
-    free(in);
-    free(out);
+    probe_free(in);
+    probe_free(out);
 }
 
 // The peer sees the end at once although a receive is armed, and the receive ends.
@@ -232,7 +232,7 @@ FX_SCRIPT(a_close_with_a_receive_armed_sends_fin)
         EXPECT_EQ(probe->res, -ECANCELED);
         EXPECT_EQ(probe->calls, 1);
         peer_close(&peer);
-        free(probe);
+        probe_free(probe);
     }
 }
 
@@ -252,8 +252,8 @@ FX_SCRIPT(a_close_right_after_the_start_ends_everything)
     fx_until(fx, peer_at_end(&peer));
     EXPECT_EQ(peer.error, 1);
     peer_close(&peer);
-    free(in);
-    free(out);
+    probe_free(in);
+    probe_free(out);
 }
 
 static void close_own(struct probe *probe)
@@ -289,8 +289,8 @@ FX_SCRIPT(a_number_that_comes_back_is_another_socket)
     fx_close_fd(fx, again, false);
     peer_close(&first);
     peer_close(&second);
-    free(old);
-    free(fresh);
+    probe_free(old);
+    probe_free(fresh);
 }
 
 TEST_MAIN(FX_TESTS(a_large_send_arrives_whole_at_a_slow_reader),
