@@ -91,6 +91,9 @@ struct usage_block_reader {
     uint64_t time_last, order_last;
 };
 
+// The head alone, without a look at the checksum: for those who only skip.
+must_use struct err usage_block_peek(struct span value, struct usage_block *out, size_t *head_len);
+
 // Checks magic, version, checksum and head. The value stays the caller's and must outlive the
 // reader.
 must_use struct err usage_block_open(struct usage_block_reader *reader, struct span value);
