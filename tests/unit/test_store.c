@@ -310,6 +310,7 @@ static void detail_comes_in_pages(void)
     place_init(&place);
     env_fake_init(&fake, 1);
     struct store_cfg cfg = place_cfg(&place, &fake.env);
+    cfg.sync_ms = 3600 * 1000; // the fake hours would ask for thousands of syncs
     struct store *store = must_open(&cfg);
     fill(store, &fake);
     check_pages(store, 7);
@@ -360,6 +361,7 @@ static void pages_of_a_busy_hour(void)
     place_init(&place);
     env_fake_init(&fake, 1);
     struct store_cfg cfg = place_cfg(&place, &fake.env);
+    cfg.sync_ms = 3600 * 1000; // the fake hours would ask for thousands of syncs
     struct store *store = must_open(&cfg);
     enum { BUSY = 20000 };
     for (uint64_t n = 0; n < BUSY; n++) {
