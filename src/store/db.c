@@ -14,7 +14,7 @@ enum {
     BLOOM_BITS = 10,
     SMALL_BUFFER_BYTES = 1 * MIB,
     ARENA_BYTES = 128 * KIB, // a memtable grows by this much
-    LOG_LEVEL_WARN = 2,
+    LOG_LEVEL_HEADER = 5,    // what is logged once at each opening, nothing else
     LOG_FILES = 3,
     LOG_BYTES = 1 * MIB,
     FILE_BYTES = 16 * MIB,
@@ -38,7 +38,8 @@ static enum err_code classify(const char *text)
     if (strstr(text, "lock hold by current process") != NULL ||
         strstr(text, "While lock file") != NULL)
         return ERR_STORE_LOCKED;
-    if (strncmp(text, "Corruption", 10) == 0)
+    // A file that its own records name and that is not there is damage as well.
+    if (strncmp(text, "Corruption", 10) == 0 || strstr(text, strerror(ENOENT)) != NULL)
         return ERR_STORE_CORRUPT;
     return ERR_STORE;
 }
@@ -81,7 +82,7 @@ static rocksdb_options_t *options_new(const struct db_cfg *cfg, enum db_mode mod
     rocksdb_options_set_skip_stats_update_on_db_open(options, 1);
     rocksdb_options_set_stats_dump_period_sec(options, 0);
     rocksdb_options_set_stats_persist_period_sec(options, 0);
-    rocksdb_options_set_info_log_level(options, LOG_LEVEL_WARN);
+    rocksdb_options_set_info_log_level(options, LOG_LEVEL_HEADER);
     rocksdb_options_set_keep_log_file_num(options, LOG_FILES);
     rocksdb_options_set_max_log_file_size(options, LOG_BYTES);
     rocksdb_options_set_max_manifest_file_size(options, 4 * MIB);

@@ -7,6 +7,7 @@
 #include "internal.h"
 
 #include "penstock/base/check.h"
+#include "wal.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -65,11 +66,26 @@ struct err store_sync(struct store *store)
 
 // --- Opening
 
-static void say_forgotten(struct store *store, uint64_t found)
+// RocksDB says which table file or manifest is damaged, but of a log only that it is.
+static void name_file(struct store *store)
 {
+    char *text = store->why.text;
+    if (strstr(text, ".sst") != NULL || strstr(text, ".log") != NULL ||
+        strstr(text, "MANIFEST") != NULL || strstr(text, "CURRENT") != NULL)
+        return;
+    size_t len = strlen(text);
+    snprintf(text + len, sizeof(store->why.text) - len, "; ");
+    len = strlen(text);
+    wal_describe(store->dir, text + len, sizeof(store->why.text) - len);
+}
+
+static struct err forgotten(struct store *store, uint64_t found)
+{
+    db_close(&store->db);
     snprintf(store->why.text, sizeof(store->why.text),
              "it ends at change %llu although %llu were on stable storage",
              (unsigned long long)found, (unsigned long long)store->marker.synced);
+    return ERR(STORE_CORRUPT);
 }
 
 // A power cut leaves a log whose last, unsynced part may be damaged. That is no loss beyond what is
@@ -92,6 +108,16 @@ static struct err open_trimmed(struct store *store, const struct db_cfg *cfg, bo
     return db_open(&store->db, cfg, DB_TRIMMED, &store->why);
 }
 
+static struct err open_checked(struct store *store, const struct db_cfg *cfg, enum db_mode mode)
+{
+    struct err err = db_open(&store->db, cfg, mode, &store->why);
+    if (err.code == ERR_STORE_CORRUPT && mode != DB_NEW)
+        err = open_trimmed(store, cfg, mode == DB_READONLY);
+    TRY(err);
+    uint64_t sequence = db_sequence(&store->db);
+    return mode != DB_NEW && sequence < store->marker.synced ? forgotten(store, sequence) : OK;
+}
+
 struct err health_open_db(struct store *store, enum db_mode mode)
 {
     const struct db_cfg cfg = {
@@ -100,17 +126,10 @@ struct err health_open_db(struct store *store, enum db_mode mode)
         .block_cache_bytes = store->cfg.block_cache_bytes,
         .wal_bytes_max = store->cfg.wal_bytes_max,
     };
-    struct err err = db_open(&store->db, &cfg, mode, &store->why);
-    if (err.code == ERR_STORE_CORRUPT && mode != DB_NEW)
-        err = open_trimmed(store, &cfg, mode == DB_READONLY);
-    TRY(err);
-    uint64_t sequence = db_sequence(&store->db);
-    if (mode != DB_NEW && sequence < store->marker.synced) {
-        db_close(&store->db);
-        say_forgotten(store, sequence);
-        return ERR(STORE_CORRUPT);
-    }
-    return OK;
+    struct err err = open_checked(store, &cfg, mode);
+    if (err.code == ERR_STORE_CORRUPT)
+        name_file(store);
+    return err;
 }
 
 // --- Failing and mending

@@ -68,6 +68,11 @@ static struct err count_blocks(struct store *store, uint32_t hour)
             db_iter_next(&iter);
         } else if (id.boot < store->boot) {
             seek(store, &iter, id.hour, 0);
+        } else if (id.boot > store->boot) {
+            // Only after a repair that has lost the checkpoint of this boot.
+            store->boot = id.boot;
+            for (uint32_t i = 0; i < store->shard_count; i++)
+                store->logs[i].next = store->logs[i].covered = 0;
         } else if (id.first < store->logs[id.shard].covered) {
             seek(store, &iter, id.hour, id.shard);
         } else {
@@ -164,8 +169,7 @@ static struct err replay_rings(struct store *store)
 
 static struct err begin_boot(struct store *store)
 {
-    store->boot++;
-    assert(store->boot > store->marker.boot); // checked when the marker was read
+    store->boot = (uint32_t)max_u64(store->boot, store->marker.boot) + 1;
     for (uint32_t i = 0; i < store->shard_count; i++)
         store->logs[i].next = store->logs[i].covered = 0;
     TRY(checkpoint_write(store, true));
@@ -203,7 +207,8 @@ struct err ledger_start(struct store *store)
 {
     uint32_t hour = 0;
     TRY(checkpoint_load(store, &hour));
-    if (store->boot < store->marker.boot) {
+    // A marker that was written by a repair makes no claim about what is there.
+    if (store->boot < store->marker.boot && store->marker.synced != 0) {
         snprintf(store->why.text, sizeof(store->why.text),
                  "it has forgotten boot %u of %u that were on stable storage", store->marker.boot,
                  store->boot);

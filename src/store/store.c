@@ -96,7 +96,8 @@ static struct err open_files(struct store *store)
                                         : marker_open(&store->marker, store->dir, false);
     const bool has_marker = err.code != ERR_NOT_FOUND;
     if (failed(err) && has_marker) {
-        snprintf(store->why.text, sizeof(store->why.text), "%.240s/MARK cannot be read", store->dir);
+        snprintf(store->why.text, sizeof(store->why.text), "%.240s/MARK cannot be read",
+                 store->dir);
         return err;
     }
     if (!has_current && has_marker) {
@@ -237,26 +238,41 @@ struct err store_open_readonly(const struct store_cfg *cfg, struct store **out,
     return open_as(cfg, true, out, why);
 }
 
+// What is gone is gone: the marker must not refuse the rest. It goes on to say which boot numbers
+// are used up, so that no record's id is given twice.
+static struct err forgive(struct store *store)
+{
+    struct err err = marker_open(&store->marker, store->dir, false);
+    if (!failed(err)) {
+        store->marker.synced = store->marker.revision = 0;
+        err = marker_write(&store->marker, true);
+        marker_close(&store->marker);
+        return err;
+    }
+    char path[PATH_BYTES + 16];
+    snprintf(path, sizeof(path), "%s/MARK", store->dir);
+    return unlink(path) == 0 || errno == ENOENT ? OK : ERR_SYS(STORE, errno);
+}
+
 struct err store_repair(const char *dir, struct store_why *why)
 {
-    struct store store = { .lock_fd = -1 };
+    struct store *store = mem_take(1, sizeof(*store));
+    if (store == NULL)
+        return ERR(NO_MEMORY);
+    store->lock_fd = store->marker.fd = -1;
+    list_init(&store->queries);
     struct err err = OK;
-    if (snprintf(store.dir, PATH_BYTES, "%s", dir) >= PATH_BYTES)
+    if (snprintf(store->dir, PATH_BYTES, "%s", dir) >= PATH_BYTES)
         err = ERR_SYS(INVALID, ENAMETOOLONG);
     if (!failed(err))
-        err = take_lock(&store);
+        err = take_lock(store);
     if (!failed(err))
-        err = db_repair(dir, &store.why);
-    if (!failed(err)) {
-        // What is gone is gone: the marker would refuse the rest.
-        char path[PATH_BYTES + 16];
-        snprintf(path, sizeof(path), "%s/MARK", dir);
-        unlink(path);
-    }
+        err = db_repair(dir, &store->why);
+    if (!failed(err))
+        err = forgive(store);
     if (failed(err))
-        explain(&store, err, why);
-    if (store.lock_fd >= 0)
-        close(store.lock_fd);
+        explain(store, err, why);
+    free_parts(store);
     return err;
 }
 

@@ -348,13 +348,15 @@ enum parse usage_block_next(struct usage_block_reader *reader, struct usage_entr
     if (body == NULL)
         return PARSE_BAD;
     struct reader entry = reader_of(span_of(body, len));
-    *out = (struct usage_entry){ .is_summary = block->is_summary, .sequence = block->id.first };
+    *out = (struct usage_entry){
+        .is_summary = block->is_summary,
+        .sequence = block->id.first + reader->index,
+    };
     uint64_t time_ns;
     if (block->is_summary) {
         read_summary(&entry, &out->summary);
         time_ns = bucket_ns(out->summary.bucket);
     } else {
-        out->sequence += reader->index;
         read_record(&entry, reader->time_last, &out->record);
         time_ns = usage_settled_ns(&out->record);
     }
