@@ -104,7 +104,8 @@ static struct err open_files(struct store *store)
         snprintf(store->why.text, sizeof(store->why.text), "%.240s/CURRENT is missing", store->dir);
         return ERR(STORE_CORRUPT);
     }
-    if (!has_current && store->is_readonly)
+    // Without a marker the store's first start has not come to its end.
+    if (store->is_readonly && (!has_current || !has_marker))
         return ERR(NOT_FOUND);
     if (store->is_readonly)
         return health_open_db(store, DB_READONLY);
@@ -243,15 +244,10 @@ struct err store_open_readonly(const struct store_cfg *cfg, struct store **out,
 static struct err forgive(struct store *store)
 {
     struct err err = marker_open(&store->marker, store->dir, false);
-    if (!failed(err)) {
-        store->marker.synced = store->marker.revision = 0;
-        err = marker_write(&store->marker, true);
-        marker_close(&store->marker);
-        return err;
-    }
-    char path[PATH_BYTES + 16];
-    snprintf(path, sizeof(path), "%s/MARK", store->dir);
-    return unlink(path) == 0 || errno == ENOENT ? OK : ERR_SYS(STORE, errno);
+    if (failed(err))
+        return marker_open(&store->marker, store->dir, true);
+    store->marker.synced = store->marker.revision = 0;
+    return marker_write(&store->marker, true);
 }
 
 struct err store_repair(const char *dir, struct store_why *why)

@@ -7,13 +7,13 @@
 #include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
-#include <sys/mman.h>
 
 enum { SHARDS = 2, ROUNDS = 30 };
 static const uint64_t wall = UINT64_C(1750000000) * NS_PER_S;
 
 // Shared with the child: what it has told the world.
 struct told {
+    _Atomic bool opened;
     _Atomic uint64_t pushed[SHARDS];   // in a port
     _Atomic uint64_t released[SHARDS]; // of them, given back by the store
     _Atomic uint64_t committed;        // entity changes answered OK
@@ -53,7 +53,7 @@ static void *run_store(void *arg)
     return NULL;
 }
 
-static void commit_forever(struct store_client *client, struct told *told)
+static _Noreturn void commit_forever(struct store_client *client, struct told *told)
 {
     for (;;) {
         char key[32];
@@ -75,33 +75,42 @@ static void commit_forever(struct store_client *client, struct told *told)
     }
 }
 
-static void child_main(const struct store_cfg *cfg, struct told *told, uint32_t pace_us)
+static int child_main(char **argv)
 {
     alarm(60); // never outlives the test
-    struct store *store = must_open(cfg);
+    struct place place;
+    place_at(&place, argv[2]);
+    struct store_cfg cfg = place_cfg(&place, NULL);
+    cfg.ring_slots = 128; // so that places are used again soon
+    if (strcmp(argv[3], "private") == 0)
+        cfg.runtime_dir = NULL;
+    struct told *told = place_share(&place, "told", sizeof(*told));
+    struct store *store = must_open(&cfg);
     struct store_client *client;
     if (failed(store_client_open(store, NULL, NULL, &client)))
         abort();
+    atomic_store(&told->opened, true);
     pthread_t thread;
     static struct child shards[SHARDS];
     for (uint32_t i = 0; i < SHARDS; i++) {
-        shards[i] = (struct child){ store, told, i, pace_us };
+        shards[i] = (struct child){ store, told, i, (uint32_t)atoi(argv[4]) };
         pthread_create(&thread, NULL, produce, &shards[i]);
     }
     pthread_create(&thread, NULL, run_store, store);
     commit_forever(client, told);
 }
 
-// Forks a writer, kills it after a time that follows from the round.
-static void run_and_kill(const struct store_cfg *cfg, struct told *told, uint32_t round)
+// Starts a writer and kills it after a time that follows from the round: counted from its start
+// every third time, so that it dies while it opens as well, else from when it has opened.
+static void run_and_kill(const struct place *place, struct told *told, const char *role,
+                         uint32_t round)
 {
-    const uint32_t spread = round * 2654435761u >> 16;
-    pid_t child = fork();
-    if (child == 0) {
-        child_main(cfg, told, spread % 3 == 0 ? 50 : 1000);
-        _exit(1);
-    }
-    usleep(10 * 1000 + spread % 1000 * 230);
+    const uint32_t spread = (round + 1) * 2654435761u >> 16;
+    atomic_store(&told->opened, false);
+    pid_t child = place_spawn(place, role, spread % 3 == 0 ? "50" : "1000");
+    for (int i = 0; i < 20000 && round % 3 != 0 && !atomic_load(&told->opened); i++)
+        usleep(500);
+    usleep(spread % 1000 * 200);
     kill(child, SIGKILL);
     int status = 0;
     EXPECT(waitpid(child, &status, 0) == child);
@@ -175,27 +184,19 @@ static void check(struct store *store, struct told *told)
     EXPECT_EQ(stats.blocks_damaged, 0);
 }
 
-static struct told *told_new(void)
-{
-    void *memory =
-        mmap(NULL, sizeof(struct told), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-    if (memory == MAP_FAILED)
-        abort();
-    return memory;
-}
-
 static void a_killed_process_loses_nothing(void)
 {
     struct place place;
     place_init(&place);
     struct store_cfg cfg = place_cfg(&place, NULL);
-    struct told *told = told_new();
+    cfg.ring_slots = 128; // so that places are used again soon
+    struct told *told = place_share(&place, "told", sizeof(*told));
     uint64_t replayed = 0;
     for (uint32_t round = 0; round < ROUNDS && test_failures == 0; round++) {
-        run_and_kill(&cfg, told, round);
+        run_and_kill(&place, told, "shared", round);
         // Now and then two die in a row, the second perhaps while it cleans up after the first.
         if (round % 4 == 3)
-            run_and_kill(&cfg, told, round + 1000);
+            run_and_kill(&place, told, "shared", round + 1000);
         if (round % 5 != 4)
             continue;
         struct store *store = must_open(&cfg);
@@ -217,10 +218,11 @@ static void offline_verbs_see_what_a_killed_process_left(void)
     struct place place;
     place_init(&place);
     struct store_cfg cfg = place_cfg(&place, NULL);
-    struct told *told = told_new();
+    cfg.ring_slots = 128; // so that places are used again soon
+    struct told *told = place_share(&place, "told", sizeof(*told));
     uint64_t replayed = 0;
     for (uint32_t round = 0; round < 8 && test_failures == 0; round++) {
-        run_and_kill(&cfg, told, 100 + round);
+        run_and_kill(&place, told, "shared", 100 + round);
         struct store *store;
         struct store_why why;
         struct err err = store_open_readonly(&cfg, &store, &why);
@@ -254,11 +256,12 @@ static void without_shared_rings_a_commit_is_the_border(void)
     struct place place;
     place_init(&place);
     struct store_cfg cfg = place_cfg(&place, NULL);
+    cfg.ring_slots = 128; // so that places are used again soon
     cfg.runtime_dir = NULL;
-    struct told *told = told_new();
+    struct told *told = place_share(&place, "told", sizeof(*told));
     for (uint32_t round = 0; round < 10 && test_failures == 0; round++) {
         atomic_store(&told->released[0], 0), atomic_store(&told->released[1], 0);
-        run_and_kill(&cfg, told, 200 + round);
+        run_and_kill(&place, told, "private", 200 + round);
         struct store *store = must_open(&cfg);
         uint64_t counts[SHARDS];
         count_detail(store, counts);
@@ -275,5 +278,14 @@ static void without_shared_rings_a_commit_is_the_border(void)
     place_fini(&place);
 }
 
-TEST_MAIN(TEST(a_killed_process_loses_nothing), TEST(offline_verbs_see_what_a_killed_process_left),
-          TEST(without_shared_rings_a_commit_is_the_border))
+int main(int argc, char **argv)
+{
+    if (argc == 5 && strcmp(argv[1], "--child") == 0)
+        return child_main(argv);
+    static const struct test_case cases[] = {
+        TEST(a_killed_process_loses_nothing),
+        TEST(offline_verbs_see_what_a_killed_process_left),
+        TEST(without_shared_rings_a_commit_is_the_border),
+    };
+    return test_main(argc, argv, cases, ARRAY_LEN(cases));
+}

@@ -11,7 +11,6 @@
 #include <errno.h>
 #include <signal.h>
 #include <stdatomic.h>
-#include <sys/mman.h>
 #include <sys/mount.h>
 #include <sys/statvfs.h>
 #include <sys/syscall.h>
@@ -457,13 +456,20 @@ static void on_a_small_tmpfs(void)
 // --- Cut power
 
 struct told {
-    _Atomic uint64_t committed, flushed;
+    _Atomic uint64_t committed, flushed, opened;
 };
 
-static void power_child(const struct store_cfg *cfg, struct told *told)
+static int power_child(char **argv)
 {
     alarm(60);
-    struct store *store = must_open(cfg);
+    struct place place;
+    place_at(&place, argv[2]);
+    struct store_cfg cfg = place_cfg(&place, NULL);
+    cfg.shard_count = 1;
+    struct told *told = place_share(&place, "told", sizeof(*told));
+    synced = place_share(&place, "synced", sizeof(*synced));
+    struct store *store = must_open(&cfg);
+    told->opened = 1;
     struct store_client *client;
     if (failed(store_client_open(store, NULL, NULL, &client)))
         abort();
@@ -526,15 +532,15 @@ static void a_power_cut_keeps_what_was_acknowledged(void)
     place_init(&place);
     struct store_cfg cfg = place_cfg(&place, NULL);
     cfg.shard_count = 1;
-    const int prot = PROT_READ | PROT_WRITE, flags = MAP_SHARED | MAP_ANONYMOUS;
-    struct told *told = mmap(NULL, sizeof(*told), prot, flags, -1, 0);
-    synced = mmap(NULL, sizeof(*synced), prot, flags, -1, 0);
+    struct told *told = place_share(&place, "told", sizeof(*told));
+    synced = place_share(&place, "synced", sizeof(*synced));
     uint32_t boot = 0;
     for (int round = 0; round < 10 && test_failures == 0; round++) {
-        pid_t child = fork();
-        if (child == 0)
-            power_child(&cfg, told);
-        usleep(150 * 1000 + (useconds_t)round * 17000);
+        told->opened = 0;
+        pid_t child = place_spawn(&place, "power", "");
+        for (int i = 0; i < 20000 && told->opened == 0; i++)
+            usleep(500);
+        usleep((useconds_t)round * 27000);
         kill(child, SIGKILL);
         waitpid(child, NULL, 0);
         cut_power(place.store);
@@ -748,10 +754,23 @@ static void a_newer_layout_is_refused(void)
     scene_fini(&scene);
 }
 
-TEST_MAIN(TEST(a_full_disk_stops_commits_and_nothing_else),
-          TEST(a_disk_full_for_long_costs_detail_and_no_money),
-          TEST(a_nearly_full_disk_stops_detail_first), TEST(a_failing_sync_acknowledges_nothing),
-          TEST(a_failing_periodic_sync_is_noticed), TEST(a_disk_may_fail_at_any_moment),
-          TEST(on_a_small_tmpfs), TEST(a_power_cut_keeps_what_was_acknowledged),
-          TEST(damage_is_noticed), TEST(a_shortened_log_is_noticed),
-          TEST(a_repaired_store_opens_again), TEST(a_newer_layout_is_refused))
+int main(int argc, char **argv)
+{
+    if (argc == 5 && strcmp(argv[1], "--child") == 0)
+        return power_child(argv);
+    static const struct test_case cases[] = {
+        TEST(a_full_disk_stops_commits_and_nothing_else),
+        TEST(a_disk_full_for_long_costs_detail_and_no_money),
+        TEST(a_nearly_full_disk_stops_detail_first),
+        TEST(a_failing_sync_acknowledges_nothing),
+        TEST(a_failing_periodic_sync_is_noticed),
+        TEST(a_disk_may_fail_at_any_moment),
+        TEST(on_a_small_tmpfs),
+        TEST(a_power_cut_keeps_what_was_acknowledged),
+        TEST(damage_is_noticed),
+        TEST(a_shortened_log_is_noticed),
+        TEST(a_repaired_store_opens_again),
+        TEST(a_newer_layout_is_refused),
+    };
+    return test_main(argc, argv, cases, ARRAY_LEN(cases));
+}
