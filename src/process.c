@@ -68,6 +68,7 @@ static void take_limits(struct process *process)
         .idle_timeout_ns = cfg->upstream.idle_timeout_ns,
         .dns_ns = cfg->timeouts.dns_ns,
         .connect_ns = cfg->timeouts.connect_ns,
+        .handshake_ns = cfg->timeouts.handshake_ns,
         .first_byte_stream_ns = cfg->timeouts.first_byte_stream_ns,
         .first_byte_whole_ns = cfg->timeouts.first_byte_whole_ns,
         .stream_idle_ns = cfg->timeouts.stream_idle_ns,
@@ -155,7 +156,11 @@ static uint32_t intern_dest(struct process *process, const struct account *accou
         .ca_file = account->ca_file,
         .server_name = account->server_name,
     };
-    return dests_intern(process->dests, &key);
+    char why[TLS_WHY_MAX];
+    uint32_t dest = dests_intern(process->dests, &key, why);
+    if (dest == DEST_NONE)
+        say("error", "account %.*s: %s", (int)account->name.len, account->name.ptr, why);
+    return dest;
 }
 
 static struct err build(struct process *process, struct snap_builder *builder)

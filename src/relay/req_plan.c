@@ -277,6 +277,7 @@ enum next step_pick(struct req *req)
     req->dial = (struct dial_limits){
         .dns_ns = limits->dns_ns,
         .connect_ns = or_else(account->connect_ns, limits->connect_ns),
+        .handshake_ns = limits->handshake_ns,
     };
     shard->counters.attempts++;
     edit_stream_options(req);

@@ -22,7 +22,7 @@ struct relay_limits {
     uint32_t retries;      // further accounts tried
     uint32_t idle_per_host;
     uint64_t idle_timeout_ns;
-    uint64_t dns_ns, connect_ns;
+    uint64_t dns_ns, connect_ns, handshake_ns;
     uint64_t first_byte_stream_ns, first_byte_whole_ns, stream_idle_ns;
     uint64_t total_ns; // 0: no limit
     bool half_close_keep;
