@@ -158,6 +158,43 @@ static void a_key_is_found_and_judged(void)
     teardown();
 }
 
+static void a_remembered_key_is_judged_anew(void)
+{
+    setup();
+    char a[KEY_TEXT_LEN], b[KEY_TEXT_LEN], stranger[KEY_TEXT_LEN];
+    struct snap_memo memo = { .is_set = false };
+    const struct snap_key *key;
+    begin(1);
+    add_key("{\"name\":\"a\"}", a);
+    add_key("{\"name\":\"b\",\"expires_at\":\"1970-01-02\"}", b);
+    key_mint(&world.env, stranger);
+    struct snapshot *snap = end();
+    const uint64_t day = 86400 * NS_PER_S;
+    for (int i = 0; i < 2; i++) {
+        EXPECT(!failed(snapshot_auth_memo(snap, &memo, span_of(a, KEY_TEXT_LEN), 1, &key)));
+        EXPECT_SPAN(key->name, "a");
+    }
+    EXPECT(memo.is_set);
+    for (int i = 0; i < 2; i++) {
+        EXPECT(!failed(snapshot_auth_memo(snap, &memo, span_of(b, KEY_TEXT_LEN), 1, &key)));
+        EXPECT_SPAN(key->name, "b");
+    }
+    EXPECT_EQ(snapshot_auth_memo(snap, &memo, span_of(b, KEY_TEXT_LEN), day, &key).code,
+              ERR_KEY_EXPIRED);
+    for (int i = 0; i < 2; i++)
+        EXPECT_EQ(snapshot_auth_memo(snap, &memo, span_of(stranger, KEY_TEXT_LEN), 1, &key).code,
+                  ERR_KEY_INVALID);
+    EXPECT_EQ(snapshot_auth_memo(snap, &memo, SPAN("sk-pst-x"), 1, &key).code, ERR_KEY_INVALID);
+    EXPECT(!failed(snapshot_auth_memo(snap, &memo, span_of(a, KEY_TEXT_LEN), 1, &key)));
+    snapshot_free(&snap);
+    begin(2); // revoked: the memory of it is worth nothing
+    snap = end();
+    EXPECT_EQ(snapshot_auth_memo(snap, &memo, span_of(a, KEY_TEXT_LEN), 1, &key).code,
+              ERR_KEY_INVALID);
+    snapshot_free(&snap);
+    teardown();
+}
+
 static void many_keys_are_all_found(void)
 {
     enum { COUNT = 3000 };
@@ -521,9 +558,9 @@ static void shards_run_while_snapshots_change(void)
     teardown();
 }
 
-TEST_MAIN(TEST(a_key_is_found_and_judged), TEST(many_keys_are_all_found),
-          TEST(one_key_changes_without_the_others), TEST(an_account_is_ready_to_be_called),
-          TEST(names_lead_to_accounts_in_order), TEST(routes_decide_before_lists),
-          TEST(lists_show_what_a_key_may_use), TEST(what_cannot_be_is_refused),
-          TEST(a_snapshot_lives_as_long_as_a_shard_sees_it),
+TEST_MAIN(TEST(a_key_is_found_and_judged), TEST(a_remembered_key_is_judged_anew),
+          TEST(many_keys_are_all_found), TEST(one_key_changes_without_the_others),
+          TEST(an_account_is_ready_to_be_called), TEST(names_lead_to_accounts_in_order),
+          TEST(routes_decide_before_lists), TEST(lists_show_what_a_key_may_use),
+          TEST(what_cannot_be_is_refused), TEST(a_snapshot_lives_as_long_as_a_shard_sees_it),
           TEST(shards_run_while_snapshots_change))
