@@ -496,7 +496,8 @@ struct shard_arg {
     struct snap_hub *hub;
     uint32_t idx;
     _Atomic bool *stop;
-    uint64_t turns, newest, wrong;
+    _Atomic uint64_t turns;
+    uint64_t newest, wrong;
 };
 
 // A shard that looks at everything in each snapshot, sleeps now and then, and never sees time go
@@ -504,7 +505,9 @@ struct shard_arg {
 static void *shard(void *data)
 {
     struct shard_arg *arg = data;
-    while (!atomic_load_explicit(arg->stop, memory_order_relaxed)) {
+    bool last = false;
+    while (!last) {
+        last = atomic_load_explicit(arg->stop, memory_order_acquire); // one turn after the end
         const struct snapshot *snap = snap_hub_enter(arg->hub, arg->idx);
         const uint64_t generation = snapshot_generation(snap);
         arg->wrong += generation < arg->newest ? 1 : 0;
@@ -516,7 +519,7 @@ static void *shard(void *data)
                 snapshot_account(snap, route.candidates[i].account);
             arg->wrong += span_eq(secret_reveal(account->auth_value), SPAN("Bearer sk-1")) ? 0 : 1;
         }
-        if (++arg->turns % 7 == arg->idx) {
+        if (atomic_fetch_add_explicit(&arg->turns, 1, memory_order_relaxed) % 7 == arg->idx) {
             snap_hub_leave(arg->hub, arg->idx);
             sched_yield();
         }
@@ -537,6 +540,9 @@ static void shards_run_while_snapshots_change(void)
         args[i] = (struct shard_arg){ .hub = hub, .idx = i, .stop = &stop };
         EXPECT_EQ(pthread_create(&threads[i], NULL, shard, &args[i]), 0);
     }
+    for (uint32_t i = 0; i < SHARDS; i++) // all of them are under way
+        while (atomic_load(&args[i].turns) == 0)
+            sched_yield();
     for (int i = 0; i < CHANGES; i++) {
         struct snapshot *snap = small(hub);
         struct err err = snap_hub_publish(hub, &snap);
@@ -551,7 +557,7 @@ static void shards_run_while_snapshots_change(void)
     for (int i = 0; i < SHARDS; i++) {
         pthread_join(threads[i], NULL);
         EXPECT_EQ(args[i].wrong, 0);
-        EXPECT(args[i].turns > 0);
+        EXPECT_EQ(args[i].newest, CHANGES);
     }
     EXPECT_EQ(snap_hub_reclaim(hub), 0);
     snap_hub_free(&hub);
