@@ -269,7 +269,7 @@ static bool start_shards(struct process *process)
 static void command_all(struct process *process, enum thread_command command)
 {
     for (uint32_t i = 0; i < process->started_count; i++)
-        thread_command(&process->shards[i], command, process->io);
+        thread_command(&process->shards[i], command);
 }
 
 static bool all_drained(struct process *process)

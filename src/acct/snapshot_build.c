@@ -177,6 +177,7 @@ static struct err fill_account(struct snap_builder *builder, struct build_accoun
                              ? UINT32_MAX
                              : (uint32_t)min_u64((uint64_t)account->max_in_flight, UINT32_MAX),
         .allow_private = account->allow_private,
+        .dest = extra != NULL ? extra->dest : 0,
         .from_file = extra != NULL && extra->from_file,
         .ca_file = region_dup(region, account->ca_file),
         .anthropic_version = region_dup(region, account->anthropic_version),

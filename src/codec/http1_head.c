@@ -139,11 +139,9 @@ static enum parse status_line(struct http_head *head, struct cursor *cur)
         if (!is_class(*cur->at, CLASS_DIGIT))
             return refuse(cur, ERR(HEAD_MALFORMED));
         status = status * 10 + (*cur->at - '0');
-        if (status == 0 || status >= 600)
+        if (status == 0 || status >= 600) // three digits without a leading 0
             return refuse(cur, ERR(HEAD_MALFORMED));
     }
-    if (status < 100)
-        return refuse(cur, ERR(HEAD_MALFORMED));
     head->status = status;
     // The grammar wants a space even before an empty reason; many servers leave it out.
     if (cur->at < cur->end && *cur->at != '\r') {
@@ -157,17 +155,8 @@ static enum parse status_line(struct http_head *head, struct cursor *cur)
     return line_end(cur);
 }
 
-static inline void field_add(struct http_head *head, struct span name, struct span value)
+static inline void field_note(struct http_head *head, enum http_field_id id, unsigned index)
 {
-    const enum http_field_id id = http1_token_id(name);
-    const unsigned index = head->field_count++;
-    struct http_field *field = &head->fields[index];
-    field->name = name;
-    field->value = value;
-    field->id = id;
-    field->is_hop = HOP >> id & 1;
-    if (id == HF_OTHER)
-        return;
     const uint64_t bit = UINT64_C(1) << id;
     if (unlikely(head->seen & bit)) {
         head->repeated |= bit;
@@ -187,8 +176,9 @@ hot static enum parse fields_parse(struct http_head *head, struct cursor *cur)
 {
     _Static_assert(HTTP_FIELDS_MAX <= UINT8_MAX, "an index fits http_head.first");
     const char *at = cur->at, *const end = cur->end;
-    while (at < end && *at != '\r') {
-        if (unlikely(head->field_count == HTTP_FIELDS_MAX))
+    struct http_field *field = head->fields;
+    for (; at < end && *at != '\r'; field++) {
+        if (unlikely(field == head->fields + HTTP_FIELDS_MAX))
             return refuse(cur, ERR(HEAD_TOO_LARGE));
         const char *name = at;
         at = scan_token(name, end);
@@ -196,7 +186,7 @@ hot static enum parse fields_parse(struct http_head *head, struct cursor *cur)
             return PARSE_MORE;
         if (unlikely(*at != ':' || at == name))
             return refuse(cur, ERR(HEAD_MALFORMED)); // white space before the colon, too
-        const struct span name_span = span_of(name, (size_t)(at - name));
+        field->name = span_of(name, (size_t)(at - name));
         at++;
         // Nearly always one space and then something visible.
         at += at < end && *at == ' ';
@@ -211,9 +201,14 @@ hot static enum parse fields_parse(struct http_head *head, struct cursor *cur)
         const char *value_end = at;
         while (unlikely(value_end > value && (unsigned char)value_end[-1] <= ' '))
             value_end--; // among the bytes of a value these are the blanks
-        field_add(head, name_span, span_of(value, (size_t)(value_end - value)));
+        field->value = span_of(value, (size_t)(value_end - value));
+        field->id = http1_token_id(field->name);
+        field->is_hop = HOP >> field->id & 1;
+        if (field->id != HF_OTHER)
+            field_note(head, field->id, (unsigned)(field - head->fields));
         at += 2;
     }
+    head->field_count = (uint16_t)(field - head->fields);
     cur->at = at;
     return line_end(cur);
 }

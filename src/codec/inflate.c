@@ -96,6 +96,14 @@ static struct err gzip_step(struct inflate *inf, struct span *in, char *room, si
     return got == Z_MEM_ERROR ? ERR(NO_MEMORY) : decode_error(inf);
 }
 
+// Whether a frame that has ended is as long as its header says: behind an empty last block the
+// library does not ask.
+static bool frame_is_whole(const struct inflate *inf)
+{
+    const uint64_t said = ZSTD_getFrameContentSize(inf->frame_head, inf->frame_head_len);
+    return said == ZSTD_CONTENTSIZE_UNKNOWN || said == inf->frame_bytes;
+}
+
 static struct err zstd_step(struct inflate *inf, struct span *in, char *room, size_t room_len,
                             size_t *made)
 {
@@ -106,10 +114,20 @@ static struct err zstd_step(struct inflate *inf, struct span *in, char *room, si
         const bool no_memory = ZSTD_getErrorCode(got) == ZSTD_error_memory_allocation;
         return no_memory ? ERR(NO_MEMORY) : decode_error(inf);
     }
+    const size_t head = min_size(from.pos, sizeof(inf->frame_head) - inf->frame_head_len);
+    if (head > 0)
+        memcpy(inf->frame_head + inf->frame_head_len, in->ptr, head);
+    inf->frame_head_len += (uint8_t)head;
+    inf->frame_bytes += to.pos;
     *in = span_from(*in, from.pos);
     *made = to.pos;
-    if (got == 0)
-        inf->in_member = false;
+    if (got > 0)
+        return OK;
+    if (!frame_is_whole(inf))
+        return decode_error(inf);
+    inf->in_member = false;
+    inf->frame_head_len = 0;
+    inf->frame_bytes = 0;
     return OK;
 }
 
@@ -140,7 +158,10 @@ static struct err step(struct inflate *inf, struct span *in, char *room, size_t 
 {
     if (!inf->in_member)
         TRY(member_begin(inf, in->ptr[0]));
-    struct span part = span_upto(*in, min_size(in->len, INFLATE_STEP));
+    // A frame's first byte goes in alone. With the whole frame before it the library would take
+    // another path, which knows no bound of the window, and the verdict would depend on the pieces.
+    const bool is_first = inf->coding == CODING_ZSTD && inf->frame_head_len == 0;
+    struct span part = span_upto(*in, min_size(in->len, is_first ? 1 : INFLATE_STEP));
     // One byte beyond the limit is enough to know that there is more.
     room_len = (size_t)min_u64(min_size(room_len, INFLATE_STEP), inf->out_max - inf->out_bytes + 1);
     if (inf->coding == CODING_GZIP)
@@ -158,16 +179,17 @@ static struct err step(struct inflate *inf, struct span *in, char *room, size_t 
 }
 
 enum parse inflate_feed(struct inflate *inf, struct span *in, char *room, size_t room_len,
-                        size_t *made, struct err *err)
+                        size_t *made)
 {
     assert(inf->coding != CODING_IDENTITY);
     assert(room_len > 0);
     *made = 0;
-    if (in->len == 0 && !inf->in_member && !inf->is_bad)
-        return PARSE_MORE;
-    *err = inf->is_bad ? decode_error(inf) : step(inf, in, room, room_len, made);
-    if (failed(*err)) {
-        inf->is_bad = true;
+    if (!failed(inf->err)) {
+        if (in->len == 0 && !inf->in_member)
+            return PARSE_MORE;
+        inf->err = step(inf, in, room, room_len, made);
+    }
+    if (failed(inf->err)) {
         *made = 0;
         return PARSE_BAD;
     }
@@ -176,8 +198,8 @@ enum parse inflate_feed(struct inflate *inf, struct span *in, char *room, size_t
 
 struct err inflate_end(const struct inflate *inf)
 {
-    if (inf->is_bad)
-        return decode_error(inf);
+    if (failed(inf->err))
+        return inf->err;
     if (inf->members > 0 && !inf->in_member)
         return OK;
     return inf->is_answer ? ERR(UPSTREAM_TRUNCATED) : ERR(BODY_DECODE);

@@ -6,6 +6,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <stdio.h>
 #include <unistd.h>
 
@@ -102,6 +103,17 @@ static void serve_open(struct server *server, int fd)
     serve_await_head(serve);
 }
 
+// One waiting connection, or -1 at once. The listener blocks, as a ring wants it, so it is asked
+// first.
+static int accept_now(struct server *server)
+{
+    struct pollfd waiting = { .fd = server->fd, .events = POLLIN };
+    if (poll(&waiting, 1, 0) != 1)
+        return -1;
+    bool blocking = io_backend(server->net->io) == IO_BACKEND_URING;
+    return accept4(server->fd, NULL, NULL, SOCK_CLOEXEC | (blocking ? 0 : SOCK_NONBLOCK));
+}
+
 // Out of descriptors: gives up the spare one to take a waiting connection and close it, so that its
 // client learns at once; then waits a little, because descriptors come back only when something
 // else ends.
@@ -109,7 +121,7 @@ static void shed_one(struct server *server)
 {
     if (server->spare_fd >= 0) {
         close(server->spare_fd);
-        int fd = accept4(server->fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+        int fd = accept_now(server);
         if (fd >= 0)
             close(fd);
         server->spare_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
@@ -141,19 +153,36 @@ static void on_accept(struct io_op *op, struct io_done done)
         accept_start(server);
 }
 
+// Connections that the kernel has completed for this listener would be reset by its end.
+static void accept_rest(struct server *server)
+{
+    for (uint32_t i = 0; i < BACKLOG; i++) {
+        int fd = accept_now(server);
+        if (fd < 0)
+            return;
+        serve_open(server, fd);
+    }
+}
+
 void server_drain(struct server *server)
 {
-    server->draining = true;
-    if (server->accept.in_flight)
-        io_cancel(server->net->io, &server->accept);
+    if (server->draining)
+        return;
     timer_stop(&server->net->loop->wheel, &server->accept_retry);
+    if (io_backend(server->net->io) != IO_BACKEND_SIM)
+        accept_rest(server);
+    server->draining = true;
+    // Other listeners share the port by SO_REUSEPORT: as long as this one is open, the kernel
+    // sends it connections.
+    io_close(server->net->io, server->fd, false);
+    server->fd = -1;
     struct list *next;
     for (struct list *at = server->serves.next; at != &server->serves; at = next) {
         next = at->next;
         struct serve *serve = container_of(at, struct serve, link);
         serve->keep_alive = false;
         // A request that is already on its way gets its answer.
-        if (serve->state == SERVE_HEAD && serve->conn->rx_len == 0)
+        if (serve->state == SERVE_HEAD && serve->conn->rx_len == 0 && serve->requests > 0)
             serve_close(serve, WHY_SHUTDOWN, false);
     }
 }
@@ -172,10 +201,6 @@ void server_stop(struct server *server)
         } else {
             serve_close(serve, WHY_SHUTDOWN, false);
         }
-    }
-    if (server->fd >= 0) {
-        io_close(server->net->io, server->fd, false);
-        server->fd = -1;
     }
 }
 

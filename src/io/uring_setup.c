@@ -54,6 +54,43 @@ static const struct {
     { IORING_FEAT_CQE_SKIP, "CQE_SKIP" },
 };
 
+// liburing maps and unmaps without the C library, so ThreadSanitizer does not see that a ring's
+// memory was another thread's before, and is new. It is told by this order of exits and inits.
+#if defined(__SANITIZE_THREAD__)
+#define THREADS_CHECKED 1
+#elif defined(__has_feature)
+#if __has_feature(thread_sanitizer)
+#define THREADS_CHECKED 1
+#endif
+#endif
+#ifdef THREADS_CHECKED
+#include <sanitizer/tsan_interface.h>
+static char ring_memory; // only its address is used
+#define RING_EXITS() __tsan_release(&ring_memory)
+#define RING_INITS() __tsan_acquire(&ring_memory)
+#else
+#define RING_EXITS() ((void)0)
+#define RING_INITS() ((void)0)
+#endif
+
+static int init_ring(struct io_uring *ring, uint32_t entries, struct io_uring_params *params)
+{
+    int ret = io_uring_queue_init_params(entries, ring, params);
+    RING_INITS();
+    if (ret < 0)
+        ring->ring_fd = -1;
+    return ret;
+}
+
+void uring_exit(struct io_uring *ring)
+{
+    if (ring->ring_fd < 0)
+        return;
+    RING_EXITS();
+    io_uring_queue_exit(ring);
+    ring->ring_fd = -1;
+}
+
 int uring_sysctl(void)
 {
     FILE *file = fopen("/proc/sys/kernel/io_uring_disabled", "re");
@@ -218,7 +255,8 @@ static enum uring_recv probe_on_sockets(struct io_uring *ring, const int fds[2])
 static struct err probe_recv(enum uring_recv *out, char *why, size_t cap)
 {
     struct io_uring ring;
-    int ret = io_uring_queue_init(PROBE_ENTRIES, &ring, 0);
+    struct io_uring_params params = { 0 };
+    int ret = init_ring(&ring, PROBE_ENTRIES, &params);
     if (ret < 0)
         return uring_refused(ret, "io_uring_setup()", why, cap);
     struct err err = OK;
@@ -249,7 +287,7 @@ static struct err probe_recv(enum uring_recv *out, char *why, size_t cap)
     }
     *out = probe_on_sockets(&ring, fds);
     // The ring goes first: the receive that may still be armed in it writes into the memory.
-    io_uring_queue_exit(&ring);
+    uring_exit(&ring);
     verify(close(fds[0]) == 0);
     verify(close(fds[1]) == 0);
     verify(munmap(memory, len) == 0);
@@ -258,7 +296,7 @@ static struct err probe_recv(enum uring_recv *out, char *why, size_t cap)
 out_memory:
     verify(munmap(memory, len) == 0);
 out_ring:
-    io_uring_queue_exit(&ring);
+    uring_exit(&ring);
     return err;
 }
 
@@ -274,21 +312,18 @@ struct err uring_open(struct io_uring *ring, struct uring_caps *caps, uint32_t e
                      IORING_SETUP_SUBMIT_ALL | IORING_SETUP_R_DISABLED,
             .cq_entries = entries * CQ_FACTOR,
         };
-        ret = io_uring_queue_init_params(entries, ring, &params);
+        ret = init_ring(ring, entries, &params);
         caps->setup_flags = params.flags;
     }
-    if (ret < 0) {
-        ring->ring_fd = -1;
+    if (ret < 0)
         return uring_refused(ret, "io_uring_setup()", why, cap);
-    }
     caps->features = ring->features;
     caps->no_iowait = (ring->features & URING_FEAT_NO_IOWAIT) != 0 && !limits->no_iowait_flag;
     struct err err = check_kernel(ring, why, cap);
     if (!failed(err))
         err = probe_recv(&caps->recv, why, cap);
     if (failed(err)) {
-        io_uring_queue_exit(ring);
-        ring->ring_fd = -1;
+        uring_exit(ring);
         return err;
     }
     caps->recv -= min_size(limits->recv_less, caps->recv);
@@ -307,7 +342,7 @@ static bool restrict_ring(struct io_uring *ring)
         .opcode = IORING_RESTRICTION_SQE_FLAGS_ALLOWED,
         .sqe_flags = IOSQE_BUFFER_SELECT | IOSQE_CQE_SKIP_SUCCESS,
     };
-    // The one registration left: io_uring_queue_exit() takes the ring's index back.
+    // The one registration left: uring_exit() takes the ring's index back.
     list[count++] = (struct io_uring_restriction){
         .opcode = IORING_RESTRICTION_REGISTER_OP,
         .register_op = IORING_UNREGISTER_RING_FDS,

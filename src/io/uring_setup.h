@@ -1,7 +1,7 @@
 // uring_setup.h - makes a ring with what this kernel offers, and says why where it offers none.
 //
 // Private to src/io. The order is uring_open(), registrations that the owner wants (buffer rings),
-// uring_enable(), and finally io_uring_queue_exit().
+// uring_enable(), and finally uring_exit().
 #ifndef PENSTOCK_IO_URING_SETUP_H
 #define PENSTOCK_IO_URING_SETUP_H
 
@@ -41,6 +41,8 @@ must_use struct err uring_open(struct io_uring *ring, struct uring_caps *caps, u
                                const struct uring_limits *limits, char *why, size_t cap);
 must_use struct err uring_enable(struct io_uring *ring, struct uring_caps *caps,
                                  const struct uring_limits *limits, char *why, size_t cap);
+// Harmless after a failed uring_open().
+void uring_exit(struct io_uring *ring);
 // Names the cause of an errno that a call of io_uring's gave. Returns the err to pass on.
 must_use struct err uring_refused(int sys, const char *call, char *why, size_t cap);
 

@@ -8,7 +8,13 @@
 
 #include <stdlib.h>
 
-enum { CALLS_MAX = 65536, BODY_MAX = 64 * MIB, BURST_EVENTS = 16, CONNECTIONS_MAX = 65536 };
+enum {
+    CALLS_MAX = 65536,
+    BODY_MAX = 64 * MIB,
+    BURST_EVENTS = 16,
+    CONNECTIONS_MAX = 65536,
+    HUGE_BYTES = 1 * MIB
+};
 #define DRIP_NS (UINT64_C(50) * NS_PER_MS)
 
 static void on_timer(struct timer *timer)
@@ -242,6 +248,23 @@ static bool send_event(struct call *call, struct span event)
     return true;
 }
 
+// One event of a MiB, in one chunk that refers to its memory.
+static bool send_huge(struct call *call)
+{
+    struct body *body = body_take(call->mock->net, HUGE_BYTES + 64);
+    if (body == NULL)
+        return false;
+    struct put out = put_into(body->buf.data, HUGE_BYTES + 64);
+    put_span(&out, SPAN("data: {\"choices\":[],\"padding\":\""));
+    memset(out.at, 'x', HUGE_BYTES);
+    out.at += HUGE_BYTES;
+    put_span(&out, SPAN("\"}\n\n"));
+    struct span event = put_done(&out);
+    bool sent = stream_send(call->stream, &body->buf, event.ptr, event.len);
+    body_put(body);
+    return sent;
+}
+
 enum outcome { GO_ON, LATER, ENDED };
 
 // What happens at the event that a fault was wished for.
@@ -271,13 +294,7 @@ static enum outcome strike(struct call *call, struct put *out)
             stream_abort(call->stream, WHY_LIMIT);
         call_free(call);
         return ENDED;
-    case MOCK_HUGE: {
-        static char huge[1 * MIB];
-        memset(huge, 'x', sizeof(huge));
-        sent = send_event(call, SPAN("data: {\"choices\":[],\"padding\":\"")) &&
-               send_event(call, span_of(huge, sizeof(huge))) && send_event(call, SPAN("\"}\n\n"));
-        break;
-    }
+    case MOCK_HUGE: sent = send_huge(call); break;
     case MOCK_NONE:
     case MOCK_CLOSE:
     case MOCK_RESET:

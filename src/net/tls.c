@@ -17,6 +17,7 @@ enum {
     AEAD_BYTES = 2 * KIB, // what libcrypto holds for a session's two ciphers, about
     ALERT_FATAL = 2,
     ALERT_UNEXPECTED = 10,
+    ALERT_HANDSHAKE = 40,
     ALERT_DECODE = 50,
     MESSAGE_HEAD = 4,
 };
@@ -105,15 +106,23 @@ static struct err side_err(const struct tls *tls)
     return tls->ctx->server ? ERR(TLS_CLIENT) : ERR(TLS_FAILED);
 }
 
-// What the peer's fatal alert said; false if there was none.
-static bool describe_alert(struct tls *tls)
+static void send_alert(struct tls *tls, uint8_t alert)
+{
+    const char record[] = { TLS_CONTENT_ALERT, 3, 3, 0, 2, ALERT_FATAL, (char)alert };
+    if (!failed(tls->sink_err))
+        tls->sink_err = tls->sink.send(tls->sink.arg, span_of(record, sizeof(record)));
+}
+
+// Notes the peer's fatal alert as the reason, if there was one. Where the library has failed before
+// its first byte went out, and so without an alert, one is sent for it.
+static void exchange_alerts(struct tls *tls)
 {
     WOLFSSL_ALERT_HISTORY history;
-    if (wolfSSL_get_alert_history(tls->ssl, &history) != WOLFSSL_SUCCESS ||
-        history.last_rx.level != ALERT_FATAL)
-        return false;
-    snprintf(tls->reason, sizeof(tls->reason), "the peer sent alert %d", history.last_rx.code);
-    return true;
+    if (wolfSSL_get_alert_history(tls->ssl, &history) == WOLFSSL_SUCCESS &&
+        history.last_rx.level == ALERT_FATAL)
+        snprintf(tls->reason, sizeof(tls->reason), "the peer sent alert %d", history.last_rx.code);
+    else if (tls->ctx->server && !tls->sent)
+        send_alert(tls, ALERT_HANDSHAKE);
 }
 
 // The library gave up with `code`; `refused` is what our callback said, if it did.
@@ -127,7 +136,8 @@ static enum tls_result fail_library(struct tls *tls, int code, const char *refus
         err = tls->sink_err;
     else if (why == NULL && tls->reason[0] != '\0')
         err = ERR(TLS_CERTIFICATE); // the verification has left its reason
-    else if (why == NULL && !describe_alert(tls))
+    exchange_alerts(tls);
+    if (why == NULL && tls->reason[0] == '\0')
         why = wolfSSL_ERR_reason_error_string((unsigned long)code);
     wolfSSL_ERR_clear_error();
     return fail(tls, err, why);
@@ -187,6 +197,7 @@ int tls_on_send(WOLFSSL *ssl, char *bytes, int len, void *arg)
 {
     (void)ssl;
     struct tls *tls = arg;
+    tls->sent = true;
     if (!failed(tls->sink_err))
         tls->sink_err = tls->sink.send(tls->sink.arg, span_of(bytes, (size_t)len));
     return failed(tls->sink_err) ? WOLFSSL_CBIO_ERR_GENERAL : len;
@@ -298,13 +309,6 @@ void tls_free(struct tls **tls)
 }
 
 // ---- The ClientHello ----
-
-static void send_alert(struct tls *tls, uint8_t alert)
-{
-    const char record[] = { TLS_CONTENT_ALERT, 3, 3, 0, 2, ALERT_FATAL, (char)alert };
-    if (!failed(tls->sink_err))
-        tls->sink_err = tls->sink.send(tls->sink.arg, span_of(record, sizeof(record)));
-}
 
 static enum tls_result refuse_hello(struct tls *tls, uint8_t alert, const char *why)
 {

@@ -41,6 +41,10 @@ void tls_heap_fail(uint64_t count)
 {
     fail_after = count;
 }
+bool tls_heap_fail_pending(void)
+{
+    return fail_after > 0;
+}
 static bool must_fail(void)
 {
     return fail_after > 0 && --fail_after == 0;

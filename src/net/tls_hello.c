@@ -1,6 +1,7 @@
 // Judges a ClientHello before the TLS library reads it: its lengths must add up, no extension and
-// no key share may come twice (RFC 8446 4.2, 4.2.8), a list of protocols must end where it says.
-// The server name is read here too, because the certificate is chosen before the library starts.
+// no key share may come twice (RFC 8446 4.2, 4.2.8), no share may be of small order, a list of
+// protocols must end where it says. The server name is read here too, because the certificate is
+// chosen before the library starts.
 #include "tls_internal.h"
 
 #include "penstock/base/check.h"
@@ -123,6 +124,40 @@ static struct verdict check_versions(struct cursor body, struct tls_hello *hello
     return PASS;
 }
 
+// Whether a share is one of the points whose product with any scalar is zero: 0, 1, the two points
+// of order 8, and p - 1, p and p + 1. The highest bit is not part of the point (RFC 7748 5).
+static bool is_small_order(struct span share)
+{
+    static const uint8_t order8[][X25519_LEN] = {
+        { 0xe0, 0xeb, 0x7a, 0x7c, 0x3b, 0x41, 0xb8, 0xae, 0x16, 0x56, 0xe3,
+          0xfa, 0xf1, 0x9f, 0xc4, 0x6a, 0xda, 0x09, 0x8d, 0xeb, 0x9c, 0x32,
+          0xb1, 0xfd, 0x86, 0x62, 0x05, 0x16, 0x5f, 0x49, 0xb8, 0x00 },
+        { 0x5f, 0x9c, 0x95, 0xbc, 0xa3, 0x50, 0x8c, 0x24, 0xb1, 0xd0, 0xb1,
+          0x55, 0x9c, 0x83, 0xef, 0x5b, 0x04, 0x44, 0x5c, 0xc4, 0x58, 0x1c,
+          0x8e, 0x86, 0xd8, 0x22, 0x4e, 0xdd, 0xd0, 0x9f, 0x11, 0x57 },
+    };
+    uint8_t point[X25519_LEN], middle_or = 0, middle_and = 0xff;
+    memcpy(point, share.ptr, sizeof(point));
+    point[X25519_LEN - 1] &= 0x7f;
+    for (int i = 1; i < X25519_LEN - 1; i++)
+        middle_or |= point[i], middle_and &= point[i];
+    bool near_zero = middle_or == 0 && point[X25519_LEN - 1] == 0 && point[0] <= 1;
+    bool near_p =
+        middle_and == 0xff && point[X25519_LEN - 1] == 0x7f && point[0] >= 0xec && point[0] <= 0xee;
+    return near_zero || near_p || memcmp(point, order8[0], sizeof(point)) == 0 ||
+           memcmp(point, order8[1], sizeof(point)) == 0;
+}
+
+static struct verdict check_share(uint32_t group, struct span share)
+{
+    if ((group == GROUP_X25519 && share.len != X25519_LEN) ||
+        (group == GROUP_P256 && share.len != P256_LEN))
+        return REFUSE(ILLEGAL, "key share of a wrong length");
+    if (GUARD(TLS_SMALL_ORDER) && group == GROUP_X25519 && is_small_order(share))
+        return REFUSE(ILLEGAL, "key share of small order");
+    return PASS;
+}
+
 static struct verdict check_key_shares(struct cursor body)
 {
     uint32_t seen[HELLO_SHARES_MAX];
@@ -139,9 +174,9 @@ static struct verdict check_key_shares(struct cursor body)
             if (GUARD(TLS_KEY_SHARE_REPEATED) && seen[i] == group)
                 return REFUSE(ILLEGAL, "repeated key share");
         seen[count++] = group;
-        if ((group == GROUP_X25519 && share.rest.len != X25519_LEN) ||
-            (group == GROUP_P256 && share.rest.len != P256_LEN))
-            return REFUSE(ILLEGAL, "key share of a wrong length");
+        struct verdict verdict = check_share(group, share.rest);
+        if (verdict.alert != 0)
+            return verdict;
     }
     if (list.bad || !is_spent(&body))
         return REFUSE(DECODE, "malformed key shares");

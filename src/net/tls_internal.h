@@ -24,6 +24,7 @@ void *tls_heap_resize(void *ptr, size_t size);
 #ifdef PENSTOCK_FAULT_POINTS
 // The `count`-th allocation from now on fails, once; 0: none does. For tests.
 void tls_heap_fail(uint64_t count);
+bool tls_heap_fail_pending(void);
 #endif
 
 // ---- tls_crypto.c: the crypto callback ----
@@ -223,6 +224,7 @@ struct tls {
     int64_t heap_bytes;
     uint32_t records_now; // given to the library in this call
     uint16_t port;
+    bool sent; // the library has sent something
     bool open, failed, resumed, verified, offered, peer_closed, we_closed;
     struct err err;
     struct err sink_err; // the sink failed: nothing can be sent any more

@@ -9,7 +9,7 @@ static void set_state(struct shard_thread *thread, enum thread_state state)
 {
     atomic_store_explicit(&thread->state, state, memory_order_release);
     if (thread->control != NULL)
-        io_wake(thread->control, thread->io);
+        io_wake(thread->control, NULL);
 }
 
 static struct err open_shard(struct shard_thread *thread)
@@ -90,11 +90,11 @@ struct err thread_start(struct shard_thread *thread)
     return OK;
 }
 
-void thread_command(struct shard_thread *thread, enum thread_command command, struct io *from)
+void thread_command(struct shard_thread *thread, enum thread_command command)
 {
     atomic_store_explicit(&thread->command, command, memory_order_release);
     if (thread_state(thread) != THREAD_STARTING && thread->io != NULL)
-        io_wake(thread->io, from);
+        io_wake(thread->io, NULL); // at once: a ring's message would wait for its next turn
 }
 
 void thread_join(struct shard_thread *thread)

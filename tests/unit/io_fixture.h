@@ -24,8 +24,9 @@
 #include <unistd.h>
 
 enum {
-    FX_LONG_MS = 10000, // a script that waits longer for anything has failed
-    FX_STEP_MS = 2,     // one turn of fx_until(); peers are looked at in between
+    FX_LONG_MS = 10000,           // a script that waits longer for anything has failed
+    FX_LONG_SIM_MS = 3600 * 1000, // simulated connections can be slow
+    FX_STEP_MS = 2,               // one turn of fx_until(); peers are looked at in between
     FX_HELD_MAX = 1024,
 };
 
@@ -44,6 +45,7 @@ struct fx {
     int listener;
     struct probe *acceptor; // armed by fx_listen()
     struct list peers;
+    unsigned turns;
     bool woken; // set by a script's on_wake(): the turn is over
 };
 
@@ -101,31 +103,41 @@ static inline uint64_t fx_now(struct fx *fx)
 
 static inline void peer_pump(struct peer *peer);
 
+static inline unsigned fx_turn_once(struct fx *fx, uint64_t until_ns)
+{
+    fx->turns++;
+    fx->turning = true;
+    unsigned count = io_turn(fx->io, until_ns);
+    fx->turning = false;
+    return count;
+}
+
 // One turn that waits at most `wait_ns`. Peers write what they still have to.
 static inline unsigned fx_turn(struct fx *fx, uint64_t wait_ns)
 {
     for (struct list *at = fx->peers.next; at != &fx->peers; at = at->next)
         peer_pump(container_of(at, struct peer, link));
     uint64_t until_ns = wait_ns == 0 ? 0 : fx_now(fx) + wait_ns;
-    fx->turning = true;
-    unsigned count = io_turn(fx->io, until_ns);
-    fx->turning = false;
+    unsigned count = fx_turn_once(fx, until_ns);
     // A simulated turn does not wait: the world jumps instead, and then there is another turn.
     while (fx->sim != NULL && sim_step(fx->sim, until_ns) && count == 0 && fx_now(fx) < until_ns &&
            !fx->woken) {
-        fx->turning = true;
-        count = io_turn(fx->io, until_ns);
-        fx->turning = false;
+        count = fx_turn_once(fx, until_ns);
     }
     fx->woken = false;
     EXPECT(count <= IO_TURN_MAX);
     return count;
 }
 
+static inline uint64_t fx_long_ns(const struct fx *fx)
+{
+    return (fx->sim != NULL ? FX_LONG_SIM_MS : FX_LONG_MS) * NS_PER_MS;
+}
+
 // Turns until `cond`, which may let peers act, and is not asked again once it was true.
 #define fx_until(fx, cond)                                                                \
     do {                                                                                  \
-        uint64_t fx_end_ = fx_now(fx) + FX_LONG_MS * NS_PER_MS;                           \
+        uint64_t fx_end_ = fx_now(fx) + fx_long_ns(fx);                                   \
         bool fx_good_;                                                                    \
         while (!(fx_good_ = (cond)) && fx_now(fx) < fx_end_)                              \
             fx_turn(fx, FX_STEP_MS *NS_PER_MS);                                           \
@@ -240,6 +252,12 @@ static inline struct probe *probe_new(struct fx *fx)
     verify(probe != NULL);
     probe_init(probe, fx);
     return probe;
+}
+
+static inline void probe_free(struct probe *probe)
+{
+    verify(!probe->op.in_flight); // the io still knows it
+    free(probe);
 }
 
 static inline void probe_release(struct probe *probe)
@@ -655,7 +673,7 @@ static inline void fx_end(struct fx *fx)
         fx_until(fx, fx->ops == 0);
         EXPECT_EQ(fx->acceptor->fd_count, 0);
         EXPECT_EQ(fx->acceptor->res, -ECANCELED);
-        free(fx->acceptor);
+        probe_free(fx->acceptor);
     }
     fx_settle(fx); // a completion that comes twice comes now
     EXPECT_EQ(fx->ops, 0);

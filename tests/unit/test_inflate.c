@@ -4,8 +4,44 @@
 
 #include "penstock/codec/inflate.h"
 
+#include <dlfcn.h>
 #include <zlib.h>
 #include <zstd.h>
+#include <zstd_errors.h>
+
+// The libraries' functions as the codec calls them, which can be made to fail.
+static enum { LIBRARY_WORKS, LIBRARY_HAS_NO_MEMORY, LIBRARY_STANDS_STILL } library;
+
+ZSTD_DStream *ZSTD_createDStream(void)
+{
+    ZSTD_DStream *(*real)(void) = (ZSTD_DStream * (*)(void)) dlsym(RTLD_NEXT, "ZSTD_createDStream");
+    return library == LIBRARY_WORKS ? real() : NULL;
+}
+
+size_t ZSTD_decompressStream(ZSTD_DStream *stream, ZSTD_outBuffer *out, ZSTD_inBuffer *in)
+{
+    size_t (*real)(ZSTD_DStream *, ZSTD_outBuffer *, ZSTD_inBuffer *) =
+        (size_t(*)(ZSTD_DStream *, ZSTD_outBuffer *, ZSTD_inBuffer *))dlsym(
+            RTLD_NEXT, "ZSTD_decompressStream");
+    if (library == LIBRARY_WORKS)
+        return real(stream, out, in);
+    return library == LIBRARY_STANDS_STILL ? 1 : (size_t)-ZSTD_error_memory_allocation;
+}
+
+int inflateInit2_(z_stream *stream, int bits, const char *version, int size)
+{
+    int (*real)(z_stream *, int, const char *, int) =
+        (int (*)(z_stream *, int, const char *, int))dlsym(RTLD_NEXT, "inflateInit2_");
+    return library == LIBRARY_WORKS ? real(stream, bits, version, size) : Z_MEM_ERROR;
+}
+
+int inflate(z_stream *stream, int flush)
+{
+    int (*real)(z_stream *, int) = (int (*)(z_stream *, int))dlsym(RTLD_NEXT, "inflate");
+    if (library == LIBRARY_WORKS)
+        return real(stream, flush);
+    return library == LIBRARY_STANDS_STILL ? Z_BUF_ERROR : Z_MEM_ERROR;
+}
 
 enum { TEXT_LEN = 300 * KIB, PACKED_MAX = 512 * KIB, BODY_MAX = 4 * MIB };
 static const uint64_t no_limit = UINT64_MAX - 1;
@@ -78,7 +114,8 @@ static struct unpacked unpack(enum coding coding, struct span in, struct pieces 
         for (;;) {
             size_t made;
             const size_t left = piece.len, room = min_size(pieces.out, BODY_MAX - got.len);
-            const enum parse said = inflate_feed(&inf, &piece, body + got.len, room, &made, &err);
+            const enum parse said = inflate_feed(&inf, &piece, body + got.len, room, &made);
+            err = inf.err;
             got.calls++;
             EXPECT(made <= room && made <= INFLATE_STEP && left - piece.len <= INFLATE_STEP);
             got.len += made;
@@ -90,11 +127,8 @@ static struct unpacked unpack(enum coding coding, struct span in, struct pieces 
         }
         free(copy);
     }
-    if (!failed(err))
-        err = inflate_end(&inf);
-    else
-        EXPECT(failed(inflate_end(&inf)));
-    got.code = err.code;
+    EXPECT(!failed(err) || inflate_end(&inf).code == err.code);
+    got.code = inflate_end(&inf).code;
     inflate_close(&inf);
     return got;
 }
@@ -225,7 +259,7 @@ static void forerunners_of_zstd_are_refused_by_their_first_byte(void)
         char room[16];
         size_t made;
         enum parse got;
-        while ((got = inflate_feed(&inf, &in, room, sizeof(room), &made, &err)) == PARSE_DATA)
+        while ((got = inflate_feed(&inf, &in, room, sizeof(room), &made)) == PARSE_DATA)
             EXPECT_EQ(made, 0);
         const bool known = first == 0x28 || (first >= 0x50 && first <= 0x5f);
         EXPECT_EQ(got, known ? PARSE_MORE : PARSE_BAD);
@@ -263,6 +297,30 @@ static void members_in_a_row_are_one_body(void)
     const struct unpacked got = unpack(CODING_ZSTD, span_of(skippable, 11), whole);
     EXPECT_EQ(got.code, ERR_NONE);
     EXPECT_EQ(got.len, 0);
+}
+
+static void a_frame_is_as_long_as_it_says(void)
+{
+    // A header that promises 16,670 bytes and one empty last block.
+    static const char empty[] = "\x28\xb5\x2f\xfd\x60\x1e\x40\x01\0";
+    for (size_t step = 1; step <= 10; step++) {
+        const struct pieces pieces = { step, BODY_MAX, no_limit, false };
+        EXPECT_EQ(unpack(CODING_ZSTD, span_of(empty, 10), pieces).code, ERR_BODY_DECODE);
+    }
+}
+
+static void a_call_takes_its_share_even_if_nothing_comes_out(void)
+{
+    // A skippable frame of more bytes than one call may take; unpack() looks at every call.
+    enum { SKIPPED = INFLATE_STEP + 100 * KIB };
+    memset(packed, 0, 8 + SKIPPED);
+    memcpy(packed, "\x50\x2a\x4d\x18", 4);
+    const uint32_t len = SKIPPED;
+    memcpy(packed + 4, &len, 4); // the format's byte order is this machine's
+    const struct unpacked got = unpack(CODING_ZSTD, span_of(packed, 8 + SKIPPED), whole);
+    EXPECT_EQ(got.code, ERR_NONE);
+    EXPECT_EQ(got.len, 0);
+    EXPECT(got.calls >= 2);
 }
 
 static void a_body_may_be_as_large_as_its_limit(void)
@@ -305,6 +363,21 @@ static void bombs_are_cut_by_their_ratio(void)
     free(zeros);
 }
 
+static void a_window_has_a_bound_in_small_frames_too(void)
+{
+    // Window of 16 MB, four bytes, which are all there in one raw block.
+    static const char frame[] = "\x28\xb5\x2f\xfd\x80\x70\4\0\0\0\x21\0\0text";
+    for (size_t step = 1; step <= 17; step++) {
+        const struct pieces pieces = { step, BODY_MAX, no_limit, false };
+        EXPECT_EQ(unpack(CODING_ZSTD, span_of(frame, 17), pieces).code, ERR_BODY_DECODE);
+    }
+    char allowed[17]; // and of 8 MB
+    memcpy(allowed, frame, 17);
+    allowed[5] = 0x68;
+    EXPECT_EQ(unpack(CODING_ZSTD, span_of(allowed, 17), whole).code, ERR_NONE);
+    EXPECT_SPAN(span_of(body, 4), "text");
+}
+
 static void a_window_has_a_bound(void)
 {
     enum { LEN = 9 * MIB };
@@ -335,14 +408,42 @@ static void a_failure_is_final_and_a_close_harmless(void)
         struct span in = SPAN("no magic");
         char room[16];
         size_t made;
-        EXPECT_EQ(inflate_feed(&inf, &in, room, sizeof(room), &made, &err), PARSE_BAD);
+        EXPECT_EQ(inflate_feed(&inf, &in, room, sizeof(room), &made), PARSE_BAD);
         const size_t len = pack(coding, packed, "x", 1);
         in = span_of(packed, len);
-        EXPECT_EQ(inflate_feed(&inf, &in, room, sizeof(room), &made, &err), PARSE_BAD);
-        EXPECT_EQ(err.code, ERR_BODY_DECODE);
+        EXPECT_EQ(inflate_feed(&inf, &in, room, sizeof(room), &made), PARSE_BAD);
+        EXPECT_EQ(inf.err.code, ERR_BODY_DECODE);
         EXPECT_EQ(in.len, len);
         inflate_close(&inf);
         EXPECT_EQ(inflate_memory(&inf), 0);
+        inflate_close(&inf);
+    }
+}
+
+static void a_failing_library_is_not_the_clients_fault(void)
+{
+    FOR_BOTH(coding)
+    {
+        struct inflate inf;
+        library = LIBRARY_HAS_NO_MEMORY;
+        EXPECT_EQ(inflate_open(&inf, coding, false, 10).code, ERR_NO_MEMORY);
+        EXPECT_EQ(inflate_memory(&inf), 0);
+        library = LIBRARY_WORKS;
+        struct err err = inflate_open(&inf, coding, false, 10);
+        EXPECT(!failed(err));
+        library = LIBRARY_HAS_NO_MEMORY;
+        struct span in = span_of(packed, pack(coding, packed, "x", 1));
+        char room[16];
+        size_t made;
+        EXPECT_EQ(inflate_feed(&inf, &in, room, sizeof(room), &made), PARSE_BAD);
+        EXPECT_EQ(inf.err.code, ERR_NO_MEMORY);
+        library = LIBRARY_WORKS;
+        inflate_close(&inf);
+        // One that neither takes nor gives must not keep its caller in a loop.
+        EXPECT(!failed(inflate_open(&inf, coding, false, 10)));
+        library = LIBRARY_STANDS_STILL;
+        EXPECT_EQ(inflate_feed(&inf, &in, room, sizeof(room), &made), PARSE_BAD);
+        library = LIBRARY_WORKS;
         inflate_close(&inf);
     }
 }
@@ -403,6 +504,9 @@ TEST_MAIN(TEST(a_body_comes_out_as_it_went_in),
           TEST(cutting_the_input_or_the_output_changes_nothing), TEST(an_early_end_is_an_error),
           TEST(a_damaged_body_is_never_whole), TEST(other_formats_are_refused),
           TEST(forerunners_of_zstd_are_refused_by_their_first_byte),
-          TEST(members_in_a_row_are_one_body), TEST(a_body_may_be_as_large_as_its_limit),
-          TEST(bombs_are_cut_by_their_ratio), TEST(a_window_has_a_bound),
-          TEST(a_failure_is_final_and_a_close_harmless), TEST(one_layer_is_found_in_a_head))
+          TEST(members_in_a_row_are_one_body), TEST(a_frame_is_as_long_as_it_says),
+          TEST(a_call_takes_its_share_even_if_nothing_comes_out),
+          TEST(a_body_may_be_as_large_as_its_limit), TEST(bombs_are_cut_by_their_ratio),
+          TEST(a_window_has_a_bound_in_small_frames_too), TEST(a_window_has_a_bound),
+          TEST(a_failure_is_final_and_a_close_harmless),
+          TEST(a_failing_library_is_not_the_clients_fault), TEST(one_layer_is_found_in_a_head))

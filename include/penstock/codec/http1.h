@@ -79,7 +79,7 @@ struct http_head {
     bool expect_continue;    // a body follows and HTTP/1.1 waits for 100
     bool upgrade;            // an Upgrade field is present
     uint16_t field_count;
-    uint64_t seen, repeated; // bit BIT(id) by id; HF_OTHER apart
+    uint64_t seen, repeated; // a bit an id; not of HF_OTHER
     uint8_t first[HF_COUNT]; // index of the first field with this id, where seen
     struct http_field fields[HTTP_FIELDS_MAX];
 };

@@ -11,9 +11,10 @@
 
 enum {
     INFLATE_STEP = 256 * KIB,    // bytes taken, and bytes written, by one call
-    INFLATE_RATIO_MAX = 200,     // bytes out a byte in, beyond
+    INFLATE_RATIO_MAX = 200,     // bytes out a byte in, looked at after each call, beyond
     INFLATE_RATIO_FREE = MIB,    // the first ones
     INFLATE_MEMBERS_MAX = 256,   // gzip members or zstd frames in a row
+    INFLATE_FRAME_HEAD = 18,     // the longest header of a zstd frame
     INFLATE_WINDOW_LOG_MAX = 23, // of zstd: 8 MB, what RFC 9659 allows on the web
     // What one stream holds at most, and a gzip stream at most: for budgets.
     INFLATE_MEMORY_MAX = (1 << INFLATE_WINDOW_LOG_MAX) + MIB,
@@ -30,12 +31,15 @@ must_use struct err coding_find(const struct http_head *head, enum coding *out);
 struct inflate {
     enum coding coding;
     bool is_answer; // whose fault an error is
-    bool is_bad;
     bool in_member;
     uint32_t members; // that have ended
+    struct err err;   // why the stream is bad; nothing comes out of it any more
     uint64_t in_bytes, out_bytes, out_max;
-    void *zstd;
     uint64_t gzip[16]; // a z_stream
+    void *zstd;
+    uint64_t frame_bytes; // that came out of this zstd frame
+    uint8_t frame_head_len;
+    char frame_head[INFLATE_FRAME_HEAD];
 };
 
 // `coding` is not CODING_IDENTITY. A body of more than `out_max` bytes is an error. NO_MEMORY needs
@@ -51,7 +55,7 @@ void inflate_close(struct inflate *inf);
 // BODY_TOO_LARGE (of an answer: UPSTREAM_BODY or UPSTREAM_TOO_LARGE), or NO_MEMORY. PARSE_DONE is
 // not used: where the body ends is for its framing to say.
 must_use enum parse inflate_feed(struct inflate *inf, struct span *in, char *room, size_t room_len,
-                                 size_t *made, struct err *err);
+                                 size_t *made);
 // To be asked after the last byte was fed: an error if the stream is not at its end, BODY_DECODE
 // (of an answer: UPSTREAM_TRUNCATED).
 must_use struct err inflate_end(const struct inflate *inf);

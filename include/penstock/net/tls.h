@@ -117,8 +117,9 @@ struct tls_server_config {
 struct tls_client_config {
     struct env *env;
     struct tls_roots *roots; // a reference is taken
+    uint16_t version_max;    // 0: the newest; 0x0303: TLS 1.2, for a peer whose 1.3 is broken
     size_t session_max;      // connections at once
-    size_t resume_max;       // sessions kept for resumption; 0: none
+    size_t resume_max;       // sessions kept for resumption (TLS 1.3 only); 0: none
 };
 
 enum { TLS_CERTIFICATE_MAX = 256 };

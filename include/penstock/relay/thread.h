@@ -34,7 +34,7 @@ struct shard_thread {
 // Fill idx to control first. The thread reports through `state`; the object stays until
 // thread_join().
 must_use struct err thread_start(struct shard_thread *thread);
-void thread_command(struct shard_thread *thread, enum thread_command command, struct io *from);
+void thread_command(struct shard_thread *thread, enum thread_command command);
 static inline enum thread_state thread_state(struct shard_thread *thread)
 {
     return (enum thread_state)atomic_load_explicit(&thread->state, memory_order_acquire);
