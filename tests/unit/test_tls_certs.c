@@ -205,7 +205,7 @@ static void weak_chains_are_refused(void)
 static const char *verify_der(struct env *env, const struct cert *const *chain, size_t count,
                               size_t broken_byte)
 {
-    struct span spans[16];
+    struct span spans[16] = { SPAN_NONE };
     unsigned char *der[16] = { NULL };
     for (size_t i = 0; i < count; i++) {
         int len = i2d_X509(chain[i]->x509, &der[i]);
