@@ -112,6 +112,11 @@ FX_SCRIPT(a_turn_is_bounded)
         fx_send(probes[i], fds[i], &iov, 1);
     }
     fx_until(fx, fx->ops == 1);
+    for (int i = 0; i < MANY; i++)
+        fx_recv(probes[i], fds[i], BUF_SMALL, 1);
+    for (int i = 0; i < MANY; i++) // and as many cancels
+        fx_cancel(probes[i]);
+    fx_until(fx, fx->ops == 1);
     for (int i = 0; i < MANY; i++) {
         EXPECT_EQ(probes[i]->torn, 0);
         EXPECT(!probes[i]->op.in_flight);
