@@ -611,6 +611,8 @@ static bool slots_init(struct uring *u)
     void *slots = mmap(NULL, u->slot_count * sizeof(struct uring_slot), PROT_READ | PROT_WRITE,
                        MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     u->slots = slots != MAP_FAILED ? slots : NULL;
+    if (u->slots != NULL) // a huge page would be 2 MB for a few descriptors
+        (void)madvise(u->slots, u->slot_count * sizeof(struct uring_slot), MADV_NOHUGEPAGE);
     return u->slots != NULL;
 }
 
