@@ -30,6 +30,31 @@ static void a_send_takes_several_turns(void)
     fx_end(&fx);
 }
 
+static void a_receive_takes_several_turns(void)
+{
+    struct fx fx;
+    fx_new(&fx, &(struct io_config){ .backend = IO_BACKEND_EPOLL }, NULL, 0);
+    fx_listen(&fx);
+    struct peer peer;
+    int fd = fx_pair(&fx, &peer);
+    struct probe *probe = probe_new(&fx);
+    peer_send(&peer, 16 * MIB);
+    fx_recv_all(probe, fd, BUF_SMALL, 16 * MIB);
+    uint64_t before = 0, most = 0;
+    while (probe->op.in_flight && test_failures == 0) {
+        fx_turn(&fx, FX_STEP_MS * NS_PER_MS);
+        most = max_u64(most, probe->total - before);
+        before = probe->total;
+        EXPECT(most <= 64 * KIB + BUF_SMALL_BYTES);
+    }
+    EXPECT(most >= 64 * KIB);
+    EXPECT_EQ(probe->torn, 0);
+    fx_close_fd(&fx, fd, true);
+    peer_close(&peer);
+    probe_free(probe);
+    fx_end(&fx);
+}
+
 // A listener and a connection that block, as systemd and others hand them over.
 static void blocking_descriptors_do_not_block(void)
 {
@@ -89,5 +114,5 @@ static void urgent_bytes_hide_nothing(void)
     fx_end(&fx);
 }
 
-TEST_MAIN(TEST(a_send_takes_several_turns), TEST(blocking_descriptors_do_not_block),
-          TEST(urgent_bytes_hide_nothing))
+TEST_MAIN(TEST(a_send_takes_several_turns), TEST(a_receive_takes_several_turns),
+          TEST(blocking_descriptors_do_not_block), TEST(urgent_bytes_hide_nothing))
