@@ -1,6 +1,7 @@
 // YAML into a tree: the part of YAML that needs no explanation. Anchors, aliases, tags, merge keys,
 // complex keys and further documents are refused where they stand.
 #include "config_impl.h"
+#include "penstock/base/fault.h"
 
 #include <yaml.h>
 
@@ -93,7 +94,8 @@ static void check_duplicate(struct parse *parse, const struct frame *frame,
                             const struct value *entry)
 {
     for (const struct value *old = frame->value->first; old != entry; old = old->next) {
-        if (old->hash != entry->hash || !span_eq(old->key, entry->key))
+        if (!GUARD(CONFIG_DUPLICATE_KEY) || old->hash != entry->hash ||
+            !span_eq(old->key, entry->key))
             continue;
         char path[PROBLEM_PATH_MAX];
         path_of(parse, path);

@@ -1,5 +1,6 @@
 // Whole maps into records: which keys are known, who may set them, what is missing.
 #include "field_impl.h"
+#include "penstock/base/fault.h"
 #include "penstock/model/suggest.h"
 
 struct walk {
@@ -151,7 +152,7 @@ static bool may_set(const struct walk *walk, const struct field *field, const st
     } else if (field_is(field, FIELD_IMMUTABLE) && walk->source == FROM_UPDATE) {
         code = PROBLEM_IMMUTABLE;
         why = "cannot be changed after creation";
-    } else if (field_is(field, FIELD_FILE_ONLY) && api) {
+    } else if (field_is(field, FIELD_FILE_ONLY) && api && GUARD(FIELD_FILE_ONLY)) {
         code = PROBLEM_FILE_ONLY;
         why = "can be set in the configuration file only";
     } else {

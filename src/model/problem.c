@@ -1,6 +1,7 @@
 #include "penstock/model/problem.h"
 
 #include "penstock/base/check.h"
+#include "penstock/base/fault.h"
 
 #include <stdarg.h>
 #include <stdlib.h>
@@ -184,8 +185,10 @@ static uint32_t add_line(const struct problems *problems, uint32_t number, struc
     const size_t shown = column_at(line, LINE_SHOWN_MAX + 1);
     line = span_upto(line, min_size(shown, sizeof(bytes)));
     memcpy(bytes, line.ptr, line.len);
-    mask_places(problems, number, bytes, line);
-    mask_key_like(bytes, line.len);
+    if (GUARD(SECRET_LINE_MASKED)) {
+        mask_places(problems, number, bytes, line);
+        mask_key_like(bytes, line.len);
+    }
     uint32_t count = 0;
     for (size_t i = 0; i < line.len; i++) {
         count += is_continuation(bytes[i]) ? 0 : 1;
