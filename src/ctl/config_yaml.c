@@ -181,7 +181,7 @@ static void on_scalar(struct parse *parse, const yaml_event_t *event)
     value->kind = !plain ? VALUE_TEXT : is_null(text) ? VALUE_NULL : VALUE_WORD;
     value->place = event_place(event);
     value->text = region_dup(&parse->loader->region, text);
-    if (value->kind != VALUE_NULL) {
+    if (value->kind != VALUE_NULL && memmem(text.ptr, text.len, "${", 2) != NULL) {
         char path[PROBLEM_PATH_MAX];
         path_of(parse, path);
         config_expand(parse->loader, value, path);

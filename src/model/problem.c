@@ -77,6 +77,21 @@ void problem_help(struct problem *problem, const char *format, ...)
     FORMAT_INTO(problem->help, format);
 }
 
+size_t problem_path(char out[PROBLEM_PATH_MAX], struct span path, struct span name)
+{
+    size_t len = min_size(path.len, PROBLEM_PATH_MAX - 1);
+    if (len > 0)
+        memcpy(out, path.ptr, len);
+    if (len > 0 && name.len > 0 && len < PROBLEM_PATH_MAX - 1)
+        out[len++] = '.';
+    const size_t more = min_size(name.len, PROBLEM_PATH_MAX - 1 - len);
+    if (more > 0)
+        memcpy(out + len, name.ptr, more);
+    len += more;
+    out[len] = '\0';
+    return len;
+}
+
 // Insertion: stable, and the list is short.
 void problems_sort(struct problems *problems)
 {
