@@ -69,7 +69,7 @@ struct pair {
 // Handles everything that one delivery brought.
 static inline void end_drive(struct end *end)
 {
-    static char out[5000];
+    char out[5000];
     for (;;) {
         size_t len = 0;
         if (!end->open) {
