@@ -178,20 +178,24 @@ static void a_cancel_may_be_late(void)
 // Closed while it is about to notice the bytes that came.
 static void a_late_receive_ends_with_its_socket(void)
 {
-    struct one one;
-    one_open(&one, 1, &profile_with_latency);
-    sim_profile(one.sim)->delay = 1000;
-    io_recv(one.io, &one.in, one.fd, BUF_SMALL, 100);
-    one_pass(&one, NS_PER_MS);
-    sim_write(one.peer, "abc", 3);
-    one_pass(&one, NS_PER_MS);
-    EXPECT_EQ(one.bytes, 0);
-    io_close(one.io, one.fd, false);
-    one.fd = -1;
-    one_pass(&one, 50 * NS_PER_MS);
-    EXPECT_EQ(one.res, -ECANCELED);
-    EXPECT_EQ(one.ends, 1);
-    one_close(&one);
+    for (uint64_t seed = 1; seed <= 20; seed++) {
+        struct one one;
+        one_open(&one, seed, &profile_with_latency);
+        sim_profile(one.sim)->delay = 1000;
+        sim_profile(one.sim)->cancel_late = seed % 2 == 0 ? 1000 : 0;
+        sim_profile(one.sim)->delay_ns_max = 100 * NS_PER_MS;
+        io_recv(one.io, &one.in, one.fd, BUF_SMALL, 100);
+        one_pass(&one, NS_PER_MS);
+        sim_write(one.peer, "abc", 3);
+        one_pass(&one, NS_PER_MS);
+        EXPECT_EQ(one.bytes, 0);
+        io_close(one.io, one.fd, false);
+        one.fd = -1;
+        one_pass(&one, 150 * NS_PER_MS);
+        EXPECT_EQ(one.res, -ECANCELED);
+        EXPECT_EQ(one.ends, 1);
+        one_close(&one);
+    }
 }
 
 // A connect that is cancelled may have succeeded before.
