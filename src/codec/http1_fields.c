@@ -4,7 +4,8 @@
 #include "http1_scan.h"
 
 // No two rows of http_fields.def may share a slot: the compiler refuses to initialise one twice.
-#define HASH(len, first, last) (uint8_t)((len)*4 + (first)*112 + (last)*7)
+// The case bit of the characters falls out of the byte.
+#define HASH(len, first, last) (uint8_t)(((first)*3 + (last)) * 8 + (len))
 
 static const uint8_t slots[256] = {
 #define HTTP_FIELD(id, name, first, last) [HASH(sizeof(name) - 1, first, last)] = HF_##id,
@@ -18,62 +19,17 @@ static const struct span names[HF_COUNT] = {
 #undef HTTP_FIELD
 };
 
-// Up to eight bytes at both ends of `text`, so that every byte of a short text is in the word.
-static uint64_t load_short(const char *text, size_t len)
+hot enum http_field_id http1_token_id(struct span token)
 {
-    if (len >= 4) {
-        uint32_t low, high;
-        memcpy(&low, text, 4);
-        memcpy(&high, text + len - 4, 4);
-        return low | (uint64_t)high << 32;
-    }
-    uint64_t word = 0;
-    for (size_t i = 0; i < len; i++)
-        word |= (uint64_t)(unsigned char)text[i] << 8 * i;
-    return word;
+    const unsigned first = (unsigned char)token.ptr[0];
+    const unsigned last = (unsigned char)token.ptr[token.len - 1];
+    const uint8_t id = slots[HASH(token.len, first, last)];
+    return token_is(token, names[id]) ? id : HF_OTHER; // row 0 has no length
 }
 
-static uint64_t load8(const char *text)
+enum http_field_id http_field_id(struct span name)
 {
-    uint64_t word;
-    memcpy(&word, text, 8);
-    return word;
-}
-
-#define EVERY_BYTE(byte) (UINT64_C(0x0101010101010101) * (byte))
-
-// Equality of names without regard to case, eight bytes a step. Setting the case bit maps letters
-// and what may stand in `name` rightly, but control bytes onto digits and punctuation as well; a
-// byte with neither of the two bits above them is such a one.
-static bool name_matches(struct span text, const char *name)
-{
-    const uint64_t case_bits = EVERY_BYTE(0x20);
-    if (text.len < 8) {
-        const uint64_t word = load_short(text.ptr, text.len);
-        const uint64_t want = load_short(name, text.len);
-        const uint64_t used = load_short("\x20\x20\x20\x20\x20\x20\x20", text.len);
-        return (word | used) == want && ((word | word >> 1) & used) == used;
-    }
-    uint64_t differs = 0, printable = case_bits;
-    for (size_t at = 0; at < text.len; at += 8) {
-        const size_t from = min_size(at, text.len - 8);
-        const uint64_t word = load8(text.ptr + from);
-        differs |= (word | case_bits) ^ load8(name + from);
-        printable &= word | word >> 1;
-    }
-    return differs == 0 && printable == case_bits;
-}
-
-hot enum http_field_id http_field_id(struct span name)
-{
-    if (name.len == 0)
-        return HF_OTHER;
-    const unsigned first = (unsigned char)name.ptr[0] | 0x20;
-    const unsigned last = (unsigned char)name.ptr[name.len - 1] | 0x20;
-    const uint8_t id = slots[HASH(name.len, first, last)];
-    if (names[id].len != name.len || !name_matches(name, names[id].ptr))
-        return HF_OTHER;
-    return id;
+    return http_token_is_valid(name) ? http1_token_id(name) : HF_OTHER;
 }
 
 const struct http_field *http_field_find(const struct http_head *head, enum http_field_id id)
@@ -94,6 +50,18 @@ const struct http_field *http_field_next(const struct http_head *head,
         if (next->id == field->id)
             return next;
     return NULL;
+}
+
+bool http_list_next(struct span *list, struct span *member)
+{
+    while (list->len > 0) {
+        const size_t comma = span_find(*list, ',');
+        *member = span_trim(span_upto(*list, comma));
+        *list = span_from(*list, min_size(comma + 1, list->len));
+        if (member->len > 0)
+            return true;
+    }
+    return false;
 }
 
 bool http_value_is_valid(struct span value)

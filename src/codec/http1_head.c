@@ -139,11 +139,9 @@ static enum parse status_line(struct http_head *head, struct cursor *cur)
         if (!is_class(*cur->at, CLASS_DIGIT))
             return refuse(cur, ERR(HEAD_MALFORMED));
         status = status * 10 + (*cur->at - '0');
-        if (status == 0 || status >= 600)
+        if (status == 0 || status >= 600) // three digits without a leading 0
             return refuse(cur, ERR(HEAD_MALFORMED));
     }
-    if (status < 100)
-        return refuse(cur, ERR(HEAD_MALFORMED));
     head->status = status;
     // The grammar wants a space even before an empty reason; many servers leave it out.
     if (cur->at < cur->end && *cur->at != '\r') {
@@ -157,18 +155,8 @@ static enum parse status_line(struct http_head *head, struct cursor *cur)
     return line_end(cur);
 }
 
-static inline void field_add(struct http_head *head, struct span name, struct span value)
+static inline void field_note(struct http_head *head, enum http_field_id id, unsigned index)
 {
-    const enum http_field_id id = http_field_id(name);
-    const unsigned index = head->field_count++;
-    head->fields[index] = (struct http_field){
-        .name = name,
-        .value = value,
-        .id = id,
-        .is_hop = HOP >> id & 1,
-    };
-    if (id == HF_OTHER)
-        return;
     const uint64_t bit = UINT64_C(1) << id;
     if (unlikely(head->seen & bit)) {
         head->repeated |= bit;
@@ -187,46 +175,42 @@ static inline bool is_blank(char byte)
 hot static enum parse fields_parse(struct http_head *head, struct cursor *cur)
 {
     _Static_assert(HTTP_FIELDS_MAX <= UINT8_MAX, "an index fits http_head.first");
-    for (;;) {
-        if (cur->at == cur->end)
-            return PARSE_MORE;
-        if (*cur->at == '\r')
-            return line_end(cur);
-        if (unlikely(head->field_count == HTTP_FIELDS_MAX))
+    const char *at = cur->at, *const end = cur->end;
+    struct http_field *field = head->fields;
+    for (; at < end && *at != '\r'; field++) {
+        if (unlikely(field == head->fields + HTTP_FIELDS_MAX))
             return refuse(cur, ERR(HEAD_TOO_LARGE));
-        const char *name = cur->at;
-        const char *at = scan_token(name, cur->end);
-        if (unlikely(at == cur->end))
+        const char *name = at;
+        at = scan_token(name, end);
+        if (unlikely(at == end))
             return PARSE_MORE;
         if (unlikely(*at != ':' || at == name))
             return refuse(cur, ERR(HEAD_MALFORMED)); // white space before the colon, too
-        const struct span name_span = span_of(name, (size_t)(at - name));
-        do
+        field->name = span_of(name, (size_t)(at - name));
+        at++;
+        // Nearly always one space and then something visible.
+        at += at < end && *at == ' ';
+        while (unlikely(at < end && (unsigned char)*at <= ' ' && is_blank(*at)))
             at++;
-        while (at < cur->end && is_blank(*at));
         const char *value = at;
-        cur->at = at = scan_value(at, cur->end);
-        const enum parse got = line_end(cur);
-        if (unlikely(got != PARSE_DONE))
-            return got;
-        while (at > value && is_blank(at[-1]))
-            at--;
-        field_add(head, name_span, span_of(value, (size_t)(at - value)));
+        at = scan_value(at, end);
+        if (unlikely(end - at < 2 || at[0] != '\r' || at[1] != '\n')) {
+            cur->at = at;
+            return line_end(cur); // not PARSE_DONE
+        }
+        const char *value_end = at;
+        while (unlikely(value_end > value && (unsigned char)value_end[-1] <= ' '))
+            value_end--; // among the bytes of a value these are the blanks
+        field->value = span_of(value, (size_t)(value_end - value));
+        field->id = http1_token_id(field->name);
+        field->is_hop = HOP >> field->id & 1;
+        if (field->id != HF_OTHER)
+            field_note(head, field->id, (unsigned)(field - head->fields));
+        at += 2;
     }
-}
-
-// Takes the next member of a comma-separated list; empty members are skipped, as RFC 9110 5.6.1
-// wants. False at the end.
-static bool list_next(struct span *list, struct span *member)
-{
-    while (list->len > 0) {
-        const size_t comma = span_find(*list, ',');
-        *member = span_trim(span_upto(*list, comma));
-        *list = span_from(*list, min_size(comma + 1, list->len));
-        if (member->len > 0)
-            return true;
-    }
-    return false;
+    head->field_count = (uint16_t)(field - head->fields);
+    cur->at = at;
+    return line_end(cur);
 }
 
 static void mark_hop(struct http_head *head, struct span name)
@@ -236,27 +220,41 @@ static void mark_hop(struct http_head *head, struct span name)
             head->fields[i].is_hop = true;
 }
 
+struct connection_words {
+    unsigned names;
+    bool close, keep_alive;
+};
+
+static struct err connection_read(struct http_head *head, struct span list,
+                                  struct connection_words *words)
+{
+    if (likely(span_eq(list, SPAN("keep-alive")))) {
+        words->keep_alive = true; // what most clients send
+        return OK;
+    }
+    struct span member;
+    while (http_list_next(&list, &member)) {
+        if (!http_token_is_valid(member))
+            return ERR(HEAD_MALFORMED);
+        if (++words->names > HTTP_CONNECTION_NAMES_MAX)
+            return ERR(HEAD_TOO_LARGE);
+        if (token_is(member, SPAN("close")))
+            words->close = true;
+        else if (token_is(member, SPAN("keep-alive")))
+            words->keep_alive = true;
+        else
+            mark_hop(head, member);
+    }
+    return OK;
+}
+
 static struct err connection_judge(struct http_head *head)
 {
-    bool close = false, keep_alive = false;
-    unsigned names = 0;
+    struct connection_words words = { 0 };
     const struct http_field *field = http_field_find(head, HF_CONNECTION);
-    for (; field != NULL; field = http_field_next(head, field)) {
-        struct span list = field->value, member;
-        while (list_next(&list, &member)) {
-            if (!http_token_is_valid(member))
-                return ERR(HEAD_MALFORMED);
-            if (++names > HTTP_CONNECTION_NAMES_MAX)
-                return ERR(HEAD_TOO_LARGE);
-            if (span_eq_nocase(member, SPAN("close")))
-                close = true;
-            else if (span_eq_nocase(member, SPAN("keep-alive")))
-                keep_alive = true;
-            else
-                mark_hop(head, member);
-        }
-    }
-    head->keep_alive = !close && (head->minor == 1 || keep_alive);
+    for (; field != NULL; field = http_field_next(head, field))
+        TRY(connection_read(head, field->value, &words));
+    head->keep_alive = !words.close && (head->minor == 1 || words.keep_alive);
     head->upgrade = head->seen & MASK(UPGRADE);
     return OK;
 }
@@ -280,17 +278,33 @@ static struct err repeats_judge(const struct http_head *head)
     return OK;
 }
 
-// A coding that is well placed but unknown is told apart from one that leaves the end open.
+// A list that ends in "chunked" has a known end, only its other codings are not served here. Any
+// other text leaves the end of the body to the reader's imagination.
 static struct err coding_judge(struct span value)
 {
     if (span_eq_nocase(value, SPAN("chunked")))
         return OK;
     struct span member = SPAN_NONE;
-    unsigned chunked = 0;
-    while (list_next(&value, &member))
+    unsigned members = 0, chunked = 0;
+    for (; http_list_next(&value, &member); members++)
         chunked += span_eq_nocase(member, SPAN("chunked"));
-    return chunked == 1 && span_eq_nocase(member, SPAN("chunked")) ? ERR(FRAMING_UNSUPPORTED)
-                                                                   : ERR(FRAMING_AMBIGUOUS);
+    const bool ends_chunked = members > 1 && span_eq_nocase(member, SPAN("chunked"));
+    return ends_chunked && chunked == 1 ? ERR(FRAMING_UNSUPPORTED) : ERR(FRAMING_AMBIGUOUS);
+}
+
+// Digits only, and so few of them that nothing can overflow.
+static bool length_parse(struct span text, uint64_t *out)
+{
+    if (text.len == 0 || text.len > HTTP_LENGTH_DIGITS_MAX)
+        return false;
+    uint64_t value = 0;
+    for (size_t i = 0; i < text.len; i++) {
+        if (!is_class(text.ptr[i], CLASS_DIGIT))
+            return false;
+        value = value * 10 + (uint64_t)(text.ptr[i] - '0');
+    }
+    *out = value;
+    return true;
 }
 
 static struct err framing_judge(struct http_head *head)
@@ -303,8 +317,7 @@ static struct err framing_judge(struct http_head *head)
         TRY(coding_judge(coding->value));
         head->framing = HTTP_CHUNKED;
     } else if (length != NULL) {
-        if (length->value.len > HTTP_LENGTH_DIGITS_MAX ||
-            !span_u64(length->value, &head->content_length))
+        if (!length_parse(length->value, &head->content_length))
             return ERR(FRAMING_AMBIGUOUS);
         head->framing = HTTP_LENGTH;
     }
@@ -356,12 +369,12 @@ static struct err target_judge(struct http_head *head, struct span *authority)
 
 static struct err expect_judge(struct http_head *head)
 {
-    const struct http_field *field = http_field_find(head, HF_EXPECT);
-    for (; field != NULL; field = http_field_next(head, field))
-        if (!span_eq_nocase(field->value, SPAN("100-continue")))
+    const struct http_field *first = http_field_find(head, HF_EXPECT);
+    for (const struct http_field *at = first; at != NULL; at = http_field_next(head, at))
+        if (!span_eq_nocase(at->value, SPAN("100-continue")))
             return ERR(EXPECT_UNSUPPORTED);
     const bool has_body = head->framing == HTTP_CHUNKED || head->content_length > 0;
-    head->expect_continue = head->minor == 1 && has_body;
+    head->expect_continue = first != NULL && head->minor == 1 && has_body;
     return OK;
 }
 

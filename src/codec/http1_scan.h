@@ -7,6 +7,7 @@
 #define PENSTOCK_SRC_CODEC_HTTP1_SCAN_H
 
 #include "penstock/base/base.h"
+#include "penstock/codec/http1.h"
 
 #ifdef __SSE2__
 #include <emmintrin.h>
@@ -56,6 +57,49 @@ static inline __m128i load16(const char *at)
 }
 #endif
 
+// Four to eight bytes, both ends of `text` overlapping, so that every byte is in the word.
+static inline uint64_t load_short(const char *text, size_t len)
+{
+    if (likely(len >= 4)) {
+        uint32_t low, high;
+        memcpy(&low, text, 4);
+        memcpy(&high, text + len - 4, 4);
+        return low | (uint64_t)high << 32;
+    }
+    uint64_t word = 0;
+    for (size_t i = 0; i < len; i++)
+        word = word << 8 | (unsigned char)text[i];
+    return word;
+}
+
+static inline uint64_t load8(const char *text)
+{
+    uint64_t word;
+    memcpy(&word, text, 8);
+    return word;
+}
+
+// True if `token`, which holds nothing but the bytes of a token, is `name` in whatever case. `name`
+// is of small letters, digits and hyphens: no other byte of a token becomes one of these by its
+// case bit.
+static inline bool token_is(struct span token, struct span name)
+{
+    if (token.len != name.len)
+        return false;
+    const uint64_t case_bits = UINT64_C(0x2020202020202020);
+    if (token.len < 8)
+        return ((load_short(token.ptr, token.len) ^ load_short(name.ptr, token.len)) &
+                ~case_bits) == 0;
+    size_t at = 0;
+    for (; at + 8 < token.len; at += 8)
+        if ((load8(token.ptr + at) | case_bits) != load8(name.ptr + at))
+            return false;
+    return (load8(token.ptr + token.len - 8) | case_bits) == load8(name.ptr + token.len - 8);
+}
+
+// http_field_id() for a text that is known to be a token.
+enum http_field_id http1_token_id(struct span token);
+
 // The first byte that may not stand in a token. Letters and hyphens, which is nearly all of them,
 // go sixteen at a time; from the first other byte on the table decides.
 static inline const char *scan_token(const char *at, const char *end)
@@ -68,6 +112,8 @@ static inline const char *scan_token(const char *at, const char *end)
         const unsigned stop = (unsigned)_mm_movemask_epi8(fit) ^ 0xffff;
         if (likely(stop != 0)) {
             at += __builtin_ctz(stop);
+            if (likely(!is_class(*at, CLASS_TOKEN)))
+                return at;
             break;
         }
         at += 16;

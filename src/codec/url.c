@@ -218,10 +218,15 @@ static bool is_address(int family, struct span text)
 
 static bool port_parse(struct span text, uint16_t *port)
 {
-    uint64_t value;
-    if (text.len > 5 || !span_u64(text, &value))
+    uint32_t value = 0;
+    if (text.len == 0 || text.len > 5 || text.ptr[0] == '0')
         return false;
-    if (text.ptr[0] == '0' || value > UINT16_MAX)
+    for (size_t i = 0; i < text.len; i++) {
+        if (!is_class(text.ptr[i], CLASS_DIGIT))
+            return false;
+        value = value * 10 + (uint32_t)(text.ptr[i] - '0');
+    }
+    if (value > UINT16_MAX)
         return false;
     *port = (uint16_t)value;
     return true;
@@ -242,11 +247,12 @@ static bool authority_split(struct span text, struct span *host, bool *is_ipv6, 
         if (!is_address(AF_INET6, *host))
             return false;
     } else {
-        *host = span_upto(text, span_find(text, ':'));
-        rest = span_from(text, host->len);
-        if (host->len == 0 || host->len > URL_HOST_MAX)
-            return false;
-        if (scan_class(host->ptr, host->ptr + host->len, CLASS_HOST) != host->ptr + host->len)
+        size_t len = 0;
+        while (len < text.len && is_class(text.ptr[len], CLASS_HOST))
+            len++;
+        *host = span_upto(text, len);
+        rest = span_from(text, len);
+        if (len == 0 || len > URL_HOST_MAX)
             return false;
     }
     if (rest.len == 0)
@@ -318,11 +324,11 @@ static const char *base_prefix(struct url_base *out, struct span path)
     struct url_target target;
     if (span_find(path, '?') < path.len || span_find(path, '#') < path.len)
         return "the URL may not hold a query or a fragment";
-    if (path.len > 0 && path.ptr[path.len - 1] == '/')
-        path.len--;
     out->prefix = path;
     if (path.len == 0)
         return NULL;
+    if (path.ptr[path.len - 1] == '/')
+        out->prefix.len--;
     if (failed(url_target_parse(path, room, sizeof(room), &target)) || !span_eq(target.path, path))
         return "the path of the URL is not in its canonical form";
     return NULL;

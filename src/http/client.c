@@ -61,8 +61,8 @@ enum parse fetch_head(struct fetch *fetch, struct http_head *head, size_t *used,
         fetch->any_byte |= bytes.len > 0;
         enum parse parse = PARSE_MORE;
         if (bytes.len > 0 && http_scan_ready(&fetch->scan, bytes, HTTP_UPSTREAM_HEAD_MAX))
-            parse = http_response_parse(head, bytes, HTTP_UPSTREAM_HEAD_MAX, fetch->method, used,
-                                        err);
+            parse =
+                http_response_parse(head, bytes, HTTP_UPSTREAM_HEAD_MAX, fetch->method, used, err);
         if (parse == PARSE_BAD)
             return PARSE_BAD;
         if (parse == PARSE_MORE) {

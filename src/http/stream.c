@@ -261,76 +261,44 @@ void serve_stream_timeout(struct serve *serve)
 
 // --- the answer ---
 
-void head_put(struct head_out *out, struct span bytes)
-{
-    if ((size_t)(out->end - out->at) < bytes.len) {
-        out->full = true;
-        return;
-    }
-    memcpy(out->at, bytes.ptr, bytes.len);
-    out->at += bytes.len;
-}
-
-void head_field(struct head_out *out, struct span name, struct span value)
-{
-    debug_assert(http_value_is_valid(value));
-    head_put(out, name);
-    head_put(out, SPAN(": "));
-    head_put(out, value);
-    head_put(out, SPAN("\r\n"));
-}
-
-void head_field_u64(struct head_out *out, struct span name, uint64_t value)
-{
-    char digits[20];
-    size_t at = sizeof(digits);
-    do {
-        digits[--at] = (char)('0' + value % 10);
-        value /= 10;
-    } while (value > 0);
-    head_field(out, name, span_of(digits + at, sizeof(digits) - at));
-}
-
-bool stream_reply(struct stream *stream, int status, struct head_out *out)
+bool stream_reply(struct stream *stream, int status, struct put *out)
 {
     struct serve *serve = stream_serve(stream);
     assert(!stream->replied && !stream->ended);
     assert(status >= 200 && status <= 599);
-    out->start = conn_tx_reserve(serve->conn, BUF_SMALL_BYTES);
-    if (out->start == NULL)
+    char *room = conn_tx_reserve(serve->conn, BUF_SMALL_BYTES);
+    if (room == NULL)
         return false;
-    out->at = out->start;
-    out->end = out->start + BUF_SMALL_BYTES;
-    out->full = false;
+    *out = put_into(room, BUF_SMALL_BYTES);
     stream->no_body = stream->method == HTTP_HEAD || status == 204 || status == 304;
-    head_put(out, SPAN("HTTP/1.1 "));
+    put_span(out, SPAN("HTTP/1.1 "));
     char code[4] = { (char)('0' + status / 100), (char)('0' + status / 10 % 10),
                      (char)('0' + status % 10), ' ' };
-    head_put(out, span_of(code, sizeof(code)));
-    head_put(out, span_str(http_reason(status)));
-    head_put(out, SPAN("\r\n"));
+    put_span(out, span_of(code, sizeof(code)));
+    put_span(out, span_str(http_reason(status)));
+    put_span(out, SPAN("\r\n"));
     return true;
 }
 
-bool stream_reply_end(struct stream *stream, struct head_out *out, enum reply_framing framing,
+bool stream_reply_end(struct stream *stream, struct put *out, enum reply_framing framing,
                       uint64_t length)
 {
     struct serve *serve = stream_serve(stream);
     stream->reply_left = 0;
     if (framing == REPLY_LENGTH) {
         stream->reply_left = stream->no_body ? 0 : length;
-        head_field_u64(out, SPAN("content-length"), length);
+        http_put_field_u64(out, SPAN("content-length"), length);
     } else if (stream->minor > 0) {
         stream->chunked = true;
-        head_field(out, SPAN("transfer-encoding"), SPAN("chunked"));
+        http_put_field(out, SPAN("transfer-encoding"), SPAN("chunked"));
     } else {
         serve->keep_alive = false; // HTTP/1.0: the end of the connection is the end of the body
     }
     if (!serve->keep_alive)
-        head_field(out, SPAN("connection"), SPAN("close"));
+        http_put_field(out, SPAN("connection"), SPAN("close"));
     else if (stream->minor == 0)
-        head_field(out, SPAN("connection"), SPAN("keep-alive"));
-    head_put(out, SPAN("\r\n"));
+        http_put_field(out, SPAN("connection"), SPAN("keep-alive"));
+    put_span(out, SPAN("\r\n"));
     if (out->full)
         return false;
     stream->replied = true;
@@ -393,14 +361,14 @@ void stream_notify(struct stream *stream, uint32_t low)
 void stream_answer(struct stream *stream, int status, struct span content_type, struct span fields,
                    struct span body)
 {
-    struct head_out out;
+    struct put out;
     if (!stream_reply(stream, status, &out)) {
         stream_abort(stream, WHY_LIMIT);
         return;
     }
     if (content_type.len > 0)
-        head_field(&out, SPAN("content-type"), content_type);
-    head_put(&out, fields);
+        http_put_field(&out, SPAN("content-type"), content_type);
+    put_span(&out, fields);
     if (!stream_reply_end(stream, &out, REPLY_LENGTH, body.len) || !stream_send_copy(stream, body))
         stream_abort(stream, WHY_LIMIT);
     else

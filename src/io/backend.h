@@ -8,6 +8,8 @@
 
 #include "penstock/io/io.h"
 
+enum { IO_BUFS_SMALL_DEFAULT = 8192, IO_BUFS_LARGE_DEFAULT = 1024, IO_NOTE_MAX = 512 };
+
 struct io_ops {
     void (*free)(struct io *io);
     struct err (*listen)(struct io *io, const struct sockaddr *addr, socklen_t len, int backlog,
@@ -37,6 +39,7 @@ struct io {
     void *on_woke_arg;
     bool woke; // io_woke() was called in this turn
     uint32_t spin_us;
+    char note[IO_NOTE_MAX]; // io_note()
 };
 
 // Every backend calls this once in turn(), after its wait and before the first on_done().

@@ -57,11 +57,15 @@ static bool has_work(const struct loop *loop)
            !list_is_empty(&loop->dead);
 }
 
-void loop_turn(struct loop *loop, uint64_t until_ns)
+void loop_wait(struct loop *loop, uint64_t until_ns)
 {
     if (has_work(loop))
         until_ns = 0;
     io_turn(loop->io, min_u64(until_ns, wheel_next_ns(&loop->wheel)));
+}
+
+void loop_work(struct loop *loop)
+{
     // Due timers that are left over show in wheel_next_ns(), so the next turn does not wait.
     (void)wheel_run(&loop->wheel, loop->now_ns, LOOP_TIMERS_MAX);
     run_ready(loop);
@@ -73,6 +77,12 @@ void loop_turn(struct loop *loop, uint64_t until_ns)
     if (unlikely(spent_ns > LOOP_SLOW_NS))
         loop->turns_slow++;
     loop->turn_ns_max = max_u64(loop->turn_ns_max, spent_ns);
+}
+
+void loop_turn(struct loop *loop, uint64_t until_ns)
+{
+    loop_wait(loop, until_ns);
+    loop_work(loop);
 }
 
 void loop_run(struct loop *loop)

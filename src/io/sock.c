@@ -3,6 +3,7 @@
 #include "penstock/base/check.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <unistd.h>
@@ -13,14 +14,31 @@ static bool set_one(int fd, int level, int option)
     return setsockopt(fd, level, option, &one, sizeof(one)) == 0;
 }
 
-int sock_make(int family)
+static int make(int family, int flags)
 {
-    int fd = socket(family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    int fd = socket(family, SOCK_STREAM | SOCK_CLOEXEC | flags, 0);
     if (fd < 0)
         return -errno;
     if (family != AF_UNIX)
         verify(set_one(fd, IPPROTO_TCP, TCP_NODELAY));
     return fd;
+}
+
+int sock_make(int family)
+{
+    return make(family, SOCK_NONBLOCK);
+}
+
+int sock_make_blocking(int family)
+{
+    return make(family, 0);
+}
+
+void sock_block(int fd)
+{
+    int flags = fcntl(fd, F_GETFL);
+    verify(flags >= 0);
+    verify(fcntl(fd, F_SETFL, flags & ~O_NONBLOCK) == 0);
 }
 
 struct err sock_listen(const struct sockaddr *addr, socklen_t len, int backlog, int *fd_out)
@@ -40,11 +58,16 @@ struct err sock_listen(const struct sockaddr *addr, socklen_t len, int backlog, 
     return OK;
 }
 
-void sock_close(int fd, bool reset)
+void sock_discard(int fd)
 {
     struct linger linger = { .l_onoff = 1, .l_linger = 0 };
+    (void)setsockopt(fd, SOL_SOCKET, SO_LINGER, &linger, sizeof(linger)); // Unix has no RST
+}
+
+void sock_close(int fd, bool reset)
+{
     if (reset)
-        (void)setsockopt(fd, SOL_SOCKET, SO_LINGER, &linger, sizeof(linger)); // Unix has no RST
+        sock_discard(fd);
     // Other errors than this one say that the kernel could not deliver; the descriptor is gone.
     verify(close(fd) == 0 || errno != EBADF);
 }

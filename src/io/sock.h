@@ -14,6 +14,12 @@ must_use struct err sock_listen(const struct sockaddr *addr, socklen_t len, int 
 // errno.
 must_use int sock_make(int family);
 
+// The same, but it blocks: io_uring waits for such a socket and fails at once on the other kind.
+must_use int sock_make_blocking(int family);
+void sock_block(int fd);
+
+// A later close sends RST instead of FIN and discards what is unsent.
+void sock_discard(int fd);
 // Closes with FIN, or with RST and without what is unsent.
 void sock_close(int fd, bool reset);
 

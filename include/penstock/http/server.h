@@ -13,7 +13,7 @@
 #ifndef PENSTOCK_HTTP_SERVER_H
 #define PENSTOCK_HTTP_SERVER_H
 
-#include "penstock/codec/http1.h"
+#include "penstock/codec/http1_write.h"
 #include "penstock/net/body.h"
 #include "penstock/net/conn.h"
 
@@ -36,10 +36,10 @@ struct server_limits {
 
 struct http_app {
     void (*on_request)(struct http_app *app, struct stream *stream, const struct http_head *head);
-    // Renders the body of an error that HTTP itself decided, in the form that fits `target`, into
-    // `out` and returns its length. May be NULL: plain text then.
-    size_t (*render_error)(struct http_app *app, struct span target, struct err err, char *out,
-                           size_t cap, struct span *content_type);
+    // Answers, in the form that fits `target` (empty if it was not understood), a request that HTTP
+    // itself refuses; must end the stream before it returns. NULL: plain text.
+    void (*on_refused)(struct http_app *app, struct stream *stream, struct span target,
+                       struct err err);
 };
 
 enum stream_client {
@@ -90,9 +90,9 @@ struct serve {
     uint32_t requests;
     uint32_t lingered;
     struct http_scan scan; // of the head that is arriving
-    uint64_t since_ns;    // of the phase that the timer watches
-    uint64_t progress;    // bytes seen when the timer last looked
-    uint64_t progress_ns; // when they were last seen to grow
+    uint64_t since_ns;     // of the phase that the timer watches
+    uint64_t progress;     // bytes seen when the timer last looked
+    uint64_t progress_ns;  // when they were last seen to grow
     struct stream stream;
 };
 
@@ -147,20 +147,12 @@ void stream_body_drop(struct stream *stream);
 
 // --- its answer ---
 
-// A head being written; `full` says that it did not fit, and stream_reply_end() then fails.
-struct head_out {
-    char *start, *at, *end;
-    bool full;
-};
-void head_put(struct head_out *out, struct span bytes);
-void head_field(struct head_out *out, struct span name, struct span value);
-void head_field_u64(struct head_out *out, struct span name, uint64_t value);
-
-// Begins the head of an answer; add fields (not those of framing or connection), then end it.
-// `length` counts with REPLY_LENGTH. False: no memory, the stream must be aborted.
-must_use bool stream_reply(struct stream *stream, int status, struct head_out *out);
-must_use bool stream_reply_end(struct stream *stream, struct head_out *out,
-                               enum reply_framing framing, uint64_t length);
+// Begins the head of an answer; add fields by http_put_field() (not those of framing or
+// connection), then end it. `length` counts with REPLY_LENGTH. False: no memory, the stream must be
+// aborted.
+must_use bool stream_reply(struct stream *stream, int status, struct put *out);
+must_use bool stream_reply_end(struct stream *stream, struct put *out, enum reply_framing framing,
+                               uint64_t length);
 // One piece of the body. False: no buffer is left.
 must_use bool stream_send(struct stream *stream, struct buf *buf, const char *ptr, size_t len);
 must_use bool stream_send_copy(struct stream *stream, struct span bytes);

@@ -48,8 +48,11 @@ enum { LOOP_TIMERS_MAX = 1024 }; // timers that fire in one turn; further ones w
 // Takes io_on_woke() of `io` for itself.
 void loop_init(struct loop *loop, struct io *io, struct env *env);
 
-// One turn; waits at most until `until_ns` for something to do.
+// One turn; waits at most until `until_ns` for something to do. The two halves apart, for who has
+// something to do between the wait and the work: loop_wait() is io_turn(), loop_work() the rest.
 void loop_turn(struct loop *loop, uint64_t until_ns);
+void loop_wait(struct loop *loop, uint64_t until_ns);
+void loop_work(struct loop *loop);
 // Turns until loop_stop(), which ends it after the turn that it is called in, or at once if it was
 // called before.
 void loop_run(struct loop *loop);

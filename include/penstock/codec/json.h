@@ -1,0 +1,150 @@
+// json.h - JSON text as it lies in memory: a validating scanner, and views into it without a tree.
+//
+// The scanner accepts exactly RFC 8259 in valid UTF-8, at most JSON_DEPTH_MAX deep, with numbers of
+// at most JSON_NUMBER_MAX bytes. Escapes of lone surrogates are legal text, bare control bytes are
+// not. It works on contiguous text that may still be growing, a bounded number of bytes a call, and
+// keeps nothing but offsets, so the text may move between calls.
+//
+// A value is a json_slice: its raw bytes, a string with its quotes. Slices live as long as the text
+// does. The walkers below them are safe on any bytes, scanned before or not: on text that is not
+// JSON they end early and say so, and never read outside it.
+#ifndef PENSTOCK_CODEC_JSON_H
+#define PENSTOCK_CODEC_JSON_H
+
+#include "penstock/base/base.h"
+#include "penstock/base/err.h"
+#include "penstock/codec/parse.h"
+
+enum {
+    JSON_DEPTH_MAX = 512,
+    JSON_NUMBER_MAX = 1024,
+    JSON_STEP = 256 * KIB, // bytes that one call should scan when other work waits
+    JSON_STEP_MIN = 64,    // a smaller budget counts as this one, so that each call makes headway
+    JSON_PATH_TEXT = 256,  // bytes of a path in an error report
+    JSON_PATH_SCAN = JSON_STEP, // a path is looked for only this far into a text
+};
+
+// Not called JSON_STRING and so on: those names belong to the library that the model layer uses.
+enum json_kind {
+    JK_NONE, // no value
+    JK_NULL,
+    JK_FALSE,
+    JK_TRUE,
+    JK_NUMBER,
+    JK_STRING,
+    JK_ARRAY,
+    JK_OBJECT,
+};
+
+struct json_slice {
+    struct span text;
+    enum json_kind kind;
+};
+
+#define JSON_SLICE_NONE ((struct json_slice){ SPAN_NONE, JK_NONE })
+
+// ---------------------------------------------------------------------------------- scanner
+
+enum json_fault {
+    JSON_FAULT_NONE,
+    JSON_FAULT_SYNTAX,  // something else should stand here
+    JSON_FAULT_EARLY,   // the text ends too soon
+    JSON_FAULT_AFTER,   // there is more after the value
+    JSON_FAULT_DEPTH,   // nested too deeply
+    JSON_FAULT_UTF8,    // not valid UTF-8
+    JSON_FAULT_CONTROL, // a bare control byte in a string
+    JSON_FAULT_ESCAPE,  // an unknown escape
+    JSON_FAULT_NUMBER,  // not a number, or one that is too long
+    JSON_FAULT_COUNT
+};
+const char *json_fault_text(enum json_fault fault);
+
+// Where a member of the root object, or an element of the root array, lies in the text.
+struct json_place {
+    size_t key_at, key_len; // the key with its quotes; key_len is 0 in an array
+    size_t at, end;         // the value
+    enum json_kind kind;
+};
+
+struct json_scan {
+    size_t pos;
+    uint32_t depth;
+    uint8_t state;
+    bool report;   // stop at each child of the root
+    uint8_t fault; // enum json_fault, after PARSE_BAD: at `pos`
+    enum json_kind root;
+    uint32_t child_count;                  // children of the root that are complete
+    struct json_place place;               // the newest of them, after PARSE_DATA
+    uint64_t objects[JSON_DEPTH_MAX / 64]; // a bit a level: this level is an object
+};
+
+// `report`: stop at each child of the root with PARSE_DATA.
+void json_scan_init(struct json_scan *scan, bool report);
+
+// Goes on where the last call stopped. `text` begins with all that earlier calls saw; `final`: it
+// is complete. PARSE_MORE: `budget` bytes were scanned, or the text is used up. PARSE_DATA: `place`
+// tells of one more child. PARSE_DONE: `text` is one JSON value and white space. PARSE_BAD: `fault`
+// at `pos`.
+must_use enum parse json_scan_feed(struct json_scan *scan, struct span text, bool final,
+                                   size_t budget);
+
+// Scans the whole of `text`, which should be small, at once. True if it is one valid value, which
+// is then in *out without the white space around it.
+must_use bool json_check(struct span text, struct json_slice *out);
+
+// Writes the path of what stands at `offset` ("messages[3].content") into `out` and returns its
+// length; what lies before `offset` must have been scanned. 0 if that is the root or if `offset` is
+// beyond JSON_PATH_SCAN. The path is valid UTF-8 and has no control bytes.
+size_t json_path_at(struct span text, size_t offset, char out[JSON_PATH_TEXT]);
+
+// ---------------------------------------------------------------------------------- walkers
+
+// The value at the start of `text`, after white space; JK_NONE if there is none. What follows the
+// value is not looked at.
+struct json_slice json_value(struct span text);
+
+struct json_iter {
+    const char *at, *end;
+    bool first;
+    bool bad; // the text is not JSON; set when an iteration ends early
+};
+
+// Iterates over the members of `object`, or over nothing if it is another kind.
+struct json_iter json_members_of(struct json_slice object);
+// The next member; false at the end. `key` is the raw key between its quotes.
+bool json_member_next(struct json_iter *iter, struct span *key, struct json_slice *value);
+// The same for the elements of an array.
+struct json_iter json_elements_of(struct json_slice array);
+bool json_element_next(struct json_iter *iter, struct json_slice *value);
+
+// True if the raw key equals `name` after its escapes are resolved: `mod\u0065l` is "model".
+bool json_key_is(struct span raw_key, struct span name);
+
+// The first member of `object` called `name`, JK_NONE if there is none.
+struct json_slice json_get(struct json_slice object, struct span name);
+// The same along several names, for a path like "usage", "prompt_tokens_details".
+struct json_slice json_get_path(struct json_slice object, const struct span *names, size_t count);
+
+// One pass over `object`: out[i] becomes the last member called names[i], JK_NONE if there is
+// none. False if the object is not well formed (what was found before is in `out`).
+bool json_pick(struct json_slice object, const struct span *names, struct json_slice *out,
+               size_t count);
+
+// ----------------------------------------------------------------------------------- scalars
+
+// The raw text between a string's quotes; empty for any other kind.
+struct span json_string_raw(struct json_slice string);
+// True if `string` is a string that says `text` once its escapes are resolved.
+bool json_string_is(struct json_slice string, struct span text);
+
+// Resolves escapes into `out`, which is always valid UTF-8 afterwards: a lone surrogate or an
+// invalid byte becomes U+FFFD. Returns the bytes written; *cut (may be NULL) tells whether the text
+// did not fit, in which case it ends at a character's boundary. Other kinds than strings give 0.
+size_t json_string_decode(struct json_slice string, char *out, size_t cap, bool *cut);
+
+// Exact integers. A fraction of zeros and a small exponent are fine as long as the value is a whole
+// number ("5.0", "1e3"); false for anything else and for what does not fit.
+must_use bool json_u64(struct json_slice number, uint64_t *out);
+must_use bool json_i64(struct json_slice number, int64_t *out);
+
+#endif

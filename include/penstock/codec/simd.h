@@ -1,0 +1,91 @@
+// simd.h - the byte searches that JSON and SSE spend their time in, in the widest form this CPU
+// has.
+//
+// Every search exists in plain C and, on x86-64, with SSE2 (which every such CPU has), AVX2 and
+// AVX-512BW. The best set is chosen once, before main(). No search reads outside the text it is
+// given, so no caller needs padding. tests/unit/test_simd.c holds all sets to the same answers.
+#ifndef PENSTOCK_CODEC_SIMD_H
+#define PENSTOCK_CODEC_SIMD_H
+
+#include "penstock/base/base.h"
+
+#if defined(__SSE2__)
+#include <emmintrin.h>
+#endif
+
+struct simd {
+    const char *name;
+    // Bytes before the first '"', '\' or byte below 0x20; `len` if there is none. Sets *high, and
+    // never clears it, if one of the bytes passed over is not ASCII.
+    size_t (*string_run)(const char *text, size_t len, bool *high);
+    // Bytes before the first of " { } [ ]; `len` if there is none.
+    size_t (*structure_run)(const char *text, size_t len);
+    // Bytes before the first CR or LF; `len` if there is none.
+    size_t (*line_run)(const char *text, size_t len);
+    // Bytes before the first that does not belong to a whole, valid UTF-8 sequence.
+    size_t (*utf8_run)(const char *text, size_t len);
+};
+
+// The set in use. Written only before main() starts, so that no call pays for the choice.
+extern const struct simd *simd_best;
+
+// All sets that this CPU can run, the plain one first: for the test of their agreement.
+enum { SIMD_SETS_MAX = 4 };
+size_t simd_sets(const struct simd *out[SIMD_SETS_MAX]);
+
+// The searches below look at the first bytes in line, because most strings and lines are short, and
+// call the chosen set for the rest.
+enum { SIMD_FIRST = 16 };
+
+static inline size_t simd_string_run(const char *text, size_t len, bool *high)
+{
+#if defined(__SSE2__)
+    if (likely(len >= SIMD_FIRST)) {
+        __m128i bytes = _mm_loadu_si128((const __m128i *)(const void *)text);
+        __m128i low = _mm_cmpeq_epi8(_mm_min_epu8(bytes, _mm_set1_epi8(0x1f)), bytes);
+        __m128i hit = _mm_or_si128(_mm_cmpeq_epi8(bytes, _mm_set1_epi8('"')),
+                                   _mm_cmpeq_epi8(bytes, _mm_set1_epi8('\\')));
+        unsigned stop = (unsigned)_mm_movemask_epi8(_mm_or_si128(hit, low));
+        unsigned beyond = (unsigned)_mm_movemask_epi8(bytes);
+        if (stop != 0) {
+            *high |= (beyond & (stop - 1) & ~stop) != 0;
+            return (size_t)__builtin_ctz(stop);
+        }
+        *high |= beyond != 0;
+        return SIMD_FIRST + simd_best->string_run(text + SIMD_FIRST, len - SIMD_FIRST, high);
+    }
+#endif
+    return simd_best->string_run(text, len, high);
+}
+
+static inline size_t simd_structure_run(const char *text, size_t len)
+{
+#if defined(__SSE2__)
+    if (likely(len >= SIMD_FIRST)) {
+        __m128i bytes = _mm_loadu_si128((const __m128i *)(const void *)text);
+        __m128i folded = _mm_or_si128(bytes, _mm_set1_epi8(0x20)); // '[' to '{', ']' to '}'
+        __m128i hit = _mm_or_si128(_mm_cmpeq_epi8(folded, _mm_set1_epi8('{')),
+                                   _mm_cmpeq_epi8(folded, _mm_set1_epi8('}')));
+        hit = _mm_or_si128(hit, _mm_cmpeq_epi8(bytes, _mm_set1_epi8('"')));
+        unsigned stop = (unsigned)_mm_movemask_epi8(hit);
+        if (stop != 0)
+            return (size_t)__builtin_ctz(stop);
+        return SIMD_FIRST + simd_best->structure_run(text + SIMD_FIRST, len - SIMD_FIRST);
+    }
+#endif
+    return simd_best->structure_run(text, len);
+}
+
+static inline size_t simd_line_run(const char *text, size_t len)
+{
+    if (len == 0 || *text == '\n' || *text == '\r')
+        return 0;
+    return simd_best->line_run(text, len);
+}
+
+static inline size_t simd_utf8_run(const char *text, size_t len)
+{
+    return simd_best->utf8_run(text, len);
+}
+
+#endif

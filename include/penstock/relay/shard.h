@@ -1,0 +1,90 @@
+// shard.h - everything of one relay thread: its loop, listeners, upstream pool and requests.
+//
+// A shard shares with the rest of the process only what `struct shard_shared` names: the snapshot
+// hub, the slots' atomics, the destinations, and the ring that its usage records leave by. It can
+// be run by shard_run() on a thread of its own or stepped by a test.
+#ifndef PENSTOCK_RELAY_SHARD_H
+#define PENSTOCK_RELAY_SHARD_H
+
+#include "penstock/acct/snapshot.h"
+#include "penstock/http/client.h"
+#include "penstock/http/server.h"
+#include "penstock/model/usage_port.h"
+#include "penstock/wire/fault.h"
+#include "penstock/wire/route.h"
+
+enum { SHARD_LISTENERS_MAX = 16 };
+
+// What the configuration says about requests; the same object for all shards, never changed.
+struct relay_limits {
+    size_t body_bytes;
+    uint32_t json_depth;
+    uint32_t stream_bytes; // held for one stream, each way
+    uint32_t retries;      // further accounts tried
+    uint32_t idle_per_host;
+    uint64_t idle_timeout_ns;
+    uint64_t dns_ns, connect_ns, handshake_ns;
+    uint64_t first_byte_stream_ns, first_byte_whole_ns, stream_idle_ns;
+    uint64_t total_ns; // 0: no limit
+    bool half_close_keep;
+    bool log_access;
+};
+
+struct access_log; // where access lines go; see relay/access.h
+
+struct shard_shared {
+    struct snap_hub *hub;
+    struct slot *slots;
+    struct dests *dests;
+    struct budget_process *budget;
+    const struct relay_limits *relay;
+    const struct server_limits *server;
+};
+
+struct shard_counters {
+    uint64_t requests[OP_COUNT][6]; // by status class; 0: the client was gone before an answer
+    uint64_t attempts, retries, stale_retries;
+    uint64_t client_gone, truncated, stalled;
+    uint64_t shed; // refused for lack of memory
+    uint64_t fields_dropped;
+    uint64_t in_flight, streams;
+};
+
+struct shard {
+    uint32_t idx;
+    const struct shard_shared *shared;
+    struct loop loop;
+    struct net net;
+    struct upool upool;
+    struct http_app app;
+    struct server servers[SHARD_LISTENERS_MAX];
+    uint32_t server_count;
+    struct slab reqs, chunks, answers;
+    struct list live;            // requests, oldest first
+    const struct snapshot *snap; // of this turn
+    struct usage_port *port;
+    struct shard_counters counters;
+    uint64_t id_state;        // of request ids
+    struct fault_note note; // of an event being looked at; copied by who keeps it
+    struct http_head up_head; // the answer being looked at; not kept past a step
+    bool draining;
+};
+
+// `conns_max`: connections of this shard, both sides together.
+must_use struct err shard_init(struct shard *shard, uint32_t idx, struct io *io, struct env *env,
+                               const struct shard_shared *shared, struct usage_port *port,
+                               uint32_t conns_max);
+void shard_fini(struct shard *shard);
+
+must_use struct err shard_listen(struct shard *shard, const struct sockaddr *addr, socklen_t len);
+
+// One turn: takes the newest snapshot, runs the loop, hands over records.
+void shard_turn(struct shard *shard, uint64_t until_ns);
+
+// Stops accepting and lets requests finish; shard_cut() ends those that are left with an error in
+// their own form.
+void shard_drain(struct shard *shard);
+void shard_cut(struct shard *shard);
+bool shard_is_idle(const struct shard *shard);
+
+#endif

@@ -1,0 +1,204 @@
+#include "penstock/codec/json_writer.h"
+
+#include "penstock/base/check.h"
+#include "penstock/codec/simd.h"
+
+void jsonw_init(struct jsonw *out, char *buf, size_t cap)
+{
+    *out = (struct jsonw){ .buf = buf, .cap = cap };
+}
+
+static void put(struct jsonw *out, const char *text, size_t len)
+{
+    if (out->overflow || out->cap - out->len < len) {
+        out->overflow = true;
+        return;
+    }
+    if (len > 0)
+        memcpy(out->buf + out->len, text, len);
+    out->len += len;
+}
+
+static uint64_t level_bit(const struct jsonw *out)
+{
+    return UINT64_C(1) << (out->depth - 1);
+}
+
+// What must stand before the next value.
+static void begin_value(struct jsonw *out)
+{
+    if (out->depth == 0) {
+        assert(out->len == 0);
+        return;
+    }
+    if (out->after_key) {
+        out->after_key = false;
+        return;
+    }
+    assert((out->object & level_bit(out)) == 0);
+    if ((out->filled & level_bit(out)) != 0)
+        put(out, ",", 1);
+    out->filled |= level_bit(out);
+}
+
+static void open_level(struct jsonw *out, bool object)
+{
+    begin_value(out);
+    put(out, object ? "{" : "[", 1);
+    assert(out->depth < JSONW_DEPTH_MAX);
+    out->depth++;
+    out->filled &= ~level_bit(out);
+    out->object = object ? out->object | level_bit(out) : out->object & ~level_bit(out);
+}
+
+static void close_level(struct jsonw *out, bool object)
+{
+    assert(out->depth > 0);
+    assert(((out->object & level_bit(out)) != 0) == object);
+    assert(!out->after_key);
+    out->depth--;
+    put(out, object ? "}" : "]", 1);
+}
+
+void jsonw_object(struct jsonw *out)
+{
+    open_level(out, true);
+}
+
+void jsonw_object_end(struct jsonw *out)
+{
+    close_level(out, true);
+}
+
+void jsonw_array(struct jsonw *out)
+{
+    open_level(out, false);
+}
+
+void jsonw_array_end(struct jsonw *out)
+{
+    close_level(out, false);
+}
+
+static void put_escape(struct jsonw *out, unsigned char byte)
+{
+    static const char digits[] = "0123456789abcdef";
+    static const char short_forms[] = "\"\"\\\\\bb\ff\nn\rr\tt"; // pairs: byte, letter
+    for (size_t i = 0; i + 1 < sizeof(short_forms); i += 2) {
+        if ((unsigned char)short_forms[i] == byte) {
+            const char text[2] = { '\\', short_forms[i + 1] };
+            put(out, text, 2);
+            return;
+        }
+    }
+    const char text[6] = { '\\', 'u', '0', '0', digits[byte >> 4], digits[byte & 15] };
+    put(out, text, 6);
+}
+
+static void put_escaped(struct jsonw *out, struct span text)
+{
+    const char *at = text.ptr;
+    size_t left = text.len;
+    while (left > 0) {
+        bool high = false;
+        size_t run = simd_string_run(at, left, &high);
+        size_t good = high ? simd_utf8_run(at, run) : run;
+        put(out, at, good);
+        at += good;
+        left -= good;
+        if (left == 0)
+            break;
+        if (good < run)
+            put(out, "\xef\xbf\xbd", 3);
+        else
+            put_escape(out, (unsigned char)*at);
+        at++;
+        left--;
+    }
+}
+
+void jsonw_key(struct jsonw *out, struct span key)
+{
+    assert(out->depth > 0);
+    assert((out->object & level_bit(out)) != 0);
+    assert(!out->after_key);
+    if ((out->filled & level_bit(out)) != 0)
+        put(out, ",", 1);
+    out->filled |= level_bit(out);
+    put(out, "\"", 1);
+    put_escaped(out, key);
+    put(out, "\":", 2);
+    out->after_key = true;
+}
+
+void jsonw_string_begin(struct jsonw *out)
+{
+    begin_value(out);
+    put(out, "\"", 1);
+}
+
+void jsonw_string_more(struct jsonw *out, struct span text)
+{
+    put_escaped(out, text);
+}
+
+void jsonw_string_end(struct jsonw *out)
+{
+    put(out, "\"", 1);
+}
+
+void jsonw_string(struct jsonw *out, struct span text)
+{
+    jsonw_string_begin(out);
+    jsonw_string_more(out, text);
+    jsonw_string_end(out);
+}
+
+void jsonw_raw(struct jsonw *out, struct span json)
+{
+    assert(json.len > 0);
+    begin_value(out);
+    put(out, json.ptr, json.len);
+}
+
+void jsonw_u64(struct jsonw *out, uint64_t value)
+{
+    char text[20];
+    size_t at = sizeof(text);
+    do
+        text[--at] = (char)('0' + value % 10);
+    while ((value /= 10) != 0);
+    jsonw_raw(out, span_of(text + at, sizeof(text) - at));
+}
+
+void jsonw_i64(struct jsonw *out, int64_t value)
+{
+    if (value >= 0) {
+        jsonw_u64(out, (uint64_t)value);
+        return;
+    }
+    char text[21];
+    size_t at = sizeof(text);
+    uint64_t magnitude = -(uint64_t)value;
+    do
+        text[--at] = (char)('0' + magnitude % 10);
+    while ((magnitude /= 10) != 0);
+    text[--at] = '-';
+    jsonw_raw(out, span_of(text + at, sizeof(text) - at));
+}
+
+void jsonw_bool(struct jsonw *out, bool value)
+{
+    jsonw_raw(out, value ? SPAN("true") : SPAN("false"));
+}
+
+void jsonw_null(struct jsonw *out)
+{
+    jsonw_raw(out, SPAN("null"));
+}
+
+struct span jsonw_done(const struct jsonw *out)
+{
+    assert(out->depth == 0);
+    return out->overflow ? SPAN_NONE : span_of(out->buf, out->len);
+}

@@ -1,0 +1,475 @@
+// Four sets of the same searches. Each vector search works on whole vectors and looks at the last,
+// partial one by loading the vector that ends where the text ends: the bytes seen twice are known
+// to hold no hit, so nothing has to be masked but the position.
+#include "penstock/codec/simd.h"
+
+#if defined(__x86_64__)
+#include <immintrin.h>
+#endif
+
+// ---------------------------------------------------------------------------------- plain C
+
+static size_t plain_string_run(const char *text, size_t len, bool *high)
+{
+    unsigned char seen = 0;
+    size_t i = 0;
+    for (; i < len; i++) {
+        unsigned char byte = (unsigned char)text[i];
+        if (byte == '"' || byte == '\\' || byte < 0x20)
+            break;
+        seen |= byte;
+    }
+    *high |= (seen & 0x80) != 0;
+    return i;
+}
+
+static size_t plain_structure_run(const char *text, size_t len)
+{
+    for (size_t i = 0; i < len; i++) {
+        // '[' and '{' differ by 0x20, as ']' and '}' do.
+        unsigned char folded = (unsigned char)text[i] | 0x20;
+        if (text[i] == '"' || folded == '{' || folded == '}')
+            return i;
+    }
+    return len;
+}
+
+static size_t plain_line_run(const char *text, size_t len)
+{
+    for (size_t i = 0; i < len; i++)
+        if (text[i] == '\n' || text[i] == '\r')
+            return i;
+    return len;
+}
+
+static bool is_tail(unsigned char byte)
+{
+    return (byte & 0xc0) == 0x80;
+}
+
+// Length of the valid sequence at the start of `text`, 0 if there is none (RFC 3629, section 4).
+static size_t utf8_sequence(const unsigned char *text, size_t len)
+{
+    unsigned char lead = text[0];
+    if (lead < 0x80)
+        return 1;
+    if (lead < 0xc2 || lead > 0xf4)
+        return 0;
+    if (lead < 0xe0)
+        return len >= 2 && is_tail(text[1]) ? 2 : 0;
+    if (len < 3 || !is_tail(text[1]) || !is_tail(text[2]))
+        return 0;
+    if (lead < 0xf0) {
+        bool overlong = lead == 0xe0 && text[1] < 0xa0;
+        bool surrogate = lead == 0xed && text[1] >= 0xa0;
+        return overlong || surrogate ? 0 : 3;
+    }
+    if (len < 4 || !is_tail(text[3]))
+        return 0;
+    bool overlong = lead == 0xf0 && text[1] < 0x90;
+    bool too_large = lead == 0xf4 && text[1] >= 0x90;
+    return overlong || too_large ? 0 : 4;
+}
+
+static size_t plain_utf8_run(const char *text, size_t len)
+{
+    size_t i = 0;
+    while (i < len) {
+        uint64_t word;
+        while (len - i >= sizeof(word)) {
+            memcpy(&word, text + i, sizeof(word));
+            if ((word & UINT64_C(0x8080808080808080)) != 0)
+                break;
+            i += sizeof(word);
+        }
+        if (i == len)
+            break;
+        size_t sequence = utf8_sequence((const unsigned char *)text + i, len - i);
+        if (sequence == 0)
+            break;
+        i += sequence;
+    }
+    return i;
+}
+
+static const struct simd plain = {
+    .name = "plain",
+    .string_run = plain_string_run,
+    .structure_run = plain_structure_run,
+    .line_run = plain_line_run,
+    .utf8_run = plain_utf8_run,
+};
+
+#if defined(__x86_64__)
+
+// ------------------------------------------------------------------------------------- SSE2
+
+static __m128i sse2_load(const char *text)
+{
+    return _mm_loadu_si128((const __m128i *)(const void *)text);
+}
+
+static unsigned sse2_string_mask(__m128i bytes)
+{
+    __m128i low = _mm_cmpeq_epi8(_mm_min_epu8(bytes, _mm_set1_epi8(0x1f)), bytes);
+    __m128i hit = _mm_or_si128(_mm_cmpeq_epi8(bytes, _mm_set1_epi8('"')),
+                               _mm_cmpeq_epi8(bytes, _mm_set1_epi8('\\')));
+    return (unsigned)_mm_movemask_epi8(_mm_or_si128(hit, low));
+}
+
+static size_t sse2_string_run(const char *text, size_t len, bool *high)
+{
+    if (len < 16)
+        return plain_string_run(text, len, high);
+    size_t i = 0;
+    for (;;) {
+        __m128i bytes = sse2_load(text + i);
+        unsigned stop = sse2_string_mask(bytes);
+        unsigned beyond = (unsigned)_mm_movemask_epi8(bytes);
+        if (stop != 0) {
+            *high |= (beyond & ~stop & (stop - 1)) != 0;
+            return i + (size_t)__builtin_ctz(stop);
+        }
+        *high |= beyond != 0;
+        if (i + 16 == len)
+            return len;
+        i = min_size(i + 16, len - 16);
+    }
+}
+
+static unsigned sse2_structure_mask(__m128i bytes)
+{
+    __m128i folded = _mm_or_si128(bytes, _mm_set1_epi8(0x20));
+    __m128i hit = _mm_or_si128(_mm_cmpeq_epi8(folded, _mm_set1_epi8('{')),
+                               _mm_cmpeq_epi8(folded, _mm_set1_epi8('}')));
+    hit = _mm_or_si128(hit, _mm_cmpeq_epi8(bytes, _mm_set1_epi8('"')));
+    return (unsigned)_mm_movemask_epi8(hit);
+}
+
+static size_t sse2_structure_run(const char *text, size_t len)
+{
+    if (len < 16)
+        return plain_structure_run(text, len);
+    size_t i = 0;
+    for (;;) {
+        unsigned stop = sse2_structure_mask(sse2_load(text + i));
+        if (stop != 0)
+            return i + (size_t)__builtin_ctz(stop);
+        if (i + 16 == len)
+            return len;
+        i = min_size(i + 16, len - 16);
+    }
+}
+
+static size_t sse2_line_run(const char *text, size_t len)
+{
+    if (len < 16)
+        return plain_line_run(text, len);
+    size_t i = 0;
+    for (;;) {
+        __m128i bytes = sse2_load(text + i);
+        __m128i hit = _mm_or_si128(_mm_cmpeq_epi8(bytes, _mm_set1_epi8('\n')),
+                                   _mm_cmpeq_epi8(bytes, _mm_set1_epi8('\r')));
+        unsigned stop = (unsigned)_mm_movemask_epi8(hit);
+        if (stop != 0)
+            return i + (size_t)__builtin_ctz(stop);
+        if (i + 16 == len)
+            return len;
+        i = min_size(i + 16, len - 16);
+    }
+}
+
+static const struct simd sse2 = {
+    .name = "sse2",
+    .string_run = sse2_string_run,
+    .structure_run = sse2_structure_run,
+    .line_run = sse2_line_run,
+    .utf8_run = plain_utf8_run,
+};
+
+// ------------------------------------------------------------------------------------- AVX2
+
+#define AVX2 __attribute__((target("avx2")))
+
+AVX2 static inline __m256i avx2_load(const char *text)
+{
+    return _mm256_loadu_si256((const __m256i *)(const void *)text);
+}
+
+AVX2 static size_t avx2_string_run(const char *text, size_t len, bool *high)
+{
+    if (len < 32)
+        return sse2_string_run(text, len, high);
+    const __m256i quote = _mm256_set1_epi8('"'), slash = _mm256_set1_epi8('\\');
+    const __m256i space = _mm256_set1_epi8(0x1f);
+    size_t i = 0;
+    for (;;) {
+        __m256i bytes = avx2_load(text + i);
+        __m256i hit =
+            _mm256_or_si256(_mm256_cmpeq_epi8(bytes, quote), _mm256_cmpeq_epi8(bytes, slash));
+        hit = _mm256_or_si256(hit, _mm256_cmpeq_epi8(_mm256_min_epu8(bytes, space), bytes));
+        unsigned stop = (unsigned)_mm256_movemask_epi8(hit);
+        unsigned beyond = (unsigned)_mm256_movemask_epi8(bytes);
+        if (stop != 0) {
+            *high |= (beyond & ~stop & (stop - 1)) != 0;
+            return i + (size_t)__builtin_ctz(stop);
+        }
+        *high |= beyond != 0;
+        if (i + 32 == len)
+            return len;
+        i = min_size(i + 32, len - 32);
+    }
+}
+
+AVX2 static size_t avx2_structure_run(const char *text, size_t len)
+{
+    if (len < 32)
+        return sse2_structure_run(text, len);
+    const __m256i fold = _mm256_set1_epi8(0x20), quote = _mm256_set1_epi8('"');
+    const __m256i open = _mm256_set1_epi8('{'), close = _mm256_set1_epi8('}');
+    size_t i = 0;
+    for (;;) {
+        __m256i bytes = avx2_load(text + i);
+        __m256i folded = _mm256_or_si256(bytes, fold);
+        __m256i hit =
+            _mm256_or_si256(_mm256_cmpeq_epi8(folded, open), _mm256_cmpeq_epi8(folded, close));
+        hit = _mm256_or_si256(hit, _mm256_cmpeq_epi8(bytes, quote));
+        unsigned stop = (unsigned)_mm256_movemask_epi8(hit);
+        if (stop != 0)
+            return i + (size_t)__builtin_ctz(stop);
+        if (i + 32 == len)
+            return len;
+        i = min_size(i + 32, len - 32);
+    }
+}
+
+AVX2 static size_t avx2_line_run(const char *text, size_t len)
+{
+    if (len < 32)
+        return sse2_line_run(text, len);
+    const __m256i lf = _mm256_set1_epi8('\n'), cr = _mm256_set1_epi8('\r');
+    size_t i = 0;
+    for (;;) {
+        __m256i bytes = avx2_load(text + i);
+        __m256i hit = _mm256_or_si256(_mm256_cmpeq_epi8(bytes, lf), _mm256_cmpeq_epi8(bytes, cr));
+        unsigned stop = (unsigned)_mm256_movemask_epi8(hit);
+        if (stop != 0)
+            return i + (size_t)__builtin_ctz(stop);
+        if (i + 32 == len)
+            return len;
+        i = min_size(i + 32, len - 32);
+    }
+}
+
+// UTF-8 by table look-up: every pair of neighbouring bytes is classed by three nibbles, and each
+// class that is wrong leaves a bit standing in all three. (Keiser, Lemire, "Validating UTF-8 In
+// Less Than One Instruction Per Byte", 2021.)
+enum utf8_wrong {
+    W_SHORT = 1 << 0,     // a lead without its continuation
+    W_LONG = 1 << 1,      // a continuation after ASCII
+    W_OVER3 = 1 << 2,     // e0 80..9f
+    W_LARGE = 1 << 3,     // f4 90.. and above
+    W_SURROGATE = 1 << 4, // ed a0..bf
+    W_OVER2 = 1 << 5,     // c0, c1
+    W_LARGE8 = 1 << 6,    // f5.. with 80..8f
+    W_OVER4 = 1 << 6,     // f0 80..8f
+    W_TAILS = 1 << 7,     // two continuations: right or wrong by the bytes before them
+    W_CARRY = W_SHORT | W_LONG | W_TAILS,
+};
+
+// One row of 16 for either half of the register.
+#define ROW(...) _mm256_setr_epi8(__VA_ARGS__, __VA_ARGS__)
+#define C(x) ((char)(x))
+
+AVX2 static inline __m256i utf8_lookup_first_high(__m256i nibble)
+{
+    const __m256i row =
+        ROW(W_LONG, W_LONG, W_LONG, W_LONG, W_LONG, W_LONG, W_LONG, W_LONG, C(W_TAILS), C(W_TAILS),
+            C(W_TAILS), C(W_TAILS), W_SHORT | W_OVER2, W_SHORT, W_SHORT | W_OVER3 | W_SURROGATE,
+            W_SHORT | W_LARGE | W_LARGE8 | W_OVER4);
+    return _mm256_shuffle_epi8(row, nibble);
+}
+
+AVX2 static inline __m256i utf8_lookup_first_low(__m256i nibble)
+{
+    enum { LARGE = W_CARRY | W_LARGE | W_LARGE8 };
+    const __m256i row =
+        ROW(C(W_CARRY | W_OVER3 | W_OVER2 | W_OVER4), C(W_CARRY | W_OVER2), C(W_CARRY), C(W_CARRY),
+            C(W_CARRY | W_LARGE), C(LARGE), C(LARGE), C(LARGE), C(LARGE), C(LARGE), C(LARGE),
+            C(LARGE), C(LARGE), C(LARGE | W_SURROGATE), C(LARGE), C(LARGE));
+    return _mm256_shuffle_epi8(row, nibble);
+}
+
+AVX2 static inline __m256i utf8_lookup_second_high(__m256i nibble)
+{
+    enum { TAIL = W_LONG | W_OVER2 | W_TAILS };
+    const __m256i row = ROW(W_SHORT, W_SHORT, W_SHORT, W_SHORT, W_SHORT, W_SHORT, W_SHORT, W_SHORT,
+                            C(TAIL | W_OVER3 | W_LARGE8 | W_OVER4), C(TAIL | W_OVER3 | W_LARGE),
+                            C(TAIL | W_SURROGATE | W_LARGE), C(TAIL | W_SURROGATE | W_LARGE),
+                            W_SHORT, W_SHORT, W_SHORT, W_SHORT);
+    return _mm256_shuffle_epi8(row, nibble);
+}
+
+// The vector that begins `back` bytes before `bytes`; `before` ends where `bytes` begins.
+#define AVX2_BACK(bytes, before, back) \
+    _mm256_alignr_epi8((bytes), _mm256_permute2x128_si256((before), (bytes), 0x21), 16 - (back))
+
+// Not zero where `bytes`, which follow `before`, break the rules.
+AVX2 static inline __m256i utf8_wrong(__m256i bytes, __m256i before)
+{
+    const __m256i nibble = _mm256_set1_epi8(0x0f);
+    __m256i back1 = AVX2_BACK(bytes, before, 1);
+    __m256i pair = utf8_lookup_first_high(_mm256_and_si256(_mm256_srli_epi16(back1, 4), nibble));
+    pair = _mm256_and_si256(pair, utf8_lookup_first_low(_mm256_and_si256(back1, nibble)));
+    __m256i second = _mm256_and_si256(_mm256_srli_epi16(bytes, 4), nibble);
+    pair = _mm256_and_si256(pair, utf8_lookup_second_high(second));
+    // A continuation two bytes after e0.. or three after f0.. must be one: its W_TAILS is right.
+    __m256i third = _mm256_subs_epu8(AVX2_BACK(bytes, before, 2), _mm256_set1_epi8(0xe0 - 0x80));
+    __m256i fourth = _mm256_subs_epu8(AVX2_BACK(bytes, before, 3), _mm256_set1_epi8(0xf0 - 0x80));
+    __m256i due = _mm256_and_si256(_mm256_or_si256(third, fourth), _mm256_set1_epi8(C(0x80)));
+    return _mm256_xor_si256(due, pair);
+}
+
+AVX2 static size_t avx2_utf8_run(const char *text, size_t len)
+{
+    if (len < 32)
+        return plain_utf8_run(text, len);
+    __m256i before = _mm256_setzero_si256(), wrong = _mm256_setzero_si256();
+    bool ascii_before = true;
+    size_t i = 0;
+    for (; len - i >= 32; i += 32) {
+        __m256i bytes = avx2_load(text + i);
+        bool ascii = _mm256_movemask_epi8(bytes) == 0;
+        if (!ascii || !ascii_before)
+            wrong = _mm256_or_si256(wrong, utf8_wrong(bytes, before));
+        before = bytes;
+        ascii_before = ascii;
+    }
+    // The rest, followed by zeros, so that a sequence cut off at the end is found too.
+    char rest[32] = { 0 };
+    memcpy(rest, text + i, len - i);
+    wrong = _mm256_or_si256(wrong, utf8_wrong(avx2_load(rest), before));
+    if (likely(_mm256_testz_si256(wrong, wrong)))
+        return len;
+    return plain_utf8_run(text, len); // finds the place
+}
+
+static const struct simd avx2 = {
+    .name = "avx2",
+    .string_run = avx2_string_run,
+    .structure_run = avx2_structure_run,
+    .line_run = avx2_line_run,
+    .utf8_run = avx2_utf8_run,
+};
+
+// --------------------------------------------------------------------------------- AVX-512BW
+
+#define AVX512 __attribute__((target("avx512bw,avx512f,avx2,bmi,bmi2")))
+
+// The next up to 64 bytes; lanes behind the text read as zero without touching memory.
+AVX512 static inline __m512i avx512_load(const char *text, size_t left, __mmask64 *lanes)
+{
+    if (likely(left >= 64)) {
+        *lanes = ~UINT64_C(0);
+        return _mm512_loadu_si512(text);
+    }
+    *lanes = (UINT64_C(1) << left) - 1;
+    return _mm512_maskz_loadu_epi8(*lanes, text);
+}
+
+AVX512 static size_t avx512_string_run(const char *text, size_t len, bool *high)
+{
+    const __m512i quote = _mm512_set1_epi8('"'), slash = _mm512_set1_epi8('\\');
+    const __m512i space = _mm512_set1_epi8(0x20);
+    for (size_t i = 0; i < len; i += 64) {
+        __mmask64 lanes;
+        __m512i bytes = avx512_load(text + i, len - i, &lanes);
+        uint64_t stop =
+            (_mm512_cmpeq_epi8_mask(bytes, quote) | _mm512_cmpeq_epi8_mask(bytes, slash) |
+             _mm512_cmplt_epu8_mask(bytes, space)) &
+            lanes;
+        uint64_t beyond = _mm512_movepi8_mask(bytes);
+        if (stop != 0) {
+            *high |= (beyond & ~stop & (stop - 1)) != 0;
+            return i + (size_t)__builtin_ctzll(stop);
+        }
+        *high |= beyond != 0;
+    }
+    return len;
+}
+
+AVX512 static size_t avx512_structure_run(const char *text, size_t len)
+{
+    const __m512i fold = _mm512_set1_epi8(0x20), quote = _mm512_set1_epi8('"');
+    const __m512i open = _mm512_set1_epi8('{'), close = _mm512_set1_epi8('}');
+    for (size_t i = 0; i < len; i += 64) {
+        __mmask64 lanes;
+        __m512i bytes = avx512_load(text + i, len - i, &lanes);
+        __m512i folded = _mm512_or_si512(bytes, fold);
+        uint64_t stop =
+            (_mm512_cmpeq_epi8_mask(folded, open) | _mm512_cmpeq_epi8_mask(folded, close) |
+             _mm512_cmpeq_epi8_mask(bytes, quote)) &
+            lanes;
+        if (stop != 0)
+            return i + (size_t)__builtin_ctzll(stop);
+    }
+    return len;
+}
+
+AVX512 static size_t avx512_line_run(const char *text, size_t len)
+{
+    const __m512i lf = _mm512_set1_epi8('\n'), cr = _mm512_set1_epi8('\r');
+    for (size_t i = 0; i < len; i += 64) {
+        __mmask64 lanes;
+        __m512i bytes = avx512_load(text + i, len - i, &lanes);
+        uint64_t stop =
+            (_mm512_cmpeq_epi8_mask(bytes, lf) | _mm512_cmpeq_epi8_mask(bytes, cr)) & lanes;
+        if (stop != 0)
+            return i + (size_t)__builtin_ctzll(stop);
+    }
+    return len;
+}
+
+static const struct simd avx512 = {
+    .name = "avx512bw",
+    .string_run = avx512_string_run,
+    .structure_run = avx512_structure_run,
+    .line_run = avx512_line_run,
+    .utf8_run = avx2_utf8_run,
+};
+
+const struct simd *simd_best = &sse2;
+
+size_t simd_sets(const struct simd *out[SIMD_SETS_MAX])
+{
+    size_t count = 0;
+    out[count++] = &plain;
+    out[count++] = &sse2;
+    __builtin_cpu_init();
+    if (__builtin_cpu_supports("avx2"))
+        out[count++] = &avx2;
+    // AVX-512 comes with AVX2, BMI and BMI2 on every CPU that has it; asked all the same.
+    if (__builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx2") &&
+        __builtin_cpu_supports("bmi") && __builtin_cpu_supports("bmi2"))
+        out[count++] = &avx512;
+    return count;
+}
+
+#else // not x86-64
+
+const struct simd *simd_best = &plain;
+
+size_t simd_sets(const struct simd *out[SIMD_SETS_MAX])
+{
+    out[0] = &plain;
+    return 1;
+}
+
+#endif
+
+__attribute__((constructor)) static void simd_choose(void)
+{
+    const struct simd *sets[SIMD_SETS_MAX];
+    size_t count = simd_sets(sets);
+    simd_best = sets[count - 1];
+}

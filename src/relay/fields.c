@@ -1,0 +1,118 @@
+#include "fields.h"
+
+#include "penstock/base/check.h"
+#include "penstock/codec/url.h"
+
+// A row with a trailing '-' is a prefix. Everything that no row names is dropped and counted:
+// a vendor gets what its API documents, not what a client happened to send.
+struct field_row {
+    struct span name;
+    uint32_t formats;
+};
+#define ALL FORMATS_ALL
+#define OAI (BIT(FORMAT_OPENAI) | BIT(FORMAT_RESPONSES))
+#define ANT BIT(FORMAT_ANTHROPIC)
+#define GEM BIT(FORMAT_GEMINI)
+#define ROW(text, formats)                  \
+    {                                       \
+        { text, sizeof(text) - 1 }, formats \
+    }
+
+static const struct field_row to_vendor[] = {
+    ROW("accept", ALL),
+    ROW("anthropic-", ANT),
+    ROW("conversation_id", OAI),
+    ROW("idempotency-key", OAI | ANT),
+    ROW("openai-beta", OAI),
+    ROW("originator", OAI),
+    ROW("session_id", OAI),
+    ROW("traceparent", ALL),
+    ROW("tracestate", ALL),
+    ROW("version", OAI),
+    ROW("x-app", ANT),
+    ROW("x-claude-code-", ANT),
+    ROW("x-client-request-id", OAI),
+    ROW("x-codex-", OAI),
+    ROW("x-goog-api-client", GEM),
+    ROW("x-goog-request-params", GEM),
+    ROW("x-goog-user-project", 0), // names the client's own project, not the account's
+    ROW("x-server-timeout", GEM),
+    ROW("x-stainless-", OAI | ANT),
+};
+
+static const struct field_row to_client[] = {
+    ROW("anthropic-ratelimit-", ALL), ROW("cache-control", ALL),        ROW("content-type", ALL),
+    ROW("openai-model", ALL),         ROW("openai-processing-ms", ALL), ROW("openai-version", ALL),
+    ROW("retry-after", ALL),          ROW("retry-after-ms", ALL),       ROW("server-timing", ALL),
+    ROW("x-ratelimit-", ALL),         ROW("x-should-retry", ALL),
+};
+
+static bool row_matches(const struct field_row *row, struct span name)
+{
+    struct span want = row->name;
+    bool prefix = want.ptr[want.len - 1] == '-';
+    if (prefix ? name.len < want.len : name.len != want.len)
+        return false;
+    return span_eq_nocase(span_upto(name, want.len), want);
+}
+
+static bool passes(const struct field_row *rows, size_t count, struct span name, uint32_t format)
+{
+    for (size_t i = 0; i < count; i++)
+        if ((rows[i].formats & format) != 0 && row_matches(&rows[i], name))
+            return true;
+    return false;
+}
+
+static bool passes_to_vendor(const struct http_field *field, uint32_t format)
+{
+    // What the parser knows by id is decided elsewhere: credentials, framing, the host.
+    if (field->id != HF_OTHER || http_field_is_hop(field))
+        return false;
+    return passes(to_vendor, ARRAY_LEN(to_vendor), field->name, format);
+}
+
+struct err fields_collect(struct req *req, const struct http_head *head, struct span query)
+{
+    size_t room = ARENA_CHUNK / 2;
+    char *at = arena_take(&req->arena, room);
+    if (at == NULL)
+        return ERR(OVERLOADED);
+    struct put out = put_into(at, room);
+    uint32_t format = BIT(req->format);
+    for (unsigned i = 0; i < head->field_count; i++) {
+        const struct http_field *field = &head->fields[i];
+        if (passes_to_vendor(field, format))
+            http_put_field(&out, field->name, field->value);
+        else if (field->id == HF_OTHER)
+            req->shard->counters.fields_dropped++;
+    }
+    if (out.full)
+        return ERR(HEAD_TOO_LARGE);
+    size_t len = (size_t)(out.at - out.start);
+    arena_trim(&req->arena, room, len);
+    req->fields = span_of(at, len);
+
+    // The query goes on too, without the key.
+    char *copy = arena_take(&req->arena, max_size(query.len, 1));
+    if (copy == NULL)
+        return ERR(TARGET_TOO_LONG);
+    struct span kept = url_param_remove(query, SPAN("key"), copy, query.len);
+    if (kept.ptr != copy && kept.len > 0)
+        memcpy(copy, kept.ptr, kept.len);
+    req->query = span_of(copy, kept.len);
+    return OK;
+}
+
+void fields_relay(struct put *out, const struct http_head *head)
+{
+    for (unsigned i = 0; i < head->field_count; i++) {
+        const struct http_field *field = &head->fields[i];
+        if (http_field_is_hop(field))
+            continue;
+        if (field->id == HF_X_REQUEST_ID || field->id == HF_REQUEST_ID)
+            http_put_field(out, SPAN("x-upstream-request-id"), field->value);
+        else if (passes(to_client, ARRAY_LEN(to_client), field->name, ALL))
+            http_put_field(out, field->name, field->value);
+    }
+}

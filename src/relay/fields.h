@@ -1,0 +1,14 @@
+// fields.h - which header fields pass, in either direction; private to src/relay.
+#ifndef PENSTOCK_RELAY_FIELDS_H
+#define PENSTOCK_RELAY_FIELDS_H
+
+#include "req.h"
+
+// Copies what may go on to a vendor of the request's format into req->fields, as head lines.
+must_use struct err fields_collect(struct req *req, const struct http_head *head,
+                                   struct span query);
+// Writes what may go on to the client of a vendor's answer. `pooled` leaves out what describes an
+// account that the client does not own.
+void fields_relay(struct put *out, const struct http_head *head);
+
+#endif

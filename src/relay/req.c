@@ -1,0 +1,128 @@
+// The request's life: named steps with asserted edges, run from one task.
+//
+// A step returns RUN (go on with the step it set), WAIT (something will wake the task) or DONE (the
+// request is gone). Back edges lead only to PICK, only before the client has seen a byte, and at
+// most REQ_TRIED_MAX times. What wakes a request only marks its task ready.
+#include "req.h"
+
+#include "penstock/base/check.h"
+
+static const uint32_t step_edges[STEP_COUNT] = {
+    [STEP_BODY] = BIT(STEP_PLAN) | BIT(STEP_FAIL) | BIT(STEP_DONE),
+    [STEP_PLAN] = BIT(STEP_PICK) | BIT(STEP_FAIL) | BIT(STEP_DONE),
+    [STEP_PICK] = BIT(STEP_DIAL) | BIT(STEP_FAIL) | BIT(STEP_DONE),
+    [STEP_DIAL] = BIT(STEP_SEND) | BIT(STEP_PICK) | BIT(STEP_FAIL) | BIT(STEP_DONE),
+    [STEP_SEND] = BIT(STEP_WAIT) | BIT(STEP_PICK) | BIT(STEP_FAIL) | BIT(STEP_DONE),
+    // back to DIAL: the pooled connection was already closed, the same account once more
+    [STEP_WAIT] = BIT(STEP_STREAM) | BIT(STEP_REFUSED) | BIT(STEP_DIAL) | BIT(STEP_PICK) |
+                  BIT(STEP_FAIL) | BIT(STEP_DONE),
+    [STEP_REFUSED] = BIT(STEP_PICK) | BIT(STEP_FAIL) | BIT(STEP_DONE),
+    [STEP_STREAM] = BIT(STEP_PICK) | BIT(STEP_FAIL) | BIT(STEP_DONE),
+    [STEP_FAIL] = BIT(STEP_DONE),
+    [STEP_DONE] = 0,
+};
+
+static const char *const step_names[STEP_COUNT] = {
+    [STEP_BODY] = "body",       [STEP_PLAN] = "plan",     [STEP_PICK] = "pick",
+    [STEP_DIAL] = "dial",       [STEP_SEND] = "send",     [STEP_WAIT] = "wait",
+    [STEP_REFUSED] = "refused", [STEP_STREAM] = "stream", [STEP_FAIL] = "fail",
+    [STEP_DONE] = "done",
+};
+
+static enum next (*const step_run[STEP_COUNT])(struct req *req) = {
+    [STEP_BODY] = step_body,       [STEP_PLAN] = step_plan,     [STEP_PICK] = step_pick,
+    [STEP_DIAL] = step_dial,       [STEP_SEND] = step_send,     [STEP_WAIT] = step_wait,
+    [STEP_REFUSED] = step_refused, [STEP_STREAM] = step_stream, [STEP_FAIL] = step_fail,
+    [STEP_DONE] = step_done,
+};
+
+const char *req_step_name(enum step step)
+{
+    return step_names[step];
+}
+
+enum next req_goto(struct req *req, enum step to)
+{
+    assert(step_edges[req->step] & BIT(to));
+    req->step = (uint8_t)to;
+    return NEXT_RUN;
+}
+
+void req_arm(struct req *req, uint64_t ns)
+{
+    struct loop *loop = &req->shard->loop;
+    uint64_t at = loop->now_ns + ns;
+    if (req->deadline_ns != 0 && req->deadline_ns < at)
+        at = req->deadline_ns;
+    timer_arm(&loop->wheel, &req->timer, at);
+}
+
+void req_lease_drop(struct req *req)
+{
+    if (!req->leased)
+        return;
+    req->leased = false;
+    slot_leave(slot_at(req->shard->shared->slots, req->account_slot.idx));
+}
+
+static bool may_retry(const struct req *req, struct err err)
+{
+    const struct relay_limits *limits = req->shard->shared->relay;
+    if (err.retry != RETRY_OTHER || req->pump.committed || req->stream->replied)
+        return false;
+    if (req->stream->client == CLIENT_GONE || req->shard->draining)
+        return false;
+    if (req->deadline_ns != 0 && req->shard->loop.now_ns >= req->deadline_ns)
+        return false;
+    return req->tried_count < REQ_TRIED_MAX && req->tried_count <= limits->retries;
+}
+
+enum next req_fail(struct req *req, struct err err)
+{
+    assert(failed(err));
+    struct shard *shard = req->shard;
+    timer_stop(&shard->loop.wheel, &req->timer);
+    fetch_stop(&req->fetch, WHY_CANCELLED);
+    req->err = err;
+    if (err.retry == RETRY_SAME && !req->pump.committed && req->stale_retries == 0) {
+        // Nothing of the request can have been acted on: a pooled connection was already closed.
+        req->stale_retries++;
+        req->fresh = true;
+        shard->counters.stale_retries++;
+        return req_goto(req, STEP_DIAL);
+    }
+    req_lease_drop(req);
+    if (may_retry(req, err)) {
+        shard->counters.retries++;
+        return req_goto(req, STEP_PICK);
+    }
+    return req_goto(req, STEP_FAIL);
+}
+
+void req_run(struct task *task)
+{
+    struct req *req = container_of(task, struct req, task);
+    enum next next;
+    if (unlikely(req->cut) && req->step < STEP_FAIL)
+        (void)req_fail(req, ERR(DRAINING)); // FAIL is the next step that runs
+    do
+        next = step_run[req->step](req);
+    while (next == NEXT_RUN);
+    // After DONE the object is gone.
+}
+
+size_t req_describe(const void *arg, char *out, size_t cap)
+{
+    const struct req *req = arg;
+    size_t len = 0;
+    static const char text[] = "penstock: request ";
+    const char *step = step_names[req->step];
+    struct span parts[] = { span_of(text, sizeof(text) - 1), req_id(req), SPAN(" in step "),
+                            span_str(step), SPAN("\n") };
+    for (size_t i = 0; i < ARRAY_LEN(parts); i++) {
+        size_t part = min_size(parts[i].len, cap - len);
+        memcpy(out + len, parts[i].ptr, part);
+        len += part;
+    }
+    return len;
+}

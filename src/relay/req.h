@@ -1,0 +1,143 @@
+// req.h - one request on its way through the named steps; private to src/relay.
+//
+// The steps, their edges and the two rules of retrying are in req.c. Each req_*.c file holds the
+// steps of one phase.
+#ifndef PENSTOCK_RELAY_REQ_H
+#define PENSTOCK_RELAY_REQ_H
+
+#include "penstock/base/arena.h"
+#include "penstock/codec/splice.h"
+#include "penstock/codec/sse.h"
+#include "penstock/relay/shard.h"
+
+enum step {
+    STEP_BODY,    // the client's body is being collected
+    STEP_PLAN,    // body scanned, model known
+    STEP_PICK,    // an account is leased
+    STEP_DIAL,    // waiting for a connection
+    STEP_SEND,    // request queued on it
+    STEP_WAIT,    // waiting for the head of the answer
+    STEP_REFUSED, // the vendor said no: collecting why
+    STEP_STREAM,  // the answer passes through
+    STEP_FAIL,    // an error is said
+    STEP_DONE,
+    STEP_COUNT
+};
+
+enum next { NEXT_RUN, NEXT_WAIT, NEXT_DONE };
+
+enum {
+    REQ_TRIED_MAX = 8,          // accounts tried for one request
+    REQ_ID_LEN = 26,            // characters of a request id
+    REQ_HOLD_MAX = 64 * KIB,    // of an event, or of a beginning without content
+    REQ_REFUSAL_MAX = 64 * KIB, // of a vendor's error body
+};
+
+struct pump {
+    struct sse_scan scan;
+    struct body *hold; // a torn event, or events held before the commit point
+    uint32_t hold_len;
+    uint32_t event_at; // where in `hold` the torn event begins
+    bool sse;          // the answer is an event stream
+    bool committed;    // the client has seen something
+    bool overlong;     // an event larger than REQ_HOLD_MAX is passing
+    bool terminal;     // the format's proper end was seen
+    bool notified;     // the half-closed client was probed
+};
+
+// What the body says and what becomes of it. It lives in the arena: a pass over a large body may
+// take several turns.
+enum { BODY_MODEL, BODY_STREAM, BODY_STREAM_OPTIONS, BODY_PREVIOUS, BODY_MEMBERS };
+struct plan {
+    struct json_members members;
+    struct json_member items[BODY_MEMBERS];
+    struct splice splice; // edits of the body for the account that was picked
+};
+
+struct req {
+    struct shard *shard;
+    struct stream *stream;
+    struct task task;
+    struct timer timer;
+    struct list link; // of the shard's live requests
+    uint8_t step;
+    uint8_t op;     // enum wire_op
+    uint8_t family; // enum wire_family: the form of errors
+    uint8_t format; // enum format
+    bool stream_wanted;
+    bool leased;
+    bool cut;         // the process ends: no more waiting
+    bool usage_added; // we asked for the usage event
+    bool fresh;       // the next attempt takes no pooled connection
+    uint8_t attempts, tried_count, stale_retries;
+    int16_t status;           // answered to the client, 0 if nothing
+    struct err err;           // what went wrong last
+    struct arena arena;       // until the commit point; holds vendor secrets, so it is wiped
+    struct span model;        // as the client wrote it, decoded; in the arena
+    struct span vendor_model; // empty: the same
+    struct span fields;       // the client's fields that go on to the vendor, ready as head lines
+    struct span query;        // the client's, without the key; in the arena
+    struct span up_head;      // the whole request head for the vendor
+    struct span version;      // of the API, as in the client's path; in the arena
+    struct span allow;        // the methods of this path; static text
+    struct span detail;       // for the client, beside the error's own text; in the arena
+    struct plan *plan;        // in the arena
+    uint8_t key_digest[DIGEST_BYTES];
+    struct slot_ref account_slot;
+    struct slot_ref tried[REQ_TRIED_MAX];
+    uint64_t first_byte_ns, idle_ns, total_ns; // deadlines of this attempt
+    uint64_t deadline_ns;                      // of the whole request, 0: none
+    struct dial_limits dial;
+    uint32_t dest;
+    struct fetch fetch;
+    struct answer *answer; // of the attempt in progress, or of the last one
+    struct span alias;     // the client's name for the model as JSON, where the vendor has another
+    bool body_sent;        // the request went to a vendor
+    struct span reply_fields; // of the answer's head, ready for the client; in the arena
+    int64_t reply_length;     // of the vendor's answer, -1: not known
+    uint64_t retry_after_ms;  // that a refusal's head told, 0 if none
+    uint64_t sent_ns;         // when the request went to the vendor
+    uint16_t up_status;       // the vendor's
+    struct pump pump;
+    struct usage_record record;
+    char id[REQ_ID_LEN];
+};
+
+// --- req.c ---
+void req_run(struct task *task);
+size_t req_describe(const void *arg, char *out, size_t cap);
+const char *req_step_name(enum step step);
+enum next req_goto(struct req *req, enum step to);
+// Decides between another attempt and an error for the client.
+enum next req_fail(struct req *req, struct err err);
+void req_lease_drop(struct req *req);
+void req_arm(struct req *req, uint64_t ns);
+static inline struct span req_id(const struct req *req)
+{
+    return span_of(req->id, REQ_ID_LEN);
+}
+
+// --- req_head.c: what on_request() does before the body ---
+void req_on_request(struct http_app *app, struct stream *stream, const struct http_head *head);
+void req_make_id(struct shard *shard, uint8_t bytes[USAGE_ID_BYTES], char text[REQ_ID_LEN]);
+
+// --- req_stream.c ---
+// Adds to what is held; false when it would be more than `max`, or memory is short.
+must_use bool pump_hold(struct req *req, struct span bytes, size_t max);
+void pump_hold_drop(struct req *req);
+// Keeps what the client will see of the vendor's head.
+must_use struct err pump_note_head(struct req *req, const struct http_head *head);
+
+// --- the steps ---
+enum next step_body(struct req *req);
+enum next step_plan(struct req *req);
+enum next step_pick(struct req *req);
+enum next step_dial(struct req *req);
+enum next step_send(struct req *req);
+enum next step_wait(struct req *req);
+enum next step_refused(struct req *req);
+enum next step_stream(struct req *req);
+enum next step_fail(struct req *req);
+enum next step_done(struct req *req);
+
+#endif

@@ -1,0 +1,316 @@
+// BODY, PLAN and PICK: from the client's bytes to an account and the request it will get.
+#include "answer.h"
+#include "penstock/base/check.h"
+#include "penstock/codec/http1_write.h"
+#include "penstock/codec/json_writer.h"
+#include "penstock/provider/provider.h"
+#include "req.h"
+
+enum next step_body(struct req *req)
+{
+    struct stream *stream = req->stream;
+    if (stream->client == CLIENT_GONE)
+        return req_fail(req, ERR(CLIENT_GONE));
+    switch ((enum body_state)stream->body_state) {
+    case BODY_NONE:
+    case BODY_COLLECTING: return NEXT_WAIT;
+    case BODY_FAILED: return req_fail(req, stream->body_err);
+    case BODY_COMPLETE: break;
+    }
+    req->record.bytes_in = stream->body.len;
+    return req_goto(req, STEP_PLAN);
+}
+
+static struct plan *plan_begin(struct req *req)
+{
+    struct plan *plan = arena_take(&req->arena, sizeof(*plan));
+    if (plan == NULL)
+        return NULL;
+    memset(plan, 0, sizeof(*plan));
+    plan->items[BODY_MODEL] = (struct json_member){ .name = SPAN("model"), .decides = true };
+    plan->items[BODY_STREAM] = (struct json_member){ .name = SPAN("stream"), .decides = true };
+    plan->items[BODY_STREAM_OPTIONS] =
+        (struct json_member){ .name = SPAN("stream_options"), .decides = true };
+    plan->items[BODY_PREVIOUS] =
+        (struct json_member){ .name = SPAN("previous_response_id"), .decides = true };
+    json_members_init(&plan->members, plan->items, BODY_MEMBERS);
+    return plan;
+}
+
+static struct json_slice body_value(const struct req *req, unsigned item)
+{
+    return json_member_value(&req->plan->items[item], req->stream->body);
+}
+
+static struct err read_model(struct req *req)
+{
+    if (req->family == FAMILY_GEMINI)
+        return req->model.len > 0 ? OK : ERR(MODEL_MISSING);
+    struct json_slice model = body_value(req, BODY_MODEL);
+    if (model.kind == JK_NONE)
+        return ERR(MODEL_MISSING);
+    if (model.kind != JK_STRING)
+        return ERR(JSON_TYPE);
+    char *room = arena_take(&req->arena, MODEL_NAME_MAX);
+    if (room == NULL)
+        return ERR(OVERLOADED);
+    bool cut = false;
+    size_t len = json_string_decode(model, room, MODEL_NAME_MAX, &cut);
+    if (cut)
+        return ERR(MODEL_UNKNOWN);
+    req->model = span_of(room, len);
+    return len > 0 ? OK : ERR(MODEL_MISSING);
+}
+
+static struct err read_stream(struct req *req)
+{
+    if (req->family == FAMILY_GEMINI) {
+        req->stream_wanted = req->op == OP_GEMINI_STREAM;
+        return OK;
+    }
+    struct json_slice stream = body_value(req, BODY_STREAM);
+    if (stream.kind != JK_NONE && stream.kind != JK_NULL && stream.kind != JK_TRUE &&
+        stream.kind != JK_FALSE)
+        return ERR(JSON_TYPE);
+    req->stream_wanted = stream.kind == JK_TRUE;
+    return OK;
+}
+
+enum next step_plan(struct req *req)
+{
+    struct stream *stream = req->stream;
+    struct shard *shard = req->shard;
+    if (stream->client == CLIENT_GONE)
+        return req_fail(req, ERR(CLIENT_GONE));
+    if (req->plan == NULL)
+        req->plan = plan_begin(req);
+    if (req->plan == NULL)
+        return req_fail(req, ERR(OVERLOADED));
+    struct err err = OK;
+    switch (json_members_feed(&req->plan->members, stream->body, true, JSON_STEP, &err)) {
+    case PARSE_MORE: // the rest of a large body is the next turn's work
+        loop_ready(&shard->loop, &req->task);
+        return NEXT_WAIT;
+    case PARSE_DONE: break;
+    case PARSE_DATA: bug("the members come all at once");
+    case PARSE_BAD: {
+        char *room = arena_take(&req->arena, JSON_MEMBERS_REPORT);
+        if (room != NULL)
+            req->detail =
+                span_of(room, json_members_report(&req->plan->members, stream->body, room));
+        return req_fail(req, err);
+    }
+    }
+    err = read_model(req);
+    if (!failed(err))
+        err = read_stream(req);
+    if (failed(err))
+        return req_fail(req, err);
+    usage_record_set_model(&req->record, req->model);
+    if (req->stream_wanted)
+        req->record.flags |= USAGE_STREAM;
+
+    // The key may have been revoked while the body was on its way.
+    const struct snap_key *key = snapshot_key(shard->snap, req->key_digest);
+    if (key == NULL || !key->enabled)
+        return req_fail(req, ERR(KEY_INVALID));
+    err = snap_key_allows(key, (enum format)req->format, req->model);
+    return failed(err) ? req_fail(req, err) : req_goto(req, STEP_PICK);
+}
+
+// --- PICK ---
+
+static bool was_tried(const struct req *req, struct slot_ref slot)
+{
+    for (unsigned i = 0; i < req->tried_count; i++)
+        if (req->tried[i].idx == slot.idx && req->tried[i].generation == slot.generation)
+            return true;
+    return false;
+}
+
+// Simple order of priority; the scheduler takes this function's place.
+static const struct snap_account *pick(struct req *req, struct span *vendor_model)
+{
+    struct shard *shard = req->shard;
+    struct snap_route route = snapshot_route(shard->snap, (enum format)req->format, req->model);
+    for (uint32_t i = 0; i < route.count; i++) {
+        const struct snap_account *account =
+            snapshot_account(shard->snap, route.candidates[i].account);
+        if (!account->enabled || was_tried(req, account->slot))
+            continue;
+        if (account->expires_at != 0 && account->expires_at <= shard->loop.wall_ns)
+            continue;
+        struct slot *slot = slot_at(shard->shared->slots, account->slot.idx);
+        if (slot_is_out(slot, shard->loop.now_ns) || !slot_enter(slot, account->in_flight_max))
+            continue;
+        *vendor_model = route.candidates[i].model;
+        return account;
+    }
+    return NULL;
+}
+
+static uint64_t or_else(uint64_t own, uint64_t common)
+{
+    return own != 0 ? own : common;
+}
+
+// {"include_usage":true} where the client asked for none: without it a vendor says nothing of usage
+// in a stream.
+static void edit_stream_options(struct req *req)
+{
+    if (!req->stream_wanted || (req->op != OP_CHAT && req->op != OP_COMPLETIONS))
+        return;
+    const struct json_member *item = &req->plan->items[BODY_STREAM_OPTIONS];
+    struct json_slice options = body_value(req, BODY_STREAM_OPTIONS);
+    req->usage_added = true;
+    if (options.kind == JK_OBJECT) {
+        struct json_slice include = json_get(options, SPAN("include_usage"));
+        if (include.kind == JK_TRUE) {
+            req->usage_added = false;
+        } else if (include.kind != JK_NONE) {
+            size_t at = (size_t)(include.text.ptr - req->stream->body.ptr);
+            splice_add(&req->plan->splice, at, include.text.len, SPAN("true"));
+        } else {
+            struct json_iter members = json_members_of(options);
+            struct span name;
+            struct json_slice value;
+            bool any = json_member_next(&members, &name, &value);
+            splice_add(&req->plan->splice, item->place.at + 1, 0,
+                       any ? SPAN("\"include_usage\":true,") : SPAN("\"include_usage\":true"));
+        }
+    } else if (item->found) {
+        splice_add(&req->plan->splice, item->place.at, item->place.end - item->place.at,
+                   SPAN("{\"include_usage\":true}"));
+    } else {
+        const struct json_member *stream = &req->plan->items[BODY_STREAM];
+        splice_add(&req->plan->splice, stream->place.end, 0,
+                   SPAN(",\"stream_options\":{\"include_usage\":true}"));
+    }
+}
+
+static struct span json_text(struct req *req, struct span text)
+{
+    size_t room_len = text.len * 6 + 2; // every byte escaped, and quotes
+    char *room = arena_take(&req->arena, room_len);
+    if (room == NULL)
+        return SPAN_NONE;
+    struct jsonw out;
+    jsonw_init(&out, room, room_len);
+    jsonw_string(&out, text);
+    return jsonw_done(&out);
+}
+
+// Where the vendor calls the model otherwise, its name goes there and the client's comes back.
+static struct err edit_model(struct req *req)
+{
+    req->alias = SPAN_NONE;
+    if (req->vendor_model.len == 0 || span_eq(req->vendor_model, req->model))
+        return OK;
+    req->alias = json_text(req, req->model);
+    if (req->alias.len == 0)
+        return ERR(OVERLOADED);
+    if (req->family == FAMILY_GEMINI)
+        return OK; // the path carries it
+    struct span name = json_text(req, req->vendor_model);
+    if (name.len == 0)
+        return ERR(OVERLOADED);
+    const struct json_place *place = &req->plan->items[BODY_MODEL].place;
+    splice_add(&req->plan->splice, place->at, place->end - place->at, name);
+    return OK;
+}
+
+// Writes the whole head for the vendor. It holds the account's secret from here to the arena's
+// wipe.
+static struct err write_head(struct req *req, const struct snap_account *account)
+{
+    size_t room = ARENA_CHUNK - 64;
+    char *at = arena_take(&req->arena, room);
+    if (at == NULL)
+        return ERR(OVERLOADED);
+    struct put out = put_into(at, room);
+    const struct provider *provider = provider_of(account->type);
+    const struct provider_call call = {
+        .op = (enum wire_op)req->op,
+        .path = account->path,
+        .model = req->vendor_model.len > 0 ? req->vendor_model : req->model,
+        .version = req->version,
+        .query = req->query,
+    };
+    put_span(&out, SPAN("POST "));
+    provider->target(&call, &out);
+    put_span(&out, SPAN(" HTTP/1.1\r\n"));
+    http_put_field(&out, SPAN("host"), account->host_field);
+    if (account->auth_value != NULL)
+        http_put_field(&out, account->auth_name, secret_reveal(account->auth_value));
+    http_put_field(&out, SPAN("content-type"), SPAN("application/json"));
+    http_put_field_u64(&out, SPAN("content-length"),
+                       splice_length(&req->plan->splice, req->stream->body.len));
+    put_span(&out,
+             SPAN("accept-encoding: identity\r\nuser-agent: penstock/" PENSTOCK_VERSION "\r\n"));
+    provider->fields(account, req->fields, &out);
+    for (uint32_t i = 0; i < account->header_count; i++)
+        http_put_field(&out, account->headers[i].name, account->headers[i].value);
+    put_span(&out, req->fields);
+    put_span(&out, SPAN("\r\n"));
+    if (out.full)
+        return ERR(HEAD_TOO_LARGE);
+    req->up_head = put_done(&out);
+    arena_trim(&req->arena, room, req->up_head.len);
+    return OK;
+}
+
+// The credential without the scheme in front of it.
+static struct span bare_secret(struct span value)
+{
+    struct span scheme = SPAN("Bearer ");
+    return span_starts(value, scheme) ? span_from(value, scheme.len) : value;
+}
+
+enum next step_pick(struct req *req)
+{
+    struct shard *shard = req->shard;
+    const struct relay_limits *limits = shard->shared->relay;
+    if (req->stream->client == CLIENT_GONE)
+        return req_fail(req, ERR(CLIENT_GONE));
+    struct span vendor_model = SPAN_NONE;
+    const struct snap_account *account = pick(req, &vendor_model);
+    if (account == NULL) {
+        if (req->attempts > 0)
+            return req_goto(req, STEP_FAIL); // the last vendor's error is the answer
+        bool known = snapshot_route(shard->snap, (enum format)req->format, req->model).count > 0;
+        return req_fail(req, known ? ERR(NO_ACCOUNT) : ERR(MODEL_UNKNOWN));
+    }
+    pump_hold_drop(req); // of the attempt before
+    req->up_status = 0;
+    req->leased = true;
+    req->account_slot = account->slot;
+    req->tried[req->tried_count++] = account->slot;
+    req->attempts++;
+    req->fresh = false;
+    req->stale_retries = 0;
+    req->record.attempts = req->attempts;
+    req->record.account_id = usage_model_id(account->id);
+    req->dest = account->dest;
+    req->vendor_model = arena_copy(&req->arena, vendor_model);
+    req->plan->splice = (struct splice){ .count = 0 };
+    req->first_byte_ns = req->stream_wanted
+                             ? or_else(account->first_byte_stream_ns, limits->first_byte_stream_ns)
+                             : or_else(account->first_byte_whole_ns, limits->first_byte_whole_ns);
+    req->idle_ns = or_else(account->idle_ns, limits->stream_idle_ns);
+    req->dial = (struct dial_limits){
+        .dns_ns = limits->dns_ns,
+        .connect_ns = or_else(account->connect_ns, limits->connect_ns),
+        .handshake_ns = limits->handshake_ns,
+    };
+    shard->counters.attempts++;
+    req->usage_added = false;
+    edit_stream_options(req);
+    struct span secret =
+        account->auth_value != NULL ? secret_reveal(account->auth_value) : SPAN_NONE;
+    if (!answer_begin(req, bare_secret(secret)))
+        return req_fail(req, ERR(OVERLOADED));
+    struct err err = edit_model(req);
+    if (!failed(err))
+        err = write_head(req, account);
+    return failed(err) ? req_fail(req, err) : req_goto(req, STEP_DIAL);
+}

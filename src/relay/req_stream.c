@@ -1,0 +1,367 @@
+// STREAM: the vendor's answer passes to the client, piece by piece or event by event.
+//
+// Bytes are forwarded as they lie in the receive buffers. An event that arrived torn is put
+// together in `hold` and leaves whole; events before the first one with content are held too, since
+// another account may still answer while nothing was sent. Credit is the room in the client's
+// queue: above the mark nothing more is taken from the vendor's connection, whose receive then runs
+// dry.
+#include "answer.h"
+#include "fields.h"
+#include "penstock/base/check.h"
+#include "req.h"
+
+enum { PUMP_TURN_BYTES = 256 * KIB }; // of one request in one turn
+
+bool pump_hold(struct req *req, struct span bytes, size_t max)
+{
+    struct pump *pump = &req->pump;
+    size_t need = pump->hold_len + bytes.len;
+    if (need > max)
+        return false;
+    if (pump->hold == NULL)
+        pump->hold = body_take(&req->shard->net, max_size(need, BUF_SMALL_BYTES));
+    if (pump->hold == NULL || !body_grow(pump->hold, need))
+        return false;
+    memcpy(pump->hold->buf.data + pump->hold_len, bytes.ptr, bytes.len);
+    pump->hold_len = (uint32_t)need;
+    return true;
+}
+
+void pump_hold_drop(struct req *req)
+{
+    struct pump *pump = &req->pump;
+    if (pump->hold != NULL)
+        body_put(pump->hold);
+    pump->hold = NULL;
+    pump->hold_len = pump->event_at = 0;
+}
+
+// --- the head for the client ---
+
+struct err pump_note_head(struct req *req, const struct http_head *head)
+{
+    size_t room = ARENA_CHUNK - 64;
+    char *at = arena_take(&req->arena, room);
+    if (at == NULL)
+        return ERR(OVERLOADED);
+    struct put out = put_into(at, room);
+    fields_relay(&out, head);
+    if (out.full)
+        return ERR(UPSTREAM_HEAD);
+    req->reply_fields = put_done(&out);
+    arena_trim(&req->arena, room, req->reply_fields.len);
+    req->reply_length = head->framing == HTTP_LENGTH ? (int64_t)head->content_length : -1;
+    if (head->framing == HTTP_NO_BODY)
+        req->reply_length = 0;
+    return OK;
+}
+
+// Wipes the arena; only the client's name for the model stays, where answers must carry it.
+static void forget(struct req *req)
+{
+    char alias[MODEL_NAME_MAX * 6 + 2];
+    struct span kept = span_of(alias, req->alias.len);
+    memcpy(alias, req->alias.ptr != NULL ? req->alias.ptr : "", req->alias.len);
+    arena_reset(&req->arena);
+    req->plan = NULL;
+    req->answer->note = NULL;
+    req->model = req->vendor_model = req->fields = req->query = req->up_head = SPAN_NONE;
+    req->version = req->detail = req->reply_fields = SPAN_NONE;
+    req->alias = arena_copy(&req->arena, kept);
+}
+
+// The commit point: from here on this answer is the client's.
+static bool commit(struct req *req)
+{
+    struct pump *pump = &req->pump;
+    struct stream *stream = req->stream;
+    struct put out;
+    pump->committed = true;
+    if (!stream_reply(stream, req->up_status, &out))
+        return false;
+    put_span(&out, req->reply_fields);
+    http_put_field(&out, SPAN("x-request-id"), req_id(req));
+    if (req->family == FAMILY_ANTHROPIC)
+        http_put_field(&out, SPAN("request-id"), req_id(req));
+    if (pump->sse)
+        put_span(&out, SPAN("cache-control: no-cache\r\nx-accel-buffering: no\r\n"));
+    // With another name for the model the length is not known beforehand.
+    bool whole = !pump->sse && req->reply_length >= 0 && req->alias.len == 0;
+    uint64_t length = whole ? (uint64_t)req->reply_length : 0;
+    if (!stream_reply_end(stream, &out, whole ? REPLY_LENGTH : REPLY_STREAM, length))
+        return false;
+    req->status = (int16_t)req->up_status;
+    uint64_t ttft_us = (req->shard->loop.now_ns - stream->started_ns) / NS_PER_US;
+    req->record.ttft_us = (uint32_t)min_u64(ttft_us, UINT32_MAX);
+    // Nothing of the request is needed any more: neither the body nor the secrets in the arena.
+    stream_body_drop(stream);
+    forget(req);
+    return true;
+}
+
+// --- whole answers ---
+
+static struct err pass_pieces(struct req *req, const struct seg *piece, struct span bytes)
+{
+    struct wire_pass *pass = &req->answer->pass;
+    struct stream *stream = req->stream;
+    struct span in = bytes, part;
+    enum wire_cut cut;
+    while (wire_pass_next(pass, &in, &part, &cut)) {
+        bool sent = true;
+        if (req->alias.len == 0)
+            continue; // nothing is changed: the whole leaves below as it lies
+        switch (cut) {
+        case WIRE_CUT_KEEP: sent = stream_send(stream, piece->buf, part.ptr, part.len); break;
+        case WIRE_CUT_MODEL: sent = stream_send_copy(stream, req->alias); break;
+        case WIRE_CUT_REST: break;
+        }
+        if (!sent)
+            return ERR(OVERLOADED);
+    }
+    if (req->alias.len == 0 && !stream_send(stream, piece->buf, bytes.ptr, bytes.len))
+        return ERR(OVERLOADED);
+    return OK;
+}
+
+static struct err pass_whole(struct req *req, const struct seg *piece)
+{
+    if (!req->pump.committed && (!commit(req) || !answer_pass_begin(req, false)))
+        return ERR(OVERLOADED);
+    return pass_pieces(req, piece, span_of(piece->ptr, piece->len));
+}
+
+// --- event streams ---
+
+// Sends what is held, up to `len` bytes of it, and keeps the rest.
+static bool send_held(struct req *req, uint32_t len)
+{
+    struct pump *pump = &req->pump;
+    if (len == 0)
+        return true;
+    if (!stream_send_copy(req->stream, span_of(pump->hold->buf.data, len)))
+        return false;
+    uint32_t rest = pump->hold_len - len;
+    memmove(pump->hold->buf.data, pump->hold->buf.data + len, rest);
+    pump->hold_len = rest;
+    return true;
+}
+
+// An event with the client's name for the model in place of the vendor's.
+static bool send_renamed(struct req *req, struct span event, struct span name)
+{
+    struct stream *stream = req->stream;
+    size_t before = (size_t)(name.ptr - event.ptr);
+    return stream_send_copy(stream, span_upto(event, before)) &&
+           stream_send_copy(stream, req->alias) &&
+           stream_send_copy(stream, span_from(event, before + name.len));
+}
+
+static struct err event_error(struct req *req)
+{
+    struct fault_note *note = answer_note(req);
+    if (note == NULL)
+        return ERR(UPSTREAM_ERROR_EVENT);
+    *note = req->shard->note;
+    return fault_err(note->fault);
+}
+
+// The verdict on one whole event decides what becomes of it. `held`: it lies at the end of `hold`.
+static struct err take_event(struct req *req, struct span event, bool held, bool *forward)
+{
+    struct pump *pump = &req->pump;
+    struct wire_stream *stream = &req->answer->stream;
+    struct wire_event seen;
+    *forward = false;
+    wire_stream_event(stream, event, &seen);
+    // Before the commit point another account may do better; after it, the client reads of the
+    // error in our words, which hold none of the account's secrets.
+    if (seen.flags & WIRE_ERROR)
+        return event_error(req);
+    if (seen.flags & WIRE_HIDE) {
+        if (held)
+            pump->hold_len = pump->event_at;
+        return OK;
+    }
+    pump->terminal |= (seen.flags & WIRE_TERMINAL) != 0;
+    bool early = (seen.flags & (WIRE_CONTENT | WIRE_TERMINAL)) == 0;
+    if (early && !pump->committed && req->alias.len == 0 &&
+        (held || pump_hold(req, event, REQ_HOLD_MAX))) {
+        pump->event_at = pump->hold_len;
+        return OK;
+    }
+    if (!pump->committed && !commit(req))
+        return ERR(OVERLOADED);
+    if (seen.model.len > 0 && req->alias.len > 0) {
+        if (!send_renamed(req, event, seen.model))
+            return ERR(OVERLOADED);
+        pump->hold_len = pump->event_at = 0;
+        return OK;
+    }
+    if (pump->hold_len > 0 && !send_held(req, pump->hold_len))
+        return ERR(OVERLOADED);
+    pump->event_at = 0;
+    *forward = !held;
+    return OK;
+}
+
+// The end of a torn event: it is put together, judged and sent from there.
+static struct err join_event(struct req *req, struct span rest)
+{
+    struct pump *pump = &req->pump;
+    if (!pump_hold(req, rest, 2 * REQ_HOLD_MAX))
+        return ERR(OVERLOADED);
+    struct span event =
+        span_of(pump->hold->buf.data + pump->event_at, pump->hold_len - pump->event_at);
+    bool forward;
+    return take_event(req, event, true, &forward);
+}
+
+// An event that outgrew the hold passes through in pieces until its end.
+static struct err overflow(struct req *req, const struct seg *piece, struct span part)
+{
+    struct pump *pump = &req->pump;
+    pump->overlong = true;
+    if ((!pump->committed && !commit(req)) || !answer_pass_begin(req, true))
+        return ERR(OVERLOADED);
+    if (pump->hold_len > 0) {
+        struct seg held = { &pump->hold->buf, pump->hold->buf.data, pump->hold_len };
+        struct span torn =
+            span_of(pump->hold->buf.data + pump->event_at, pump->hold_len - pump->event_at);
+        if (!stream_send_copy(req->stream, span_of(held.ptr, pump->event_at)))
+            return ERR(OVERLOADED);
+        TRY(pass_pieces(req, &held, torn));
+        pump_hold_drop(req); // sends in flight keep the memory
+    }
+    return pass_pieces(req, piece, part);
+}
+
+static struct err pass_events(struct req *req, const struct seg *piece)
+{
+    struct pump *pump = &req->pump;
+    struct span in = span_of(piece->ptr, piece->len);
+    struct span run = span_upto(in, 0); // whole events that leave as they lie
+    while (in.len > 0) {
+        size_t used = 0;
+        bool ended = sse_scan_feed(&pump->scan, in, &used) == PARSE_DATA;
+        struct span part = span_upto(in, used);
+        in = span_from(in, used);
+        if (pump->overlong) {
+            TRY(pass_pieces(req, piece, part));
+            pump->overlong = !ended;
+            if (ended)
+                answer_pass_end(req);
+            run = span_upto(in, 0);
+            continue;
+        }
+        bool torn = pump->hold_len > pump->event_at;
+        bool forward = false;
+        if (!ended) {
+            if (!stream_send(req->stream, piece->buf, run.ptr, run.len))
+                return ERR(OVERLOADED);
+            run = span_upto(in, 0);
+            if (!pump_hold(req, part, pump->event_at + REQ_HOLD_MAX))
+                TRY(overflow(req, piece, part));
+        } else if (torn) {
+            TRY(join_event(req, part));
+            run = span_upto(in, 0);
+        } else {
+            TRY(take_event(req, part, false, &forward));
+            if (forward) {
+                run.len += part.len;
+            } else {
+                if (!stream_send(req->stream, piece->buf, run.ptr, run.len))
+                    return ERR(OVERLOADED);
+                run = span_upto(in, 0);
+            }
+        }
+    }
+    return stream_send(req->stream, piece->buf, run.ptr, run.len) ? OK : ERR(OVERLOADED);
+}
+
+// --- the step ---
+
+static enum next finish(struct req *req)
+{
+    struct pump *pump = &req->pump;
+    struct answer *answer = req->answer;
+    answer_pass_end(req);
+    enum wire_end end = answer->stream.wire != NULL && pump->sse ? wire_stream_end(&answer->stream)
+                                                                 : WIRE_END_COMPLETE;
+    if (end == WIRE_END_TRUNCATED || end == WIRE_END_ERROR)
+        return req_fail(req, ERR(UPSTREAM_TRUNCATED));
+    if (!pump->committed && !commit(req))
+        return req_fail(req, ERR(OVERLOADED));
+    // A last event without its blank line: complete, or the verdict would be another.
+    if (pump->hold_len > 0 && !send_held(req, pump->hold_len))
+        return req_fail(req, ERR(OVERLOADED));
+    // A vendor that says more than its own end is not trusted with another request.
+    if (req->fetch.body_done)
+        fetch_end(&req->fetch);
+    else
+        fetch_stop(&req->fetch, WHY_PROTOCOL);
+    stream_finish(req->stream);
+    return req_goto(req, STEP_DONE);
+}
+
+static bool client_left(struct req *req)
+{
+    struct stream *stream = req->stream;
+    if (stream->client == CLIENT_GONE)
+        return true;
+    if (stream->client != CLIENT_HALF || req->shard->shared->relay->half_close_keep)
+        return false;
+    if (!req->pump.committed)
+        return true;
+    // A client that sent FIN may still read. A write tells: a closed one answers with RST.
+    if (req->pump.sse && !req->pump.notified) {
+        req->pump.notified = true;
+        struct span probe = wire_keepalive((enum wire_family)req->family);
+        return !stream_send_copy(req->stream, probe);
+    }
+    return false;
+}
+
+enum next step_stream(struct req *req)
+{
+    struct shard *shard = req->shard;
+    struct stream *stream = req->stream;
+    if (client_left(req))
+        return req_fail(req, stream->stalled ? ERR(CLIENT_STALLED) : ERR(CLIENT_GONE));
+    size_t high = shard->shared->relay->stream_bytes;
+    size_t moved = 0;
+    while (stream_queued(stream) < high) {
+        struct seg piece;
+        struct err err = OK;
+        enum parse parse = fetch_body(&req->fetch, &piece, &err);
+        if (parse == PARSE_MORE) {
+            if (moved == 0 && req->timer.deadline_ns == 0) {
+                bool total = req->deadline_ns != 0 && shard->loop.now_ns >= req->deadline_ns;
+                return req_fail(req, total ? ERR(UPSTREAM_TOTAL) : ERR(UPSTREAM_IDLE));
+            }
+            return NEXT_WAIT;
+        }
+        if (parse == PARSE_DONE)
+            return finish(req);
+        if (parse == PARSE_BAD && req->pump.terminal)
+            return finish(
+                req); // cut after the format's own end: complete, only the connection is not
+        if (parse == PARSE_BAD)
+            return req_fail(req, err);
+        err = req->pump.sse ? pass_events(req, &piece) : pass_whole(req, &piece);
+        moved += piece.len;
+        buf_put(piece.buf);
+        if (failed(err))
+            return req_fail(req, err);
+        req_arm(req, req->idle_ns);
+        if (moved >= PUMP_TURN_BYTES) {
+            loop_ready(&shard->loop, &req->task);
+            return NEXT_WAIT;
+        }
+    }
+    // The client is slower than the vendor: its queue wakes us, and its own deadline watches it.
+    timer_stop(&shard->loop.wheel, &req->timer);
+    req_arm(req, req->idle_ns);
+    stream_notify(stream, (uint32_t)high / 2);
+    return NEXT_WAIT;
+}

@@ -1,0 +1,88 @@
+#include "penstock/relay/shard.h"
+
+#include "answer.h"
+#include "penstock/base/arena.h"
+#include "penstock/base/check.h"
+#include "reply.h"
+#include "req.h"
+
+struct err shard_init(struct shard *shard, uint32_t idx, struct io *io, struct env *env,
+                      const struct shard_shared *shared, struct usage_port *port,
+                      uint32_t conns_max)
+{
+    memset(shard, 0, sizeof(*shard));
+    shard->idx = idx;
+    shard->shared = shared;
+    shard->port = port;
+    loop_init(&shard->loop, io, env);
+    TRY(net_init(&shard->net, &shard->loop, shared->budget, conns_max));
+    TRY(upool_init(&shard->upool, &shard->net, shared->relay->idle_timeout_ns,
+                   shared->relay->idle_per_host, conns_max));
+    shard->app = (struct http_app){ req_on_request, req_http_error };
+    slab_init(&shard->reqs, sizeof(struct req), conns_max);
+    slab_init(&shard->answers, sizeof(struct answer), conns_max);
+    slab_init(&shard->chunks, ARENA_CHUNK, (size_t)conns_max * ARENA_CHUNKS_MAX);
+    list_init(&shard->live);
+    env_random(env, &shard->id_state, sizeof(shard->id_state));
+    return OK;
+}
+
+void shard_fini(struct shard *shard)
+{
+    assert(shard_is_idle(shard));
+    for (uint32_t i = 0; i < shard->server_count; i++)
+        server_fini(&shard->servers[i]);
+    upool_fini(&shard->upool);
+    loop_turn(&shard->loop, 0); // the closed connections' last completions
+    slab_fini(&shard->reqs);
+    slab_fini(&shard->answers);
+    slab_fini(&shard->chunks);
+    net_fini(&shard->net);
+}
+
+struct err shard_listen(struct shard *shard, const struct sockaddr *addr, socklen_t len)
+{
+    assert(shard->server_count < SHARD_LISTENERS_MAX);
+    struct server *server = &shard->servers[shard->server_count];
+    TRY(server_open(server, &shard->net, &shard->app, shard->shared->server, addr, len));
+    shard->server_count++;
+    return OK;
+}
+
+void shard_turn(struct shard *shard, uint64_t until_ns)
+{
+    // What a request needs of a snapshot beyond one turn it has copied, so each turn may begin with
+    // a newer one, and none is held while the shard sleeps.
+    snap_hub_leave(shard->shared->hub, shard->idx);
+    loop_wait(&shard->loop, until_ns);
+    shard->snap = snap_hub_enter(shard->shared->hub, shard->idx);
+    loop_work(&shard->loop);
+    if (shard->port != NULL)
+        usage_port_kick(shard->port);
+}
+
+void shard_drain(struct shard *shard)
+{
+    shard->draining = true;
+    for (uint32_t i = 0; i < shard->server_count; i++)
+        server_drain(&shard->servers[i]);
+}
+
+void shard_cut(struct shard *shard)
+{
+    struct list *next;
+    for (struct list *at = shard->live.next; at != &shard->live; at = next) {
+        next = at->next;
+        struct req *req = container_of(at, struct req, link);
+        req->cut = true;
+        loop_ready(&shard->loop, &req->task);
+    }
+}
+
+bool shard_is_idle(const struct shard *shard)
+{
+    for (uint32_t i = 0; i < shard->server_count; i++)
+        if (!server_is_idle(&shard->servers[i]))
+            return false;
+    return list_is_empty(&shard->live);
+}

@@ -1,0 +1,440 @@
+#include "penstock/wire/wire.h"
+
+#include "penstock/base/check.h"
+#include "penstock/codec/simd.h"
+
+enum {
+    LEARNS_MAX = 16,  // skeletons in a row without use: these events are not alike, so from then on
+    LEARN_EVERY = 32, // only one event in so many is tried
+};
+
+static const struct wire *const wires[WIRE_COUNT] = {
+#define WIRE(id, name) [WIRE_##id] = &wire_##name,
+#include "penstock/wire/wires.def"
+#undef WIRE
+};
+
+// Filled before main() starts and constant from then on.
+static struct json_tap_plan plans[WIRE_COUNT];
+
+__attribute__((constructor)) static void plan_all(void)
+{
+    for (size_t i = 0; i < WIRE_COUNT; i++) {
+        json_tap_plan_init(&plans[i], wires[i]->paths, wires[i]->path_count);
+        assert(plans[i].value_bytes <= WIRE_VALUES_MAX);
+    }
+}
+
+const struct wire *wire_get(enum wire_id id)
+{
+    assert(id < WIRE_COUNT);
+    return wires[id];
+}
+
+static const struct json_tap_plan *plan_of(const struct wire *wire)
+{
+    for (size_t i = 0; i < WIRE_COUNT; i++)
+        if (wires[i] == wire)
+            return &plans[i];
+    bug("every wire is in wires.def");
+}
+
+const struct wire *wire_of(enum wire_op op)
+{
+    switch (op) {
+    case OP_CHAT: return &wire_chat;
+    case OP_COMPLETIONS: return &wire_completions;
+    case OP_EMBEDDINGS: return &wire_embeddings;
+    case OP_RESPONSES:
+    case OP_RESPONSES_COMPACT:
+    case OP_RESPONSE_GET:
+    case OP_RESPONSE_CANCEL: return &wire_responses;
+    case OP_MESSAGES:
+    case OP_COUNT_TOKENS: return &wire_messages;
+    case OP_GEMINI_GENERATE:
+    case OP_GEMINI_STREAM:
+    case OP_GEMINI_COUNT:
+    case OP_GEMINI_EMBED:
+    case OP_GEMINI_EMBED_BATCH: return &wire_gemini;
+    case OP_MODELS:
+    case OP_MODEL:
+    case OP_NONE: return NULL;
+    case OP_COUNT: break;
+    }
+    bug("an operation is one of ops.def");
+}
+
+void wire_stream_init(struct wire_stream *stream, const struct wire *wire, bool hide_usage)
+{
+    assert(wire != NULL);
+    *stream = (struct wire_stream){ .wire = wire, .hide_usage = hide_usage };
+}
+
+// ---------------------------------------------------------------------- events known by likeness
+
+void wire_event_hole(struct wire_event *event, struct span text, enum hole_kind kind, uint8_t tag)
+{
+    if (event->hole_count == SKELETON_HOLES_MAX) {
+        event->plain = false;
+        return;
+    }
+    event->holes[event->hole_count++] = (struct hole){ text, (uint8_t)kind, tag };
+}
+
+void wire_event_text(struct wire_stream *stream, struct wire_event *event, struct json_slice text)
+{
+    struct span raw = json_string_raw(text);
+    stream->text_bytes += raw.len;
+    if (text.kind == JK_STRING)
+        wire_event_hole(event, raw, HOLE_STRING, HOLE_TEXT);
+}
+
+// Remembers where in the bytes of the skeleton the model's name stands.
+static void learn_model(struct wire_stream *stream, struct span block,
+                        const struct wire_event *event)
+{
+    stream->model_len = 0;
+    if (event->model.len == 0 || event->model.len > UINT16_MAX)
+        return;
+    size_t at = (size_t)(event->model.ptr - block.ptr);
+    uint8_t part = 0;
+    for (size_t i = 0; i < event->hole_count; i++) {
+        if (event->holes[i].text.ptr > event->model.ptr)
+            continue;
+        at -= event->holes[i].text.len;
+        part++;
+    }
+    stream->model_at = (uint16_t)at;
+    stream->model_part = part;
+    stream->model_len = (uint16_t)event->model.len;
+}
+
+static void learn(struct wire_stream *stream, struct span block, const struct wire_event *event)
+{
+    if (stream->learns >= LEARNS_MAX && stream->event_count % LEARN_EVERY != 0)
+        return;
+    stream->learns = (uint8_t)min_size(stream->learns + 1, LEARNS_MAX);
+    skeleton_learn(&stream->skeleton, block, event->holes, event->hole_count);
+    if (stream->skeleton.set)
+        learn_model(stream, block, event);
+}
+
+static void take_hole(struct wire_stream *stream, const struct hole *hole)
+{
+    uint64_t number;
+    if (hole->tag == HOLE_TEXT) {
+        stream->text_bytes += hole->text.len;
+    } else if (hole->tag == HOLE_SEQUENCE) {
+        if (span_u64(hole->text, &number))
+            stream->sequence = max_u64(stream->sequence, number + 1);
+    } else if (hole->tag >= HOLE_COUNT) {
+        if (span_u64(hole->text, &number))
+            told_raise(&stream->told, (enum told_field)(hole->tag - HOLE_COUNT), number);
+    }
+}
+
+static bool take_known(struct wire_stream *stream, struct span block, struct wire_event *event)
+{
+    if (!stream->content || !skeleton_match(&stream->skeleton, block, event->holes))
+        return false;
+    stream->learns = 0;
+    event->flags = WIRE_CONTENT | WIRE_KNOWN;
+    size_t model_at = stream->model_at;
+    for (size_t i = 0; i < stream->skeleton.hole_count; i++) {
+        take_hole(stream, &event->holes[i]);
+        if (i < stream->model_part)
+            model_at += event->holes[i].text.len;
+    }
+    if (stream->model_len > 0)
+        event->model = span_of(block.ptr + model_at, stream->model_len);
+    return true;
+}
+
+// ------------------------------------------------------------------------------- other events
+
+// Several data lines, joined: rare, and then nothing can be learnt or put in its place.
+static cold void read_joined(struct wire_stream *stream, struct span block, bool first,
+                             struct wire_event *event)
+{
+    char join[WIRE_JOIN_MAX];
+    struct sse_event sse;
+    if (!sse_parse(block, first, join, sizeof(join), &sse)) {
+        stream->bad_events++;
+        return;
+    }
+    stream->wire->event(stream, &sse, event);
+    event->plain = false;
+    event->model = SPAN_NONE;
+}
+
+// Some servers drop a bare JSON error into their event stream.
+static cold void read_bare(struct wire_stream *stream, struct span block, struct wire_event *event)
+{
+    struct json_slice root = json_value(block);
+    if (root.kind != JK_OBJECT && root.kind != JK_ARRAY)
+        return;
+    struct sse_event sse = { .data = root.text, .data_lines = 1 };
+    stream->wire->event(stream, &sse, event);
+    event->plain = false;
+}
+
+static void read_event(struct wire_stream *stream, struct span block, struct wire_event *event)
+{
+    struct sse_event sse;
+    bool first = stream->event_count == 0;
+    bool single = sse_parse(block, first, NULL, 0, &sse);
+    if (sse.data_lines == 0) {
+        if (!sse.comment_only)
+            read_bare(stream, block, event);
+        return;
+    }
+    stream->event_count++;
+    if (single)
+        stream->wire->event(stream, &sse, event);
+    else
+        read_joined(stream, block, first, event);
+    if (event->plain && event->hole_count > 0)
+        learn(stream, block, event);
+}
+
+void wire_stream_event(struct wire_stream *stream, struct span block, struct wire_event *event)
+{
+    assert(stream->wire->event != NULL);
+    *event = (struct wire_event){ .flags = 0 };
+    if (take_known(stream, block, event)) {
+        stream->event_count++;
+        return;
+    }
+    bool failed_before = stream->failed;
+    read_event(stream, block, event);
+    if (stream->failed && !failed_before)
+        event->flags |= WIRE_ERROR;
+    if (event->flags & WIRE_CONTENT)
+        stream->content = true;
+}
+
+enum wire_end wire_stream_end(const struct wire_stream *stream)
+{
+    if (stream->failed)
+        return WIRE_END_ERROR;
+    if (stream->whole)
+        return stream->finished ? WIRE_END_COMPLETE : WIRE_END_TRUNCATED;
+    return stream->wire->end(stream);
+}
+
+// ------------------------------------------------------------------------ for the formats' files
+
+void wire_choice_start(struct wire_stream *stream, uint64_t index)
+{
+    if (index < WIRE_CHOICES_MAX)
+        stream->started[index / 64] |= UINT64_C(1) << (index % 64);
+}
+
+void wire_choice_end(struct wire_stream *stream, uint64_t index)
+{
+    if (index < WIRE_CHOICES_MAX)
+        stream->ended[index / 64] |= UINT64_C(1) << (index % 64);
+}
+
+bool wire_choices_ended(const struct wire_stream *stream)
+{
+    uint64_t any = 0, open = 0;
+    for (size_t i = 0; i < ARRAY_LEN(stream->started); i++) {
+        any |= stream->started[i];
+        open |= stream->started[i] & ~stream->ended[i];
+    }
+    return any != 0 && open == 0;
+}
+
+cold void wire_stream_fail(struct wire_stream *stream, struct json_slice error)
+{
+    if (stream->failed)
+        return;
+    struct fault_note scratch;
+    struct fault_note *note = stream->note != NULL ? stream->note : &scratch;
+    fault_read_object(note, error, stream->secrets);
+    stream->failed = true;
+    stream->fault = (uint8_t)note->fault;
+    stream->retry_ms = note->retry_ms;
+}
+
+void wire_stream_id(struct wire_stream *stream, struct json_slice id)
+{
+    if (stream->id_len == 0 && id.kind == JK_STRING)
+        stream->id_len = (uint8_t)json_string_decode(id, stream->id, WIRE_ID_MAX, NULL);
+}
+
+bool wire_has_content(struct json_slice value)
+{
+    if (value.kind == JK_STRING)
+        return value.text.len > 2;
+    if (value.kind != JK_ARRAY && value.kind != JK_OBJECT)
+        return false;
+    for (size_t i = 1; i + 1 < value.text.len; i++)
+        if ((unsigned char)value.text.ptr[i] > ' ')
+            return true;
+    return false;
+}
+
+// ----------------------------------------------------------------------- answers that pass by
+
+enum line_state {
+    LINE_START, // the field's name
+    LINE_SPACE, // behind "data:", where one space may stand
+    LINE_DATA,  // the field's value
+    LINE_OTHER, // any other line
+};
+
+void wire_pass_init(struct wire_pass *pass, struct wire_stream *stream, bool sse,
+                    char memory[WIRE_VALUES_MAX])
+{
+    pass->stream = stream;
+    pass->sse = sse;
+    pass->bad = pass->ended = pass->in_model = pass->model_new = false;
+    pass->state = LINE_START;
+    pass->field_len = 0;
+    pass->elements = 0;
+    stream->whole |= !sse;
+    json_tap_init(&pass->tap, plan_of(stream->wire), memory);
+}
+
+enum happened { NOTHING, MODEL_BEGINS, MODEL_ENDED };
+
+static enum happened take_tap_event(struct wire_pass *pass)
+{
+    const struct wire *wire = pass->stream->wire;
+    bool model = pass->tap.path >= 0 && pass->tap.path < (int8_t)wire->model_paths;
+    switch (pass->tap.event) {
+    case JSON_TAP_BEGIN: return model ? MODEL_BEGINS : NOTHING;
+    case JSON_TAP_END: return model ? MODEL_ENDED : NOTHING;
+    case JSON_TAP_ELEMENT:
+        pass->elements++;
+        wire->tapped(pass->stream, &pass->tap);
+        json_tap_forget(&pass->tap);
+        return NOTHING;
+    case JSON_TAP_NONE: break;
+    }
+    bug("a tap that says PARSE_DATA has an event");
+}
+
+// Lets JSON text pass until something happens or it is used up.
+static enum happened pass_json(struct wire_pass *pass, struct span *in)
+{
+    while (in->len > 0 && !pass->bad && !pass->ended) {
+        switch (json_tap_feed(&pass->tap, in)) {
+        case PARSE_DATA: {
+            enum happened happened = take_tap_event(pass);
+            if (happened != NOTHING)
+                return happened;
+            break;
+        }
+        case PARSE_BAD: // some servers write something behind a whole value
+            pass->ended = json_tap_end(&pass->tap);
+            pass->bad = !pass->ended;
+            break;
+        case PARSE_DONE: pass->ended = true; break;
+        case PARSE_MORE: break;
+        }
+    }
+    *in = span_from(*in, in->len);
+    return NOTHING;
+}
+
+static bool is_line_end(char byte)
+{
+    return byte == '\n' || byte == '\r';
+}
+
+// Takes one byte outside the data.
+static void pass_line_byte(struct wire_pass *pass, char byte)
+{
+    if (is_line_end(byte)) {
+        pass->state = LINE_START;
+        pass->field_len = 0;
+        return;
+    }
+    if (pass->state != LINE_START)
+        return;
+    if (byte == ':')
+        pass->state =
+            pass->field_len == 4 && memcmp(pass->field, "data", 4) == 0 ? LINE_SPACE : LINE_OTHER;
+    else if (pass->field_len == sizeof(pass->field))
+        pass->state = LINE_OTHER;
+    else
+        pass->field[pass->field_len++] = byte;
+}
+
+// The same inside a block of an event stream, of which only the data is JSON.
+static enum happened pass_block(struct wire_pass *pass, struct span *in)
+{
+    while (in->len > 0) {
+        if (pass->state == LINE_SPACE && !is_line_end(*in->ptr)) {
+            pass->state = LINE_DATA;
+            if (*in->ptr == ' ')
+                *in = span_from(*in, 1);
+            continue;
+        }
+        size_t run = pass->state == LINE_DATA ? simd_line_run(in->ptr, in->len) : 0;
+        if (run > 0) {
+            struct span data = span_upto(*in, run);
+            enum happened happened = pass_json(pass, &data);
+            *in = span_from(*in, run - data.len);
+            if (happened != NOTHING)
+                return happened;
+            continue;
+        }
+        if (pass->state == LINE_OTHER) {
+            size_t rest = simd_line_run(in->ptr, in->len);
+            *in = span_from(*in, rest);
+            if (rest > 0)
+                continue;
+        }
+        pass_line_byte(pass, *in->ptr);
+        *in = span_from(*in, 1);
+    }
+    return NOTHING;
+}
+
+bool wire_pass_next(struct wire_pass *pass, struct span *in, struct span *out, enum wire_cut *cut)
+{
+    const char *start = in->ptr;
+    while (in->len > 0) {
+        bool in_model = pass->in_model, model_new = pass->model_new;
+        enum happened happened = pass->sse ? pass_block(pass, in) : pass_json(pass, in);
+        *out = span_of(start, (size_t)(in->ptr - start));
+        *cut = !in_model ? WIRE_CUT_KEEP : model_new ? WIRE_CUT_MODEL : WIRE_CUT_REST;
+        if (out->len > 0)
+            pass->model_new = false;
+        if (happened == MODEL_BEGINS)
+            pass->in_model = pass->model_new = true;
+        if (happened == MODEL_ENDED)
+            pass->in_model = false;
+        if (out->len > 0)
+            return true;
+    }
+    return false;
+}
+
+void wire_pass_end(struct wire_pass *pass)
+{
+    struct wire_stream *stream = pass->stream;
+    bool complete = !pass->bad && (pass->ended || json_tap_end(&pass->tap));
+    if (pass->bad)
+        stream->bad_events++;
+    if (pass->elements == 0)
+        stream->wire->tapped(stream, &pass->tap);
+    if (pass->sse) {
+        stream->event_count++;
+        stream->content = true;
+        return;
+    }
+    if (pass->bad && !stream->failed) {
+        stream->failed = true; // a body that is no JSON is no answer
+        stream->fault = FAULT_UPSTREAM_FAILURE;
+    }
+    if (complete && pass->elements == 0 && stream->told.seen != 0)
+        stream->told.final = true;
+    // An array is a stream in disguise: it must also say that it is through.
+    bool said = pass->elements == 0 || stream->wire->end(stream) == WIRE_END_COMPLETE;
+    stream->finished = complete && said;
+}
