@@ -305,10 +305,11 @@ static bool raw_is(struct span raw, struct span text)
     return done == text.len;
 }
 
-bool json_key_is(struct span raw_key, struct span name)
+bool json_key_is_escaped(struct span raw_key, struct span name)
 {
     debug_assert(span_find(name, '\\') == name.len);
-    return raw_is(raw_key, name);
+    debug_assert(span_find(name, '/') == name.len);
+    return (raw_key.len - name.len) % 5 == 0 && raw_is(raw_key, name);
 }
 
 struct span json_string_raw(struct json_slice string)
