@@ -120,8 +120,8 @@ bool json_element_next(struct json_iter *iter, struct json_slice *value);
 bool json_key_is_escaped(struct span raw_key, struct span name); // used by the next one
 
 // True if the raw key equals `name` after its escapes are resolved: `mod\u0065l` is "model". `name`
-// may not hold what has a short escape (quotes, slashes, control bytes), so that a key of another
-// length can only be it with escapes of six bytes.
+// is ASCII without anything that has a short escape (quotes, slashes, control bytes), so that a key
+// of another length can only be it with escapes of six bytes.
 static inline bool json_key_is(struct span raw_key, struct span name)
 {
     if (raw_key.len == name.len)
