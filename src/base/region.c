@@ -5,6 +5,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/mman.h>
 
 enum { BLOCK_MIN = 128, BLOCK_MAX = 256 * KIB };
 
@@ -89,4 +90,17 @@ struct span region_printf(struct region *region, const char *format, ...)
     vsnprintf(text, (size_t)len + 1, format, again);
     va_end(again);
     return span_of(text, (size_t)len);
+}
+
+void *pages_take(size_t bytes)
+{
+    void *pages = mmap(NULL, bytes, PROT_READ | PROT_WRITE,
+                       MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    return pages != MAP_FAILED ? pages : NULL;
+}
+
+void pages_give(void *pages, size_t bytes)
+{
+    if (pages != NULL)
+        verify(munmap(pages, bytes) == 0);
 }

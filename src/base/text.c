@@ -71,6 +71,17 @@ struct span text_span(const struct text *text)
     return span_of(text->len > 0 ? text->ptr : "", text->len);
 }
 
+size_t fit_printf(char *out, size_t cap, const char *format, ...)
+{
+    assert(cap > 0);
+    va_list args;
+    va_start(args, format);
+    const int len = vsnprintf(out, cap, format, args);
+    va_end(args);
+    verify(len >= 0);
+    return min_size((size_t)len, cap - 1);
+}
+
 size_t utf8_len(struct span text)
 {
     if (text.len == 0)

@@ -52,6 +52,18 @@ const struct http_field *http_field_next(const struct http_head *head,
     return NULL;
 }
 
+bool http_list_next(struct span *list, struct span *member)
+{
+    while (list->len > 0) {
+        const size_t comma = span_find(*list, ',');
+        *member = span_trim(span_upto(*list, comma));
+        *list = span_from(*list, min_size(comma + 1, list->len));
+        if (member->len > 0)
+            return true;
+    }
+    return false;
+}
+
 bool http_value_is_valid(struct span value)
 {
     return value.len == 0 || scan_value(value.ptr, value.ptr + value.len) == value.ptr + value.len;

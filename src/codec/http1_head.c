@@ -139,11 +139,9 @@ static enum parse status_line(struct http_head *head, struct cursor *cur)
         if (!is_class(*cur->at, CLASS_DIGIT))
             return refuse(cur, ERR(HEAD_MALFORMED));
         status = status * 10 + (*cur->at - '0');
-        if (status == 0 || status >= 600)
+        if (status == 0 || status >= 600) // three digits without a leading 0
             return refuse(cur, ERR(HEAD_MALFORMED));
     }
-    if (status < 100)
-        return refuse(cur, ERR(HEAD_MALFORMED));
     head->status = status;
     // The grammar wants a space even before an empty reason; many servers leave it out.
     if (cur->at < cur->end && *cur->at != '\r') {
@@ -157,17 +155,8 @@ static enum parse status_line(struct http_head *head, struct cursor *cur)
     return line_end(cur);
 }
 
-static inline void field_add(struct http_head *head, struct span name, struct span value)
+static inline void field_note(struct http_head *head, enum http_field_id id, unsigned index)
 {
-    const enum http_field_id id = http1_token_id(name);
-    const unsigned index = head->field_count++;
-    struct http_field *field = &head->fields[index];
-    field->name = name;
-    field->value = value;
-    field->id = id;
-    field->is_hop = HOP >> id & 1;
-    if (id == HF_OTHER)
-        return;
     const uint64_t bit = UINT64_C(1) << id;
     if (unlikely(head->seen & bit)) {
         head->repeated |= bit;
@@ -187,8 +176,9 @@ hot static enum parse fields_parse(struct http_head *head, struct cursor *cur)
 {
     _Static_assert(HTTP_FIELDS_MAX <= UINT8_MAX, "an index fits http_head.first");
     const char *at = cur->at, *const end = cur->end;
-    while (at < end && *at != '\r') {
-        if (unlikely(head->field_count == HTTP_FIELDS_MAX))
+    struct http_field *field = head->fields;
+    for (; at < end && *at != '\r'; field++) {
+        if (unlikely(field == head->fields + HTTP_FIELDS_MAX))
             return refuse(cur, ERR(HEAD_TOO_LARGE));
         const char *name = at;
         at = scan_token(name, end);
@@ -196,7 +186,7 @@ hot static enum parse fields_parse(struct http_head *head, struct cursor *cur)
             return PARSE_MORE;
         if (unlikely(*at != ':' || at == name))
             return refuse(cur, ERR(HEAD_MALFORMED)); // white space before the colon, too
-        const struct span name_span = span_of(name, (size_t)(at - name));
+        field->name = span_of(name, (size_t)(at - name));
         at++;
         // Nearly always one space and then something visible.
         at += at < end && *at == ' ';
@@ -211,25 +201,16 @@ hot static enum parse fields_parse(struct http_head *head, struct cursor *cur)
         const char *value_end = at;
         while (unlikely(value_end > value && (unsigned char)value_end[-1] <= ' '))
             value_end--; // among the bytes of a value these are the blanks
-        field_add(head, name_span, span_of(value, (size_t)(value_end - value)));
+        field->value = span_of(value, (size_t)(value_end - value));
+        field->id = http1_token_id(field->name);
+        field->is_hop = HOP >> field->id & 1;
+        if (field->id != HF_OTHER)
+            field_note(head, field->id, (unsigned)(field - head->fields));
         at += 2;
     }
+    head->field_count = (uint16_t)(field - head->fields);
     cur->at = at;
     return line_end(cur);
-}
-
-// Takes the next member of a comma-separated list; empty members are skipped, as RFC 9110 5.6.1
-// wants. False at the end.
-static bool list_next(struct span *list, struct span *member)
-{
-    while (list->len > 0) {
-        const size_t comma = span_find(*list, ',');
-        *member = span_trim(span_upto(*list, comma));
-        *list = span_from(*list, min_size(comma + 1, list->len));
-        if (member->len > 0)
-            return true;
-    }
-    return false;
 }
 
 static void mark_hop(struct http_head *head, struct span name)
@@ -252,7 +233,7 @@ static struct err connection_read(struct http_head *head, struct span list,
         return OK;
     }
     struct span member;
-    while (list_next(&list, &member)) {
+    while (http_list_next(&list, &member)) {
         if (!http_token_is_valid(member))
             return ERR(HEAD_MALFORMED);
         if (++words->names > HTTP_CONNECTION_NAMES_MAX)
@@ -305,7 +286,7 @@ static struct err coding_judge(struct span value)
         return OK;
     struct span member = SPAN_NONE;
     unsigned members = 0, chunked = 0;
-    for (; list_next(&value, &member); members++)
+    for (; http_list_next(&value, &member); members++)
         chunked += span_eq_nocase(member, SPAN("chunked"));
     const bool ends_chunked = members > 1 && span_eq_nocase(member, SPAN("chunked"));
     return ends_chunked && chunked == 1 ? ERR(FRAMING_UNSUPPORTED) : ERR(FRAMING_AMBIGUOUS);

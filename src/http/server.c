@@ -6,7 +6,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <stdio.h>
+#include <poll.h>
 #include <unistd.h>
 
 #define ACCEPT_RETRY_NS (UINT64_C(100) * NS_PER_MS)
@@ -102,6 +102,17 @@ static void serve_open(struct server *server, int fd)
     serve_await_head(serve);
 }
 
+// One waiting connection, or -1 at once. The listener blocks, as a ring wants it, so it is asked
+// first.
+static int accept_now(struct server *server)
+{
+    struct pollfd waiting = { .fd = server->fd, .events = POLLIN };
+    if (poll(&waiting, 1, 0) != 1)
+        return -1;
+    bool blocking = io_backend(server->net->io) == IO_BACKEND_URING;
+    return accept4(server->fd, NULL, NULL, SOCK_CLOEXEC | (blocking ? 0 : SOCK_NONBLOCK));
+}
+
 // Out of descriptors: gives up the spare one to take a waiting connection and close it, so that its
 // client learns at once; then waits a little, because descriptors come back only when something
 // else ends.
@@ -109,7 +120,7 @@ static void shed_one(struct server *server)
 {
     if (server->spare_fd >= 0) {
         close(server->spare_fd);
-        int fd = accept4(server->fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+        int fd = accept_now(server);
         if (fd >= 0)
             close(fd);
         server->spare_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
@@ -141,19 +152,36 @@ static void on_accept(struct io_op *op, struct io_done done)
         accept_start(server);
 }
 
+// Connections that the kernel has completed for this listener would be reset by its end.
+static void accept_rest(struct server *server)
+{
+    for (uint32_t i = 0; i < BACKLOG; i++) {
+        int fd = accept_now(server);
+        if (fd < 0)
+            return;
+        serve_open(server, fd);
+    }
+}
+
 void server_drain(struct server *server)
 {
-    server->draining = true;
-    if (server->accept.in_flight)
-        io_cancel(server->net->io, &server->accept);
+    if (server->draining)
+        return;
     timer_stop(&server->net->loop->wheel, &server->accept_retry);
+    if (io_backend(server->net->io) != IO_BACKEND_SIM)
+        accept_rest(server);
+    server->draining = true;
+    // Other listeners share the port by SO_REUSEPORT: as long as this one is open, the kernel
+    // sends it connections.
+    io_close(server->net->io, server->fd, false);
+    server->fd = -1;
     struct list *next;
     for (struct list *at = server->serves.next; at != &server->serves; at = next) {
         next = at->next;
         struct serve *serve = container_of(at, struct serve, link);
         serve->keep_alive = false;
         // A request that is already on its way gets its answer.
-        if (serve->state == SERVE_HEAD && serve->conn->rx_len == 0)
+        if (serve->state == SERVE_HEAD && serve->conn->rx_len == 0 && serve->requests > 0)
             serve_close(serve, WHY_SHUTDOWN, false);
     }
 }
@@ -172,10 +200,6 @@ void server_stop(struct server *server)
         } else {
             serve_close(serve, WHY_SHUTDOWN, false);
         }
-    }
-    if (server->fd >= 0) {
-        io_close(server->net->io, server->fd, false);
-        server->fd = -1;
     }
 }
 
@@ -223,16 +247,12 @@ static void refuse(struct serve *serve, struct err err)
     stream->minor = 1;
     stream->method = HTTP_OTHER;
     stream->framing = HTTP_UNTIL_CLOSE; // what follows is not a request
-    char body[2 * KIB];
-    struct span type = SPAN("text/plain; charset=utf-8");
-    size_t len;
-    if (server->app->render_error != NULL) {
-        len = server->app->render_error(server->app, server->head.target, err, body, sizeof(body),
-                                        &type);
-    } else {
-        len = (size_t)snprintf(body, sizeof(body), "%s\n", err_text(err.code));
+    if (server->app->on_refused != NULL) {
+        server->app->on_refused(server->app, stream, server->head.target, err);
+        return;
     }
-    stream_answer(stream, err_status(err.code), type, SPAN_NONE, span_of(body, len));
+    struct span text = span_str(err_text(err.code));
+    stream_answer(stream, err_status(err.code), SPAN("text/plain; charset=utf-8"), SPAN_NONE, text);
 }
 
 static void begin_stream(struct serve *serve)

@@ -14,8 +14,6 @@
 #include <unistd.h>
 
 enum {
-    BUFS_SMALL_DEFAULT = 8192,
-    BUFS_LARGE_DEFAULT = 1024,
     SOCKS_MAX = 1024 * 1024, // descriptors are small numbers: this many must be open at once
     EVENTS_MAX = 256,        // edges taken a turn; the kernel keeps the rest
     EDGES = EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLPRI,
@@ -103,7 +101,7 @@ static void op_end(struct epoll *ep, struct io_op *op, int res)
 {
     op_detach(ep, op);
     op->state = OP_ENDED;
-    op->into_len = (size_t)(ptrdiff_t)res; // the request is over: its arguments are not needed
+    op->res = res;
     list_push_back(&ep->ended, &op->link);
 }
 
@@ -172,7 +170,7 @@ static void run_queued(struct epoll *ep)
 {
     while (!list_is_empty(&ep->ended) && ep->completions < IO_TURN_MAX) {
         struct io_op *op = op_pop(&ep->ended);
-        epoll_result(ep, op, (int)(ptrdiff_t)op->into_len);
+        epoll_result(ep, op, op->res);
     }
     while (!list_is_empty(&ep->running) && ep->completions < IO_TURN_MAX)
         epoll_try(ep, op_pop(&ep->running));
@@ -509,8 +507,8 @@ struct err io_epoll_new(struct io **out, const struct io_config *config, struct 
                        strerror(errno));
         goto out;
     }
-    uint32_t small = config->bufs_small != 0 ? config->bufs_small : BUFS_SMALL_DEFAULT;
-    uint32_t large = config->bufs_large != 0 ? config->bufs_large : BUFS_LARGE_DEFAULT;
+    uint32_t small = config->bufs_small != 0 ? config->bufs_small : IO_BUFS_SMALL_DEFAULT;
+    uint32_t large = config->bufs_large != 0 ? config->bufs_large : IO_BUFS_LARGE_DEFAULT;
     err = bufpool_init(&ep->io.bufs, small, large);
     if (failed(err)) {
         (void)snprintf(why, cap, "no memory for %u and %u receive buffers", small, large);

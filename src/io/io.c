@@ -20,12 +20,9 @@ static struct err new_auto(struct io **out, const struct io_config *config, stru
     return OK;
 }
 
-struct err io_new(struct io **out, const struct io_config *config, struct env *env, char *why,
-                  size_t cap)
+static struct err new_backend(struct io **out, const struct io_config *config, struct env *env,
+                              char *why, size_t cap)
 {
-    assert(cap > 0);
-    *out = NULL;
-    why[0] = '\0';
     switch (config->backend) {
     case IO_BACKEND_AUTO: return new_auto(out, config, env, why, cap);
     case IO_BACKEND_URING: return io_uring_new(out, config, env, why, cap);
@@ -36,6 +33,19 @@ struct err io_new(struct io **out, const struct io_config *config, struct env *e
     case IO_BACKEND_SIM: bug("a simulated io is made by its test");
     }
     bug("io_backend out of range");
+}
+
+struct err io_new(struct io **out, const struct io_config *config, struct env *env, char *why,
+                  size_t cap)
+{
+    assert(cap > 0);
+    *out = NULL;
+    why[0] = '\0';
+    struct err err = new_backend(out, config, env, why, cap);
+    if (failed(err) && why[0] == '\0')
+        snprintf(why, cap, "%s%s%s", err_text(err.code), err.sys != 0 ? ": " : "",
+                 err.sys != 0 ? strerror(err.sys) : "");
+    return err;
 }
 
 const char *io_note(const struct io *io)
@@ -125,6 +135,10 @@ void io_send(struct io *io, struct io_op *op, int fd, const struct iovec *iov, u
 {
     assert(fd >= 0);
     assert(count > 0 && count <= IO_SEGMENTS_MAX);
+    size_t len = 0;
+    for (uint32_t i = 0; i < count; i++)
+        len += iov[i].iov_len;
+    assert(len > 0 && len <= INT32_MAX); // what `res` can tell
     start(op, IO_SEND, fd);
     op->iov = iov;
     op->count = count;

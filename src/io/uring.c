@@ -4,9 +4,10 @@
 // operation; operations and descriptors are kept as follows.
 //
 // A descriptor has a slot in a table by its number, which points to the operation that receives (or
-// accepts) on it and to the one that sends. io_close() cancels these two by address, because a
-// cancel by descriptor walks through everything that is armed in the ring, and marks them as
-// cancelled, so that nothing of theirs is armed again on a number that may be another socket then.
+// accepts) on it and to the one that sends. io_close() cancels these two by address: a cancel by
+// descriptor walks through everything that is armed in the ring, and took 440 us with 9,500 idle
+// connections where this takes 3. It also marks them as cancelled, so that nothing of theirs is
+// armed again on a number that may be another socket by then.
 #include "backend.h"
 
 #include "penstock/base/check.h"
@@ -156,7 +157,7 @@ void uring_finish(struct uring *u, struct io_op *op, struct io_done done)
 }
 
 // The same in the next turn, for what ends without the kernel.
-static void end_later(struct uring *u, struct io_op *op, int res)
+void uring_end_later(struct uring *u, struct io_op *op, int res)
 {
     assert((op->state & OP_ARMED) == 0);
     op->res = res;
@@ -181,7 +182,7 @@ static void cancel(struct uring *u, struct io_op *op)
     if (op->state & (OP_PARKED | OP_PAUSED)) {
         op->state &= (uint8_t) ~(OP_PARKED | OP_PAUSED);
         list_take(&op->link);
-        end_later(u, op, -ECANCELED);
+        uring_end_later(u, op, -ECANCELED);
     } else if ((op->state & OP_USED_UP) == 0) {
         uring_cancel_sqe(u, op);
     }
@@ -214,6 +215,10 @@ static void on_op(struct uring *u, struct io_op *op, int res, uint32_t flags)
 {
     assert(op->in_flight);
     assert(op->state & OP_ARMED);
+    // A cancel is told as one: a thread of the kernel that it interrupts says EINTR, and the owner
+    // of a polled descriptor may have closed it meanwhile.
+    if ((op->state & OP_CANCELLED) && (res == -EINTR || op->kind == IO_POLL))
+        res = -ECANCELED;
     switch ((enum io_kind)op->kind) {
     case IO_RECV: uring_on_recv(u, op, res, flags); return;
     case IO_ACCEPT: on_accept(u, op, res, (flags & IORING_CQE_F_MORE) != 0); return;
@@ -405,7 +410,7 @@ static bool begin(struct uring *u, struct io_op *op)
     u->in_flight++;
     struct io_op **place = place_of(u, op);
     if (place == NULL) { // a number beyond RLIMIT_NOFILE
-        end_later(u, op, -EMFILE);
+        uring_end_later(u, op, -EMFILE);
         return false;
     }
     assert(*place == NULL);
@@ -455,7 +460,7 @@ static void uring_send(struct io *io, struct io_op *op)
     if (op->count > 1) {
         op->msg = slab_take(&u->msgs);
         if (op->msg == NULL) {
-            end_later(u, op, -ENOMEM);
+            uring_end_later(u, op, -ENOMEM);
             return;
         }
         *op->msg = (struct msghdr){ .msg_iov = (struct iovec *)op->iov, .msg_iovlen = op->count };
@@ -475,7 +480,7 @@ static void uring_connect(struct io *io, struct io_op *op, const struct sockaddr
     u->in_flight++;
     op->fd = sock_make_blocking(addr->sa_family);
     if (op->fd < 0) {
-        end_later(u, op, op->fd);
+        uring_end_later(u, op, op->fd);
         return;
     }
     struct io_uring_sqe *sqe = uring_sqe(u);
@@ -585,7 +590,7 @@ static void uring_free(struct io *io)
         // Closes and wakes for others may be left in the queue.
         for (unsigned tries = 0; publish(&u->ring) > 0 && tries < URING_SUBMIT_TRIES; tries++)
             submit(u);
-        io_uring_queue_exit(&u->ring);
+        uring_exit(&u->ring);
     }
     for (int cls = 0; cls < BUF_CLASS_COUNT; cls++)
         uring_group_fini(&u->groups[cls], &u->io.bufs, (enum buf_class)cls);
@@ -606,11 +611,13 @@ static bool slots_init(struct uring *u)
     void *slots = mmap(NULL, u->slot_count * sizeof(struct uring_slot), PROT_READ | PROT_WRITE,
                        MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     u->slots = slots != MAP_FAILED ? slots : NULL;
+    if (u->slots != NULL) // a huge page would be 2 MB for a few descriptors
+        (void)madvise(u->slots, u->slot_count * sizeof(struct uring_slot), MADV_NOHUGEPAGE);
     return u->slots != NULL;
 }
 
 static struct err init(struct uring *u, const struct io_config *config,
-                       const struct uring_limits *limits, char *why, size_t cap)
+                       const struct uring_limits *limits, struct why why)
 {
     uint32_t entries = config->entries != 0 ? config->entries : URING_ENTRIES_DEFAULT;
     assert((entries & (entries - 1)) == 0);
@@ -618,11 +625,11 @@ static struct err init(struct uring *u, const struct io_config *config,
     uint32_t small = config->bufs_small != 0 ? config->bufs_small : IO_BUFS_SMALL_DEFAULT;
     uint32_t large = config->bufs_large != 0 ? config->bufs_large : IO_BUFS_LARGE_DEFAULT;
 
-    TRY(uring_open(&u->ring, &u->caps, entries, limits, why, cap));
+    TRY(uring_open(&u->ring, &u->caps, entries, limits, why));
     TRY(bufpool_init(&u->io.bufs, small, large));
-    TRY(uring_group_init(&u->groups[BUF_SMALL], &u->ring, BUF_SMALL, small, why, cap));
-    TRY(uring_group_init(&u->groups[BUF_LARGE], &u->ring, BUF_LARGE, large, why, cap));
-    TRY(uring_enable(&u->ring, &u->caps, limits, why, cap));
+    TRY(uring_group_init(&u->groups[BUF_SMALL], &u->ring, BUF_SMALL, small, why));
+    TRY(uring_group_init(&u->groups[BUF_LARGE], &u->ring, BUF_LARGE, large, why));
+    TRY(uring_enable(&u->ring, &u->caps, limits, why));
     if (!slots_init(u))
         return ERR_SYS(NO_MEMORY, errno);
     u->eventfd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
@@ -635,7 +642,7 @@ static struct err init(struct uring *u, const struct io_config *config,
 }
 
 struct err uring_new(struct io **out, const struct io_config *config,
-                     const struct uring_limits *limits, struct env *env, char *why, size_t cap)
+                     const struct uring_limits *limits, struct env *env, struct why why)
 {
     *out = NULL;
     struct uring *u = calloc(1, sizeof(*u));
@@ -651,7 +658,7 @@ struct err uring_new(struct io **out, const struct io_config *config,
     u->eventfd = -1;
     list_init(&u->ended);
     list_init(&u->paused);
-    struct err err = init(u, config, limits, why, cap);
+    struct err err = init(u, config, limits, why);
     if (failed(err)) {
         uring_free(&u->io);
         return err;
@@ -666,7 +673,7 @@ struct err uring_new(struct io **out, const struct io_config *config,
 struct err io_uring_new(struct io **out, const struct io_config *config, struct env *env, char *why,
                         size_t cap)
 {
-    return uring_new(out, config, &(struct uring_limits){ 0 }, env, why, cap);
+    return uring_new(out, config, &(struct uring_limits){ 0 }, env, (struct why){ why, cap });
 }
 
 const struct uring_caps *uring_caps(const struct io *io)

@@ -80,14 +80,15 @@ static void recv_data(struct uring *u, struct io_op *op, struct io_done done, bo
         struct io_done before = { .res = (int32_t)op->held_len, .flags = IO_MORE, .buf = op->held };
         op->held = NULL;
         uring_tell(u, op, before);
-    } else if (more) {
-        // A cancel that was handed over before this came has missed.
-        if ((op->state & OP_CANCELLED) && op->cancel_turn != u->turns)
-            uring_cancel_sqe(u, op);
+    } else if (op->credit > 0) {
         done.flags = IO_MORE;
-    } else if (op->credit > 0 && (op->state & OP_CANCELLED) == 0) {
-        uring_arm_recv(u, op); // first, so that what the handler does to it is seen
-        done.flags = IO_MORE;
+        // What comes next is arranged first, so that what the handler does to it is seen.
+        if (more && (op->state & OP_CANCELLED) && op->cancel_turn != u->turns)
+            uring_cancel_sqe(u, op); // one that was handed over before this came has missed
+        else if (!more && (op->state & OP_CANCELLED))
+            uring_end_later(u, op, -ECANCELED);
+        else if (!more)
+            uring_arm_recv(u, op);
     }
     if (done.flags & IO_MORE)
         uring_tell(u, op, done);

@@ -3,8 +3,6 @@
 #include "checks.h"
 #include "penstock/base/check.h"
 
-#include <stdio.h>
-
 static const struct account_type_info types[ACCOUNT_TYPE_COUNT] = {
 #define ACCOUNT_TYPE(id, name, base_url, formats, auth, prefix) \
     [ACCOUNT_##id] = { name, base_url, formats, auth, prefix },
@@ -121,7 +119,7 @@ static bool is_token(struct span text)
 
 static void join(char out[PROBLEM_PATH_MAX], const char *path, const char *name)
 {
-    snprintf(out, PROBLEM_PATH_MAX, "%s%s%s", path, path[0] != '\0' ? "." : "", name);
+    fit_printf(out, PROBLEM_PATH_MAX, "%s%s%s", path, path[0] != '\0' ? "." : "", name);
 }
 
 static void check_headers(const struct account *account, const struct value *from, const char *path,

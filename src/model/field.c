@@ -293,3 +293,10 @@ void field_default(void *base, const struct field *field, struct home home)
     const struct value word = { .kind = VALUE_WORD, .text = span_str(field->init) };
     verify(field_parse(base, field, &word, home, FROM_ENV, field->name, NULL));
 }
+
+bool record_field_eq(const struct record *a, const struct record *b, const struct field *field)
+{
+    assert(a->table == b->table);
+    assert(row_of(a, field) < a->table->count);
+    return field_eq(a, b, field);
+}

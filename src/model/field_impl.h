@@ -38,9 +38,10 @@ void field_default(void *base, const struct field *field, struct home home);
 // Reads `value`; false, with a problem added, if it is not good.
 bool field_parse(void *base, const struct field *field, const struct value *value, struct home home,
                  enum record_source source, const char *path, struct problems *problems);
-// Reports the key of `entry`, which names no field of `table` below `path`.
-void field_unknown(const struct table *table, const struct value *entry, const char *path,
-                   struct problems *problems);
+// Reports the key of `entry`, which names no field of `table` below `path`. Returns the field that
+// was probably meant, or NULL.
+const struct field *field_unknown(const struct table *table, const struct value *entry,
+                                  const char *path, struct problems *problems);
 
 static inline struct home record_home(struct record *record)
 {

@@ -3,7 +3,6 @@
 #include "penstock/model/suggest.h"
 #include "penstock/model/unit.h"
 
-#include <stdio.h>
 #include <stdlib.h>
 
 struct reader {
@@ -173,7 +172,7 @@ static void number_text(const struct field *field, uint64_t number, char out[UNI
     else if (field->kind == FIELD_SIZE)
         size_format(out, number);
     else
-        snprintf(out, UNIT_TEXT_MAX, "%lld", (long long)number);
+        fit_printf(out, UNIT_TEXT_MAX, "%lld", (long long)number);
 }
 
 static bool in_bounds(const struct reader *reader, int64_t number)
@@ -361,10 +360,12 @@ static bool read_strings(struct reader reader, struct strings *out)
     const char *path = reader.path;
     for (uint32_t i = 0; i < count; i++) {
         char item_path[PROBLEM_PATH_MAX];
-        snprintf(item_path, sizeof(item_path), "%s[%u]", path, i);
+        fit_printf(item_path, sizeof(item_path), "%s[%u]", path, i);
         reader.path = item_path;
         reader.value = &items[i];
-        if (!is_scalar(reader.value)) {
+        if (reader.value->is_broken) {
+            good = false;
+        } else if (!is_scalar(reader.value)) {
             problem_add(reader.problems, PROBLEM_WRONG_KIND, reader.value->place, item_path,
                         "`%s` must be a text", item_path);
             good = false;
@@ -432,12 +433,14 @@ static bool read_map(struct reader reader, struct pairs *out)
     const char *path = reader.path;
     for (const struct value *entry = map->first; entry != NULL; entry = entry->next) {
         char entry_path[PROBLEM_PATH_MAX];
-        snprintf(entry_path, sizeof(entry_path), "%s.%.*s", path,
-                 (int)min_size(entry->key.len, FIELD_NAME_MAX), entry->key.ptr);
+        fit_printf(entry_path, sizeof(entry_path), "%s.%.*s", path,
+                   (int)min_size(entry->key.len, FIELD_NAME_MAX), entry->key.ptr);
         reader.path = entry_path;
         reader.value = entry;
         struct span text = entry->text;
-        if (!is_scalar(entry)) {
+        if (entry->is_broken) {
+            good = false;
+        } else if (!is_scalar(entry)) {
             problem_add(reader.problems, PROBLEM_WRONG_KIND, entry->place, entry_path,
                         "`%s` must be a text", entry_path);
             good = false;
@@ -486,6 +489,8 @@ static bool read_objects(const struct reader *reader, struct objects *out);
 static bool read_kind(const struct reader *reader, void *base)
 {
     const struct field *field = reader->field;
+    if (reader->value->is_broken)
+        return false; // said by whoever found it
     switch (field->kind) {
     case FIELD_STRING: return read_string(reader, AS(struct span, base, field));
     case FIELD_SECRET: return read_secret(reader, AS(struct secret *, base, field));
@@ -525,12 +530,13 @@ static bool read_object(const struct reader *reader, void *item)
     for (const struct value *entry = reader->value->first; entry != NULL; entry = entry->next) {
         const struct field *field = table_find(sub, entry->key);
         if (field == NULL) {
-            field_unknown(sub, entry, reader->path, reader->problems);
+            const struct field *meant = field_unknown(sub, entry, reader->path, reader->problems);
+            given |= meant != NULL ? UINT64_C(1) << (meant - sub->fields) : 0;
             good = false;
             continue;
         }
         char path[PROBLEM_PATH_MAX];
-        snprintf(path, sizeof(path), "%s.%s", reader->path, field->name);
+        fit_printf(path, sizeof(path), "%s.%s", reader->path, field->name);
         struct reader inner = *reader;
         inner.field = field;
         inner.value = entry;
@@ -568,7 +574,7 @@ static bool read_objects(const struct reader *reader, struct objects *out)
     for (uint32_t i = 0; i < count; i++) {
         void *item = (char *)objects.items + i * reader->field->sub->size;
         char path[PROBLEM_PATH_MAX];
-        snprintf(path, sizeof(path), "%s[%u]", reader->path, i);
+        fit_printf(path, sizeof(path), "%s[%u]", reader->path, i);
         inner.value = &items[i];
         inner.path = path;
         if (items[i].kind == VALUE_MAP)
@@ -584,8 +590,13 @@ bool field_parse(void *base, const struct field *field, const struct value *valu
                  enum record_source source, const char *path, struct problems *problems)
 {
     const struct reader reader = { home, source, problems, field, value, path };
+    const uint32_t before = problems != NULL ? problems->count : 0;
     // What was there is overwritten; only secrets own something.
     if (field->kind == FIELD_OBJECTS)
         field_clear(base, field);
-    return read_kind(&reader, base);
+    const bool good = read_kind(&reader, base);
+    if (field->kind == FIELD_SECRET || field_is(field, FIELD_SENSITIVE))
+        for (uint32_t i = before; problems != NULL && i < problems->count; i++)
+            problems->items[i].hides = true;
+    return good;
 }

@@ -2,8 +2,6 @@
 #include "field_impl.h"
 #include "penstock/model/suggest.h"
 
-#include <stdio.h>
-
 struct walk {
     struct record *record;
     enum record_source source;
@@ -14,8 +12,8 @@ struct walk {
 
 static void join(char out[PROBLEM_PATH_MAX], const char *path, struct span name)
 {
-    snprintf(out, PROBLEM_PATH_MAX, "%s%s%.*s", path, path[0] != '\0' ? "." : "",
-             (int)min_size(name.len, FIELD_NAME_MAX), name.ptr);
+    fit_printf(out, PROBLEM_PATH_MAX, "%s%s%.*s", path, path[0] != '\0' ? "." : "",
+               (int)min_size(name.len, FIELD_NAME_MAX), name.ptr);
 }
 
 // The last part of a dotted name.
@@ -57,8 +55,11 @@ static void help_known(struct problem *problem, const struct table *table, struc
 static void help_field(struct problem *problem, const struct table *table,
                        const struct field *field)
 {
-    const char *in = table->plural != NULL ? table->plural : "";
-    const char *dot = table->plural != NULL ? "." : "";
+    if (table->plural == NULL) { // an object in a list, which explains itself with the list
+        problem_help(problem, "%s", field->help);
+        return;
+    }
+    const char *in = table->plural, *dot = in[0] != '\0' ? "." : "";
     if (field->kind == FIELD_DURATION || field->kind == FIELD_SIZE)
         problem_help(problem, "`%s` needs a unit, e.g. `%s`   (penstock config explain %s%s%s)",
                      field->name,
@@ -71,9 +72,10 @@ static void help_field(struct problem *problem, const struct table *table,
                      field->name);
 }
 
-// `prefix` is the dotted part of the name above the entry, within the record.
-static void unknown(const struct table *table, const struct value *entry, struct span prefix,
-                    const char *path, struct problems *problems)
+// `prefix` is the dotted part of the name above the entry, within the record. Returns the field
+// that was probably meant.
+static const struct field *unknown(const struct table *table, const struct value *entry,
+                                   struct span prefix, const char *path, struct problems *problems)
 {
     struct suggest near = { .word = entry->key };
     const struct field *found = NULL, *elsewhere = NULL;
@@ -96,9 +98,10 @@ static void unknown(const struct table *table, const struct value *entry, struct
         problem_add(problems, PROBLEM_UNKNOWN_KEY, entry->key_place, full,
                     path[0] != '\0' ? "unknown key `%.*s` in `%s`" : "unknown key `%.*s`%s", len,
                     entry->key.ptr, path);
+    const bool is_leaf = found != NULL && span_eq(near.best, leaf_of(found->name));
     if (found != NULL) {
         problem_hint(problem, "did you mean `%.*s`?", (int)near.best.len, near.best.ptr);
-        if (span_eq(near.best, leaf_of(found->name)))
+        if (is_leaf)
             help_field(problem, table, found);
     } else if (elsewhere != NULL) {
         problem_hint(problem, "did you mean `%s`?", elsewhere->name);
@@ -106,12 +109,20 @@ static void unknown(const struct table *table, const struct value *entry, struct
     } else {
         help_known(problem, table, prefix);
     }
+    return is_leaf ? found : elsewhere;
 }
 
-void field_unknown(const struct table *table, const struct value *entry, const char *path,
-                   struct problems *problems)
+const struct field *field_unknown(const struct table *table, const struct value *entry,
+                                  const char *path, struct problems *problems)
 {
-    unknown(table, entry, SPAN_NONE, path, problems);
+    return unknown(table, entry, SPAN_NONE, path, problems);
+}
+
+// The field is spoken of: it is no longer missing, whatever else is wrong with it.
+static void mark_seen(struct walk *walk, const struct field *field)
+{
+    const size_t row = (size_t)(field - walk->record->table->fields);
+    walk->seen[row / 64] |= UINT64_C(1) << (row % 64);
 }
 
 // True if the value is what the field holds already: an object that was read, changed elsewhere and
@@ -189,22 +200,24 @@ static void walk_map(struct walk *walk, const struct value *map, struct span pre
     const struct table *table = walk->record->table;
     for (const struct value *entry = map->first; entry != NULL; entry = entry->next) {
         char name[PROBLEM_PATH_MAX], above[PROBLEM_PATH_MAX];
-        const int len = snprintf(name, sizeof(name), "%.*s%s%.*s", (int)prefix.len, prefix.ptr,
-                                 prefix.len > 0 ? "." : "",
-                                 (int)min_size(entry->key.len, FIELD_NAME_MAX), entry->key.ptr);
-        const struct span full = span_of(name, min_size((size_t)len, sizeof(name) - 1));
+        const size_t len =
+            fit_printf(name, sizeof(name), "%.*s%s%.*s", (int)prefix.len, prefix.ptr,
+                       prefix.len > 0 ? "." : "", (int)min_size(entry->key.len, FIELD_NAME_MAX),
+                       entry->key.ptr);
+        const struct span full = span_of(name, len);
         join(above, walk->path, prefix);
         if (prefix.len == 0)
-            snprintf(above, sizeof(above), "%s", walk->path);
+            fit_printf(above, sizeof(above), "%s", walk->path);
         // A key with a dot of its own is no path.
         const bool dotted = span_find(entry->key, '.') < entry->key.len;
         const struct field *field = dotted ? NULL : table_find(table, full);
         if (field != NULL) {
-            const uint32_t row = (uint32_t)(field - table->fields);
-            walk->seen[row / 64] |= UINT64_C(1) << (row % 64);
+            mark_seen(walk, field);
             field_read(walk->record, field, entry, walk->source, walk->path, walk->problems);
         } else if (dotted || !is_prefix(table, full)) {
-            unknown(table, entry, prefix, above, walk->problems);
+            const struct field *meant = unknown(table, entry, prefix, above, walk->problems);
+            if (meant != NULL)
+                mark_seen(walk, meant);
         } else if (entry->kind == VALUE_MAP) {
             walk_map(walk, entry, full);
         } else {
@@ -228,8 +241,9 @@ static void check_required(struct walk *walk, const struct value *value)
         join(full, walk->path, span_str(field->name));
         struct problem *problem = problem_add(walk->problems, PROBLEM_MISSING, value->place, full,
                                               "`%s` is missing", full);
-        if (field->help != NULL)
-            problem_help(problem, "%s", field->help);
+        if (field->example != NULL)
+            problem_hint(problem, "for example `%s: %s`", leaf_of(field->name).ptr, field->example);
+        problem_help(problem, "%s", field->help);
     }
 }
 

@@ -3,7 +3,6 @@
 #include "penstock/base/check.h"
 
 #include <stdarg.h>
-#include <stdio.h>
 #include <stdlib.h>
 
 void problems_init(struct problems *problems)
@@ -12,7 +11,7 @@ void problems_init(struct problems *problems)
 }
 
 // Control characters would let a document write to the operator's terminal; what is not UTF-8 (the
-// environment may hold anything, and snprintf() cuts anywhere) would make no JSON.
+// environment may hold anything, and cutting a text may part a character) would make no JSON.
 static void clean(char *text)
 {
     struct span rest = span_str(text);
@@ -123,39 +122,98 @@ static bool is_continuation(char byte)
     return ((unsigned char)byte & 0xc0) == 0x80;
 }
 
-// The line as it is shown: tabs become one space, so that the caret stays below its character.
-static uint32_t add_line(struct text *out, struct span line)
+// A run of letters and digits mixed, as long as keys are: shown only by its beginning, since a line
+// with a mistake in it may hold a secret that nobody recognised, under a misspelt key.
+enum { KEY_LIKE_MIN = 16, KEY_LIKE_SHOWN = 4, LINE_SHOWN_MAX = 200 };
+
+static bool is_key_char(char byte, bool *letter, bool *digit)
 {
-    enum { LINE_SHOWN_MAX = 200 };
-    uint32_t shown = 0;
-    for (size_t i = 0; i < line.len; i++) {
-        if (!is_continuation(line.ptr[i]) && ++shown > LINE_SHOWN_MAX) {
-            text_add(out, SPAN("..."));
-            return LINE_SHOWN_MAX;
-        }
-        const unsigned char byte = (unsigned char)line.ptr[i];
-        text_add_char(out, byte < 0x20 || byte == 0x7f ? ' ' : line.ptr[i], 1);
-    }
-    return shown;
+    const char low = (char)(byte | 0x20);
+    *letter |= low >= 'a' && low <= 'z';
+    *digit |= byte >= '0' && byte <= '9';
+    return (low >= 'a' && low <= 'z') || (byte >= '0' && byte <= '9') || byte == '-' || byte == '_';
 }
 
-static void render_source(const struct problem *problem, struct span source, struct text *out)
+static void mask_key_like(char *line, size_t len)
+{
+    for (size_t at = 0; at < len; at++) {
+        bool letter = false, digit = false;
+        size_t end = at;
+        while (end < len && is_key_char(line[end], &letter, &digit))
+            end++;
+        if (end - at >= KEY_LIKE_MIN && letter && digit)
+            memset(line + at + KEY_LIKE_SHOWN, '*', end - at - KEY_LIKE_SHOWN);
+        at = end;
+    }
+}
+
+// Bytes before the character with the number `column`, which counts from 1.
+static size_t column_at(struct span line, uint32_t column)
+{
+    size_t at = 0;
+    for (uint32_t i = 1; i < column && at < line.len; i++) {
+        at++;
+        while (at < line.len && is_continuation(line.ptr[at]))
+            at++;
+    }
+    return at;
+}
+
+static void mask_places(const struct problems *problems, uint32_t number, char *bytes,
+                        struct span line)
+{
+    for (uint32_t i = 0; i < problems->count; i++) {
+        const struct problem *problem = &problems->items[i];
+        if (!problem->hides || problem->place.line != number)
+            continue;
+        const size_t start = column_at(line, problem->place.column);
+        // A value of several lines has no width; what is left of this one belongs to it.
+        const size_t end = problem->place.width > 1
+                               ? column_at(line, problem->place.column + problem->place.width)
+                               : line.len;
+        memset(bytes + start, '*', end - start);
+    }
+}
+
+// The line as it is shown: no secrets, and one space for a tab, so that the caret stays below its
+// character. Returns its length in characters.
+static uint32_t add_line(const struct problems *problems, uint32_t number, struct span line,
+                         struct text *out)
+{
+    char bytes[4 * LINE_SHOWN_MAX];
+    const size_t shown = column_at(line, LINE_SHOWN_MAX + 1);
+    line = span_upto(line, min_size(shown, sizeof(bytes)));
+    memcpy(bytes, line.ptr, line.len);
+    mask_places(problems, number, bytes, line);
+    mask_key_like(bytes, line.len);
+    uint32_t count = 0;
+    for (size_t i = 0; i < line.len; i++) {
+        count += is_continuation(bytes[i]) ? 0 : 1;
+        if ((unsigned char)bytes[i] < 0x20 || bytes[i] == 0x7f)
+            bytes[i] = ' ';
+    }
+    text_add(out, span_of(bytes, line.len));
+    return count;
+}
+
+static void render_source(const struct problems *problems, const struct problem *problem,
+                          struct span source, struct text *out)
 {
     const struct place place = problem->place;
     text_printf(out, "%4u | ", place.line);
-    const uint32_t shown = add_line(out, line_of(source, place.line));
+    const uint32_t shown = add_line(problems, place.line, line_of(source, place.line), out);
     text_add(out, SPAN("\n     | "));
     if (place.column <= shown + 1) {
         const uint32_t room = shown + 1 - place.column;
         text_add_char(out, ' ', place.column - 1);
         text_add_char(out, '^', max_size(min_size(place.width, room), 1));
-        text_add_char(out, ' ', 1);
+        text_add_char(out, ' ', problem->hint[0] != '\0' ? 1 : 0);
     }
     text_printf(out, "%s\n", problem->hint);
 }
 
-static void render_one(const struct problem *problem, const char *file, struct span source,
-                       struct text *out)
+static void render_one(const struct problems *problems, const struct problem *problem,
+                       const char *file, struct span source, struct text *out)
 {
     const char *grade = problem->is_warning ? "warning" : "error";
     if (problem->place.line > 0)
@@ -165,7 +223,7 @@ static void render_one(const struct problem *problem, const char *file, struct s
         text_printf(out, "%s: %s[C%04u]: %s\n", file, grade, (unsigned)problem->code,
                     problem->text);
     if (problem->place.line > 0 && source.len > 0)
-        render_source(problem, source, out);
+        render_source(problems, problem, source, out);
     else if (problem->hint[0] != '\0')
         text_printf(out, "  = hint: %s\n", problem->hint);
     if (problem->help[0] != '\0')
@@ -176,7 +234,7 @@ void problems_render(const struct problems *problems, const char *file, struct s
                      struct text *out)
 {
     for (uint32_t i = 0; i < problems->count; i++)
-        render_one(&problems->items[i], file, source, out);
+        render_one(problems, &problems->items[i], file, source, out);
     const uint32_t total = problems->error_count + problems->warning_count;
     if (total > problems->count)
         text_printf(out, "(%u more are not shown)\n", total - problems->count);
@@ -191,7 +249,7 @@ json_t *problems_json(const struct problems *problems)
     for (uint32_t i = 0; i < problems->count; i++) {
         const struct problem *problem = &problems->items[i];
         char code[8];
-        snprintf(code, sizeof(code), "C%04u", (unsigned)problem->code % 10000);
+        fit_printf(code, sizeof(code), "C%04u", (unsigned)problem->code % 10000);
         json_t *item = json_pack("{s:s, s:s, s:s, s:s}", "code", code, "severity",
                                  problem->is_warning ? "warning" : "error", "path", problem->path,
                                  "message", problem->text);

@@ -3,8 +3,6 @@
 #include "checks.h"
 #include "penstock/model/account.h"
 
-#include <stdio.h>
-
 #define ROW(kind, name, tag, member, ...) \
     FIELD_ROW(kind, struct route, name, tag, member, __VA_ARGS__)
 
@@ -44,7 +42,7 @@ static void check(const struct record *record, const struct value *from, const c
             twice |= span_eq(alias, route->aliases.items[j]);
         if (!twice)
             continue;
-        snprintf(full, sizeof(full), "%s.aliases[%u]", path, i);
+        fit_printf(full, sizeof(full), "%s.aliases[%u]", path, i);
         problem_add(problems, PROBLEM_NAME_TAKEN, from->place, full,
                     "the name `%s` is given twice to this model", alias.ptr);
     }

@@ -1,8 +1,7 @@
 #include "penstock/model/unit.h"
 
 #include "penstock/base/check.h"
-
-#include <stdio.h>
+#include "penstock/base/text.h"
 
 struct unit {
     const char *name;
@@ -84,22 +83,22 @@ enum unit_parse size_parse(struct span text, uint64_t *bytes)
 size_t duration_format(char out[UNIT_TEXT_MAX], uint64_t ns)
 {
     if (ns == 0)
-        return (size_t)snprintf(out, UNIT_TEXT_MAX, "0s");
+        return fit_printf(out, UNIT_TEXT_MAX, "0s");
     // One unit where it is exact and short: people write 90d and 120s, and get them back.
     static const uint64_t keep = 1000;
     for (size_t i = 0; i < ARRAY_LEN(durations); i++) {
         const uint64_t count = ns / durations[i].factor;
         if (ns % durations[i].factor == 0 && count > 0 && count < keep)
-            return (size_t)snprintf(out, UNIT_TEXT_MAX, "%llu%s", (unsigned long long)count,
-                                    durations[i].name);
+            return fit_printf(out, UNIT_TEXT_MAX, "%llu%s", (unsigned long long)count,
+                              durations[i].name);
     }
     size_t len = 0;
     for (size_t i = 0; i < ARRAY_LEN(durations) && ns > 0; i++) {
         const uint64_t count = ns / durations[i].factor;
         ns %= durations[i].factor;
         if (count > 0)
-            len += (size_t)snprintf(out + len, UNIT_TEXT_MAX - len, "%llu%s",
-                                    (unsigned long long)count, durations[i].name);
+            len += fit_printf(out + len, UNIT_TEXT_MAX - len, "%llu%s", (unsigned long long)count,
+                              durations[i].name);
         assert(len < UNIT_TEXT_MAX);
     }
     return len; // what is below a microsecond is not written; no text makes it
@@ -110,8 +109,8 @@ size_t size_format(char out[UNIT_TEXT_MAX], uint64_t bytes)
     size_t idx = 0;
     while (idx + 1 < ARRAY_LEN(sizes) && (bytes == 0 || bytes % sizes[idx].factor != 0))
         idx++;
-    return (size_t)snprintf(out, UNIT_TEXT_MAX, "%llu%s",
-                            (unsigned long long)(bytes / sizes[idx].factor), sizes[idx].name);
+    return fit_printf(out, UNIT_TEXT_MAX, "%llu%s", (unsigned long long)(bytes / sizes[idx].factor),
+                      sizes[idx].name);
 }
 
 // Days since 1970 of a date in the Gregorian calendar and back, after Howard Hinnant's
@@ -212,15 +211,14 @@ size_t time_format(char out[UNIT_TEXT_MAX], uint64_t ns)
     int64_t year, month, day;
     date_of((int64_t)(seconds / 86400), &year, &month, &day);
     const unsigned of_day = (unsigned)(seconds % 86400);
-    size_t len =
-        (size_t)snprintf(out, UNIT_TEXT_MAX, "%04d-%02d-%02dT%02u:%02u:%02u", (int)year, (int)month,
-                         (int)day, of_day / 3600, of_day / 60 % 60, of_day % 60);
+    size_t len = fit_printf(out, UNIT_TEXT_MAX, "%04d-%02d-%02dT%02u:%02u:%02u", (int)year,
+                            (int)month, (int)day, of_day / 3600, of_day / 60 % 60, of_day % 60);
     if (fraction > 0) {
         int digits = 9;
         for (; fraction % 10 == 0; digits--)
             fraction /= 10;
-        len += (size_t)snprintf(out + len, UNIT_TEXT_MAX - len, ".%0*llu", digits,
-                                (unsigned long long)fraction);
+        len += fit_printf(out + len, UNIT_TEXT_MAX - len, ".%0*llu", digits,
+                          (unsigned long long)fraction);
     }
-    return len + (size_t)snprintf(out + len, UNIT_TEXT_MAX - len, "Z");
+    return len + fit_printf(out + len, UNIT_TEXT_MAX - len, "Z");
 }

@@ -6,8 +6,8 @@
 
 struct value *value_find(const struct value *map, struct span key)
 {
-    assert(map->kind == VALUE_MAP);
-    for (struct value *entry = map->first; entry != NULL; entry = entry->next)
+    for (struct value *entry = map->kind == VALUE_MAP ? map->first : NULL; entry != NULL;
+         entry = entry->next)
         if (span_eq(entry->key, key))
             return entry;
     return NULL;

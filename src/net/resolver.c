@@ -77,7 +77,8 @@ static void on_socket(void *arg, ares_socket_t fd, int can_read, int can_write)
         poll_start(watch);
 }
 
-static void publish(struct name *name, const struct ares_addrinfo *info)
+// False if there was no usable address among them.
+static bool publish(struct name *name, const struct ares_addrinfo *info)
 {
     struct resolver *resolver = name->resolver;
     union dest_addr addrs[DEST_ADDRS_MAX];
@@ -100,13 +101,14 @@ static void publish(struct name *name, const struct ares_addrinfo *info)
     }
     uint64_t now = resolver->loop->now_ns;
     if (count == 0)
-        return;
+        return false;
     if (ttl < RESOLVE_TTL_MIN_S)
         ttl = RESOLVE_TTL_MIN_S;
     name->ready = true;
     name->next_ns = now + (uint64_t)ttl * NS_PER_S;
     name->stale_ns = name->next_ns + (uint64_t)RESOLVE_STALE_S * NS_PER_S;
     dest_publish(resolver->dests, name->dest, DEST_READY, addrs, count);
+    return true;
 }
 
 static void on_answer(void *arg, int status, int timeouts, struct ares_addrinfo *info)
@@ -122,12 +124,11 @@ static void on_answer(void *arg, int status, int timeouts, struct ares_addrinfo 
     }
     uint64_t now = resolver->loop->now_ns;
     name->next_ns = now + RESOLVE_RETRY_S * NS_PER_S;
-    if (status == ARES_SUCCESS)
-        publish(name, info);
+    bool published = status == ARES_SUCCESS && publish(name, info);
     if (info != NULL)
         ares_freeaddrinfo(info);
-    if (name->next_ns != now + RESOLVE_RETRY_S * NS_PER_S)
-        return; // it was published
+    if (published)
+        return;
     resolver->stats.failures++;
     if (name->ready && now < name->stale_ns) {
         resolver->stats.stale++;

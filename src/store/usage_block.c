@@ -247,9 +247,9 @@ static bool checksum_is_right(struct span value)
     return crc32c_more(crc32c(span_of(head, sizeof(head))), span_from(value, FIXED_BYTES)) == want;
 }
 
-struct err usage_block_open(struct usage_block_reader *reader, struct span value)
+struct err usage_block_peek(struct span value, struct usage_block *out, size_t *head_len)
 {
-    *reader = (struct usage_block_reader){ 0 };
+    *out = (struct usage_block){ 0 };
     if (value.len < FIXED_BYTES || value.len > USAGE_BLOCK_BYTES_MAX)
         return ERR(STORE_CORRUPT);
     struct reader in = reader_of(value);
@@ -259,26 +259,34 @@ struct err usage_block_open(struct usage_block_reader *reader, struct span value
     uint16_t count;
     get_copy(&in, &count, sizeof(count));
     get_u32(&in);
-    if (!known || !checksum_is_right(value))
+    out->is_summary = (flags & FLAG_SUMMARY) != 0;
+    out->count = count;
+    out->id.hour = (uint32_t)get_var_max(&in, UINT32_MAX);
+    out->id.boot = (uint32_t)get_var_max(&in, UINT32_MAX);
+    out->id.shard = (uint16_t)get_var_max(&in, UINT16_MAX);
+    out->id.first = get_var(&in);
+    out->span = (uint32_t)get_var_max(&in, UINT32_MAX);
+    out->time_min_ns = get_var(&in);
+    out->time_max_ns = out->time_min_ns + get_var(&in);
+    out->order_ns = get_var(&in);
+    usage_sums_get(&in, &out->sums);
+    get_copy(&in, out->previous, USAGE_BLOCK_HASH_BYTES);
+    if (!known || in.bad || count == 0 || count > USAGE_BLOCK_ENTRIES_MAX || out->span == 0)
         return ERR(STORE_CORRUPT);
-    struct usage_block *block = &reader->block;
-    block->is_summary = (flags & FLAG_SUMMARY) != 0;
-    block->count = count;
-    block->id.hour = (uint32_t)get_var_max(&in, UINT32_MAX);
-    block->id.boot = (uint32_t)get_var_max(&in, UINT32_MAX);
-    block->id.shard = (uint16_t)get_var_max(&in, UINT16_MAX);
-    block->id.first = get_var(&in);
-    block->span = (uint32_t)get_var_max(&in, UINT32_MAX);
-    block->time_min_ns = get_var(&in);
-    block->time_max_ns = block->time_min_ns + get_var(&in);
-    block->order_ns = get_var(&in);
-    usage_sums_get(&in, &block->sums);
-    get_copy(&in, block->previous, USAGE_BLOCK_HASH_BYTES);
-    if (in.bad || count == 0 || count > USAGE_BLOCK_ENTRIES_MAX || block->span == 0)
+    *head_len = (size_t)(in.at - (const uint8_t *)value.ptr);
+    return OK;
+}
+
+struct err usage_block_open(struct usage_block_reader *reader, struct span value)
+{
+    *reader = (struct usage_block_reader){ 0 };
+    size_t head_len;
+    TRY(usage_block_peek(value, &reader->block, &head_len));
+    if (!checksum_is_right(value))
         return ERR(STORE_CORRUPT);
-    reader->at = in.at;
-    reader->end = in.end;
-    reader->order_last = block->order_ns;
+    reader->at = (const uint8_t *)value.ptr + head_len;
+    reader->end = (const uint8_t *)value.ptr + value.len;
+    reader->order_last = reader->block.order_ns;
     return OK;
 }
 
@@ -340,13 +348,15 @@ enum parse usage_block_next(struct usage_block_reader *reader, struct usage_entr
     if (body == NULL)
         return PARSE_BAD;
     struct reader entry = reader_of(span_of(body, len));
-    *out = (struct usage_entry){ .is_summary = block->is_summary, .sequence = block->id.first };
+    *out = (struct usage_entry){
+        .is_summary = block->is_summary,
+        .sequence = block->id.first + reader->index,
+    };
     uint64_t time_ns;
     if (block->is_summary) {
         read_summary(&entry, &out->summary);
         time_ns = bucket_ns(out->summary.bucket);
     } else {
-        out->sequence += reader->index;
         read_record(&entry, reader->time_last, &out->record);
         time_ns = usage_settled_ns(&out->record);
     }

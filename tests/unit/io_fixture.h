@@ -1,9 +1,9 @@
 // io_fixture.h - one stage for every backend: an io under test, and peers that the script moves.
 //
-// Scripts talk to peers through peer_*(), which are loopback sockets for the real backends. Nothing
-// here blocks; fx_until() turns the io until a condition holds, and fails the case when it takes
-// too long. fx_close() checks what every script must leave behind: nothing in flight, no buffer
-// held, no descriptor open.
+// Scripts talk to peers through peer_*(), which are loopback sockets for the real backends and
+// sim_peers for the simulated one. Nothing here blocks; fx_until() turns the io until a condition
+// holds, and fails the case when it takes too long. fx_close() checks what every script must leave
+// behind: nothing in flight, no buffer held, no descriptor open.
 #ifndef PENSTOCK_IO_FIXTURE_H
 #define PENSTOCK_IO_FIXTURE_H
 
@@ -12,6 +12,7 @@
 #include "io/backend.h"
 #include "penstock/base/check.h"
 #include "penstock/base/list.h"
+#include "penstock/io/sim.h"
 
 #include <arpa/inet.h>
 #include <dirent.h>
@@ -23,13 +24,16 @@
 #include <unistd.h>
 
 enum {
-    FX_LONG_MS = 10000, // a script that waits longer for anything has failed
-    FX_STEP_MS = 2,     // one turn of fx_until(); peers are looked at in between
+    FX_LONG_MS = 10000,           // a script that waits longer for anything has failed
+    FX_LONG_SIM_MS = 3600 * 1000, // simulated connections can be slow
+    FX_STEP_MS = 2,               // one turn of fx_until(); peers are looked at in between
     FX_HELD_MAX = 1024,
 };
 
 struct fx {
     struct io *io;
+    struct sim *sim; // of a simulated io
+    struct env_fake fake;
     struct env *env;
     struct io_config config;
     unsigned fds_before;
@@ -41,16 +45,20 @@ struct fx {
     int listener;
     struct probe *acceptor; // armed by fx_listen()
     struct list peers;
+    unsigned turns;
+    bool woken; // set by a script's on_wake(): the turn is over
 };
 
 // The far end of a connection.
 struct peer {
     int fd;
+    struct sim_peer *sim;
     struct list link;  // fx.peers
     uint64_t put, due; // bytes of the pattern written, and to be written
     uint64_t got;      // bytes read
     unsigned torn;     // of these, not the pattern
     int error;         // what ended it: 0 nothing, 1 FIN, else an errno
+    bool shut;         // half-closes once everything is written
 };
 
 // Peers and files of the process, for the check that none is left.
@@ -65,16 +73,27 @@ static inline unsigned fx_fds(void)
     return count;
 }
 
-static inline void fx_new(struct fx *fx, const struct io_config *config)
+// `profile` is of a simulated world, and then the seed as well.
+static inline void fx_new(struct fx *fx, const struct io_config *config,
+                          const struct sim_profile *profile, uint64_t seed)
 {
     char why[256] = "";
     *fx = (struct fx){ .env = env_system(), .config = *config, .listener = -1 };
     list_init(&fx->peers);
     fx->fds_before = fx_fds();
-    struct err err = io_epoll_new(&fx->io, config, fx->env, why, sizeof(why));
+    struct err err;
+    if (config->backend == IO_BACKEND_SIM) {
+        env_fake_init(&fx->fake, seed);
+        fx->env = &fx->fake.env;
+        verify(!failed(sim_new(&fx->sim, &fx->fake, profile)));
+        err = sim_io_new(fx->sim, config, &fx->io);
+    } else {
+        err = io_new(&fx->io, config, fx->env, why, sizeof(why));
+    }
     if (failed(err))
         fprintf(stderr, "%s: %s\n", err_name(err.code), why);
     verify(!failed(err));
+    EXPECT_EQ(io_backend(fx->io), config->backend);
 }
 
 static inline uint64_t fx_now(struct fx *fx)
@@ -84,22 +103,41 @@ static inline uint64_t fx_now(struct fx *fx)
 
 static inline void peer_pump(struct peer *peer);
 
+static inline unsigned fx_turn_once(struct fx *fx, uint64_t until_ns)
+{
+    fx->turns++;
+    fx->turning = true;
+    unsigned count = io_turn(fx->io, until_ns);
+    fx->turning = false;
+    return count;
+}
+
 // One turn that waits at most `wait_ns`. Peers write what they still have to.
 static inline unsigned fx_turn(struct fx *fx, uint64_t wait_ns)
 {
     for (struct list *at = fx->peers.next; at != &fx->peers; at = at->next)
         peer_pump(container_of(at, struct peer, link));
-    fx->turning = true;
-    unsigned count = io_turn(fx->io, wait_ns == 0 ? 0 : fx_now(fx) + wait_ns);
-    fx->turning = false;
+    uint64_t until_ns = wait_ns == 0 ? 0 : fx_now(fx) + wait_ns;
+    unsigned count = fx_turn_once(fx, until_ns);
+    // A simulated turn does not wait: the world jumps instead, and then there is another turn.
+    while (fx->sim != NULL && sim_step(fx->sim, until_ns) && count == 0 && fx_now(fx) < until_ns &&
+           !fx->woken) {
+        count = fx_turn_once(fx, until_ns);
+    }
+    fx->woken = false;
     EXPECT(count <= IO_TURN_MAX);
     return count;
+}
+
+static inline uint64_t fx_long_ns(const struct fx *fx)
+{
+    return (fx->sim != NULL ? FX_LONG_SIM_MS : FX_LONG_MS) * NS_PER_MS;
 }
 
 // Turns until `cond`, which may let peers act, and is not asked again once it was true.
 #define fx_until(fx, cond)                                                                \
     do {                                                                                  \
-        uint64_t fx_end_ = fx_now(fx) + FX_LONG_MS * NS_PER_MS;                           \
+        uint64_t fx_end_ = fx_now(fx) + fx_long_ns(fx);                                   \
         bool fx_good_;                                                                    \
         while (!(fx_good_ = (cond)) && fx_now(fx) < fx_end_)                              \
             fx_turn(fx, FX_STEP_MS *NS_PER_MS);                                           \
@@ -216,6 +254,12 @@ static inline struct probe *probe_new(struct fx *fx)
     return probe;
 }
 
+static inline void probe_free(struct probe *probe)
+{
+    verify(!probe->op.in_flight); // the io still knows it
+    free(probe);
+}
+
 static inline void probe_release(struct probe *probe)
 {
     while (probe->held_count > 0) {
@@ -309,10 +353,10 @@ static inline void fd_unblock(int fd)
     verify(fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) | O_NONBLOCK) == 0);
 }
 
-static inline void peer_init(struct peer *peer, struct fx *fx, int fd)
+static inline void peer_init(struct peer *peer, struct fx *fx, int fd, struct sim_peer *sim)
 {
-    verify(fd >= 0);
-    *peer = (struct peer){ .fd = fd };
+    verify(fd >= 0 || sim != NULL);
+    *peer = (struct peer){ .fd = fd, .sim = sim };
     list_push_back(&fx->peers, &peer->link);
 }
 
@@ -320,7 +364,11 @@ static inline void peer_init(struct peer *peer, struct fx *fx, int fd)
 // peer's kernel takes in before it is read; 0 leaves it.
 static inline void peer_dial(struct peer *peer, struct fx *fx, int rcvbuf)
 {
-    peer_init(peer, fx, socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+    if (fx->sim != NULL) { // its connections are small anyway
+        peer_init(peer, fx, -1, sim_dial(fx->sim, (struct sockaddr *)&fx->addr, sizeof(fx->addr)));
+        return;
+    }
+    peer_init(peer, fx, socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0), NULL);
     if (rcvbuf > 0)
         verify(setsockopt(peer->fd, SOL_SOCKET, SO_RCVBUF, &rcvbuf, sizeof(rcvbuf)) == 0);
     verify(connect(peer->fd, (struct sockaddr *)&fx->addr, sizeof(fx->addr)) == 0);
@@ -330,6 +378,12 @@ static inline void peer_dial(struct peer *peer, struct fx *fx, int rcvbuf)
 // Bytes taken, or a negative errno.
 static inline int peer_write(struct peer *peer, const void *bytes, size_t len)
 {
+    if (peer->sim != NULL) {
+        size_t taken = sim_write(peer->sim, bytes, len);
+        if (taken == 0 && sim_state(peer->sim) == SIM_RESET)
+            return -ECONNRESET;
+        return taken == 0 ? -EAGAIN : (int)taken;
+    }
     ssize_t put = send(peer->fd, bytes, len, MSG_NOSIGNAL);
     return put < 0 ? -errno : (int)put;
 }
@@ -337,8 +391,23 @@ static inline int peer_write(struct peer *peer, const void *bytes, size_t len)
 // Bytes received, 0 at the io's FIN, or a negative errno.
 static inline int peer_read(struct peer *peer, void *into, size_t cap)
 {
+    if (peer->sim != NULL) {
+        size_t taken = sim_read(peer->sim, into, cap);
+        if (taken > 0 || sim_at_end(peer->sim))
+            return (int)taken;
+        return sim_state(peer->sim) == SIM_RESET ? -ECONNRESET : -EAGAIN;
+    }
     ssize_t got = recv(peer->fd, into, cap, 0);
     return got < 0 ? -errno : (int)got;
+}
+
+static inline void peer_fin(struct peer *peer)
+{
+    peer->shut = false;
+    if (peer->sim != NULL)
+        sim_shutdown(peer->sim);
+    else
+        (void)shutdown(peer->fd, SHUT_WR);
 }
 
 static inline void peer_pump(struct peer *peer)
@@ -355,6 +424,8 @@ static inline void peer_pump(struct peer *peer)
         else
             peer->put += (uint64_t)put;
     }
+    if (peer->shut && (peer->sim == NULL || sim_state(peer->sim) == SIM_OPEN))
+        peer_fin(peer);
 }
 
 // Sends `len` further bytes of the pattern: now what the kernel takes, the rest turn by turn.
@@ -391,18 +462,27 @@ static inline bool peer_at_end(struct peer *peer)
 
 static inline void peer_shutdown(struct peer *peer)
 {
-    (void)shutdown(peer->fd, SHUT_WR);
+    peer->shut = true;
+    peer_pump(peer);
 }
 
 static inline void peer_close(struct peer *peer)
 {
-    verify(close(peer->fd) == 0);
+    if (peer->sim != NULL)
+        sim_close(&peer->sim);
+    else
+        verify(close(peer->fd) == 0);
     peer->fd = -1;
     list_take(&peer->link);
 }
 
 static inline void peer_reset(struct peer *peer)
 {
+    if (peer->sim != NULL) {
+        sim_reset(&peer->sim);
+        list_take(&peer->link);
+        return;
+    }
     struct linger linger = { .l_onoff = 1 };
     verify(setsockopt(peer->fd, SOL_SOCKET, SO_LINGER, &linger, sizeof(linger)) == 0);
     peer_close(peer);
@@ -412,14 +492,24 @@ static inline void peer_reset(struct peer *peer)
 
 struct vendor {
     int fd;
+    struct sim_listener *sim;
     struct sockaddr_in addr;
     int clog[4]; // connections that fill its backlog
 };
 
-static inline void vendor_listen(struct vendor *vendor, int backlog)
+static inline void vendor_listen(struct vendor *vendor, struct fx *fx, int backlog)
 {
-    *vendor = (struct vendor){ .addr = loopback(0), .clog = { -1, -1, -1, -1 } };
+    *vendor = (struct vendor){ .fd = -1, .addr = loopback(0), .clog = { -1, -1, -1, -1 } };
     socklen_t len = sizeof(vendor->addr);
+    if (fx->sim != NULL) {
+        const struct sockaddr *addr = (struct sockaddr *)&vendor->addr;
+        vendor->sim =
+            backlog == 0 ? sim_blackhole(fx->sim, addr, len) : sim_listen(fx->sim, addr, len);
+        struct sockaddr_storage name;
+        verify(sim_listener_addr(vendor->sim, &name) == len);
+        memcpy(&vendor->addr, &name, len);
+        return;
+    }
     vendor->fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     verify(bind(vendor->fd, (struct sockaddr *)&vendor->addr, len) == 0);
     verify(listen(vendor->fd, backlog) == 0);
@@ -428,15 +518,15 @@ static inline void vendor_listen(struct vendor *vendor, int backlog)
 
 static inline void vendor_open(struct vendor *vendor, struct fx *fx)
 {
-    (void)fx;
-    vendor_listen(vendor, 64);
+    vendor_listen(vendor, fx, 64);
 }
 
 // Its backlog is full: the kernel answers no further SYN.
 static inline void vendor_open_full(struct vendor *vendor, struct fx *fx)
 {
-    (void)fx;
-    vendor_listen(vendor, 0);
+    vendor_listen(vendor, fx, 0);
+    if (fx->sim != NULL)
+        return;
     for (size_t i = 0; i < ARRAY_LEN(vendor->clog); i++) {
         vendor->clog[i] = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
         int ret = connect(vendor->clog[i], (struct sockaddr *)&vendor->addr, sizeof(vendor->addr));
@@ -446,14 +536,24 @@ static inline void vendor_open_full(struct vendor *vendor, struct fx *fx)
 
 static inline bool vendor_accept(struct vendor *vendor, struct fx *fx, struct peer *peer)
 {
-    int fd = accept4(vendor->fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
-    if (fd >= 0)
-        peer_init(peer, fx, fd);
-    return fd >= 0;
+    struct sim_peer *sim = NULL;
+    int fd = -1;
+    if (fx->sim != NULL)
+        sim = sim_accept(vendor->sim);
+    else
+        fd = accept4(vendor->fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+    if (fd < 0 && sim == NULL)
+        return false;
+    peer_init(peer, fx, fd, sim);
+    return true;
 }
 
 static inline void vendor_close(struct vendor *vendor)
 {
+    if (vendor->sim != NULL) {
+        sim_unlisten(&vendor->sim);
+        return;
+    }
     verify(close(vendor->fd) == 0);
     for (size_t i = 0; i < ARRAY_LEN(vendor->clog); i++)
         if (vendor->clog[i] >= 0)
@@ -464,18 +564,26 @@ static inline void vendor_close(struct vendor *vendor)
 
 struct foreign {
     int fd, far;
+    struct sim *sim;
 };
 
 static inline void foreign_open(struct foreign *foreign, struct fx *fx)
 {
-    (void)fx;
+    if (fx->sim != NULL) {
+        *foreign = (struct foreign){ .fd = sim_foreign(fx->sim), .sim = fx->sim };
+        return;
+    }
     int fds[2];
     verify(pipe2(fds, O_CLOEXEC | O_NONBLOCK) == 0);
-    *foreign = (struct foreign){ fds[0], fds[1] };
+    *foreign = (struct foreign){ .fd = fds[0], .far = fds[1] };
 }
 
 static inline void foreign_set(struct foreign *foreign, bool readable)
 {
+    if (foreign->sim != NULL) {
+        sim_foreign_set(foreign->sim, foreign->fd, readable ? POLLIN : 0);
+        return;
+    }
     char byte = 0;
     ssize_t ret = readable ? write(foreign->far, &byte, 1) : read(foreign->fd, &byte, 1);
     verify(ret == 1);
@@ -483,6 +591,10 @@ static inline void foreign_set(struct foreign *foreign, bool readable)
 
 static inline void foreign_close(struct foreign *foreign)
 {
+    if (foreign->sim != NULL) {
+        sim_foreign_close(foreign->sim, foreign->fd);
+        return;
+    }
     verify(close(foreign->fd) == 0);
     verify(close(foreign->far) == 0);
 }
@@ -492,7 +604,10 @@ static inline void foreign_close(struct foreign *foreign)
 // Leaves room for `room` further descriptors of the io; -1 for as many as there ever were.
 static inline void fx_limit(struct fx *fx, int room)
 {
-    (void)fx;
+    if (fx->sim != NULL) {
+        sim_profile(fx->sim)->fd_max = room < 0 ? 65536 : sim_fds(fx->sim) + (unsigned)room;
+        return;
+    }
     struct rlimit limit;
     verify(getrlimit(RLIMIT_NOFILE, &limit) == 0);
     limit.rlim_cur = limit.rlim_max;
@@ -518,7 +633,13 @@ static inline void fx_listen(struct fx *fx)
         io_listen(fx->io, (struct sockaddr *)&fx->addr, sizeof(fx->addr), 1024, &fx->listener);
     verify(!failed(err));
     socklen_t len = sizeof(fx->addr);
-    verify(getsockname(fx->listener, (struct sockaddr *)&fx->addr, &len) == 0);
+    struct sockaddr_storage name;
+    if (fx->sim != NULL) {
+        verify(sim_fd_addr(fx->sim, fx->listener, &name) == len);
+        memcpy(&fx->addr, &name, len);
+    } else {
+        verify(getsockname(fx->listener, (struct sockaddr *)&fx->addr, &len) == 0);
+    }
     fx->acceptor = calloc(1, sizeof(*fx->acceptor));
     probe_init(fx->acceptor, fx);
     fx->acceptor->then = fx_accept_again;
@@ -552,40 +673,68 @@ static inline void fx_end(struct fx *fx)
         fx_until(fx, fx->ops == 0);
         EXPECT_EQ(fx->acceptor->fd_count, 0);
         EXPECT_EQ(fx->acceptor->res, -ECANCELED);
-        free(fx->acceptor);
+        probe_free(fx->acceptor);
     }
     fx_settle(fx); // a completion that comes twice comes now
     EXPECT_EQ(fx->ops, 0);
     EXPECT_EQ(fx->bufs, 0);
+    char why[100];
+    if (fx->sim != NULL && !sim_is_clean(fx->sim, why, sizeof(why))) {
+        fprintf(stderr, "%s\n", why);
+        test_failures++;
+    }
     io_free(&fx->io); // asserts that every buffer is back
+    sim_free(&fx->sim);
     EXPECT_EQ(fx_fds(), fx->fds_before);
 }
 
 typedef void fx_script(struct fx *fx);
 
-static inline void fx_run(fx_script *script, const struct io_config *config)
+static inline void fx_run(fx_script *script, const struct io_config *config,
+                          const struct sim_profile *profile, uint64_t seed)
 {
     struct fx fx;
-    fx_new(&fx, config);
+    fx_new(&fx, config, profile, seed);
     fx_listen(&fx);
     script(&fx);
     fx_end(&fx);
+    if (profile != NULL && test_failures > 0)
+        fprintf(stderr, "the seed was %llu\n", (unsigned long long)seed);
 }
+
+enum { FX_SEEDS = 30 };
 
 // Defines the test cases of a script, one for each backend; FX_SCRIPT_WITH() with settings.
 #define FX_SCRIPT(script) FX_SCRIPT_WITH(script, .entries = 0)
-#define FX_SCRIPT_WITH(script, ...)                                                      \
-    static fx_script script;                                                             \
-    static void script##_epoll(void)                                                     \
-    {                                                                                    \
-        fx_run(script, &(struct io_config){ .backend = IO_BACKEND_EPOLL, __VA_ARGS__ }); \
-    }                                                                                    \
+#define FX_SCRIPT_WITH(script, ...)                                             \
+    static fx_script script;                                                    \
+    static inline void script##_uring(void)                                     \
+    {                                                                           \
+        struct io_config config = { .backend = IO_BACKEND_URING, __VA_ARGS__ }; \
+        fx_run(script, &config, NULL, 0);                                       \
+    }                                                                           \
+    static inline void script##_epoll(void)                                     \
+    {                                                                           \
+        struct io_config config = { .backend = IO_BACKEND_EPOLL, __VA_ARGS__ }; \
+        fx_run(script, &config, NULL, 0);                                       \
+    }                                                                           \
+    static inline void script##_sim(void)                                       \
+    {                                                                           \
+        struct io_config config = { .backend = IO_BACKEND_SIM, __VA_ARGS__ };   \
+        fx_run(script, &config, &sim_calm, 1);                                  \
+    }                                                                           \
+    static inline void script##_sim_rough(void)                                 \
+    {                                                                           \
+        struct io_config config = { .backend = IO_BACKEND_SIM, __VA_ARGS__ };   \
+        for (uint64_t seed = 1; seed <= FX_SEEDS && test_failures == 0; seed++) \
+            fx_run(script, &config, &sim_rough, seed);                          \
+    }                                                                           \
     static void script(struct fx *fx)
 
 // For TEST_MAIN(). EXACT: counts calls or waits for single ones, so it does not run under faults.
-#define FX_TESTS(script) FX_TESTS_EXACT(script)
-#define FX_TESTS_EXACT(script) FX_TESTS_REAL(script)
-// Needs threads, files or real time.
-#define FX_TESTS_REAL(script) TEST(script##_epoll)
+// REAL: needs threads, files or real time.
+#define FX_TESTS_REAL(script) TEST(script##_uring), TEST(script##_epoll)
+#define FX_TESTS_EXACT(script) FX_TESTS_REAL(script), TEST(script##_sim)
+#define FX_TESTS(script) FX_TESTS_EXACT(script), TEST(script##_sim_rough)
 
 #endif

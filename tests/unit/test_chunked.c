@@ -121,6 +121,9 @@ static const char *const refusals[] = {
     "4\nWiki\r\n0\r\n\r\n",
     "4\rWiki\r\n0\r\n\r\n",
     "4\r\r\nWiki\r\n",
+    "4\rXWiki\r\n0\r\n\r\n", // any byte in the place of a LF
+    "4\r\nWiki\rX0\r\n\r\n",
+    "4\r\nWikiX\n0\r\n\r\n",
     "4;a\nWiki\r\n",
     "4;a\rb\r\nWiki\r\n", // CVE-2023-30589 and its like
     "4;\n\r\nWiki\r\n",

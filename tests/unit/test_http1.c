@@ -148,6 +148,8 @@ static void empty_lines_before_a_request_are_skipped(void)
     EXPECT_EQ(request("\r\n\r\n\r\n\r\n\r\n" GET "\r\n"), PARSE_BAD);
     EXPECT_EQ(request("\r\n\r\n"), PARSE_MORE);
     EXPECT_EQ(request("\n" GET "\r\n"), PARSE_BAD);
+    EXPECT_EQ(request("\r" GET "\r\n"), PARSE_BAD);
+    EXPECT_EQ(request("\r"), PARSE_MORE);
     // An answer has nothing in front: it could be left over from the one before.
     EXPECT_EQ(response("\r\nHTTP/1.1 200 OK\r\n\r\n", HTTP_GET), PARSE_BAD);
 }
@@ -737,6 +739,10 @@ static void statuses_have_names(void)
     EXPECT_SPAN(span_str(http_reason(404)), "Not Found");
     EXPECT_SPAN(span_str(http_reason(429)), "Too Many Requests");
     EXPECT_SPAN(span_str(http_reason(299)), "Unknown");
+    for (int one = 100; one < 600; one++)
+        for (int other = one + 1; other < 600; other++)
+            EXPECT(strcmp(http_reason(one), "Unknown") == 0 ||
+                   strcmp(http_reason(one), http_reason(other)) != 0);
     for (int code = 1; code < ERR_CODE_COUNT; code++) {
         const int status = err_status((enum err_code)code);
         EXPECT(status == 0 || strcmp(http_reason(status), "Unknown") != 0);

@@ -113,9 +113,9 @@ FX_SCRIPT(a_connect_succeeds_and_the_socket_works)
     fx_close_fd(fx, dial->res, false);
     peer_close(&peer);
     vendor_close(&vendor);
-    free(dial);
-    free(in);
-    free(out);
+    probe_free(dial);
+    probe_free(in);
+    probe_free(out);
 }
 
 FX_SCRIPT(a_refused_connect_leaves_nothing)
@@ -128,7 +128,7 @@ FX_SCRIPT(a_refused_connect_leaves_nothing)
     fx_until(fx, !dial->op.in_flight);
     EXPECT_EQ(dial->res, -ECONNREFUSED);
     EXPECT_EQ(dial->calls, 1);
-    free(dial);
+    probe_free(dial);
 }
 
 // Given up before it was handed over, while it hangs, and after it may have succeeded. fx_end()
@@ -147,7 +147,7 @@ FX_SCRIPT(a_cancelled_connect_leaves_nothing)
         fx_until(fx, !dial->op.in_flight);
         EXPECT_EQ(dial->res, -ECANCELED);
         EXPECT_EQ(dial->calls, 1);
-        free(dial);
+        probe_free(dial);
     }
     vendor_close(&vendor);
     vendor_open(&vendor, fx);
@@ -162,7 +162,7 @@ FX_SCRIPT(a_cancelled_connect_leaves_nothing)
         EXPECT(dial->res >= 0 || dial->res == -ECANCELED);
         if (dial->res >= 0) // it was faster
             fx_close_fd(fx, dial->res, false);
-        free(dial);
+        probe_free(dial);
     }
     vendor_close(&vendor);
 }
@@ -197,8 +197,8 @@ FX_SCRIPT(polls_report_what_is_true)
     EXPECT_EQ(two->res, POLLIN);
     EXPECT_EQ(two->calls, 2);
     foreign_close(&foreign);
-    free(one);
-    free(two);
+    probe_free(one);
+    probe_free(two);
 }
 
 // A poll is cancelled before it was handed over; its owner closes the descriptor, and the number
@@ -215,7 +215,7 @@ FX_SCRIPT(a_polled_number_comes_back)
         fx_cancel(probe);
         foreign_close(&foreign);
         fx_until(fx, !probe->op.in_flight);
-        EXPECT_EQ(probe->res, -ECANCELED);
+        EXPECT(probe->res < 0);
         struct peer peer; // both numbers are free: one is the peer's, the other the io's
         int fd = fx_pair(fx, &peer);
         struct probe *in = probe_new(fx);
@@ -224,9 +224,9 @@ FX_SCRIPT(a_polled_number_comes_back)
         fx_until(fx, in->total == 100);
         fx_close_fd(fx, fd, false);
         peer_close(&peer);
-        free(in);
+        probe_free(in);
     }
-    free(probe);
+    probe_free(probe);
 }
 
 // Cancel and bytes at the same time: whatever wins, every byte is told of once, in this operation
@@ -237,6 +237,7 @@ FX_SCRIPT(a_cancel_loses_no_bytes)
     int fd = fx_pair(fx, &peer);
     struct probe *probe = probe_new(fx);
     for (int i = 0; i < 40; i++) {
+        unsigned ends = probe->ends;
         fx_recv(probe, fd, i % 3 == 0 ? BUF_LARGE : BUF_SMALL, 100000);
         if (i % 4 >= 2)
             fx_turn(fx, 0);
@@ -247,7 +248,6 @@ FX_SCRIPT(a_cancel_loses_no_bytes)
             fx_cancel(probe); // twice is once
         if (i % 2 == 1)
             peer_send(&peer, 5000);
-        unsigned ends = probe->ends;
         fx_until(fx, !probe->op.in_flight);
         EXPECT(probe->res == -ECANCELED || probe->res > 0);
         EXPECT_EQ(probe->ends, ends + 1);
@@ -260,7 +260,7 @@ FX_SCRIPT(a_cancel_loses_no_bytes)
     fx_cancel(probe); // not in flight: nothing happens
     fx_close_fd(fx, fd, false);
     peer_close(&peer);
-    free(probe);
+    probe_free(probe);
 }
 
 static void cancel_other(struct probe *probe)
@@ -287,15 +287,16 @@ FX_SCRIPT(handlers_cancel_themselves_and_others)
         fx_until(fx, !a->op.in_flight && !b->op.in_flight);
         EXPECT_EQ(a->ends, 1);
         EXPECT_EQ(b->ends, 1);
-        EXPECT(a->res == -ECANCELED && b->res == -ECANCELED);
+        EXPECT(a->res == -ECANCELED || a->res > 0);
+        EXPECT(b->res == -ECANCELED || b->res > 0);
         EXPECT(a->total + b->total > 0);
         EXPECT_EQ(a->torn + b->torn, 0);
         fx_close_fd(fx, fd_one, false);
         fx_close_fd(fx, fd_two, false);
         peer_close(&one);
         peer_close(&two);
-        free(a);
-        free(b);
+        probe_free(a);
+        probe_free(b);
     }
 }
 
@@ -316,7 +317,7 @@ FX_SCRIPT(recv_into_can_be_cancelled)
     EXPECT_EQ(probe->calls, 2);
     fx_close_fd(fx, fd, false);
     peer_close(&peer);
-    free(probe);
+    probe_free(probe);
 }
 
 static unsigned wakes;
@@ -325,6 +326,7 @@ static void on_wake(void *arg)
 {
     struct fx *fx = arg;
     EXPECT(fx->turning);
+    fx->woken = true;
     wakes++;
 }
 
@@ -375,6 +377,59 @@ static void on_thread_wake(void *arg)
     struct waker *waker = arg;
     wakes++;
     atomic_store(&waker->seen, atomic_load(&waker->sent));
+}
+
+// The owner of a descriptor goes on using it when it is no longer polled; the loop sleeps.
+FX_SCRIPT(what_is_no_longer_polled_wakes_nobody)
+{
+    struct foreign foreign;
+    foreign_open(&foreign, fx);
+    struct probe *probe = probe_new(fx);
+    fx_poll(probe, foreign.fd, POLLIN);
+    fx_settle(fx);
+    fx_cancel(probe);
+    fx_until(fx, !probe->op.in_flight);
+    fx_settle(fx);
+    uint64_t before = io_stats(fx->io)->syscalls;
+    for (int i = 0; i < 20; i++) {
+        foreign_set(&foreign, true);
+        fx_turn(fx, FX_STEP_MS * NS_PER_MS);
+        foreign_set(&foreign, false);
+    }
+    EXPECT(io_stats(fx->io)->syscalls - before <= 30);
+    foreign_close(&foreign);
+    probe_free(probe);
+}
+
+// A file outlives its descriptor where somebody holds a duplicate. What happens to it afterwards is
+// not taken for news of the connect that got its number.
+FX_SCRIPT(news_of_a_former_socket_connects_nothing)
+{
+    struct vendor vendor;
+    vendor_open_full(&vendor, fx);
+    struct peer peer;
+    int spare = dup(STDERR_FILENO);
+    int fd = fx_pair(fx, &peer);
+    struct probe *in = probe_new(fx), *dial = probe_new(fx);
+    fx_recv(in, fd, BUF_SMALL, 100);
+    fx_settle(fx);
+    int duplicate = dup(fd);
+    fx_close_fd(fx, fd, false);
+    fx_until(fx, !in->op.in_flight);
+    fx_connect(dial, &vendor.addr);
+    fx_settle(fx);
+    EXPECT_EQ(dial->op.fd, fd);
+    peer_reset(&peer);
+    fx_settle(fx);
+    EXPECT(dial->op.in_flight);
+    fx_cancel(dial);
+    fx_until(fx, !dial->op.in_flight);
+    EXPECT_EQ(dial->res, -ECANCELED);
+    verify(close(duplicate) == 0);
+    verify(close(spare) == 0);
+    vendor_close(&vendor);
+    probe_free(in);
+    probe_free(dial);
 }
 
 // What a thread did before its wake is seen in on_wake(), also when the loop was about to sleep; a
@@ -436,10 +491,10 @@ FX_SCRIPT(unix_sockets_work_alike)
     fx_close_fd(fx, accept->fds[0], false);
     fx_close_fd(fx, listener, false);
     fx_until(fx, !accept->op.in_flight);
-    free(accept);
-    free(dial);
-    free(in);
-    free(out);
+    probe_free(accept);
+    probe_free(dial);
+    probe_free(in);
+    probe_free(out);
 }
 
 // A Unix listener whose backlog is full: the connect goes on once there is room, or is given up.
@@ -468,9 +523,9 @@ FX_SCRIPT(a_full_unix_listener_keeps_a_connect_waiting)
     verify(close(far) == 0);
     fx_close_fd(fx, first->res, false);
     fx_close_fd(fx, second->res, false);
-    free(first);
-    free(second);
-    free(third);
+    probe_free(first);
+    probe_free(second);
+    probe_free(third);
 }
 
 // Busy polling changes when the loop sleeps, not what it tells.
@@ -484,16 +539,17 @@ FX_SCRIPT_WITH(spinning_tells_the_same, .spin_us = 500)
         peer_send(&peer, 1);
         fx_until(fx, probe->total == (uint64_t)i + 1);
     }
-    uint64_t before_ns = fx_now(fx);
-    fx_turn(fx, 30 * NS_PER_MS);
-    EXPECT(fx_now(fx) - before_ns >= 30 * NS_PER_MS);
+    uint64_t before_ns = fx_now(fx), before = io_stats(fx->io)->syscalls;
+    fx_turn(fx, 100 * NS_PER_MS);
+    EXPECT(fx_now(fx) - before_ns >= 100 * NS_PER_MS);
+    EXPECT(io_stats(fx->io)->syscalls - before < 20000); // it sleeps after the first half of one
     wakes = 0;
     io_on_wake(fx->io, on_wake, fx);
     io_wake(fx->io, NULL);
     fx_until(fx, wakes == 1);
     fx_close_fd(fx, fd, false);
     peer_close(&peer);
-    free(probe);
+    probe_free(probe);
 }
 
 FX_SCRIPT(a_turn_waits_as_told)
@@ -526,14 +582,14 @@ FX_SCRIPT(on_woke_comes_first)
     int fd = fx_pair(fx, &peer);
     struct probe *probe = probe_new(fx);
     io_on_woke(fx->io, on_woke, probe);
+    unsigned before = fx->turns;
     static char into[10];
     for (unsigned i = 0; i < 20; i++) {
         fx_recv_into(probe, fd, into, sizeof(into));
         peer_send(&peer, 10);
         while (probe->calls == i) {
-            uint64_t turns = probe->at;
             fx_turn(fx, FX_STEP_MS * NS_PER_MS);
-            EXPECT_EQ(probe->at, turns + 1);
+            EXPECT_EQ(probe->at, fx->turns - before);
             EXPECT_EQ(probe->total, i);
         }
     }
@@ -541,7 +597,40 @@ FX_SCRIPT(on_woke_comes_first)
     peer_close(&peer);
     fx_settle(fx);
     io_on_woke(fx->io, NULL, NULL);
-    free(probe);
+    probe_free(probe);
+}
+
+// A request and its answer cost few system calls, also when each is small and comes alone.
+FX_SCRIPT(a_message_costs_few_system_calls)
+{
+    enum { ROUNDS = 200 };
+    struct peer peer;
+    int fd = fx_pair(fx, &peer);
+    struct probe *in = probe_new(fx), *out = probe_new(fx);
+    static char bytes[ROUNDS];
+    pattern_fill(bytes, 0, sizeof(bytes));
+    fx_recv_all(in, fd, BUF_SMALL, ROUNDS + 1);
+    fx_settle(fx);
+    uint64_t before = io_stats(fx->io)->syscalls;
+    for (unsigned i = 0; i < ROUNDS; i++) {
+        peer_send(&peer, 1);
+        while (in->total == i) // the peer's byte is there: nothing sleeps
+            fx_turn(fx, NS_PER_S);
+        fx_send(out, fd, &(struct iovec){ bytes + i, 1 }, 1);
+        while (out->op.in_flight)
+            fx_turn(fx, NS_PER_S);
+    }
+    EXPECT(io_stats(fx->io)->syscalls - before <= ROUNDS * 7 / 2);
+    fx_until(fx, ({
+                 peer_pull(&peer, SIZE_MAX);
+                 peer.got == ROUNDS;
+             }));
+    EXPECT_EQ(peer.torn, 0);
+    peer_close(&peer);
+    fx_close_fd(fx, fd, false);
+    fx_until(fx, !in->op.in_flight);
+    probe_free(in);
+    probe_free(out);
 }
 
 TEST_MAIN(FX_TESTS(two_hundred_connections_are_accepted), FX_TESTS_EXACT(accept_is_one_operation),
@@ -552,7 +641,9 @@ TEST_MAIN(FX_TESTS(two_hundred_connections_are_accepted), FX_TESTS_EXACT(accept_
           FX_TESTS(polls_report_what_is_true), FX_TESTS(a_polled_number_comes_back),
           FX_TESTS(a_cancel_loses_no_bytes), FX_TESTS(handlers_cancel_themselves_and_others),
           FX_TESTS(recv_into_can_be_cancelled), FX_TESTS(a_burst_of_wakes_is_one),
+          FX_TESTS_REAL(what_is_no_longer_polled_wakes_nobody),
+          FX_TESTS_REAL(news_of_a_former_socket_connects_nothing),
           FX_TESTS_REAL(no_wake_of_a_thread_is_lost), FX_TESTS_REAL(unix_sockets_work_alike),
           FX_TESTS_REAL(a_full_unix_listener_keeps_a_connect_waiting),
           FX_TESTS_REAL(spinning_tells_the_same), FX_TESTS_EXACT(a_turn_waits_as_told),
-          FX_TESTS(on_woke_comes_first))
+          FX_TESTS(on_woke_comes_first), FX_TESTS_REAL(a_message_costs_few_system_calls))

@@ -21,6 +21,8 @@ static void a_target_is_split_and_not_copied(void)
     EXPECT(target.path.ptr == text);
     EXPECT_SPAN(target.query, "beta=true&x");
     EXPECT_EQ(room[0], '#');
+    EXPECT(parse("/v1/models?a=%41%2f%0a&%62=%C3%A9")); // escapes of a query are left alone
+    EXPECT_SPAN(target.query, "a=%41%2f%0a&%62=%C3%A9");
     EXPECT(parse("/v1/models"));
     EXPECT_EQ(target.query.len, 0);
     EXPECT(parse("/v1/models?"));

@@ -27,10 +27,9 @@ struct slot {
     _Atomic uint32_t generation;
     _Atomic uint64_t requests; // since the slot was bound
     _Atomic uint64_t failures;
-    _Atomic uint64_t cooldown_until; // monotonic nanoseconds, 0: not out
-    _Atomic uint32_t cooldown_reason;
-    _Atomic uint32_t streak;    // failures in a row
+    _Atomic uint64_t cooldown; // when it ends and why: slot_cool_end(), slot_cool_reason(); 0: none
     _Atomic uint64_t last_used; // wall nanoseconds
+    _Atomic uint32_t streak;    // failures in a row
 };
 _Static_assert(sizeof(struct slot) == CACHE_LINE, "hot counters of two accounts share no line");
 
@@ -52,11 +51,14 @@ static inline struct slot *slot_at(struct slot *base, uint32_t idx)
 struct slot *slots_base(struct slots *slots);
 uint32_t slots_bound(const struct slots *slots);
 
-// The slot of `id` (at most 64 bytes), a new one if it has none yet. Marks it as used by snapshot
-// `generation`. OVERLOADED when all are taken. Control thread only, as are the two below.
+// The slot of `id` (at most SLOT_ID_MAX bytes), a new one if it has none yet, named from now on by
+// snapshot `generation`. OVERLOADED when all are taken. Control thread only, as are those below.
+enum { SLOT_ID_MAX = 63 };
 must_use struct err slots_bind(struct slots *slots, struct span id, uint64_t generation,
                                struct slot_ref *out);
-// Lets go of the slots that no snapshot since `generation` has named and that are idle; returns how
+// The same for a slot that is bound already.
+void slots_keep(struct slots *slots, struct slot_ref ref, uint64_t generation);
+// Lets go of the slots that no snapshot since `generation` names and that are idle; returns how
 // many such slots are still busy. Snapshots older than `generation` must have been reclaimed.
 uint32_t slots_sweep(struct slots *slots, uint64_t generation);
 bool slots_find(const struct slots *slots, struct span id, struct slot_ref *out);
@@ -82,14 +84,30 @@ static inline void slot_leave(struct slot *slot)
     assert(before > 0);
 }
 
-static inline bool slot_is_out(struct slot *slot, uint64_t mono_ns)
+// Reason and end share one word: the low bits of a time in nanoseconds are nobody's loss.
+#define SLOT_REASON_MASK UINT64_C(7)
+
+static inline enum cooldown_reason slot_cool_reason(const struct slot *slot)
 {
-    return atomic_load_explicit(&slot->cooldown_until, memory_order_relaxed) > mono_ns;
+    const uint64_t word = atomic_load_explicit(&slot->cooldown, memory_order_relaxed);
+    return (enum cooldown_reason)(word & SLOT_REASON_MASK);
 }
 
-// Takes the account out until `until`; an earlier end never replaces a later one of a reason at
-// least as strong. slot_cool_clear() ends it whatever the reason.
-void slot_cool(struct slot *slot, uint64_t until, enum cooldown_reason reason);
+// Monotonic nanoseconds; 0: not out.
+static inline uint64_t slot_cool_end(const struct slot *slot)
+{
+    return atomic_load_explicit(&slot->cooldown, memory_order_relaxed) & ~SLOT_REASON_MASK;
+}
+
+static inline bool slot_is_out(const struct slot *slot, uint64_t mono_ns)
+{
+    return slot_cool_end(slot) > mono_ns;
+}
+
+// Takes the account out until `until` (UINT64_MAX: until somebody ends it). Of two reasons that
+// hold at `now` the stronger stays, whenever it ends; of two equal ones the later end.
+void slot_cool(struct slot *slot, uint64_t now, uint64_t until, enum cooldown_reason reason);
+// Ends it whatever the reason.
 void slot_cool_clear(struct slot *slot);
 
 #endif

@@ -34,4 +34,9 @@ must_use struct span region_dup(struct region *region, struct span text);
 must_use struct span region_printf(struct region *region, const char *format, ...)
     printf_like(2, 3);
 
+// Zeroed pages from the system, for large arrays that are mostly untouched: memory is used only
+// where something was written. NULL if the system refuses.
+must_use void *pages_take(size_t bytes);
+void pages_give(void *pages, size_t bytes);
+
 #endif

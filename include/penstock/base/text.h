@@ -17,6 +17,10 @@ void text_printf(struct text *text, const char *format, ...) printf_like(2, 3);
 // A view, valid until the next call that writes.
 struct span text_span(const struct text *text);
 
+// Writes what fits into `cap` bytes, and a NUL; returns the bytes before it. For texts that may be
+// cut: paths in messages, numbers in bounded buffers.
+size_t fit_printf(char *out, size_t cap, const char *format, ...) printf_like(3, 4);
+
 // Bytes of the UTF-8 sequence that `text` begins with; 0 if it is none (overlong forms, surrogates
 // and what is cut short are none).
 size_t utf8_len(struct span text);

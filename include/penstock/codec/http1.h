@@ -79,7 +79,7 @@ struct http_head {
     bool expect_continue;    // a body follows and HTTP/1.1 waits for 100
     bool upgrade;            // an Upgrade field is present
     uint16_t field_count;
-    uint64_t seen, repeated; // bit BIT(id) by id; HF_OTHER apart
+    uint64_t seen, repeated; // a bit an id; not of HF_OTHER
     uint8_t first[HF_COUNT]; // index of the first field with this id, where seen
     struct http_field fields[HTTP_FIELDS_MAX];
 };
@@ -117,6 +117,9 @@ static inline bool http_field_is_hop(const struct http_field *field)
 {
     return field->is_hop;
 }
+// Takes the next member, trimmed, of a comma-separated list from the front of `list`; empty ones
+// are skipped, as RFC 9110 5.6.1 wants. False at the end. Not for lists with quoted strings.
+bool http_list_next(struct span *list, struct span *member);
 // True if `value` may stand in a head: no control bytes, no CR, LF, NUL.
 bool http_value_is_valid(struct span value);
 // True if `name` is a token: a field name or a method.

@@ -36,9 +36,9 @@ struct config {
     struct record record;
     int64_t config_version;
     struct {
-        int backend;      // enum config_backend
-        uint64_t spin_ns; // 0: off
-        int64_t entries;
+        int backend;     // enum config_backend
+        int64_t spin_us; // busy poll; 0: off
+        int64_t entries; // of a shard's ring
     } io;
     int64_t shards; // 0: as many as the machine allows
     struct {
@@ -54,9 +54,9 @@ struct config {
         int64_t json_depth;
         uint64_t memory; // 0: a share of the machine's or the cgroup's
         uint64_t stream_memory;
-        int64_t connections;    // 0: from the descriptor limit
-        int64_t per_address;    // 0: no limit
-        int64_t per_connection; // requests; 0: no limit
+        int64_t connections;             // 0: from the descriptor limit
+        int64_t per_address;             // connections; 0: no limit
+        int64_t requests_per_connection; // 0: no limit
     } limits;
     struct {
         uint64_t header_ns, body_stall_ns, idle_ns, connect_ns, dns_ns, handshake_ns;
@@ -75,7 +75,7 @@ struct config {
     } log;
     struct {
         uint64_t retention_ns; // of usage detail
-        uint64_t sync_ns;
+        int64_t sync_ms;
         uint64_t disk_watermark; // bytes that stay free
     } store;
     struct {
@@ -98,15 +98,19 @@ struct config {
 extern const struct table config_table;
 
 // What loading asks the world, so that a test can answer.
+struct config_stat {
+    uint32_t mode, uid; // as fstat(2) gives them, for a regular file
+};
 struct config_world {
     // The value of an environment variable, NULL if unset; valid for the call.
     const char *(*env)(struct config_world *world, const char *name);
     // The i-th "NAME=value" of the environment, NULL past the end.
     const char *(*env_at)(struct config_world *world, size_t i);
-    // Appends a whole file; an errno (positive) on failure, 0 otherwise. At most `max` bytes.
-    int (*read)(struct config_world *world, const char *path, size_t max, struct text *out);
-    bool is_root;
-    uint32_t uid;
+    // Appends a whole regular file of at most `max` bytes to `out`; `stat` may be NULL. Returns 0
+    // or an errno: EFBIG for a longer file.
+    int (*read)(struct config_world *world, const char *path, size_t max, struct text *out,
+                struct config_stat *stat);
+    uint32_t uid; // the effective one
 };
 struct config_world *config_world_system(void);
 
@@ -141,5 +145,15 @@ void config_env_list(struct text *out);
 must_use json_t *config_schema(void);
 // `config show`: the settings in force as YAML; secrets masked.
 void config_show(const struct config *cfg, struct text *out);
+
+// An address of a listener in its parts; views of `text`.
+struct config_address {
+    bool is_unix;
+    struct span host; // empty: all addresses; without brackets
+    uint16_t port;
+    bool is_loopback; // or a Unix socket
+};
+// NULL: good, else what is wrong.
+const char *config_address_parse(struct span text, struct config_address *out);
 
 #endif

@@ -13,10 +13,11 @@
 
 enum master_source { MASTER_FILE, MASTER_CREDENTIAL, MASTER_ENV, MASTER_GENERATED };
 
+enum { MASTER_PATH_MAX = 4096 + 128 };
 struct master_info {
     enum master_source source;
-    char path[512]; // of a file or credential
-    char why[256];  // on failure: what is wrong, for the operator, without any of the key
+    char path[MASTER_PATH_MAX]; // of a file or credential
+    char why[256]; // on failure: what is wrong, for the operator, without any of the key
 };
 
 // 32 bytes as they are, or 64 hexadecimal digits with white space behind. A file must belong to

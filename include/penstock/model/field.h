@@ -93,7 +93,7 @@ struct field {
 struct record;
 struct table {
     const char *name;   // "account"
-    const char *plural; // "accounts"
+    const char *plural; // "accounts"; NULL for the objects of a list
     size_t size;        // of the struct
     uint8_t version;    // of the stored form
     uint8_t version_min;
@@ -147,6 +147,7 @@ must_use struct record *record_new(const struct table *table, struct vault *vaul
 void record_free(struct record **record);
 must_use struct record *record_copy(const struct record *from);
 bool record_eq(const struct record *a, const struct record *b);
+bool record_field_eq(const struct record *a, const struct record *b, const struct field *field);
 // Whether the field was set, as against left at its default.
 bool record_has(const struct record *record, const struct field *field);
 

@@ -31,6 +31,7 @@ struct place {
 struct problem {
     enum problem_code code;
     bool is_warning;
+    bool hides; // what stands at its place is a secret, and is shown as asterisks
     struct place place;
     char path[PROBLEM_PATH_MAX];
     char text[PROBLEM_TEXT_MAX];
@@ -63,7 +64,8 @@ void problems_sort(struct problems *problems);
 const char *problem_about(unsigned code);
 
 // For a terminal or a log: "file:line:col: error[C0312]: ...", the line of `source` with a caret
-// below, hint and help, and at the end the counts. `source` may be empty.
+// below, hint and help, and at the end the counts. `source` may be empty. In its lines the secrets
+// that were found are masked, and so is whatever looks like a key.
 void problems_render(const struct problems *problems, const char *file, struct span source,
                      struct text *out);
 // The same for editors and for the body of an API answer: an array of objects. The caller owns it.

@@ -22,9 +22,11 @@ enum value_kind {
 struct value {
     enum value_kind kind;
     bool is_interpolated; // made by ${...}: not a plain secret
+    bool is_broken;       // its ${...} failed, which was said: not read again
     struct place place;
     struct place key_place; // of an entry in a map
     struct span key;        // of an entry in a map
+    uint32_t hash;          // of the key, where the reader made one
     struct span text;       // of a scalar
     struct value *first;    // of a list or map
     struct value *next;     // in the parent
@@ -33,7 +35,7 @@ struct value {
 
 enum { VALUE_DEPTH_MAX = 32 };
 
-// The entry `key` of a map; NULL if there is none.
+// The entry `key` of a map; NULL if there is none, or no map.
 struct value *value_find(const struct value *map, struct span key);
 const char *value_kind_name(enum value_kind kind); // "a map"
 // Texts are copied into `region`. NULL if `json` is nested deeper than VALUE_DEPTH_MAX.

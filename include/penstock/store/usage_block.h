@@ -52,7 +52,7 @@ struct usage_block {
 
 // An entry as it is read. `order_ns` is the entry's settlement, raised to that of the entries
 // before it in its shard, so that (order_ns, boot, shard, sequence) is an order that a wall clock
-// cannot break. A summary has the sequence of its block's first and no record.
+// cannot break. A summary has some sequence of those that its block covers, and no record.
 struct usage_entry {
     uint64_t sequence;
     uint64_t order_ns;
@@ -90,6 +90,9 @@ struct usage_block_reader {
     uint32_t index;
     uint64_t time_last, order_last;
 };
+
+// The head alone, without a look at the checksum: for those who only skip.
+must_use struct err usage_block_peek(struct span value, struct usage_block *out, size_t *head_len);
 
 // Checks magic, version, checksum and head. The value stays the caller's and must outlive the
 // reader.

@@ -1,0 +1,44 @@
+// thread.h - a shard on a thread of its own, pinned to a core, commanded from the control thread.
+#ifndef PENSTOCK_RELAY_THREAD_H
+#define PENSTOCK_RELAY_THREAD_H
+
+#include "penstock/relay/shard.h"
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+// Commands only ever rise.
+enum thread_command { THREAD_RUN, THREAD_DRAIN, THREAD_CUT, THREAD_STOP };
+enum thread_state { THREAD_STARTING, THREAD_READY, THREAD_FAILED, THREAD_DRAINED, THREAD_ENDED };
+
+struct shard_thread {
+    pthread_t thread;
+    uint32_t idx;
+    int cpu; // -1: not pinned
+    struct io_config io_config;
+    const struct shard_shared *shared;
+    struct usage_port *port;
+    const union dest_addr *listen; // listen_count addresses
+    uint32_t listen_count;
+    uint32_t conns_max;
+    struct io *io;
+    struct io *control; // woken when the state changes; may be NULL
+    _Atomic uint32_t command;
+    _Atomic uint32_t state;
+    struct err err; // after THREAD_FAILED
+    bool pin_failed;
+    char why[512]; // for the operator: why it failed, or what backend was chosen and why
+    struct shard shard;
+};
+
+// Fill idx to control first. The thread reports through `state`; the object stays until
+// thread_join().
+must_use struct err thread_start(struct shard_thread *thread);
+void thread_command(struct shard_thread *thread, enum thread_command command);
+static inline enum thread_state thread_state(struct shard_thread *thread)
+{
+    return (enum thread_state)atomic_load_explicit(&thread->state, memory_order_acquire);
+}
+void thread_join(struct shard_thread *thread);
+
+#endif

@@ -1,0 +1,194 @@
+// Reading a snapshot: what the request path does. Nothing here allocates, locks or writes.
+#include "snapshot_impl.h"
+
+struct snapshot *snapshot_new(uint64_t generation)
+{
+    struct region region;
+    region_init(&region, 8 * KIB);
+    struct snapshot *snap = REGION_NEW(&region, struct snapshot);
+    snap->generation = generation;
+    snap->region = region;
+    return snap;
+}
+
+void snapshot_free(struct snapshot **snap)
+{
+    if (*snap == NULL)
+        return;
+    for (uint32_t i = 0; i < (*snap)->account_count; i++)
+        secret_free(&(*snap)->auth[i]);
+    secret_free(&(*snap)->hasher);
+    struct region region = (*snap)->region; // which the snapshot itself lies in
+    region_fini(&region);
+    *snap = NULL;
+}
+
+uint64_t snapshot_generation(const struct snapshot *snap)
+{
+    return snap->generation;
+}
+
+uint32_t snapshot_account_count(const struct snapshot *snap)
+{
+    return snap->account_count;
+}
+
+uint32_t snapshot_key_count(const struct snapshot *snap)
+{
+    return snap->key_count;
+}
+
+const struct snap_account *snapshot_account(const struct snapshot *snap, uint32_t idx)
+{
+    assert(idx < snap->account_count);
+    return &snap->accounts[idx];
+}
+
+const struct snap_account *snapshot_account_by_name(const struct snapshot *snap, struct span name)
+{
+    const uint32_t idx = index_find(&snap->account_names, name);
+    return idx != INDEX_NONE ? &snap->accounts[idx] : NULL;
+}
+
+const struct snap_key *snapshot_key(const struct snapshot *snap, const uint8_t digest[DIGEST_BYTES])
+{
+    if (snap->probes == NULL)
+        return NULL;
+    // The digest is keyed, so that where it falls and where the walk ends tells nothing of any key.
+    const uint32_t tag = digest_tag(digest);
+    for (uint32_t at = digest_home(digest, snap->probe_mask);; at = (at + 1) & snap->probe_mask) {
+        const struct key_probe probe = snap->probes[at];
+        if (probe.idx == 0)
+            return NULL;
+        if (probe.tag != tag)
+            continue;
+        const struct snap_key *key = &snap->keys[probe.idx - 1];
+        if (key_digest_eq(key->digest, digest))
+            return key;
+    }
+}
+
+static void digest_of(const struct snapshot *snap, struct span text, uint8_t out[DIGEST_BYTES])
+{
+    key_digest((const struct key_hasher *)(const void *)secret_reveal(snap->hasher).ptr, text, out);
+}
+
+static struct err judge(const struct snapshot *snap, const uint8_t digest[DIGEST_BYTES],
+                        uint64_t wall_ns, const struct snap_key **out)
+{
+    const struct snap_key *key = snapshot_key(snap, digest);
+    if (key == NULL)
+        return ERR(KEY_INVALID);
+    *out = key;
+    return snap_key_usable(key, wall_ns);
+}
+
+struct err snapshot_auth(const struct snapshot *snap, struct span text, uint64_t wall_ns,
+                         const struct snap_key **out)
+{
+    uint8_t digest[DIGEST_BYTES];
+    *out = NULL;
+    if (!key_text_check(text) || snap->hasher == NULL)
+        return ERR(KEY_INVALID);
+    digest_of(snap, text, digest);
+    return judge(snap, digest, wall_ns, out);
+}
+
+struct err snapshot_auth_memo(const struct snapshot *snap, struct snap_memo *memo, struct span text,
+                              uint64_t wall_ns, const struct snap_key **out)
+{
+    *out = NULL;
+    if (memo->is_set && text.len == KEY_TEXT_LEN &&
+        bytes_eq_secret(memo->text, text.ptr, KEY_TEXT_LEN))
+        return judge(snap, memo->digest, wall_ns, out);
+    if (!key_text_check(text) || snap->hasher == NULL)
+        return ERR(KEY_INVALID);
+    digest_of(snap, text, memo->digest);
+    memcpy(memo->text, text.ptr, KEY_TEXT_LEN);
+    memo->is_set = true;
+    return judge(snap, memo->digest, wall_ns, out);
+}
+
+struct err snap_key_usable(const struct snap_key *key, uint64_t wall_ns)
+{
+    if (!key->enabled)
+        return ERR(KEY_DISABLED);
+    if (key->expires_at != 0 && wall_ns >= key->expires_at)
+        return ERR(KEY_EXPIRED);
+    return OK;
+}
+
+static bool allows_model(const struct snap_key *key, struct span model)
+{
+    bool found = key->model_count == 0;
+    for (uint32_t i = 0; i < key->model_count && !found; i++)
+        found = model_pattern_matches(key->models[i], model);
+    return found;
+}
+
+struct err snap_key_allows(const struct snap_key *key, enum format format, struct span model)
+{
+    assert(format < FORMAT_COUNT);
+    if ((key->formats & BIT(format)) == 0)
+        return ERR(FORMAT_FORBIDDEN);
+    return model.len == 0 || allows_model(key, model) ? OK : ERR(MODEL_UNKNOWN);
+}
+
+struct snap_route snapshot_route(const struct snapshot *snap, enum format format, struct span model)
+{
+    assert(format < FORMAT_COUNT);
+    const struct snap_routes *routes = &snap->routes[format];
+    const struct snap_route *found = NULL;
+    if (model.len == 0 || model.len > MODEL_NAME_MAX)
+        return (struct snap_route){ NULL, 0 };
+    // One pass gives the hash of the name and of all its beginnings.
+    uint32_t hash = INDEX_SEED;
+    for (size_t len = 0; len <= model.len; len++) {
+        if (len > 0)
+            hash = index_hash_byte(hash, (unsigned char)model.ptr[len - 1]);
+        if (!has_len(routes, len))
+            continue;
+        const uint32_t idx = index_find_hashed(&routes->prefix, span_upto(model, len), hash);
+        if (idx != INDEX_NONE)
+            found = &routes->routes[idx]; // the longest comes last
+    }
+    const uint32_t idx = index_find_hashed(&routes->exact, model, hash);
+    if (idx != INDEX_NONE)
+        found = &routes->routes[idx];
+    return found != NULL ? *found : (struct snap_route){ NULL, 0 };
+}
+
+static bool shows(const struct snap_model *model, const struct snap_key *key, uint32_t formats)
+{
+    return (model->formats & formats & key->formats) != 0 && allows_model(key, model->name);
+}
+
+const struct snap_model *snapshot_model_next(const struct snapshot *snap,
+                                             const struct snap_key *key, uint32_t formats,
+                                             uint32_t *cursor)
+{
+    while (*cursor < snap->model_count) {
+        const struct snap_model *model = &snap->models[(*cursor)++];
+        if (shows(model, key, formats))
+            return model;
+    }
+    return NULL;
+}
+
+const struct snap_model *snapshot_model(const struct snapshot *snap, const struct snap_key *key,
+                                        uint32_t formats, struct span name)
+{
+    uint32_t low = 0, high = snap->model_count;
+    while (low < high) {
+        const uint32_t middle = low + (high - low) / 2;
+        const struct snap_model *model = &snap->models[middle];
+        const int order = span_order(name, model->name);
+        if (order == 0)
+            return shows(model, key, formats) ? model : NULL;
+        if (order < 0)
+            high = middle;
+        else
+            low = middle + 1;
+    }
+    return NULL;
+}

@@ -1,0 +1,380 @@
+// Building a snapshot from records: accounts with what is sent to them, keys by their digest.
+#include "snapshot_build.h"
+
+#include <stdlib.h>
+
+struct err snap_builder_new(struct snap_builder **out, const struct keyring *keyring,
+                            struct vault *vault, struct slots *slots, uint64_t generation)
+{
+    struct region scratch;
+    region_init(&scratch, 16 * KIB);
+    struct snap_builder *builder = REGION_NEW(&scratch, struct snap_builder);
+    builder->scratch = scratch;
+    builder->vault = vault;
+    builder->slots = slots;
+    builder->snap = snapshot_new(generation);
+    builder->snap->hasher = secret_blank(vault, sizeof(struct key_hasher));
+    *out = builder;
+    if (builder->snap->hasher != NULL) {
+        key_hasher_init((struct key_hasher *)(void *)secret_bytes(builder->snap->hasher),
+                        keyring->lookup);
+        return OK;
+    }
+    snap_builder_free(out);
+    return ERR(NO_MEMORY);
+}
+
+void snap_builder_free(struct snap_builder **builder)
+{
+    if (*builder == NULL)
+        return;
+    for (uint32_t i = 0; i < (*builder)->account_count; i++)
+        secret_free(&(*builder)->accounts[i]->auth);
+    snapshot_free(&(*builder)->snap);
+    struct region scratch = (*builder)->scratch; // which the builder itself lies in
+    region_fini(&scratch);
+    *builder = NULL;
+}
+
+static struct span dup_lower(struct region *region, struct span text)
+{
+    struct span copy = region_dup(region, text);
+    char *bytes = (char *)copy.ptr;
+    for (size_t i = 0; i < copy.len; i++)
+        if (bytes[i] >= 'A' && bytes[i] <= 'Z')
+            bytes[i] = (char)(bytes[i] | 0x20);
+    return copy;
+}
+
+static struct err set_address(struct snap_account *snap, const struct account *account,
+                              struct region *region)
+{
+    const struct account_type_info *info = account_type_info(snap->type);
+    struct span text = account->base_url;
+    struct base_url url;
+    if (text.len == 0 && info->base_url != NULL)
+        text = span_str(info->base_url);
+    if (base_url_parse(text, &url) != NULL)
+        return ERR(INVALID);
+    snap->host = dup_lower(region, url.host);
+    snap->port = url.port;
+    snap->tls = url.tls;
+    snap->path = region_dup(region, url.path);
+    const char *open = url.is_ipv6 ? "[" : "", *close = url.is_ipv6 ? "]" : "";
+    if (url.port == (url.tls ? 443 : 80))
+        snap->host_field = region_printf(region, "%s%s%s", open, snap->host.ptr, close);
+    else
+        snap->host_field =
+            region_printf(region, "%s%s%s:%u", open, snap->host.ptr, close, url.port);
+    snap->server_name =
+        account->server_name.len > 0 ? dup_lower(region, account->server_name) : snap->host;
+    return OK;
+}
+
+// Name and prefix of the header that carries the credential.
+static void auth_form(const struct account *account, struct span key, const char **name,
+                      const char **prefix)
+{
+    const struct account_type_info *info = account_type_info((enum account_type)account->type);
+    enum account_auth auth = (enum account_auth)account->auth;
+    if (auth == AUTH_AUTO && account->type == ACCOUNT_ANTHROPIC && account->base_url.len > 0 &&
+        !span_starts(key, SPAN("sk-ant-")))
+        auth = AUTH_BEARER;
+    *name = info->auth_name;
+    *prefix = info->auth_prefix;
+    switch (auth) {
+    case AUTH_AUTO:
+    case AUTH_NONE: return;
+    case AUTH_BEARER:
+        *name = "authorization";
+        *prefix = "Bearer ";
+        return;
+    case AUTH_X_API_KEY:
+        *name = "x-api-key";
+        *prefix = "";
+        return;
+    case AUTH_API_KEY:
+        *name = "api-key";
+        *prefix = "";
+        return;
+    }
+    bug("account_auth out of range");
+}
+
+// What a header value may hold. Keys read from files were not checked before.
+static bool is_field_value(struct span text)
+{
+    for (size_t i = 0; i < text.len; i++)
+        if ((unsigned char)text.ptr[i] < 0x20 || text.ptr[i] == 0x7f)
+            return false;
+    return text.len > 0 && text.ptr[0] != ' ' && text.ptr[text.len - 1] != ' ';
+}
+
+static struct err set_auth(struct snap_builder *builder, struct build_account *build,
+                           const struct account *account, const struct secret *key)
+{
+    if (account->auth == AUTH_NONE || key == NULL)
+        return OK;
+    const struct span bytes = secret_reveal(key);
+    const char *name, *prefix;
+    auth_form(account, bytes, &name, &prefix);
+    const size_t head = strlen(prefix);
+    if (!is_field_value(bytes))
+        return ERR(INVALID);
+    build->auth = secret_blank(builder->vault, head + bytes.len);
+    if (build->auth == NULL)
+        return ERR(NO_MEMORY);
+    memcpy(secret_bytes(build->auth), prefix, head);
+    memcpy(secret_bytes(build->auth) + head, bytes.ptr, bytes.len);
+    build->snap.auth_name = span_str(name);
+    build->snap.auth_value = build->auth;
+    return OK;
+}
+
+static void set_headers(struct snap_account *snap, const struct account *account,
+                        struct region *region)
+{
+    struct snap_header *headers = REGION_ARRAY(region, struct snap_header, account->headers.count);
+    for (uint32_t i = 0; i < account->headers.count; i++)
+        headers[i] = (struct snap_header){ dup_lower(region, account->headers.items[i].key),
+                                           region_dup(region, account->headers.items[i].value) };
+    snap->headers = headers;
+    snap->header_count = account->headers.count;
+}
+
+static struct strings dup_strings(struct region *region, struct strings from)
+{
+    struct strings to = { REGION_ARRAY(region, struct span, from.count), from.count };
+    for (uint32_t i = 0; i < from.count; i++)
+        to.items[i] = region_dup(region, from.items[i]);
+    return to;
+}
+
+static struct pairs dup_pairs(struct region *region, struct pairs from)
+{
+    struct pairs to = { REGION_ARRAY(region, struct pair, from.count), from.count };
+    for (uint32_t i = 0; i < from.count; i++)
+        to.items[i] = (struct pair){ region_dup(region, from.items[i].key),
+                                     region_dup(region, from.items[i].value) };
+    return to;
+}
+
+static struct err fill_account(struct snap_builder *builder, struct build_account *build,
+                               const struct account *account,
+                               const struct snap_account_extra *extra)
+{
+    struct region *region = &builder->snap->region;
+    const struct account_type_info *info = account_type_info((enum account_type)account->type);
+    build->snap = (struct snap_account){
+        .id = region_dup(region, account->id),
+        .name = region_dup(region, account->name),
+        .type = (enum account_type)account->type,
+        .formats = account->formats != 0 ? account->formats & info->formats : info->formats,
+        .enabled = account->enabled,
+        .expires_at = account->expires_at,
+        .priority = account->priority,
+        .in_flight_max = account->max_in_flight < 0
+                             ? UINT32_MAX
+                             : (uint32_t)min_u64((uint64_t)account->max_in_flight, UINT32_MAX),
+        .allow_private = account->allow_private,
+        .dest = extra != NULL ? extra->dest : 0,
+        .from_file = extra != NULL && extra->from_file,
+        .ca_file = region_dup(region, account->ca_file),
+        .anthropic_version = region_dup(region, account->anthropic_version),
+        .connect_ns = account->connect_ns,
+        .first_byte_stream_ns = account->first_byte_stream_ns,
+        .first_byte_whole_ns = account->first_byte_whole_ns,
+        .idle_ns = account->idle_ns,
+        .total_ns = account->total_ns,
+    };
+    build->models = dup_strings(&builder->scratch, account->models);
+    build->map = dup_pairs(&builder->snap->region, account->model_map);
+    set_headers(&build->snap, account, region);
+    const struct secret *key =
+        extra != NULL && extra->api_key != NULL ? extra->api_key : account->api_key;
+    TRY(set_address(&build->snap, account, region));
+    TRY(slots_bind(builder->slots, account->id, builder->snap->generation, &build->snap.slot));
+    return set_auth(builder, build, account, key);
+}
+
+struct err snap_builder_account(struct snap_builder *builder, const struct account *account,
+                                const struct snap_account_extra *extra)
+{
+    if (builder->account_count >= SNAPSHOT_ACCOUNTS_MAX)
+        return ERR(OVERLOADED);
+    if (account->id.len == 0 || account->name.len == 0)
+        return ERR(INVALID);
+    struct build_account *build = REGION_NEW(&builder->scratch, struct build_account);
+    const struct err err = fill_account(builder, build, account, extra);
+    if (failed(err)) {
+        secret_free(&build->auth);
+        return err;
+    }
+    GROW(builder, builder->accounts, builder->account_count, builder->account_cap);
+    builder->accounts[builder->account_count++] = build;
+    return OK;
+}
+
+struct err snap_builder_route(struct snap_builder *builder, const struct route *route)
+{
+    struct region *region = &builder->snap->region;
+    if (route->name.len == 0 || route->name.len > MODEL_NAME_MAX)
+        return ERR(INVALID);
+    GROW(builder, builder->routes, builder->route_count, builder->route_cap);
+    struct build_route *build = &builder->routes[builder->route_count++];
+    *build = (struct build_route){
+        .name = region_dup(region, route->name),
+        .target = region_dup(region, route->target.len > 0 ? route->target : route->name),
+        .display_name = region_dup(region, route->display_name),
+        .owned_by = region_dup(region, route->owned_by),
+        .aliases = dup_strings(region, route->aliases),
+        .accounts = dup_strings(&builder->scratch, route->accounts),
+        .formats = route->formats != 0 ? route->formats : FORMATS_ALL,
+        .enabled = route->enabled,
+        .listed = route->listed,
+        .created_at = route->created_at,
+    };
+    return OK;
+}
+
+static struct build_key *add_key(struct snap_builder *builder, struct span id)
+{
+    const uint32_t old = index_find(&builder->key_ids, id);
+    if (old != INDEX_NONE)
+        return &builder->keys[old];
+    GROW(builder, builder->keys, builder->key_count, builder->key_cap);
+    struct build_key *build = &builder->keys[builder->key_count++];
+    build->key.id = region_dup(&builder->snap->region, id);
+    index_add(&builder->key_ids, &builder->scratch, build->key.id, builder->key_count - 1);
+    return build;
+}
+
+static const struct span *dup_models(struct region *region, const struct span *models,
+                                     uint32_t count)
+{
+    if (count == 0)
+        return NULL;
+    struct span *copy = REGION_ARRAY(region, struct span, count);
+    for (uint32_t i = 0; i < count; i++)
+        copy[i] = region_dup(region, models[i]);
+    return copy;
+}
+
+struct err snap_builder_key(struct snap_builder *builder, const struct key *key)
+{
+    static const uint8_t no_digest[DIGEST_BYTES];
+    struct region *region = &builder->snap->region;
+    if (key->id.len == 0 || memcmp(key->digest, no_digest, DIGEST_BYTES) == 0)
+        return ERR(INVALID);
+    struct slot_ref slot;
+    TRY(slots_bind(builder->slots, key->id, builder->snap->generation, &slot));
+    struct build_key *build = add_key(builder, key->id);
+    build->gone = false;
+    build->key = (struct snap_key){
+        .id = build->key.id,
+        .name = region_dup(region, key->name),
+        .expires_at = key->expires_at,
+        .formats = key->formats != 0 ? key->formats : FORMATS_ALL,
+        .enabled = key->enabled,
+        .slot = slot,
+        .models = dup_models(region, key->models.items, key->models.count),
+        .model_count = key->models.count,
+    };
+    memcpy(build->key.digest, key->digest, DIGEST_BYTES);
+    return OK;
+}
+
+void snap_builder_keep_keys(struct snap_builder *builder, const struct snapshot *from)
+{
+    struct region *region = &builder->snap->region;
+    for (uint32_t i = 0; i < from->key_count; i++) {
+        const struct snap_key *old = &from->keys[i];
+        struct build_key *build = add_key(builder, old->id);
+        const struct span id = build->key.id;
+        build->gone = false;
+        build->key = *old;
+        build->key.id = id;
+        build->key.name = region_dup(region, old->name);
+        build->key.models = dup_models(region, old->models, old->model_count);
+    }
+}
+
+void snap_builder_drop_key(struct snap_builder *builder, struct span id)
+{
+    const uint32_t idx = index_find(&builder->key_ids, id);
+    if (idx != INDEX_NONE)
+        builder->keys[idx].gone = true;
+}
+
+static struct err finish_keys(struct snap_builder *builder)
+{
+    struct snapshot *snap = builder->snap;
+    uint32_t size = 16;
+    while (size < builder->key_count * 2)
+        size *= 2;
+    snap->keys = REGION_ARRAY(&snap->region, struct snap_key, builder->key_count);
+    snap->probes = REGION_ARRAY(&snap->region, struct key_probe, size);
+    snap->probe_mask = size - 1;
+    for (uint32_t i = 0; i < builder->key_count; i++) {
+        if (builder->keys[i].gone)
+            continue;
+        const struct snap_key *key = &builder->keys[i].key;
+        if (snapshot_key(snap, key->digest) != NULL)
+            return ERR(CONFLICT); // two records of one key
+        slots_keep(builder->slots, key->slot, snap->generation);
+        snap->keys[snap->key_count++] = *key;
+        uint32_t at = digest_home(key->digest, snap->probe_mask);
+        while (snap->probes[at].idx != 0)
+            at = (at + 1) & snap->probe_mask;
+        snap->probes[at] = (struct key_probe){ digest_tag(key->digest), snap->key_count };
+    }
+    return OK;
+}
+
+static int account_cmp(const void *a, const void *b)
+{
+    const struct snap_account *x = &(*(struct build_account *const *)a)->snap;
+    const struct snap_account *y = &(*(struct build_account *const *)b)->snap;
+    if (x->priority != y->priority)
+        return x->priority < y->priority ? -1 : 1;
+    return span_order(x->name, y->name);
+}
+
+// The order of the accounts is the order of choice, so that candidates are sorted by index.
+static struct err finish_accounts(struct snap_builder *builder)
+{
+    struct snapshot *snap = builder->snap;
+    const uint32_t count = builder->account_count;
+    if (count > 1)
+        qsort(builder->accounts, count, sizeof(struct build_account *), account_cmp);
+    snap->accounts = REGION_ARRAY(&snap->region, struct snap_account, count);
+    snap->auth = REGION_ARRAY(&snap->region, struct secret *, count);
+    index_init(&snap->account_names, &snap->region, count);
+    for (uint32_t i = 0; i < count; i++) {
+        struct build_account *build = builder->accounts[i];
+        if (index_find(&snap->account_names, build->snap.name) != INDEX_NONE)
+            return ERR(CONFLICT);
+        build->snap.idx = i;
+        snap->accounts[i] = build->snap;
+        snap->auth[i] = build->auth;
+        build->auth = NULL; // the snapshot's now
+        snap->account_count++;
+        index_add(&snap->account_names, &snap->region, build->snap.name, i);
+    }
+    return OK;
+}
+
+struct err snap_builder_finish(struct snap_builder **builder, struct snapshot **out)
+{
+    *out = NULL;
+    struct err err = finish_accounts(*builder);
+    if (!failed(err))
+        err = finish_keys(*builder);
+    if (!failed(err)) {
+        snap_build_routes(*builder);
+        *out = (*builder)->snap;
+        (*builder)->snap = NULL;
+    }
+    snap_builder_free(builder);
+    return err;
+}

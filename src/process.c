@@ -1,0 +1,489 @@
+#include "process.h"
+
+#include "commands.h"
+#include "penstock/base/check.h"
+#include "penstock/net/tls.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <poll.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdio.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/signalfd.h>
+#include <unistd.h>
+
+enum {
+    CONTROL_BUFS = 256,
+    CONTROL_ENTRIES = 256,
+    SLOTS_MAX = 256 * 1024,
+    FDS_RESERVED = 256, // for everything that is not a relayed connection
+};
+#define RECLAIM_NS (UINT64_C(10) * NS_PER_MS)
+
+// One line a fact, for operators; requests have their own log.
+static void say(const char *level, const char *format, ...) printf_like(2, 3);
+static void say(const char *level, const char *format, ...)
+{
+    char text[1024];
+    va_list args;
+    va_start(args, format);
+    vsnprintf(text, sizeof(text), format, args);
+    va_end(args);
+    fprintf(stderr, "penstock: %s%s%s\n", level, level[0] != '\0' ? ": " : "", text);
+}
+
+// --- the configuration ---
+
+static bool load_config(struct process *process, const char *path)
+{
+    static struct problems problems; // 45 KB, and one configuration is loaded at a time
+    struct text source = { 0 }, report = { 0 };
+    problems_init(&problems);
+    struct config_world *world = config_world_system();
+    process->cfg = path != NULL
+                       ? config_load_file(path, process->vault, world, &problems, &source)
+                       : config_load(SPAN(""), "defaults", process->vault, world, &problems);
+    if (problems.count > 0) {
+        problems_render(&problems, path != NULL ? path : "defaults",
+                        span_of(source.ptr, source.len), &report);
+        fputs(report.ptr, stderr);
+    }
+    text_fini(&report);
+    text_fini(&source);
+    return process->cfg != NULL;
+}
+
+static void take_limits(struct process *process)
+{
+    const struct config *cfg = process->cfg;
+    process->relay = (struct relay_limits){
+        .body_bytes = cfg->limits.body,
+        .json_depth = (uint32_t)cfg->limits.json_depth,
+        .stream_bytes = (uint32_t)min_u64(cfg->limits.stream_memory, CONN_RX_LIMIT),
+        .retries = (uint32_t)cfg->upstream.retries,
+        .idle_per_host = (uint32_t)cfg->upstream.idle_per_host,
+        .idle_timeout_ns = cfg->upstream.idle_timeout_ns,
+        .dns_ns = cfg->timeouts.dns_ns,
+        .connect_ns = cfg->timeouts.connect_ns,
+        .handshake_ns = cfg->timeouts.handshake_ns,
+        .first_byte_stream_ns = cfg->timeouts.first_byte_stream_ns,
+        .first_byte_whole_ns = cfg->timeouts.first_byte_whole_ns,
+        .stream_idle_ns = cfg->timeouts.stream_idle_ns,
+        .total_ns = cfg->timeouts.total_ns,
+        .half_close_keep = cfg->client_half_close == HALF_CLOSE_KEEP,
+        .log_access = cfg->log.access,
+    };
+    process->server = (struct server_limits){
+        .head_bytes = (uint32_t)cfg->limits.head,
+        .requests_per_connection = (uint32_t)cfg->limits.requests_per_connection,
+        .head_ns = cfg->timeouts.header_ns,
+        .idle_ns = cfg->timeouts.idle_ns,
+        .stall_ns = cfg->timeouts.body_stall_ns,
+        .write_stall_ns = cfg->timeouts.write_stall_ns,
+    };
+    uint64_t memory = config_memory(cfg, config_world_system());
+    process->budget.limit = memory != 0 ? (int64_t)memory : INT64_C(1) << 30;
+}
+
+// Two descriptors a stream; the limit is raised as far as it goes.
+static uint32_t connections_max(const struct config *cfg)
+{
+    struct rlimit limit;
+    verify(getrlimit(RLIMIT_NOFILE, &limit) == 0);
+    limit.rlim_cur = limit.rlim_max;
+    (void)setrlimit(RLIMIT_NOFILE, &limit); // what cannot be raised stays as it is
+    verify(getrlimit(RLIMIT_NOFILE, &limit) == 0);
+    uint64_t most =
+        limit.rlim_cur > FDS_RESERVED * 2 ? limit.rlim_cur - FDS_RESERVED : FDS_RESERVED;
+    uint64_t wanted = cfg->limits.connections != 0 ? (uint64_t)cfg->limits.connections * 2 : most;
+    return (uint32_t)min_u64(min_u64(wanted, most), UINT32_MAX / 2);
+}
+
+static bool resolve_listener(struct span address, union dest_addr *out)
+{
+    struct config_address parts;
+    if (config_address_parse(address, &parts) != NULL || parts.is_unix)
+        return false;
+    struct span host = parts.host;
+    if (host.len == 0)
+        host = SPAN("0.0.0.0");
+    if (span_eq(host, SPAN("localhost")))
+        host = SPAN("127.0.0.1");
+    char text[INET6_ADDRSTRLEN];
+    memcpy(text, host.ptr, host.len);
+    text[host.len] = '\0';
+    memset(out, 0, sizeof(*out));
+    if (inet_pton(AF_INET, text, &out->v4.sin_addr) == 1) {
+        out->v4.sin_family = AF_INET;
+        out->v4.sin_port = htons(parts.port);
+        return true;
+    }
+    out->v6.sin6_family = AF_INET6;
+    out->v6.sin6_port = htons(parts.port);
+    return inet_pton(AF_INET6, text, &out->v6.sin6_addr) == 1;
+}
+
+static bool take_listeners(struct process *process)
+{
+    const struct objects *data = &process->cfg->listen.data;
+    for (uint32_t i = 0; i < data->count; i++) {
+        const struct config_listener *listener = &((const struct config_listener *)data->items)[i];
+        if (process->listen_count == PROCESS_LISTEN_MAX ||
+            !resolve_listener(listener->address, &process->listen[process->listen_count])) {
+            say("error", "cannot listen on %.*s", (int)listener->address.len,
+                listener->address.ptr);
+            return false;
+        }
+        process->listen_count++;
+    }
+    return true;
+}
+
+// --- what the shards see ---
+
+static uint32_t intern_dest(struct process *process, const struct account *account)
+{
+    struct base_url url;
+    if (base_url_parse(account->base_url, &url) != NULL)
+        return DEST_NONE;
+    const struct dest_key key = {
+        .host = url.host,
+        .port = url.port,
+        .tls = url.tls,
+        .ca_file = account->ca_file,
+        .server_name = account->server_name,
+    };
+    char why[TLS_WHY_MAX];
+    uint32_t dest = dests_intern(process->dests, &key, why);
+    if (dest == DEST_NONE)
+        say("error", "account %.*s: %s", (int)account->name.len, account->name.ptr, why);
+    return dest;
+}
+
+static struct err build(struct process *process, struct snap_builder *builder)
+{
+    const struct config *cfg = process->cfg;
+    for (uint32_t i = 0; i < cfg->account_count; i++) {
+        const struct snap_account_extra extra = {
+            .from_file = true,
+            .dest = intern_dest(process, cfg->accounts[i]),
+        };
+        if (extra.dest == DEST_NONE)
+            return ERR(INVALID);
+        TRY(snap_builder_account(builder, cfg->accounts[i], &extra));
+    }
+    for (uint32_t i = 0; i < cfg->key_count; i++)
+        TRY(snap_builder_key(builder, cfg->keys[i]));
+    for (uint32_t i = 0; i < cfg->route_count; i++)
+        TRY(snap_builder_route(builder, cfg->routes[i]));
+    return OK;
+}
+
+static struct err publish(struct process *process)
+{
+    struct snap_builder *builder;
+    struct snapshot *snap;
+    TRY(snap_builder_new(&builder, &process->keyring, process->vault, process->slots,
+                         snap_hub_next(process->hub)));
+    struct err err = build(process, builder);
+    if (failed(err)) {
+        snap_builder_free(&builder);
+        return err;
+    }
+    TRY(snap_builder_finish(&builder, &snap));
+    TRY(snap_hub_publish(process->hub, &snap));
+    for (uint32_t i = 0; i < dests_count(process->dests); i++)
+        resolver_watch(process->resolver, i);
+    timer_arm(&process->loop.wheel, &process->reclaim, process->loop.now_ns + RECLAIM_NS);
+    return OK;
+}
+
+static void on_reclaim(struct timer *timer)
+{
+    struct process *process = container_of(timer, struct process, reclaim);
+    if (snap_hub_reclaim(process->hub) > 0)
+        timer_arm(&process->loop.wheel, timer, process->loop.now_ns + RECLAIM_NS);
+}
+
+// --- shards ---
+
+static uint32_t cpus_allowed(int *cpus, uint32_t max)
+{
+    cpu_set_t set;
+    CPU_ZERO(&set);
+    if (sched_getaffinity(0, sizeof(set), &set) != 0)
+        return 0;
+    uint32_t count = 0;
+    for (int cpu = 0; cpu < CPU_SETSIZE && count < max; cpu++)
+        if (CPU_ISSET((size_t)cpu, &set))
+            cpus[count++] = cpu;
+    return count;
+}
+
+static bool start_shards(struct process *process)
+{
+    const struct config *cfg = process->cfg;
+    int cpus[PROCESS_SHARDS_MAX];
+    uint32_t cpu_count = cpus_allowed(cpus, PROCESS_SHARDS_MAX);
+    uint32_t conns = connections_max(cfg) / process->shard_count;
+    process->server.connections = conns / 2;
+    for (uint32_t i = 0; i < process->shard_count; i++) {
+        struct shard_thread *thread = &process->shards[i];
+        *thread = (struct shard_thread){
+            .idx = i,
+            .cpu = i < cpu_count ? cpus[i] : -1,
+            .io_config = { .backend = cfg->io.backend == BACKEND_URING   ? IO_BACKEND_URING
+                                      : cfg->io.backend == BACKEND_EPOLL ? IO_BACKEND_EPOLL
+                                                                         : IO_BACKEND_AUTO,
+                           .entries = (uint32_t)cfg->io.entries,
+                           .spin_us = (uint32_t)cfg->io.spin_us },
+            .shared = &process->shared,
+            .listen = process->listen,
+            .listen_count = process->listen_count,
+            .conns_max = conns,
+            .control = process->io,
+        };
+        if (failed(thread_start(thread))) {
+            say("error", "cannot start a thread");
+            return false;
+        }
+        process->started_count++;
+    }
+    for (uint32_t i = 0; i < process->shard_count; i++) {
+        struct shard_thread *thread = &process->shards[i];
+        while (thread_state(thread) == THREAD_STARTING)
+            loop_turn(&process->loop, process->loop.now_ns + 10 * NS_PER_MS);
+        if (thread_state(thread) == THREAD_FAILED) {
+            say("error", "shard %u: %s", i, thread->why);
+            return false;
+        }
+        if (thread->pin_failed)
+            say("warning", "shard %u could not be pinned to its core", i);
+    }
+    say("", "%u shard%s on %s%s%s", process->shard_count, process->shard_count == 1 ? "" : "s",
+        io_backend_name(io_backend(process->shards[0].io)),
+        process->shards[0].why[0] != '\0' ? ": " : "", process->shards[0].why);
+    return true;
+}
+
+// --- the end ---
+
+static void command_all(struct process *process, enum thread_command command)
+{
+    for (uint32_t i = 0; i < process->started_count; i++)
+        thread_command(&process->shards[i], command);
+}
+
+static bool all_drained(struct process *process)
+{
+    for (uint32_t i = 0; i < process->started_count; i++)
+        if (thread_state(&process->shards[i]) == THREAD_READY)
+            return false;
+    return true;
+}
+
+static void on_drain_timer(struct timer *timer)
+{
+    struct process *process = container_of(timer, struct process, drain_timer);
+    say("warning", "the drain deadline has passed; what is left is ended");
+    command_all(process, THREAD_CUT);
+}
+
+static void on_signal(struct io_op *op, struct io_done done)
+{
+    struct process *process = container_of(op, struct process, signal_op);
+    struct signalfd_siginfo info;
+    if (done.res > 0 && read(process->signal_fd, &info, sizeof(info)) == (ssize_t)sizeof(info)) {
+        if (info.ssi_signo == SIGQUIT) {
+            process->stopping = true;
+        } else if (!process->draining) {
+            process->draining = true;
+            command_all(process, THREAD_DRAIN);
+            timer_arm(&process->loop.wheel, &process->drain_timer,
+                      process->loop.now_ns + process->cfg->timeouts.drain_ns);
+        }
+    }
+    if (!process->stopping && done.res != -ECANCELED)
+        io_poll(process->io, op, process->signal_fd, POLLIN);
+}
+
+static bool watch_signals(struct process *process)
+{
+    sigset_t set;
+    sigemptyset(&set);
+    sigaddset(&set, SIGTERM);
+    sigaddset(&set, SIGINT);
+    sigaddset(&set, SIGQUIT);
+    signal(SIGPIPE, SIG_IGN);
+    if (pthread_sigmask(SIG_BLOCK, &set, NULL) != 0)
+        return false;
+    process->signal_fd = signalfd(-1, &set, SFD_NONBLOCK | SFD_CLOEXEC);
+    return process->signal_fd >= 0;
+}
+
+static void stop(struct process *process)
+{
+    if (process->io != NULL && process->started_count > 0) {
+        command_all(process, THREAD_STOP);
+        for (uint32_t i = 0; i < process->started_count; i++)
+            thread_join(&process->shards[i]);
+    }
+    if (process->mock_runs)
+        mock_thread_stop(&process->mock);
+    if (process->io != NULL) {
+        timer_stop(&process->loop.wheel, &process->reclaim);
+        timer_stop(&process->loop.wheel, &process->drain_timer);
+        if (process->signal_op.in_flight)
+            io_cancel(process->io, &process->signal_op);
+        if (process->resolver != NULL)
+            resolver_stop(process->resolver);
+        while (process->signal_op.in_flight ||
+               (process->resolver != NULL && !resolver_is_idle(process->resolver)))
+            loop_turn(&process->loop, process->loop.now_ns + 10 * NS_PER_MS);
+        resolver_free(&process->resolver);
+    }
+    if (process->hub != NULL)
+        snap_hub_free(&process->hub);
+    if (process->slots != NULL)
+        slots_free(&process->slots);
+    dests_free(&process->dests);
+    keyring_fini(&process->keyring);
+    config_free(&process->cfg);
+    vault_free(&process->vault);
+    if (process->io != NULL)
+        io_free(&process->io);
+    if (process->signal_fd >= 0)
+        close(process->signal_fd);
+}
+
+// --- the beginning ---
+
+static struct err open_keys(struct process *process)
+{
+    struct master_info info = { .source = MASTER_FILE };
+    struct secret *master = NULL;
+    struct err err = master_load(process->cfg, config_world_system(), env_system(), process->vault,
+                                 &master, &info);
+    if (failed(err)) {
+        say("error", "the master key: %s", info.why);
+        return err;
+    }
+    if (info.source == MASTER_GENERATED)
+        say("", "a new master key was written to %s; keep a copy of it elsewhere", info.path);
+    err = keyring_init(&process->keyring, process->vault, master);
+    secret_free(&master);
+    if (failed(err))
+        return err;
+    struct key_hasher hasher;
+    key_hasher_init(&hasher, process->keyring.lookup);
+    for (uint32_t i = 0; i < process->cfg->key_count; i++) {
+        struct key *key = process->cfg->keys[i];
+        if (key->key != NULL)
+            key_adopt(key, &hasher, secret_reveal(key->key));
+    }
+    bytes_wipe(&hasher, sizeof(hasher));
+    return OK;
+}
+
+static struct err open_control(struct process *process)
+{
+    const struct io_config io = {
+        .backend = process->cfg->io.backend == BACKEND_EPOLL ? IO_BACKEND_EPOLL : IO_BACKEND_AUTO,
+        .entries = CONTROL_ENTRIES,
+        .bufs_small = CONTROL_BUFS,
+        .bufs_large = CONTROL_BUFS / 4,
+    };
+    char why[512] = "";
+    struct err err = io_new(&process->io, &io, env_system(), why, sizeof(why));
+    if (failed(err)) {
+        say("error", "%s", why);
+        return err;
+    }
+    loop_init(&process->loop, process->io, env_system());
+    process->reclaim.on_fire = on_reclaim;
+    process->drain_timer.on_fire = on_drain_timer;
+    process->signal_op.on_done = on_signal;
+    TRY(dests_new(&process->dests));
+    TRY(slots_new(&process->slots, SLOTS_MAX));
+    TRY(snap_hub_new(&process->hub, process->shard_count));
+    return resolver_new(&process->resolver, &process->loop, process->dests,
+                        process->cfg->timeouts.dns_ns);
+}
+
+static bool start_mock(struct process *process)
+{
+    if (!process->cfg->mock.enabled)
+        return true;
+    process->mock.io_config = process->shards[0].io_config;
+    if (!resolve_listener(process->cfg->mock.address, &process->mock.addr))
+        return false;
+    if (failed(mock_thread_start(&process->mock))) {
+        say("error", "the mock vendor: %s", process->mock.why);
+        return false;
+    }
+    process->mock_runs = true;
+    return true;
+}
+
+static int begin(struct process *process, const char *config_path)
+{
+    char why[TLS_WHY_MAX] = "";
+    if (!watch_signals(process))
+        return EXIT_FAILED;
+    if (failed(vault_new(&process->vault)))
+        return EXIT_FAILED;
+    if (!load_config(process, config_path))
+        return EXIT_INVALID;
+    take_limits(process);
+    if (!take_listeners(process))
+        return EXIT_INVALID;
+    if (failed(open_keys(process)))
+        return EXIT_INVALID;
+    if (failed(tls_init(why))) {
+        say("error", "%s", why);
+        return EXIT_FAILED;
+    }
+    int cpus[PROCESS_SHARDS_MAX];
+    uint32_t cpu_count = cpus_allowed(cpus, PROCESS_SHARDS_MAX);
+    uint32_t wanted = process->cfg->shards != 0 ? (uint32_t)process->cfg->shards : cpu_count;
+    process->shard_count = wanted == 0 ? 1 : (uint32_t)min_size(wanted, PROCESS_SHARDS_MAX);
+    if (failed(open_control(process)))
+        return EXIT_FAILED;
+    process->shared = (struct shard_shared){
+        .hub = process->hub,
+        .slots = slots_base(process->slots),
+        .dests = process->dests,
+        .budget = &process->budget,
+        .relay = &process->relay,
+        .server = &process->server,
+    };
+    if (failed(publish(process))) {
+        say("error", "the configured accounts and keys cannot be used");
+        return EXIT_INVALID;
+    }
+    if (!start_mock(process) || !start_shards(process))
+        return EXIT_FAILED;
+    io_poll(process->io, &process->signal_op, process->signal_fd, POLLIN);
+    return EXIT_DONE;
+}
+
+int process_run(struct process *process, const char *config_path)
+{
+    memset(process, 0, sizeof(*process));
+    process->signal_fd = -1;
+    // Prompts, answers and keys are in this memory: no core file and no other process reads it.
+    (void)prctl(PR_SET_DUMPABLE, 0);
+    int status = begin(process, config_path);
+    if (status == EXIT_DONE) {
+        say("", "ready");
+        while (!process->stopping && !(process->draining && all_drained(process)))
+            loop_turn(&process->loop, UINT64_MAX);
+        if (process->stopping)
+            command_all(process, THREAD_CUT);
+    }
+    stop(process);
+    return status;
+}

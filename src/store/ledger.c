@@ -1,0 +1,536 @@
+// ledger.c - ports -> blocks -> database -> sums.
+//
+// A slot goes through four states: waiting in its ring; taken, which is part of a frozen block (or,
+// without detail, of a summary); committed with the block; counted in the sums. Its place in the
+// ring is given back after the commit, so that a killed process leaves every slot either in the
+// database or in the mapping. Only when nothing can be written and the ring runs full are places
+// given back earlier: then money in memory is better than money nowhere.
+#include "internal.h"
+
+#include "penstock/base/check.h"
+#include "penstock/base/mem.h"
+
+void hour_clock_init(struct hour_clock *clock, struct env *env, uint32_t hour)
+{
+    uint64_t mono = env_mono_ns(env);
+    *clock = (struct hour_clock){
+        .offset_ns = env_wall_ns(env) - mono,
+        .start_ns = mono,
+        .hour = hour,
+    };
+    hour_clock_now(clock, env);
+}
+
+static bool is_jump(uint64_t offset, uint64_t from)
+{
+    int64_t distance = (int64_t)(offset - from);
+    return distance > (int64_t)CLOCK_JUMP_NS || distance < -(int64_t)CLOCK_JUMP_NS;
+}
+
+uint64_t hour_clock_now(struct hour_clock *clock, struct env *env)
+{
+    const uint64_t mono = env_mono_ns(env);
+    const uint64_t offset = env_wall_ns(env) - mono;
+    if (!is_jump(offset, clock->offset_ns)) {
+        clock->offset_ns = offset;
+        clock->is_held = false;
+    } else if (!clock->is_held || is_jump(offset, clock->held_offset_ns)) {
+        clock->is_held = true;
+        clock->held_offset_ns = offset;
+        clock->held_since_ns = mono;
+    } else if (mono - clock->held_since_ns >= CLOCK_HOLD_NS) {
+        clock->offset_ns = offset;
+        clock->is_held = false;
+    }
+    uint64_t now = mono + clock->offset_ns;
+    uint32_t hour = (uint32_t)(now / HOUR_NS);
+    if (hour > clock->hour)
+        clock->hour = hour;
+    return now;
+}
+
+struct err ledger_init(struct store *store)
+{
+    const struct store_cfg *cfg = &store->cfg;
+    store->shard_count = STORE_SHARDS_MAX; // the last process may have had more shards
+    store->logs = mem_take(store->shard_count, sizeof(*store->logs));
+    store->ports = mem_take(cfg->shard_count, sizeof(*store->ports));
+    store->spills = mem_take((size_t)cfg->shard_count * USAGE_SPILL_MAX, sizeof(*store->spills));
+    store->writer = mem_take(1, sizeof(*store->writer));
+    store->batch = db_batch_new();
+    aggregate_init(&store->rows, ROWS_MAX);
+    if (store->logs == NULL || store->ports == NULL || store->spills == NULL ||
+        store->writer == NULL)
+        return ERR(NO_MEMORY);
+    for (uint32_t i = 0; i < store->shard_count; i++) {
+        list_init(&store->logs[i].pending);
+        aggregate_init(&store->logs[i].folded, FOLD_ROWS_MAX);
+    }
+    return OK;
+}
+
+void ledger_fini(struct store *store)
+{
+    for (uint32_t i = 0; store->logs != NULL && i < store->shard_count; i++) {
+        struct list *node;
+        while ((node = list_pop_front(&store->logs[i].pending)) != NULL)
+            mem_give(container_of(node, struct pending, link));
+        aggregate_fini(&store->logs[i].folded);
+    }
+    aggregate_fini(&store->rows);
+    names_fini(&store->names);
+    db_batch_free(store->batch);
+    mem_give(store->hours);
+    mem_give(store->logs);
+    mem_give(store->ports);
+    mem_give(store->spills);
+    mem_give(store->writer);
+}
+
+// --- Taking
+
+// Copies the finished block out of the writer, to wait for its commit.
+static void freeze(struct store *store, struct shard_log *log, uint32_t span, uint32_t slots)
+{
+    struct usage_block_writer *writer = store->writer;
+    struct span value = usage_block_finish(writer, span);
+    struct pending *pending = mem_take(1, sizeof(*pending) + value.len);
+    verify(pending != NULL);
+    pending->id = writer->block.id;
+    pending->span = writer->block.span;
+    pending->slots = slots;
+    pending->len = (uint32_t)value.len;
+    memcpy(pending->bytes, value.ptr, value.len);
+    usage_block_hash(value, log->previous);
+    log->order_ns = max_u64(log->order_ns, writer->block.time_max_ns);
+    memcpy(pending->hash, log->previous, sizeof(pending->hash));
+    pending->order_ns = log->order_ns;
+    log->pending_bytes += value.len;
+    list_push_back(&log->pending, &pending->link);
+}
+
+static void begin_block(struct store *store, uint16_t shard, uint64_t first)
+{
+    const struct shard_log *log = &store->logs[shard];
+    struct usage_block_id id = {
+        .hour = store->clock.hour,
+        .boot = store->boot,
+        .shard = shard,
+        .first = first,
+    };
+    usage_block_begin(store->writer, &id, log->previous, log->order_ns);
+}
+
+// Copies come from memory that another process may have written, so their bounds are checked here
+// and not only by the producer.
+static struct usage_record slot_record(struct store *store, const struct usage_slot *slot)
+{
+    struct usage_record record = slot->record;
+    usage_record_clamp(&record);
+    record.model_id = names_note(&store->names, record.model_id, usage_record_model(&record));
+    return record;
+}
+
+static struct usage_summary slot_summary(struct store *store, const struct usage_slot *slot)
+{
+    struct usage_summary summary = slot->summary;
+    struct span name = span_of(summary.model, min_size(summary.model_len, USAGE_MODEL_MAX));
+    summary.model_id = names_note(&store->names, summary.model_id, name);
+    if (summary.kind >= USAGE_KIND_COUNT)
+        summary.kind = USAGE_REQUEST;
+    return summary;
+}
+
+static bool add_slot(struct store *store, const struct usage_slot *slot)
+{
+    if (usage_slot_is_summary(slot)) {
+        struct usage_summary summary = slot_summary(store, slot);
+        return usage_block_add_summary(store->writer, &summary);
+    }
+    struct usage_record record = slot_record(store, slot);
+    return usage_block_add(store->writer, &record);
+}
+
+void ledger_read_slot(struct store *store, const struct usage_slot *slot, struct usage_entry *out)
+{
+    *out = (struct usage_entry){ .is_summary = usage_slot_is_summary(slot) };
+    if (out->is_summary)
+        out->summary = slot_summary(store, slot);
+    else
+        out->record = slot_record(store, slot);
+}
+
+uint32_t ledger_freeze(struct store *store, uint16_t shard, slot_at_fn *at, void *arg)
+{
+    struct shard_log *log = &store->logs[shard];
+    const struct usage_slot *slot = at(arg, 0);
+    assert(slot != NULL);
+    const bool is_summary = usage_slot_is_summary(slot);
+    begin_block(store, shard, log->next);
+    uint32_t count = 0;
+    // A block holds entries of one sort, so the first slot of the other sort ends it.
+    while (slot != NULL && usage_slot_is_summary(slot) == is_summary) {
+        assert(usage_slot_sequence(slot) == log->next + count);
+        if (!add_slot(store, slot))
+            break;
+        slot = at(arg, ++count);
+    }
+    assert(count > 0);
+    freeze(store, log, count, 0);
+    log->next += count;
+    return count;
+}
+
+// Freezes the sums without detail in one summary block.
+static void fold_freeze(struct store *store, uint16_t shard)
+{
+    struct shard_log *log = &store->logs[shard];
+    if (log->folded.count == 0)
+        return;
+    begin_block(store, shard, log->folded_first);
+    for (uint32_t i = 0; i < log->folded.count; i++) {
+        const struct aggregate_row *row = &log->folded.rows[i];
+        struct usage_summary summary = {
+            .key_id = row->key.key_id,
+            .account_id = row->key.account_id,
+            .model_id = row->key.model_id,
+            .bucket = row->key.bucket,
+            .format = row->key.format,
+            .kind = row->key.kind,
+            .sums = row->sums,
+        };
+        bool added = usage_block_add_summary(store->writer, &summary);
+        // 256 summaries of USAGE_ENTRY_MAX would not fit, but the table is frozen before.
+        assert(added);
+    }
+    freeze(store, log, (uint32_t)(log->next - log->folded_first), log->folded_slots);
+    aggregate_clear(&log->folded);
+    log->folded_slots = 0;
+}
+
+static struct aggregate_key entry_key(const struct usage_entry *entry)
+{
+    return entry->is_summary ? aggregate_key_of_summary(&entry->summary)
+                             : aggregate_key_of_record(&entry->record);
+}
+
+// Adds one slot to the sums without detail.
+static void fold_slot(struct store *store, uint16_t shard, const struct usage_slot *slot)
+{
+    struct shard_log *log = &store->logs[shard];
+    assert(usage_slot_sequence(slot) == log->next);
+    struct usage_entry entry;
+    ledger_read_slot(store, slot, &entry);
+    const struct aggregate_key key = entry_key(&entry);
+    struct usage_sums sums;
+    usage_entry_sums(&entry, &sums);
+    if (!entry.is_summary)
+        COUNT(store, records_folded, 1);
+    if (log->folded.count == 0)
+        log->folded_first = log->next;
+    struct aggregate_row *row = aggregate_find(&log->folded, &key);
+    if (row == NULL)
+        row = aggregate_add(&log->folded, &key);
+    verify(row != NULL); // frozen before it is full; without memory there is nothing left to do
+    usage_sums_add(&row->sums, &sums);
+    log->next++;
+    log->folded_slots++;
+    enum { ROWS_THAT_FIT = (USAGE_BLOCK_BYTES_MAX - USAGE_BLOCK_HEAD_MAX) / USAGE_ENTRY_MAX };
+    if (log->folded.count >= ROWS_THAT_FIT)
+        fold_freeze(store, shard);
+}
+
+struct port_view {
+    struct usage_port *port;
+    uint32_t skip;
+};
+
+static const struct usage_slot *port_slot(void *arg, uint32_t index)
+{
+    const struct port_view *view = arg;
+    return usage_port_peek(view->port, view->skip + index);
+}
+
+static void take_detail(struct store *store, uint16_t shard)
+{
+    struct shard_log *log = &store->logs[shard];
+    struct port_view view = { log->port, log->taken };
+    if (port_slot(&view, 0) == NULL)
+        return;
+    uint32_t count = ledger_freeze(store, shard, port_slot, &view);
+    struct pending *last = container_of(log->pending.prev, struct pending, link);
+    last->slots = count;
+    log->taken += count;
+}
+
+static void take_folded(struct store *store, uint16_t shard)
+{
+    struct shard_log *log = &store->logs[shard];
+    const struct usage_slot *slot;
+    while ((slot = usage_port_peek(log->port, log->taken)) != NULL) {
+        fold_slot(store, shard, slot);
+        log->taken++;
+    }
+}
+
+// Gives places back whose slots are only in memory yet.
+static void release_early(struct shard_log *log)
+{
+    usage_port_release(log->port, log->taken);
+    log->taken = 0;
+    log->folded_slots = 0;
+    for (struct list *at = log->pending.next; at != &log->pending; at = at->next)
+        container_of(at, struct pending, link)->slots = 0;
+}
+
+// While nothing can be written: leave slots in the ring, where even a kill does not lose them, as
+// long as half of it is free; then queue blocks; then sums.
+static void take_degraded(struct store *store, uint16_t shard)
+{
+    struct shard_log *log = &store->logs[shard];
+    const uint32_t half = store->cfg.ring_slots / 2;
+    while (usage_port_waiting(log->port) > half) {
+        if (usage_port_peek(log->port, log->taken) != NULL) {
+            if (log->pending_bytes < PENDING_BYTES_MAX && log->folded.count == 0)
+                take_detail(store, shard);
+            else
+                take_folded(store, shard);
+        }
+        release_early(log);
+    }
+}
+
+// While the disk is nearly full: the same, but the sums are written once a second.
+static void take_without_detail(struct store *store, uint16_t shard, bool due)
+{
+    struct shard_log *log = &store->logs[shard];
+    if (!due && usage_port_waiting(log->port) - log->taken < store->cfg.ring_slots / 2)
+        return;
+    take_folded(store, shard);
+    fold_freeze(store, shard);
+}
+
+static void take(struct store *store)
+{
+    const uint64_t now = env_mono_ns(store->env);
+    bool due =
+        store->is_detail_stopped && (now >= store->folded_due_ns || atomic_load(&store->stop));
+    if (due)
+        store->folded_due_ns = now + DETAIL_STOP_FLUSH_NS;
+    for (uint16_t i = 0; i < store->cfg.shard_count; i++) {
+        struct shard_log *log = &store->logs[i];
+        if (store->state != STORE_OK) {
+            take_degraded(store, i);
+        } else if (store->is_detail_stopped) {
+            take_without_detail(store, i, due);
+        } else {
+            fold_freeze(store, i); // left from a time without detail
+            if (list_is_empty(&log->pending))
+                take_detail(store, i);
+        }
+    }
+}
+
+// --- Committing
+
+// Puts the oldest pending blocks of each shard into the batch. Returns how many.
+static uint32_t put_pending(struct store *store)
+{
+    uint32_t count = 0;
+    for (uint32_t i = 0; i < store->shard_count && count < BATCH_BLOCKS_MAX; i++) {
+        struct list *head = &store->logs[i].pending;
+        for (struct list *at = head->next; at != head && count < BATCH_BLOCKS_MAX; at = at->next) {
+            const struct pending *pending = container_of(at, struct pending, link);
+            uint8_t key[USAGE_BLOCK_KEY_BYTES];
+            usage_block_key(&pending->id, key);
+            db_put(&store->db, store->batch, STORE_USAGE, span_of(key, sizeof(key)),
+                   span_of(pending->bytes, pending->len));
+            count++;
+        }
+    }
+    return count;
+}
+
+struct hour_stat *ledger_hour(struct store *store, uint32_t hour)
+{
+    for (uint32_t i = store->hour_count; i-- > 0;)
+        if (store->hours[i].hour == hour)
+            return &store->hours[i];
+    if (store->hour_count == store->hour_cap) {
+        uint32_t cap = store->hour_cap == 0 ? 8 : store->hour_cap * 2;
+        struct hour_stat *hours = mem_take(cap, sizeof(*hours));
+        verify(hours != NULL);
+        if (store->hour_count > 0)
+            memcpy(hours, store->hours, store->hour_count * sizeof(*hours));
+        mem_give(store->hours);
+        store->hours = hours;
+        store->hour_cap = cap;
+    }
+    struct hour_stat *stat = &store->hours[store->hour_count++];
+    *stat = (struct hour_stat){ .hour = hour, .time_min_ns = UINT64_MAX };
+    uint8_t key[HOUR_KEY_BYTES];
+    hour_key_put(hour, key);
+    struct db_value value;
+    if (store->db.db == NULL ||
+        failed(db_get(&store->db, STORE_AGGREGATE, span_of(key, sizeof(key)), &value)))
+        return stat;
+    struct hour_stat stored;
+    if (hour_get(span_of(key, sizeof(key)), value.bytes, &stored))
+        *stat = stored;
+    db_value_free(&value);
+    return stat;
+}
+
+void ledger_count_block(struct store *store, const struct usage_block *block)
+{
+    struct hour_stat *stat = ledger_hour(store, block->id.hour);
+    stat->is_dirty = true;
+    stat->blocks++;
+    stat->entries += block->count;
+    stat->time_min_ns = min_u64(stat->time_min_ns, block->time_min_ns);
+    stat->time_max_ns = max_u64(stat->time_max_ns, block->time_max_ns);
+    usage_sums_add(&stat->sums, &block->sums);
+    COUNT(store, blocks, 1);
+    COUNT(store, records, block->sums.requests);
+}
+
+// The row of a key, with what is stored of it. A row that cannot be read now is marked and
+// completed by the next checkpoint, which waits for it.
+static struct aggregate_row *row_touch(struct store *store, const struct aggregate_key *key)
+{
+    struct aggregate_row *row = aggregate_find(&store->rows, key);
+    if (likely(row != NULL))
+        return row;
+    if (store->rows.count == store->rows.count_max)
+        aggregate_evict(&store->rows, UINT32_MAX);
+    row = aggregate_add(&store->rows, key);
+    verify(row != NULL); // checkpoints keep the dirty rows far below the bound
+    uint8_t bytes[AGGREGATE_KEY_BYTES];
+    aggregate_key_put(key, bytes);
+    struct db_value value;
+    struct err err = db_get(&store->db, STORE_AGGREGATE, span_of(bytes, sizeof(bytes)), &value);
+    if (failed(err)) {
+        row->is_partial = err.code != ERR_NOT_FOUND;
+        return row;
+    }
+    if (!aggregate_value_get(value.bytes, &row->sums)) {
+        row->sums = (struct usage_sums){ 0 };
+        row->is_partial = true;
+    }
+    db_value_free(&value);
+    return row;
+}
+
+void ledger_count(struct store *store, const struct usage_entry *entry)
+{
+    struct usage_sums sums;
+    usage_entry_sums(entry, &sums);
+    const struct aggregate_key key = entry->is_summary ? aggregate_key_of_summary(&entry->summary)
+                                                       : aggregate_key_of_record(&entry->record);
+    struct aggregate_row *row = row_touch(store, &key);
+    if (usage_sums_add(&row->sums, &sums))
+        COUNT(store, saturated, 1);
+    aggregate_dirty(&store->rows, row);
+    store->entries_since_checkpoint++;
+}
+
+// Counts a committed block and gives its slots back.
+static void settle(struct store *store, struct shard_log *log, struct pending *pending)
+{
+    struct usage_block_reader reader;
+    struct err err = usage_block_open(&reader, span_of(pending->bytes, pending->len));
+    assert(!failed(err)); // the bytes are ours and have not left memory
+    struct usage_entry entry;
+    enum parse parse;
+    while ((parse = usage_block_next(&reader, &entry)) == PARSE_DATA)
+        ledger_count(store, &entry);
+    assert(parse == PARSE_DONE);
+    ledger_count_block(store, &reader.block);
+    assert(pending->id.first == log->covered);
+    log->covered += pending->span;
+    log->covered_order_ns = pending->order_ns;
+    memcpy(log->covered_hash, pending->hash, sizeof(log->covered_hash));
+    log->pending_bytes -= pending->len;
+    if (pending->slots > 0) {
+        usage_port_release(log->port, pending->slots);
+        log->taken -= pending->slots;
+    }
+    store->is_moved = true;
+    mem_give(pending);
+}
+
+struct err ledger_write_pending(struct store *store, bool *more)
+{
+    db_batch_clear(store->batch);
+    uint32_t count = put_pending(store);
+    *more = count == BATCH_BLOCKS_MAX;
+    if (count == 0)
+        return OK;
+    names_put(&store->names, &store->db, store->batch);
+    TRY(store_write(store, store->batch, store->cfg.sync_ms == 0));
+    names_written(&store->names);
+    for (uint32_t i = 0; i < store->shard_count && count > 0; i++) {
+        struct shard_log *log = &store->logs[i];
+        for (; count > 0 && !list_is_empty(&log->pending); count--) {
+            struct list *node = list_pop_front(&log->pending);
+            settle(store, log, container_of(node, struct pending, link));
+        }
+    }
+    return OK;
+}
+
+bool ledger_drain(struct store *store)
+{
+    hour_clock_now(&store->clock, store->env);
+    SHOW(store, clock_held, store->clock.is_held);
+    bool more = false;
+    for (int i = 0; i < DRAIN_WRITES_MAX; i++) {
+        take(store);
+        if (store->state != STORE_OK)
+            return false;
+        more = false;
+        struct err err = ledger_write_pending(store, &more);
+        if (failed(err)) {
+            health_fail(store, err);
+            return false;
+        }
+        for (uint32_t shard = 0; shard < store->cfg.shard_count && !store->is_detail_stopped;
+             shard++)
+            more |= usage_port_peek(store->ports + shard, store->logs[shard].taken) != NULL;
+        if (!more || checkpoint_is_due(store, env_mono_ns(store->env)))
+            break;
+    }
+    return more;
+}
+
+void ledger_each_uncommitted(struct store *store, ledger_entry_fn *fn, void *arg)
+{
+    for (uint32_t i = 0; i < store->shard_count; i++) {
+        const struct shard_log *log = &store->logs[i];
+        for (uint32_t row = 0; row < log->folded.count; row++)
+            fn(arg, &log->folded.rows[row].key, &log->folded.rows[row].sums);
+        for (struct list *at = log->pending.next; at != &log->pending; at = at->next) {
+            const struct pending *pending = container_of(at, struct pending, link);
+            struct usage_block_reader reader;
+            verify(!failed(usage_block_open(&reader, span_of(pending->bytes, pending->len))));
+            struct usage_entry entry;
+            while (usage_block_next(&reader, &entry) == PARSE_DATA) {
+                const struct aggregate_key key = entry_key(&entry);
+                struct usage_sums sums;
+                usage_entry_sums(&entry, &sums);
+                fn(arg, &key, &sums);
+            }
+        }
+    }
+}
+
+bool ledger_is_empty(const struct store *store)
+{
+    for (uint32_t i = 0; i < store->cfg.shard_count; i++) {
+        const struct shard_log *log = &store->logs[i];
+        if (!list_is_empty(&log->pending) || log->folded.count > 0 ||
+            usage_port_waiting(log->port) > 0)
+            return false;
+    }
+    return true;
+}

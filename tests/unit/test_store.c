@@ -1,0 +1,761 @@
+// What store.h promises while nothing fails: entities, usage by every grouping, detail by pages,
+// restarts, retention, health. Failing disks and killed processes have files of their own.
+#include "penstock/base/env.h"
+#include "penstock/store/store.h"
+#include "store_util.h"
+#include "test.h"
+
+#include <pthread.h>
+
+static const uint64_t wall = UINT64_C(1750000000) * NS_PER_S;
+
+static void push(struct store *store, uint32_t shard, const struct usage_record *record)
+{
+    struct usage_port *port = store_port(store, shard);
+    EXPECT(usage_port_push(port, record));
+    usage_port_kick(port);
+}
+
+// --- Entities
+
+static struct store_change put(enum store_kind kind, const char *key, const char *value)
+{
+    return (struct store_change){ kind, span_str(key), span_str(value), STORE_ANY };
+}
+
+struct listing {
+    char text[2000];
+};
+
+static bool list_one(void *arg, const struct store_entity *entity)
+{
+    struct listing *listing = arg;
+    size_t len = strlen(listing->text);
+    snprintf(listing->text + len, sizeof(listing->text) - len, "%.*s=%.*s@%llu;",
+             (int)entity->key.len, entity->key.ptr, (int)entity->value.len, entity->value.ptr,
+             (unsigned long long)entity->version);
+    return true;
+}
+
+static struct span listed(struct store *store, enum store_kind kind, struct listing *listing)
+{
+    listing->text[0] = '\0';
+    EXPECT(!failed(store_scan(store, kind, list_one, listing)));
+    return span_str(listing->text);
+}
+
+static void a_commit_is_all_or_nothing(void)
+{
+    struct place place;
+    place_init(&place);
+    struct store_cfg cfg = place_cfg(&place, NULL);
+    struct store *store = must_open(&cfg);
+    struct listing listing;
+    uint64_t version = 0;
+    const struct store_change first[] = { put(STORE_KEY, "k2", "two"), put(STORE_KEY, "k1", "one"),
+                                          put(STORE_ACCOUNT, "a", "") };
+    EXPECT(!failed(store_commit(store, first, 3, &version)));
+    EXPECT_EQ(version, 1);
+    EXPECT_SPAN(listed(store, STORE_KEY, &listing), "k1=one@1;k2=two@1;");
+    EXPECT_SPAN(listed(store, STORE_ACCOUNT, &listing), "a=@1;");
+
+    // The second change is refused, so the first one does not happen either.
+    struct store_change second[] = { put(STORE_KEY, "k3", "three"), put(STORE_KEY, "k1", "x") };
+    second[1].version_before = 0;
+    EXPECT_EQ(store_commit(store, second, 2, &version).code, ERR_CONFLICT);
+    second[1].version_before = 7;
+    EXPECT_EQ(store_commit(store, second, 2, &version).code, ERR_VERSION_STALE);
+    second[1].key = SPAN("k9");
+    EXPECT_EQ(store_commit(store, second, 2, &version).code, ERR_NOT_FOUND);
+    EXPECT_SPAN(listed(store, STORE_KEY, &listing), "k1=one@1;k2=two@1;");
+
+    struct store_change third[] = { put(STORE_KEY, "k1", "uno"), put(STORE_KEY, "k2", "") };
+    third[0].version_before = third[1].version_before = 1;
+    third[1].value = SPAN_NONE;
+    EXPECT(!failed(store_commit(store, third, 2, &version)));
+    EXPECT_EQ(version, 2);
+    store_close(&store);
+
+    store = must_open(&cfg);
+    EXPECT_SPAN(listed(store, STORE_KEY, &listing), "k1=uno@2;");
+    const struct store_change fourth = put(STORE_KEY, "k1", "eins");
+    EXPECT(!failed(store_commit(store, &fourth, 1, &version)));
+    EXPECT_EQ(version, 3); // versions go on over a restart
+    store_close(&store);
+    place_fini(&place);
+}
+
+static void a_bad_change_is_refused(void)
+{
+    struct place place;
+    place_init(&place);
+    struct store_cfg cfg = place_cfg(&place, NULL);
+    struct store *store = must_open(&cfg);
+    uint64_t version;
+    struct store_change change = put(STORE_USAGE, "k", "v"); // is the store's own
+    EXPECT_EQ(store_commit(store, &change, 1, &version).code, ERR_INVALID);
+    change = put(STORE_KEY, "", "v");
+    EXPECT_EQ(store_commit(store, &change, 1, &version).code, ERR_INVALID);
+    EXPECT_EQ(store_commit(store, &change, 0, &version).code, ERR_INVALID);
+    static char big[STORE_VALUE_MAX + 1];
+    change = put(STORE_KEY, "k", "");
+    change.value = span_of(big, sizeof(big));
+    EXPECT_EQ(store_commit(store, &change, 1, &version).code, ERR_INVALID);
+    store_close(&store);
+    place_fini(&place);
+}
+
+// --- Usage
+
+enum { RECORDS = 3000 };
+
+// Pushes RECORDS records over 40 hours and both shards; returns their sum.
+static struct usage_sums fill(struct store *store, struct env_fake *fake)
+{
+    struct usage_sums total = { 0 };
+    for (uint64_t n = 0; n < RECORDS; n++) {
+        struct usage_record record = record_of(n, fake->wall);
+        push(store, n % 3 == 0, &record);
+        struct usage_sums one;
+        usage_sums_of(&record, &one);
+        usage_sums_add(&total, &one);
+        env_fake_advance(fake, 48 * NS_PER_S);
+        if (n % 37 == 0)
+            store_step(store);
+    }
+    return total;
+}
+
+static void check_groups(struct store *store, const struct usage_sums *total)
+{
+    static const uint32_t groups[] = { 0,
+                                       USAGE_BY_KEY,
+                                       USAGE_BY_ACCOUNT,
+                                       USAGE_BY_MODEL,
+                                       USAGE_BY_FORMAT,
+                                       USAGE_BY_DAY,
+                                       USAGE_BY_KEY | USAGE_BY_MODEL | USAGE_BY_DAY };
+    static const uint32_t counts[] = { 1, 7, 3, 5, 4, 3, 105 };
+    for (size_t i = 0; i < ARRAY_LEN(groups); i++) {
+        const struct usage_query query = { .to_ns = INT64_MAX, .group = groups[i] };
+        struct usage_result result;
+        EXPECT(!failed(store_usage(store, &query, &result)));
+        EXPECT_EQ(result.count, counts[i]);
+        struct usage_sums sums = { 0 };
+        for (uint32_t row = 0; row < result.count; row++)
+            usage_sums_add(&sums, &result.rows[row].sums);
+        EXPECT(sums_eq(&sums, total));
+        usage_result_fini(&result);
+    }
+}
+
+static void check_filters(struct store *store)
+{
+    struct usage_query query = { .to_ns = INT64_MAX, .group = USAGE_BY_MODEL, .key_id = 3 };
+    struct usage_result result;
+    EXPECT(!failed(store_usage(store, &query, &result)));
+    uint64_t requests = 0, tokens = 0, want_requests = 0, want_tokens = 0;
+    for (uint32_t row = 0; row < result.count; row++) {
+        EXPECT_EQ(result.rows[row].model_len, 7);
+        EXPECT(memcmp(result.rows[row].model, "model-", 6) == 0);
+        requests += result.rows[row].sums.requests;
+        tokens += result.rows[row].sums.tokens[USAGE_OUTPUT];
+    }
+    for (uint64_t n = 0; n < RECORDS; n++) {
+        struct usage_record record = record_of(n, wall);
+        want_requests += record.key_id == 3;
+        want_tokens += record.key_id == 3 ? record.tokens[USAGE_OUTPUT] : 0;
+    }
+    EXPECT_EQ(requests, want_requests);
+    EXPECT_EQ(tokens, want_tokens);
+    usage_result_fini(&result);
+
+    // Two halves of the time are the whole.
+    query = (struct usage_query){ .to_ns = wall + 20 * 3600 * NS_PER_S };
+    EXPECT(!failed(store_usage(store, &query, &result)));
+    requests = result.rows[0].sums.requests;
+    EXPECT(requests > 100 && requests < RECORDS - 100);
+    usage_result_fini(&result);
+    query.from_ns = query.to_ns / (900 * NS_PER_S) * (900 * NS_PER_S) + 900 * NS_PER_S;
+    query.to_ns = INT64_MAX;
+    EXPECT(!failed(store_usage(store, &query, &result)));
+    EXPECT_EQ(requests + result.rows[0].sums.requests, RECORDS);
+    usage_result_fini(&result);
+}
+
+static void usage_adds_up(void)
+{
+    struct place place;
+    struct env_fake fake;
+    place_init(&place);
+    env_fake_init(&fake, 1);
+    struct store_cfg cfg = place_cfg(&place, &fake.env);
+    struct store *store = must_open(&cfg);
+    struct usage_sums total = fill(store, &fake);
+    check_groups(store, &total);
+    check_filters(store);
+    store_close(&store);
+    store = must_open(&cfg);
+    check_groups(store, &total);
+    check_filters(store);
+    struct store_stats stats;
+    store_stats(store, &stats);
+    EXPECT_EQ(stats.records_missing, 0);
+    EXPECT_EQ(stats.boot, 2);
+    store_close(&store);
+    place_fini(&place);
+}
+
+static void days_begin_where_asked(void)
+{
+    struct place place;
+    struct env_fake fake;
+    place_init(&place);
+    env_fake_init(&fake, 1);
+    struct store_cfg cfg = place_cfg(&place, &fake.env);
+    struct store *store = must_open(&cfg);
+    // 2025-06-15 15:06:40 UTC; two hours before and after midnight in UTC+5:45.
+    const uint64_t midnight = UINT64_C(1749924900) * NS_PER_S;
+    struct usage_record record = record_of(1, midnight - 7200 * NS_PER_S);
+    push(store, 0, &record);
+    record = record_of(1, midnight + 7200 * NS_PER_S);
+    push(store, 0, &record);
+    const struct usage_query query = { .to_ns = INT64_MAX,
+                                       .group = USAGE_BY_DAY,
+                                       .day_offset_s = 5 * 3600 + 45 * 60 };
+    struct usage_result result;
+    EXPECT(!failed(store_usage(store, &query, &result)));
+    EXPECT_EQ(result.count, 2);
+    EXPECT_EQ(result.rows[1].day_ns, midnight);
+    EXPECT_EQ(result.rows[0].day_ns, midnight - 24 * 3600 * NS_PER_S);
+    usage_result_fini(&result);
+    store_close(&store);
+    place_fini(&place);
+}
+
+static void model_names_are_bounded(void)
+{
+    struct place place;
+    place_init(&place);
+    struct store_cfg cfg = place_cfg(&place, NULL);
+    cfg.models_max = 3;
+    for (int round = 0; round < 2; round++) {
+        struct store *store = must_open(&cfg);
+        for (uint64_t n = 0; n < 10; n++) { // five names
+            struct usage_record record = record_of(n, wall);
+            push(store, 0, &record);
+        }
+        const struct usage_query query = { .to_ns = INT64_MAX, .group = USAGE_BY_MODEL };
+        struct usage_result result;
+        EXPECT(!failed(store_usage(store, &query, &result)));
+        EXPECT_EQ(result.count, 4);
+        int others = 0;
+        for (uint32_t i = 0; i < result.count; i++)
+            if (result.rows[i].model_id == USAGE_MODEL_OTHER) {
+                others++;
+                EXPECT_EQ(result.rows[i].sums.requests, (round + 1) * 4);
+                EXPECT_SPAN(span_of(result.rows[i].model, result.rows[i].model_len), "(other)");
+            }
+        EXPECT_EQ(others, 1);
+        usage_result_fini(&result);
+        store_close(&store);
+    }
+    place_fini(&place);
+}
+
+// --- Detail
+
+// Reads all pages of `cap` entries and checks that the records 0 .. RECORDS - 1 come once each and
+// each shard's in order.
+static void check_pages(struct store *store, uint32_t cap)
+{
+    static struct usage_detail out[700];
+    static uint8_t seen[RECORDS];
+    memset(seen, 0, sizeof(seen));
+    uint64_t last[2] = { 0 }, last_ns = 0, count = 0, unordered = 0;
+    struct usage_detail_query query = { .to_ns = INT64_MAX };
+    for (;;) {
+        struct usage_page page = { .out = out, .cap = cap };
+        EXPECT(!failed(store_detail(store, &query, &page)));
+        EXPECT(page.count == cap || page.is_end);
+        EXPECT_EQ(page.damaged_blocks, 0);
+        for (uint32_t i = 0; i < page.count; i++) {
+            uint64_t n;
+            memcpy(&n, out[i].record.request_id, sizeof(n));
+            EXPECT(n < RECORDS);
+            seen[n]++;
+            EXPECT_EQ(out[i].shard, n % 3 == 0);
+            EXPECT(n == 0 || n >= last[out[i].shard]);
+            last[out[i].shard] = n;
+            const struct usage_record want = record_of(n, out[i].record.start_ns);
+            EXPECT(memcmp(&out[i].record, &want, sizeof(want)) == 0);
+            unordered += usage_settled_ns(&out[i].record) < last_ns;
+            last_ns = usage_settled_ns(&out[i].record);
+            count++;
+        }
+        query.after = page.next;
+        if (page.is_end)
+            break;
+    }
+    EXPECT_EQ(count, RECORDS);
+    EXPECT_EQ(unordered, 0);
+    for (size_t n = 0; n < RECORDS; n++)
+        EXPECT_EQ(seen[n], 1);
+}
+
+static void detail_comes_in_pages(void)
+{
+    struct place place;
+    struct env_fake fake;
+    place_init(&place);
+    env_fake_init(&fake, 1);
+    struct store_cfg cfg = place_cfg(&place, &fake.env);
+    cfg.sync_ms = 3600 * 1000; // the fake hours would ask for thousands of syncs
+    struct store *store = must_open(&cfg);
+    fill(store, &fake);
+    check_pages(store, 7);
+    check_pages(store, 700);
+    store_close(&store);
+    store = must_open(&cfg);
+    check_pages(store, 97);
+
+    // A range in the middle, of one key, failed ones only; then nothing new, then something new.
+    struct usage_detail out[100];
+    struct usage_detail_query query = { .from_ns = wall + 10 * 3600 * NS_PER_S,
+                                        .to_ns = wall + 20 * 3600 * NS_PER_S,
+                                        .key_id = 2,
+                                        .errors_only = true };
+    struct usage_page page = { .out = out, .cap = 100 };
+    EXPECT(!failed(store_detail(store, &query, &page)));
+    EXPECT(page.is_end);
+    uint32_t want = 0;
+    for (uint64_t n = 0; n < RECORDS; n++) {
+        const struct usage_record record = record_of(n, wall + n * 48 * NS_PER_S);
+        const uint64_t at = usage_settled_ns(&record);
+        want += at >= query.from_ns && at < query.to_ns && record.key_id == 2 && record.err != 0;
+    }
+    EXPECT(want > 5);
+    EXPECT_EQ(page.count, want);
+    query = (struct usage_detail_query){ .to_ns = INT64_MAX, .after = page.next };
+    query.from_ns = wall;
+    page.cap = 100;
+    while (!failed(store_detail(store, &query, &page)) && !page.is_end)
+        query.after = page.next;
+    query.after = page.next;
+    EXPECT(!failed(store_detail(store, &query, &page)));
+    EXPECT_EQ(page.count, 0);
+    struct usage_record record = record_of(5, fake.wall);
+    push(store, 1, &record);
+    EXPECT(!failed(store_detail(store, &query, &page)));
+    EXPECT_EQ(page.count, 1);
+    EXPECT_EQ(out[0].boot, 2);
+    store_close(&store);
+    place_fini(&place);
+}
+
+// A page in the middle of an hour with many blocks is found by halving.
+static void pages_of_a_busy_hour(void)
+{
+    struct place place;
+    struct env_fake fake;
+    place_init(&place);
+    env_fake_init(&fake, 1);
+    struct store_cfg cfg = place_cfg(&place, &fake.env);
+    cfg.sync_ms = 3600 * 1000; // the fake hours would ask for thousands of syncs
+    struct store *store = must_open(&cfg);
+    enum { BUSY = 20000 };
+    for (uint64_t n = 0; n < BUSY; n++) {
+        struct usage_record record = record_of(n, fake.wall);
+        record.total_us = 0;
+        // The wall clock steps back now and then, which must not lose a record.
+        push(store, 0, &record);
+        env_fake_advance(&fake, 20 * NS_PER_MS);
+        if (n % 5000 == 4999)
+            fake.wall -= 30 * NS_PER_S;
+        if (n % 3 == 0)
+            store_step(store);
+    }
+    struct usage_detail out[64];
+    for (uint64_t from = 0; from < 400; from += 7) {
+        struct usage_detail_query query = { .from_ns = wall + from * NS_PER_S,
+                                            .to_ns = wall + (from + 1) * NS_PER_S };
+        uint32_t count = 0;
+        for (;;) {
+            struct usage_page page = { .out = out, .cap = 64 };
+            EXPECT(!failed(store_detail(store, &query, &page)));
+            for (uint32_t i = 0; i < page.count; i++)
+                EXPECT(out[i].record.start_ns >= query.from_ns &&
+                       out[i].record.start_ns < query.to_ns);
+            count += page.count;
+            query.after = page.next;
+            if (page.is_end)
+                break;
+        }
+        uint32_t want = 0;
+        for (uint64_t n = 0; n < BUSY; n++) {
+            uint64_t at = n * 20 * NS_PER_MS - n / 5000 * 30 * NS_PER_S;
+            want += at / NS_PER_S == from;
+        }
+        EXPECT_EQ(count, want);
+    }
+    store_close(&store);
+    place_fini(&place);
+}
+
+// --- Hours, retention, clocks
+
+static uint64_t detail_count(struct store *store)
+{
+    static struct usage_detail out[500];
+    struct usage_detail_query query = { .to_ns = INT64_MAX };
+    uint64_t count = 0;
+    struct usage_page page = { .out = out, .cap = 500 };
+    do {
+        EXPECT(!failed(store_detail(store, &query, &page)));
+        count += page.count;
+        query.after = page.next;
+    } while (!page.is_end);
+    return count;
+}
+
+static void old_detail_is_dropped_and_sums_stay(void)
+{
+    struct place place;
+    struct env_fake fake;
+    place_init(&place);
+    env_fake_init(&fake, 1);
+    struct store_cfg cfg = place_cfg(&place, &fake.env);
+    cfg.detail_days = 2;
+    struct store *store = must_open(&cfg);
+    struct usage_sums total = fill(store, &fake); // 40 hours
+    while (store_step(store) == 0)
+        ;
+    EXPECT_EQ(detail_count(store), RECORDS);
+    env_fake_advance(&fake, 24 * 3600 * NS_PER_S); // the first 16 hours are older than 2 days now
+    for (int i = 0; i < 30; i++) {
+        env_fake_advance(&fake, 60 * NS_PER_S);
+        store_step(store);
+    }
+    uint64_t left = detail_count(store);
+    EXPECT(left > RECORDS / 2 && left < RECORDS * 2 / 3);
+    struct usage_sums sums = total_of(store);
+    EXPECT(sums_eq(&sums, &total));
+    store_close(&store);
+    store = must_open(&cfg);
+    EXPECT_EQ(detail_count(store), left);
+    sums = total_of(store);
+    EXPECT(sums_eq(&sums, &total));
+    store_close(&store);
+    place_fini(&place);
+}
+
+// P7: a wall clock that jumps must not delete what it makes look old.
+static void a_jumping_clock_deletes_nothing(void)
+{
+    struct place place;
+    struct env_fake fake;
+    place_init(&place);
+    env_fake_init(&fake, 1);
+    struct store_cfg cfg = place_cfg(&place, &fake.env);
+    cfg.detail_days = 2;
+    struct store *store = must_open(&cfg);
+    env_fake_advance(&fake, 3600 * NS_PER_S);
+    struct usage_record record = record_of(1, fake.wall);
+    push(store, 0, &record);
+    store_step(store);
+    fake.wall += 365 * 24 * 3600 * NS_PER_S;
+    struct store_stats stats;
+    for (int i = 0; i < 9; i++) {
+        env_fake_advance(&fake, 60 * NS_PER_S);
+        store_step(store);
+        store_stats(store, &stats);
+        EXPECT(stats.is_clock_held);
+    }
+    EXPECT_EQ(detail_count(store), 1);
+    fake.wall -= 365 * 24 * 3600 * NS_PER_S; // it was a mistake
+    env_fake_advance(&fake, 60 * NS_PER_S);
+    store_step(store);
+    store_stats(store, &stats);
+    EXPECT(!stats.is_clock_held);
+    for (int i = 0; i < 20; i++) {
+        env_fake_advance(&fake, 60 * NS_PER_S);
+        store_step(store);
+    }
+    EXPECT_EQ(detail_count(store), 1);
+    // Now it is meant: the jump persists.
+    fake.wall += 365 * 24 * 3600 * NS_PER_S;
+    for (int i = 0; i < 25; i++) {
+        env_fake_advance(&fake, 60 * NS_PER_S);
+        store_step(store);
+    }
+    EXPECT_EQ(detail_count(store), 0);
+    store_close(&store);
+    place_fini(&place);
+}
+
+static void hours_of_commit_never_go_back(void)
+{
+    struct place place;
+    struct env_fake fake;
+    place_init(&place);
+    env_fake_init(&fake, 1);
+    struct store_cfg cfg = place_cfg(&place, &fake.env);
+    struct usage_detail out[4];
+    for (int round = 0; round < 3; round++) {
+        struct store *store = must_open(&cfg);
+        struct usage_record record = record_of((uint64_t)round, fake.wall);
+        push(store, 0, &record);
+        while (store_step(store) == 0)
+            ;
+        store_close(&store);
+        fake.wall -= 10 * 3600 * NS_PER_S; // the machine's clock was wrong
+    }
+    struct store *store = must_open(&cfg);
+    const struct usage_detail_query query = { .to_ns = INT64_MAX };
+    struct usage_page page = { .out = out, .cap = 4 };
+    EXPECT(!failed(store_detail(store, &query, &page)));
+    EXPECT_EQ(page.count, 3);
+    for (uint32_t i = 0; i < page.count; i++) {
+        EXPECT_EQ(out[i].boot, i + 1); // so the hours did not go back: they come first in the key
+        EXPECT_EQ(out[i].sequence, 0);
+    }
+    store_close(&store);
+    place_fini(&place);
+}
+
+// --- Refusals
+
+static void a_second_opener_is_refused(void)
+{
+    struct place place;
+    place_init(&place);
+    struct store_cfg cfg = place_cfg(&place, NULL);
+    struct store *store = must_open(&cfg), *second = NULL;
+    struct store_why why = { "" };
+    char pid[32];
+    snprintf(pid, sizeof(pid), "process %d ", (int)getpid());
+    EXPECT_EQ(store_open(&cfg, &second, &why).code, ERR_STORE_LOCKED);
+    EXPECT(strstr(why.text, pid) != NULL && strstr(why.text, place.store) != NULL);
+    EXPECT_EQ(store_open_readonly(&cfg, &second, &why).code, ERR_STORE_LOCKED);
+    EXPECT_EQ(store_repair(place.store, &why).code, ERR_STORE_LOCKED);
+    pid_t child = fork();
+    if (child == 0)
+        _exit(store_open(&cfg, &second, &why).code == ERR_STORE_LOCKED ? 0 : 1);
+    int status = 1;
+    EXPECT(waitpid(child, &status, 0) == child && status == 0);
+    // The refused ones have taken nothing away from the first.
+    uint64_t version;
+    const struct store_change change = put(STORE_KEY, "k", "v");
+    EXPECT(!failed(store_commit(store, &change, 1, &version)));
+    store_close(&store);
+    store = must_open(&cfg);
+    store_close(&store);
+    place_fini(&place);
+}
+
+static void reading_offline_changes_nothing(void)
+{
+    struct place place;
+    struct env_fake fake;
+    place_init(&place);
+    env_fake_init(&fake, 1);
+    struct store_cfg cfg = place_cfg(&place, &fake.env);
+    struct store *store = NULL;
+    struct store_why why = { "" };
+    EXPECT(failed(store_open_readonly(&cfg, &store, &why))); // there is none, and none is made
+    EXPECT(access(place.store, F_OK) != 0);
+    store = must_open(&cfg);
+    struct usage_sums total = fill(store, &fake);
+    store_close(&store);
+    for (int i = 0; i < 2; i++) {
+        EXPECT(!failed(store_open_readonly(&cfg, &store, &why)));
+        struct usage_sums sums = total_of(store);
+        EXPECT(sums_eq(&sums, &total));
+        check_pages(store, 100);
+        uint64_t version;
+        const struct store_change change = put(STORE_KEY, "k", "v");
+        EXPECT_EQ(store_commit(store, &change, 1, &version).code, ERR_STORE_READONLY);
+        store_close(&store);
+    }
+    store = must_open(&cfg);
+    struct store_stats stats;
+    store_stats(store, &stats);
+    EXPECT_EQ(stats.boot, 2);
+    store_close(&store);
+    place_fini(&place);
+}
+
+// --- The thread
+
+struct waker {
+    _Atomic uint32_t count;
+};
+
+static void on_wake(void *arg)
+{
+    struct waker *waker = arg;
+    __atomic_fetch_add((uint32_t *)&waker->count, 1, __ATOMIC_SEQ_CST);
+}
+
+static void *run_store(void *arg)
+{
+    store_run(arg);
+    return NULL;
+}
+
+static struct store_op *wait_for(struct store_client *client)
+{
+    struct store_op *op;
+    for (int i = 0; i < 50000 && (op = store_reap(client)) == NULL; i++)
+        usleep(100);
+    EXPECT(op != NULL);
+    return op;
+}
+
+struct producer {
+    struct store *store;
+    uint32_t shard;
+    uint64_t count;
+    uint64_t folded;
+};
+
+static void *produce(void *arg)
+{
+    struct producer *producer = arg;
+    struct usage_port *port = store_port(producer->store, producer->shard);
+    for (uint64_t n = 0; n < producer->count; n++) {
+        struct usage_record record = record_of(n, wall);
+        producer->folded += !usage_port_push(port, &record);
+        if (n % 8 == 0)
+            usage_port_kick(port);
+        if (n % 512 == 0)
+            usleep(1000);
+    }
+    usage_port_kick(port);
+    return NULL;
+}
+
+static void threads_lose_nothing(void)
+{
+    enum { EACH = 20000 };
+    struct place place;
+    place_init(&place);
+    struct store_cfg cfg = place_cfg(&place, NULL);
+    cfg.ring_slots = 256; // so small that some detail is given up
+    struct store *store = must_open(&cfg);
+    struct waker waker = { 0 };
+    struct store_client *client = NULL;
+    EXPECT(!failed(store_client_open(store, on_wake, &waker, &client)));
+    pthread_t thread, shards[2];
+    struct producer producers[2] = { { store, 0, EACH, 0 }, { store, 1, EACH, 0 } };
+    EXPECT(pthread_create(&thread, NULL, run_store, store) == 0);
+    for (int i = 0; i < 2; i++)
+        EXPECT(pthread_create(&shards[i], NULL, produce, &producers[i]) == 0);
+    // Meanwhile the control thread commits and asks.
+    for (int i = 0; i < 50; i++) {
+        const struct store_change change = put(STORE_SETTING, "s", "v");
+        struct store_op commit = { .kind = STORE_OP_COMMIT };
+        commit.commit.changes = &change;
+        commit.commit.count = 1;
+        struct store_op usage = { .kind = STORE_OP_USAGE };
+        usage.usage.query = (struct usage_query){ .to_ns = INT64_MAX, .group = USAGE_BY_KEY };
+        EXPECT(store_submit(client, &commit));
+        EXPECT(store_submit(client, &usage));
+        EXPECT(wait_for(client) == &commit);
+        EXPECT(!failed(commit.err));
+        EXPECT_EQ(commit.commit.version, i + 1);
+        EXPECT(wait_for(client) == &usage);
+        EXPECT(!failed(usage.err));
+        usage_result_fini(&usage.usage.result);
+    }
+    for (int i = 0; i < 2; i++)
+        pthread_join(shards[i], NULL);
+    store_stop(store);
+    pthread_join(thread, NULL);
+    EXPECT(waker.count > 0);
+    struct store_stats stats;
+    store_stats(store, &stats);
+    store_close(&store);
+    store = must_open(&cfg);
+    struct usage_sums sums = total_of(store), want = { 0 };
+    for (uint64_t n = 0; n < EACH; n++) {
+        struct usage_record record = record_of(n, wall);
+        struct usage_sums one;
+        usage_sums_of(&record, &one);
+        usage_sums_add(&want, &one);
+        usage_sums_add(&want, &one);
+    }
+    EXPECT(sums_eq(&sums, &want));
+    EXPECT_EQ(stats.records_folded, producers[0].folded + producers[1].folded);
+    store_close(&store);
+    place_fini(&place);
+}
+
+// An idle store sleeps for a second; what comes in must not wait for that.
+static void an_idle_store_wakes(void)
+{
+    struct place place;
+    place_init(&place);
+    struct store_cfg cfg = place_cfg(&place, NULL);
+    struct store *store = must_open(&cfg);
+    struct store_client *client = NULL;
+    EXPECT(!failed(store_client_open(store, NULL, NULL, &client)));
+    pthread_t thread;
+    EXPECT(pthread_create(&thread, NULL, run_store, store) == 0);
+    const uint64_t start = env_mono_ns(cfg.env);
+    for (uint64_t i = 0; i < 8; i++) {
+        usleep(20 * 1000);
+        struct store_op flush = { .kind = STORE_OP_FLUSH };
+        EXPECT(store_submit(client, &flush));
+        EXPECT(wait_for(client) == &flush);
+    }
+    EXPECT(env_mono_ns(cfg.env) - start < 3 * NS_PER_S);
+    const uint64_t middle = env_mono_ns(cfg.env);
+    struct store_stats stats = { 0 };
+    for (uint64_t i = 0; i < 8; i++) {
+        usleep(150 * 1000); // longer than it takes to sync
+        struct usage_record record = record_of(i, wall);
+        push(store, i % 2, &record);
+        while (stats.records <= i && env_mono_ns(cfg.env) - middle < 9 * NS_PER_S) {
+            usleep(1000);
+            store_stats(store, &stats);
+        }
+    }
+    EXPECT(env_mono_ns(cfg.env) - middle < 4 * NS_PER_S);
+    store_stop(store);
+    pthread_join(thread, NULL);
+    store_close(&store);
+    place_fini(&place);
+}
+
+static void a_client_is_bounded(void)
+{
+    struct place place;
+    place_init(&place);
+    struct store_cfg cfg = place_cfg(&place, NULL);
+    struct store *store = must_open(&cfg);
+    struct store_client *client = NULL;
+    EXPECT(!failed(store_client_open(store, NULL, NULL, &client)));
+    static struct store_op ops[STORE_OPS_MAX + 1];
+    for (int i = 0; i < STORE_OPS_MAX; i++) {
+        ops[i] = (struct store_op){ .kind = STORE_OP_FLUSH };
+        EXPECT(store_submit(client, &ops[i]));
+    }
+    EXPECT(!store_submit(client, &ops[STORE_OPS_MAX]));
+    while (store_step(store) == 0)
+        ;
+    for (int i = 0; i < STORE_OPS_MAX; i++)
+        EXPECT(store_reap(client) == &ops[i] && !failed(ops[i].err));
+    EXPECT(store_reap(client) == NULL);
+    EXPECT(store_submit(client, &ops[0]));
+    store_step(store);
+    store_close(&store);
+    place_fini(&place);
+}
+
+TEST_MAIN(TEST(a_commit_is_all_or_nothing), TEST(a_bad_change_is_refused), TEST(usage_adds_up),
+          TEST(days_begin_where_asked), TEST(model_names_are_bounded), TEST(detail_comes_in_pages),
+          TEST(pages_of_a_busy_hour), TEST(old_detail_is_dropped_and_sums_stay),
+          TEST(a_jumping_clock_deletes_nothing), TEST(hours_of_commit_never_go_back),
+          TEST(a_second_opener_is_refused), TEST(reading_offline_changes_nothing),
+          TEST(threads_lose_nothing), TEST(an_idle_store_wakes), TEST(a_client_is_bounded))
