@@ -147,6 +147,8 @@ class Gateway:
             "io": {"backend": backend},
             "listen": {"data": "%s:%d" % self.data, "admin": "%s:%d" % self.admin},
             "state_dir": os.path.join(self.home, "state"),
+            "runtime_dir": os.path.join(self.home, "run"),
+            "timeouts": {"drain_delay": "off"},
             "resources": resources,
         }, config or {})
 
