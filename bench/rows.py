@@ -142,7 +142,7 @@ def row_json(bench):
 
 def row_json_log(bench):
     bars = {"nginx": Bar(1.25, 1.4), "haproxy": Bar(1.2, 1.35)}
-    return compare_cpu(bench, "1 KB JSON, access lines on", bench.variants("log", access="on"),
+    return compare_cpu(bench, "1 KB JSON, access lines on", bench.variants("log", access="true"),
                        "requests", bars, "--mode", "closed", "--conns", 64)[0]
 
 
@@ -217,7 +217,7 @@ def row_latency(bench):
 def row_spin(bench):
     variants = {"nginx": bench.variants("plain")["nginx"]}
     if bench.lab.penstock_bin:
-        server = bench.lab.gateway("spin", spin_us="50us")
+        server = bench.lab.gateway("spin", spin_us=50)
         variants["penstock, spinning"] = (server, server.port)
     bar = Bar(0.6, 0.4, "less")
     figures = latency_at(bench, (5000, 12000), bar, variants, ", spin")

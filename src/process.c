@@ -65,6 +65,7 @@ static void take_limits(struct process *process)
         .idle_timeout_ns = cfg->upstream.idle_timeout_ns,
         .dns_ns = cfg->timeouts.dns_ns,
         .connect_ns = cfg->timeouts.connect_ns,
+        .handshake_ns = cfg->timeouts.handshake_ns,
         .first_byte_stream_ns = cfg->timeouts.first_byte_stream_ns,
         .first_byte_whole_ns = cfg->timeouts.first_byte_whole_ns,
         .stream_idle_ns = cfg->timeouts.stream_idle_ns,
@@ -350,12 +351,11 @@ static struct err open_control(struct process *process)
 static bool publish_first(struct process *process)
 {
     struct snapshot *snap;
-    struct err err = publisher_build(&process->publisher, process->registry, &snap);
-    if (!failed(err))
-        err = publisher_publish(&process->publisher, &snap);
+    struct registry_why why;
+    struct err err = publisher_build(&process->publisher, process->registry, &snap, &why);
     if (failed(err))
-        say("error", "the accounts, keys and models cannot be used: %s", err_text(err.code));
-    return !failed(err);
+        say("error", "%s", why.text);
+    return !failed(err) && !failed(publisher_publish(&process->publisher, &snap));
 }
 
 static bool start_mock(struct process *process)

@@ -9,10 +9,11 @@ enum { PATH_BYTES = 4096 };
 #define DAY_NS (UINT64_C(86400) * NS_PER_S)
 #define POLL_AGAIN_NS NS_PER_MS
 
-static struct err build(void *arg, const struct registry *registry, struct snapshot **out)
+static struct err build(void *arg, const struct registry *registry, struct snapshot **out,
+                        struct registry_why *why)
 {
     struct process *process = arg;
-    return publisher_build(&process->publisher, registry, out);
+    return publisher_build(&process->publisher, registry, out, why);
 }
 
 static struct err publish(void *arg, struct snapshot **snap)

@@ -50,14 +50,6 @@ const struct snap_account *snapshot_account_by_name(const struct snapshot *snap,
     return idx != INDEX_NONE ? &snap->accounts[idx] : NULL;
 }
 
-struct key_hasher *snapshot_hasher(struct secret *hasher)
-{
-    // A secret is not aligned as the hash wants it; there is room to move inside.
-    const uintptr_t at = (uintptr_t)secret_bytes(hasher);
-    const uintptr_t align = _Alignof(struct key_hasher);
-    return (struct key_hasher *)((at + align - 1) & ~(align - 1));
-}
-
 const struct snap_key *snapshot_key(const struct snapshot *snap, const uint8_t digest[DIGEST_BYTES])
 {
     if (snap->probes == NULL)
@@ -76,19 +68,45 @@ const struct snap_key *snapshot_key(const struct snapshot *snap, const uint8_t d
     }
 }
 
-struct err snapshot_auth(const struct snapshot *snap, struct span text, uint64_t wall_ns,
-                         const struct snap_key **out)
+static void digest_of(const struct snapshot *snap, struct span text, uint8_t out[DIGEST_BYTES])
 {
-    *out = NULL;
-    if (!key_text_check(text) || snap->hasher == NULL)
-        return ERR(KEY_INVALID);
-    uint8_t digest[DIGEST_BYTES];
-    key_digest(snapshot_hasher(snap->hasher), text, digest);
+    key_digest((const struct key_hasher *)(const void *)secret_reveal(snap->hasher).ptr, text, out);
+}
+
+static struct err judge(const struct snapshot *snap, const uint8_t digest[DIGEST_BYTES],
+                        uint64_t wall_ns, const struct snap_key **out)
+{
     const struct snap_key *key = snapshot_key(snap, digest);
     if (key == NULL)
         return ERR(KEY_INVALID);
     *out = key;
     return snap_key_usable(key, wall_ns);
+}
+
+struct err snapshot_auth(const struct snapshot *snap, struct span text, uint64_t wall_ns,
+                         const struct snap_key **out)
+{
+    uint8_t digest[DIGEST_BYTES];
+    *out = NULL;
+    if (!key_text_check(text) || snap->hasher == NULL)
+        return ERR(KEY_INVALID);
+    digest_of(snap, text, digest);
+    return judge(snap, digest, wall_ns, out);
+}
+
+struct err snapshot_auth_memo(const struct snapshot *snap, struct snap_memo *memo, struct span text,
+                              uint64_t wall_ns, const struct snap_key **out)
+{
+    *out = NULL;
+    if (memo->is_set && text.len == KEY_TEXT_LEN &&
+        bytes_eq_secret(memo->text, text.ptr, KEY_TEXT_LEN))
+        return judge(snap, memo->digest, wall_ns, out);
+    if (!key_text_check(text) || snap->hasher == NULL)
+        return ERR(KEY_INVALID);
+    digest_of(snap, text, memo->digest);
+    memcpy(memo->text, text.ptr, KEY_TEXT_LEN);
+    memo->is_set = true;
+    return judge(snap, memo->digest, wall_ns, out);
 }
 
 struct err snap_key_usable(const struct snap_key *key, uint64_t wall_ns)

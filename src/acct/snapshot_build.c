@@ -13,11 +13,11 @@ struct err snap_builder_new(struct snap_builder **out, const struct keyring *key
     builder->vault = vault;
     builder->slots = slots;
     builder->snap = snapshot_new(generation);
-    builder->snap->hasher =
-        secret_blank(vault, sizeof(struct key_hasher) + _Alignof(struct key_hasher));
+    builder->snap->hasher = secret_blank(vault, sizeof(struct key_hasher));
     *out = builder;
     if (builder->snap->hasher != NULL) {
-        key_hasher_init(snapshot_hasher(builder->snap->hasher), keyring->lookup);
+        key_hasher_init((struct key_hasher *)(void *)secret_bytes(builder->snap->hasher),
+                        keyring->lookup);
         return OK;
     }
     snap_builder_free(out);

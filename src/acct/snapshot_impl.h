@@ -29,7 +29,7 @@ struct snapshot {
     uint32_t account_count;
     struct index account_names;
 
-    struct secret *hasher; // a struct key_hasher, aligned inside
+    struct secret *hasher; // a struct key_hasher; NULL in the empty snapshot
     struct snap_key *keys;
     uint32_t key_count;
     struct key_probe *probes;
@@ -41,7 +41,6 @@ struct snapshot {
 };
 
 must_use struct snapshot *snapshot_new(uint64_t generation);
-struct key_hasher *snapshot_hasher(struct secret *hasher);
 
 // Where in the table the search for a digest begins, and what tells most others apart.
 static inline uint32_t digest_home(const uint8_t digest[DIGEST_BYTES], uint32_t mask)

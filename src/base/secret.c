@@ -198,7 +198,20 @@ size_t secret_len(const struct secret *secret)
 
 bool bytes_eq_secret(const void *a, const void *b, size_t len)
 {
-    return sodium_memcmp(a, b, len) == 0;
+    const uint8_t *x = a, *y = b;
+    uint64_t diff = 0;
+    for (; len >= sizeof(diff); len -= sizeof(diff), x += sizeof(diff), y += sizeof(diff)) {
+        uint64_t left, right;
+        memcpy(&left, x, sizeof(left));
+        memcpy(&right, y, sizeof(right));
+        diff |= left ^ right;
+        // The compiler must not see that a difference once found decides everything.
+        __asm__ volatile("" : "+r"(diff));
+    }
+    for (size_t i = 0; i < len; i++)
+        diff |= (uint64_t)(x[i] ^ y[i]);
+    __asm__ volatile("" : "+r"(diff));
+    return diff == 0;
 }
 
 bool secret_eq(const struct secret *a, const struct secret *b)

@@ -26,15 +26,20 @@ void publisher_stop(struct publisher *publisher)
     timer_stop(&publisher->loop->wheel, &publisher->reclaim);
 }
 
-uint32_t publisher_dest(struct publisher *publisher, const struct account *account)
+uint32_t publisher_dest(struct publisher *publisher, const struct account *account,
+                        struct registry_why *why)
 {
     const struct account_type_info *info = account_type_info((enum account_type)account->type);
     struct span text = account->base_url;
     if (text.len == 0 && info->base_url != NULL)
         text = span_str(info->base_url);
     struct base_url url;
-    if (base_url_parse(text, &url) != NULL)
+    const char *wrong = base_url_parse(text, &url);
+    if (wrong != NULL) {
+        fit_printf(why->text, sizeof(why->text), "account %.*s: base_url %s",
+                   (int)account->name.len, account->name.ptr, wrong);
         return DEST_NONE;
+    }
     const struct dest_key key = {
         .host = url.host,
         .port = url.port,
@@ -42,13 +47,19 @@ uint32_t publisher_dest(struct publisher *publisher, const struct account *accou
         .ca_file = account->ca_file,
         .server_name = account->server_name,
     };
-    return dests_intern(publisher->dests, &key);
+    char text_why[TLS_WHY_MAX];
+    const uint32_t dest = dests_intern(publisher->dests, &key, text_why);
+    if (dest == DEST_NONE)
+        fit_printf(why->text, sizeof(why->text), "account %.*s: %s", (int)account->name.len,
+                   account->name.ptr, text_why);
+    return dest;
 }
 
 struct building {
     struct publisher *publisher;
     const struct registry *registry;
     struct snap_builder *builder;
+    struct registry_why *why;
 };
 
 static struct err add_account(void *arg, const struct record *record, bool from_file)
@@ -57,7 +68,7 @@ static struct err add_account(void *arg, const struct record *record, bool from_
     const struct account *account = (const struct account *)record;
     const struct snap_account_extra extra = {
         .from_file = from_file || account->allow_private,
-        .dest = publisher_dest(building->publisher, account),
+        .dest = publisher_dest(building->publisher, account, building->why),
         .api_key = registry_api_key(building->registry, account),
     };
     if (extra.dest == DEST_NONE)
@@ -88,17 +99,21 @@ static struct err add_all(struct building *building)
 }
 
 struct err publisher_build(struct publisher *publisher, const struct registry *registry,
-                           struct snapshot **out)
+                           struct snapshot **out, struct registry_why *why)
 {
-    struct building building = { publisher, registry, NULL };
+    struct building building = { publisher, registry, NULL, why };
+    why->text[0] = '\0';
     TRY(snap_builder_new(&building.builder, publisher->keyring, publisher->vault, publisher->slots,
                          snap_hub_next(publisher->hub)));
     struct err err = add_all(&building);
     if (failed(err)) {
         snap_builder_free(&building.builder);
-        return err;
+    } else {
+        err = snap_builder_finish(&building.builder, out);
     }
-    return snap_builder_finish(&building.builder, out);
+    if (failed(err) && why->text[0] == '\0')
+        fit_printf(why->text, sizeof(why->text), "%s", err_text(err.code));
+    return err;
 }
 
 struct err publisher_publish(struct publisher *publisher, struct snapshot **snap)

@@ -332,10 +332,12 @@ static struct err prepare(struct registry *registry, struct change *change, uint
     registry->parts[0].key = span_str(change->id);
     if (registry->cfg.build == NULL || change->kind == ENTITY_SETTING)
         return OK;
-    struct err err = registry->cfg.build(registry->cfg.arg, registry, &registry->snap);
-    if (failed(err) && change->detail[0] == '\0')
-        refuse(change, err, "the gateway cannot serve with this change: %s", err_text(err.code));
-    return err;
+    struct registry_why why;
+    struct err err = registry->cfg.build(registry->cfg.arg, registry, &registry->snap, &why);
+    if (failed(err))
+        return refuse(change, err, "the gateway could not serve with this change: %.200s",
+                      why.text);
+    return OK;
 }
 
 // --- the way to the store and back ---

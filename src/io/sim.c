@@ -8,6 +8,7 @@
 const struct sim_profile sim_calm = {
     .latency_ns_min = NS_PER_US,
     .latency_ns_max = NS_PER_US,
+    .turn_ns_max = NS_PER_US,
     .buf_bytes_min = 256 * KIB,
     .buf_bytes_max = 256 * KIB,
     .fd_max = SIM_FDS,
@@ -261,7 +262,7 @@ bool sim_step(struct sim *sim, uint64_t until_ns)
         busy |= io_is_busy(container_of(at, struct sim_io, link));
     uint64_t target = sim_now(sim);
     if (busy) {
-        target += sim_between(sim, 0, sim->profile.turn_ns_max);
+        target += sim_between(sim, 1, sim->profile.turn_ns_max); // never no time at all
     } else {
         target = min_u64(next_ns(sim), until_ns);
         if (target == UINT64_MAX)

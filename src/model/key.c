@@ -5,7 +5,7 @@
 #include "penstock/base/check.h"
 
 #include <sodium.h>
-#include <stdio.h>
+#include <zlib.h>
 
 static const char prefix[] = "sk-pst-";
 _Static_assert(sizeof(prefix) - 1 == KEY_PREFIX_LEN, "the prefix's length is part of the form");
@@ -69,29 +69,10 @@ const struct table key_table = {
     .check = check,
 };
 
-// CRC-32 as in Ethernet and gzip, four bits at a time.
-static uint32_t crc32_of(const char *text, size_t len)
+// As in Ethernet and gzip, over everything before it.
+static uint32_t crc_of(const char *text)
 {
-    static const uint32_t table[16] = {
-        0x00000000, 0x1db71064, 0x3b6e20c8, 0x26d930ac, 0x76dc4190, 0x6b6b51f4,
-        0x4db26158, 0x5005713c, 0xedb88320, 0xf00f9344, 0xd6d6a3e8, 0xcb61b38c,
-        0x9b64c2b0, 0x86d3d2d4, 0xa00ae278, 0xbdbdf21c,
-    };
-    uint32_t crc = UINT32_MAX;
-    for (size_t i = 0; i < len; i++) {
-        crc ^= (unsigned char)text[i];
-        crc = crc >> 4 ^ table[crc & 15];
-        crc = crc >> 4 ^ table[crc & 15];
-    }
-    return ~crc;
-}
-
-static void write_crc(const char *text, char out[KEY_CRC_LEN])
-{
-    const uint32_t crc = crc32_of(text, KEY_PREFIX_LEN + KEY_BODY_LEN);
-    const uint8_t bytes[4] = { (uint8_t)(crc >> 24), (uint8_t)(crc >> 16), (uint8_t)(crc >> 8),
-                               (uint8_t)crc };
-    base62_write(bytes, sizeof(bytes), out, KEY_CRC_LEN);
+    return (uint32_t)crc32(0, (const uint8_t *)text, KEY_PREFIX_LEN + KEY_BODY_LEN);
 }
 
 void key_mint(struct env *env, char out[KEY_TEXT_LEN])
@@ -100,48 +81,55 @@ void key_mint(struct env *env, char out[KEY_TEXT_LEN])
     env_random(env, random, sizeof(random));
     memcpy(out, prefix, KEY_PREFIX_LEN);
     base62_write(random, sizeof(random), out + KEY_PREFIX_LEN, KEY_BODY_LEN);
-    write_crc(out, out + KEY_PREFIX_LEN + KEY_BODY_LEN);
+    const uint32_t crc = crc_of(out);
+    const uint8_t bytes[4] = { (uint8_t)(crc >> 24), (uint8_t)(crc >> 16), (uint8_t)(crc >> 8),
+                               (uint8_t)crc };
+    base62_write(bytes, sizeof(bytes), out + KEY_PREFIX_LEN + KEY_BODY_LEN, KEY_CRC_LEN);
     bytes_wipe(random, sizeof(random));
+}
+
+// Sixteen characters at a time: all ones where a byte is no digit of base62.
+typedef uint8_t lane16 __attribute__((vector_size(16)));
+
+static lane16 foreign(const char *text)
+{
+    lane16 bytes;
+    memcpy(&bytes, text, sizeof(bytes));
+    const lane16 letter = (lane16)(((bytes | 0x20) - 'a') < 26);
+    const lane16 number = (lane16)((bytes - '0') < 10);
+    return ~(letter | number);
 }
 
 bool key_text_check(struct span text)
 {
     if (text.len != KEY_TEXT_LEN)
         return false;
-    unsigned wrong = 0;
+    // The last lane overlaps the one before: 49 characters are not a multiple of 16.
+    const char *body = text.ptr + KEY_PREFIX_LEN;
+    const lane16 lanes = foreign(body) | foreign(body + 16) | foreign(body + 32) |
+                         foreign(text.ptr + KEY_TEXT_LEN - 16);
+    uint64_t wrong[2];
+    memcpy(wrong, &lanes, sizeof(wrong));
     for (size_t i = 0; i < KEY_PREFIX_LEN; i++)
-        wrong |= (unsigned char)(text.ptr[i] ^ prefix[i]);
-    for (size_t i = KEY_PREFIX_LEN; i < KEY_TEXT_LEN; i++)
-        wrong |= base62_digit((unsigned char)text.ptr[i]) >> 6; // 62 and above do not occur
-    char crc[KEY_CRC_LEN];
-    write_crc(text.ptr, crc);
-    for (size_t i = 0; i < KEY_CRC_LEN; i++)
-        wrong |= (unsigned char)(text.ptr[KEY_TEXT_LEN - KEY_CRC_LEN + i] ^ crc[i]);
-    return wrong == 0;
-}
-
-static crypto_generichash_state *state_of(const struct key_hasher *hasher)
-{
-    _Static_assert(sizeof(crypto_generichash_state) <= sizeof(hasher->state), "state");
-    _Static_assert(_Alignof(crypto_generichash_state) <= _Alignof(struct key_hasher), "alignment");
-    return (crypto_generichash_state *)hasher->state;
+        wrong[0] |= (uint64_t)(unsigned char)(text.ptr[i] ^ prefix[i]);
+    uint64_t crc = 0;
+    for (size_t i = KEY_TEXT_LEN - KEY_CRC_LEN; i < KEY_TEXT_LEN; i++)
+        crc = crc * 62 + base62_digit((unsigned char)text.ptr[i]);
+    return ((wrong[0] | wrong[1]) | (crc ^ crc_of(text.ptr))) == 0;
 }
 
 void key_hasher_init(struct key_hasher *hasher, const struct secret *lookup_key)
 {
+    _Static_assert(sizeof(hasher->key) == crypto_generichash_KEYBYTES, "the lookup key's length");
     const struct span key = secret_reveal(lookup_key);
-    assert(key.len >= crypto_generichash_KEYBYTES_MIN);
-    memset(hasher, 0, sizeof(*hasher));
-    verify(crypto_generichash_init(state_of(hasher), (const uint8_t *)key.ptr, key.len,
-                                   DIGEST_BYTES) == 0);
+    assert(key.len == sizeof(hasher->key));
+    memcpy(hasher->key, key.ptr, key.len);
 }
 
 void key_digest(const struct key_hasher *hasher, struct span text, uint8_t out[DIGEST_BYTES])
 {
-    struct key_hasher work = *hasher;
-    verify(crypto_generichash_update(state_of(&work), (const uint8_t *)text.ptr, text.len) == 0);
-    verify(crypto_generichash_final(state_of(&work), out, DIGEST_BYTES) == 0);
-    bytes_wipe(&work, sizeof(work));
+    verify(crypto_generichash(out, DIGEST_BYTES, (const uint8_t *)text.ptr, text.len, hasher->key,
+                              sizeof(hasher->key)) == 0);
 }
 
 bool key_digest_eq(const uint8_t a[DIGEST_BYTES], const uint8_t b[DIGEST_BYTES])

@@ -54,7 +54,8 @@ static int on_verify(int library_ok, WOLFSSL_X509_STORE_CTX *store)
     size_t count = (size_t)store->totalCerts;
     for (size_t i = 0; i < count && i < TLS_CHAIN_MAX; i++)
         chain[i] = span_of(store->certs[i].buffer, store->certs[i].length);
-    const char *why = tls_verify_chain(tls->ctx->roots, tls->ctx->env, chain, count, tls->host);
+    const char *why = tls_verify_chain(tls->ctx->roots, tls->ctx->env, chain, count, tls->host,
+                                       &tls->ctx->verdicts);
     tls->verified = why == NULL;
     if (why != NULL)
         snprintf(tls->reason, sizeof(tls->reason), "certificate: %s", why);

@@ -328,7 +328,10 @@ static enum happened pass_json(struct wire_pass *pass, struct span *in)
                 return happened;
             break;
         }
-        case PARSE_BAD: pass->bad = true; break;
+        case PARSE_BAD: // some servers write something behind a whole value
+            pass->ended = json_tap_end(&pass->tap);
+            pass->bad = !pass->ended;
+            break;
         case PARSE_DONE: pass->ended = true; break;
         case PARSE_MORE: break;
         }

@@ -87,6 +87,47 @@ FX_SCRIPT(sends_in_sequence_keep_their_order)
     probe_free(probe);
 }
 
+static void send_again(struct probe *probe)
+{
+    static const struct iovec iov = { large, 1 };
+    if (probe->res > 0)
+        fx_send(probe, probe->op.fd, &iov, 1);
+}
+
+// A connection whose every completion starts the next operation leaves room for the others.
+FX_SCRIPT(a_busy_sender_starves_nobody)
+{
+    struct peer busy, quiet;
+    int busy_fd = fx_pair(fx, &busy), quiet_fd = fx_pair(fx, &quiet);
+    struct probe *out = probe_new(fx), *in = probe_new(fx);
+    fx_recv(in, quiet_fd, BUF_SMALL, 1);
+    struct iovec iov = { large, 1 };
+    out->then = send_again;
+    fx_send(out, busy_fd, &iov, 1);
+    fx_until(fx, ({
+                 peer_pull(&busy, SIZE_MAX);
+                 out->calls > 10;
+             }));
+    unsigned calls = out->calls;
+    peer_send(&quiet, 1);
+    fx_until(fx, ({
+                 peer_pull(&busy, SIZE_MAX);
+                 in->total == 1;
+             }));
+    EXPECT(out->calls - calls < 50);
+    out->then = NULL;
+    fx_until(fx, ({
+                 peer_pull(&busy, SIZE_MAX);
+                 !out->op.in_flight;
+             }));
+    fx_close_fd(fx, busy_fd, false);
+    fx_close_fd(fx, quiet_fd, false);
+    peer_close(&busy);
+    peer_close(&quiet);
+    probe_free(out);
+    probe_free(in);
+}
+
 // Both directions at once, on one socket.
 FX_SCRIPT(a_socket_sends_and_receives_at_once)
 {
@@ -295,6 +336,7 @@ FX_SCRIPT(a_number_that_comes_back_is_another_socket)
 
 TEST_MAIN(FX_TESTS(a_large_send_arrives_whole_at_a_slow_reader),
           FX_TESTS(sends_in_sequence_keep_their_order),
+          FX_TESTS_EXACT(a_busy_sender_starves_nobody),
           FX_TESTS(a_socket_sends_and_receives_at_once), FX_TESTS(a_send_to_a_reset_peer_fails),
           FX_TESTS(a_blocked_send_can_end), FX_TESTS(a_shutdown_is_a_half_close),
           FX_TESTS(a_close_with_a_receive_armed_sends_fin),

@@ -29,6 +29,21 @@ static void a_secret_comes_back_as_it_went_in(void)
     EXPECT(vault == NULL);
 }
 
+static void equal_bytes_are_equal_and_no_others(void)
+{
+    uint8_t a[70], b[70];
+    for (size_t len = 0; len < sizeof(a); len++) {
+        for (size_t i = 0; i < len; i++)
+            a[i] = b[i] = (uint8_t)(i * 31);
+        EXPECT(bytes_eq_secret(a, b, len));
+        for (size_t bit = 0; bit < len * 8; bit++) {
+            b[bit / 8] ^= (uint8_t)(1 << bit % 8);
+            EXPECT(!bytes_eq_secret(a, b, len));
+            b[bit / 8] ^= (uint8_t)(1 << bit % 8);
+        }
+    }
+}
+
 static void a_freed_secret_is_wiped_and_its_place_used_again(void)
 {
     struct vault *vault;
@@ -172,7 +187,7 @@ static void utf8_is_told_from_the_rest(void)
         EXPECT(!span_is_utf8(span_str(bad[i])));
 }
 
-TEST_MAIN(TEST(a_secret_comes_back_as_it_went_in),
+TEST_MAIN(TEST(a_secret_comes_back_as_it_went_in), TEST(equal_bytes_are_equal_and_no_others),
           TEST(a_freed_secret_is_wiped_and_its_place_used_again),
           TEST(a_vault_grows_and_takes_every_size), TEST(a_secret_is_in_no_dump_and_in_no_child),
           TEST(a_region_keeps_what_it_gave), TEST(a_text_grows), TEST(utf8_is_told_from_the_rest))

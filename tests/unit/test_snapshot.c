@@ -158,6 +158,43 @@ static void a_key_is_found_and_judged(void)
     teardown();
 }
 
+static void a_remembered_key_is_judged_anew(void)
+{
+    setup();
+    char a[KEY_TEXT_LEN], b[KEY_TEXT_LEN], stranger[KEY_TEXT_LEN];
+    struct snap_memo memo = { .is_set = false };
+    const struct snap_key *key;
+    begin(1);
+    add_key("{\"name\":\"a\"}", a);
+    add_key("{\"name\":\"b\",\"expires_at\":\"1970-01-02\"}", b);
+    key_mint(&world.env, stranger);
+    struct snapshot *snap = end();
+    const uint64_t day = 86400 * NS_PER_S;
+    for (int i = 0; i < 2; i++) {
+        EXPECT(!failed(snapshot_auth_memo(snap, &memo, span_of(a, KEY_TEXT_LEN), 1, &key)));
+        EXPECT_SPAN(key->name, "a");
+    }
+    EXPECT(memo.is_set);
+    for (int i = 0; i < 2; i++) {
+        EXPECT(!failed(snapshot_auth_memo(snap, &memo, span_of(b, KEY_TEXT_LEN), 1, &key)));
+        EXPECT_SPAN(key->name, "b");
+    }
+    EXPECT_EQ(snapshot_auth_memo(snap, &memo, span_of(b, KEY_TEXT_LEN), day, &key).code,
+              ERR_KEY_EXPIRED);
+    for (int i = 0; i < 2; i++)
+        EXPECT_EQ(snapshot_auth_memo(snap, &memo, span_of(stranger, KEY_TEXT_LEN), 1, &key).code,
+                  ERR_KEY_INVALID);
+    EXPECT_EQ(snapshot_auth_memo(snap, &memo, SPAN("sk-pst-x"), 1, &key).code, ERR_KEY_INVALID);
+    EXPECT(!failed(snapshot_auth_memo(snap, &memo, span_of(a, KEY_TEXT_LEN), 1, &key)));
+    snapshot_free(&snap);
+    begin(2); // revoked: the memory of it is worth nothing
+    snap = end();
+    EXPECT_EQ(snapshot_auth_memo(snap, &memo, span_of(a, KEY_TEXT_LEN), 1, &key).code,
+              ERR_KEY_INVALID);
+    snapshot_free(&snap);
+    teardown();
+}
+
 static void many_keys_are_all_found(void)
 {
     enum { COUNT = 3000 };
@@ -459,7 +496,8 @@ struct shard_arg {
     struct snap_hub *hub;
     uint32_t idx;
     _Atomic bool *stop;
-    uint64_t turns, newest, wrong;
+    _Atomic uint64_t turns;
+    uint64_t newest, wrong;
 };
 
 // A shard that looks at everything in each snapshot, sleeps now and then, and never sees time go
@@ -467,7 +505,9 @@ struct shard_arg {
 static void *shard(void *data)
 {
     struct shard_arg *arg = data;
-    while (!atomic_load_explicit(arg->stop, memory_order_relaxed)) {
+    bool last = false;
+    while (!last) {
+        last = atomic_load_explicit(arg->stop, memory_order_acquire); // one turn after the end
         const struct snapshot *snap = snap_hub_enter(arg->hub, arg->idx);
         const uint64_t generation = snapshot_generation(snap);
         arg->wrong += generation < arg->newest ? 1 : 0;
@@ -479,7 +519,7 @@ static void *shard(void *data)
                 snapshot_account(snap, route.candidates[i].account);
             arg->wrong += span_eq(secret_reveal(account->auth_value), SPAN("Bearer sk-1")) ? 0 : 1;
         }
-        if (++arg->turns % 7 == arg->idx) {
+        if (atomic_fetch_add_explicit(&arg->turns, 1, memory_order_relaxed) % 7 == arg->idx) {
             snap_hub_leave(arg->hub, arg->idx);
             sched_yield();
         }
@@ -500,6 +540,9 @@ static void shards_run_while_snapshots_change(void)
         args[i] = (struct shard_arg){ .hub = hub, .idx = i, .stop = &stop };
         EXPECT_EQ(pthread_create(&threads[i], NULL, shard, &args[i]), 0);
     }
+    for (uint32_t i = 0; i < SHARDS; i++) // all of them are under way
+        while (atomic_load(&args[i].turns) == 0)
+            sched_yield();
     for (int i = 0; i < CHANGES; i++) {
         struct snapshot *snap = small(hub);
         struct err err = snap_hub_publish(hub, &snap);
@@ -514,16 +557,16 @@ static void shards_run_while_snapshots_change(void)
     for (int i = 0; i < SHARDS; i++) {
         pthread_join(threads[i], NULL);
         EXPECT_EQ(args[i].wrong, 0);
-        EXPECT(args[i].turns > 0);
+        EXPECT_EQ(args[i].newest, CHANGES);
     }
     EXPECT_EQ(snap_hub_reclaim(hub), 0);
     snap_hub_free(&hub);
     teardown();
 }
 
-TEST_MAIN(TEST(a_key_is_found_and_judged), TEST(many_keys_are_all_found),
-          TEST(one_key_changes_without_the_others), TEST(an_account_is_ready_to_be_called),
-          TEST(names_lead_to_accounts_in_order), TEST(routes_decide_before_lists),
-          TEST(lists_show_what_a_key_may_use), TEST(what_cannot_be_is_refused),
-          TEST(a_snapshot_lives_as_long_as_a_shard_sees_it),
+TEST_MAIN(TEST(a_key_is_found_and_judged), TEST(a_remembered_key_is_judged_anew),
+          TEST(many_keys_are_all_found), TEST(one_key_changes_without_the_others),
+          TEST(an_account_is_ready_to_be_called), TEST(names_lead_to_accounts_in_order),
+          TEST(routes_decide_before_lists), TEST(lists_show_what_a_key_may_use),
+          TEST(what_cannot_be_is_refused), TEST(a_snapshot_lives_as_long_as_a_shard_sees_it),
           TEST(shards_run_while_snapshots_change))

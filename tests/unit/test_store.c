@@ -691,6 +691,43 @@ static void threads_lose_nothing(void)
     place_fini(&place);
 }
 
+// An idle store sleeps for a second; what comes in must not wait for that.
+static void an_idle_store_wakes(void)
+{
+    struct place place;
+    place_init(&place);
+    struct store_cfg cfg = place_cfg(&place, NULL);
+    struct store *store = must_open(&cfg);
+    struct store_client *client = NULL;
+    EXPECT(!failed(store_client_open(store, NULL, NULL, &client)));
+    pthread_t thread;
+    EXPECT(pthread_create(&thread, NULL, run_store, store) == 0);
+    const uint64_t start = env_mono_ns(cfg.env);
+    for (uint64_t i = 0; i < 8; i++) {
+        usleep(20 * 1000);
+        struct store_op flush = { .kind = STORE_OP_FLUSH };
+        EXPECT(store_submit(client, &flush));
+        EXPECT(wait_for(client) == &flush);
+    }
+    EXPECT(env_mono_ns(cfg.env) - start < 3 * NS_PER_S);
+    const uint64_t middle = env_mono_ns(cfg.env);
+    struct store_stats stats = { 0 };
+    for (uint64_t i = 0; i < 8; i++) {
+        usleep(150 * 1000); // longer than it takes to sync
+        struct usage_record record = record_of(i, wall);
+        push(store, i % 2, &record);
+        while (stats.records <= i && env_mono_ns(cfg.env) - middle < 9 * NS_PER_S) {
+            usleep(1000);
+            store_stats(store, &stats);
+        }
+    }
+    EXPECT(env_mono_ns(cfg.env) - middle < 4 * NS_PER_S);
+    store_stop(store);
+    pthread_join(thread, NULL);
+    store_close(&store);
+    place_fini(&place);
+}
+
 static void a_client_is_bounded(void)
 {
     struct place place;
@@ -721,4 +758,4 @@ TEST_MAIN(TEST(a_commit_is_all_or_nothing), TEST(a_bad_change_is_refused), TEST(
           TEST(pages_of_a_busy_hour), TEST(old_detail_is_dropped_and_sums_stay),
           TEST(a_jumping_clock_deletes_nothing), TEST(hours_of_commit_never_go_back),
           TEST(a_second_opener_is_refused), TEST(reading_offline_changes_nothing),
-          TEST(threads_lose_nothing), TEST(a_client_is_bounded))
+          TEST(threads_lose_nothing), TEST(an_idle_store_wakes), TEST(a_client_is_bounded))

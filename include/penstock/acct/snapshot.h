@@ -99,6 +99,18 @@ const struct snap_key *snapshot_key(const struct snapshot *snap,
 // may be used now: KEY_INVALID, KEY_DISABLED, KEY_EXPIRED. *out is set on all but KEY_INVALID.
 must_use struct err snapshot_auth(const struct snapshot *snap, struct span text, uint64_t wall_ns,
                                   const struct snap_key **out);
+// The same with a memory of one connection's last key: a client that sends the same key again costs
+// a comparison and a look-up, not a hash. Zero it to start; the answer is always today's, since the
+// look-up is made each time. It holds a secret: wipe it (bytes_wipe()) with the connection. The
+// lookup key must be the same in every snapshot of a process, and it is.
+struct snap_memo {
+    bool is_set;
+    char text[KEY_TEXT_LEN];
+    uint8_t digest[DIGEST_BYTES];
+};
+must_use struct err snapshot_auth_memo(const struct snapshot *snap, struct snap_memo *memo,
+                                       struct span text, uint64_t wall_ns,
+                                       const struct snap_key **out);
 // KEY_DISABLED, KEY_EXPIRED: for a key that was looked up earlier on the same connection.
 must_use struct err snap_key_usable(const struct snap_key *key, uint64_t wall_ns);
 // FORMAT_FORBIDDEN, MODEL_UNKNOWN. `model` empty: only the format is checked.

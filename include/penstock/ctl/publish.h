@@ -25,11 +25,12 @@ void publisher_init(struct publisher *publisher);
 void publisher_stop(struct publisher *publisher);
 
 must_use struct err publisher_build(struct publisher *publisher, const struct registry *registry,
-                                    struct snapshot **out);
+                                    struct snapshot **out, struct registry_why *why);
 // Makes *snap current and sets it to NULL. OVERLOADED: to be tried again.
 must_use struct err publisher_publish(struct publisher *publisher, struct snapshot **snap);
 
-// The destination of an account, entered if it is new; DEST_NONE when there is no room.
-must_use uint32_t publisher_dest(struct publisher *publisher, const struct account *account);
+// The destination of an account, entered if it is new; DEST_NONE when `why` says why not.
+must_use uint32_t publisher_dest(struct publisher *publisher, const struct account *account,
+                                 struct registry_why *why);
 
 #endif

@@ -36,6 +36,10 @@ struct span entity_name(enum entity_kind kind, const struct record *record);
 
 struct registry;
 
+struct registry_why {
+    char text[512];
+};
+
 struct registry_cfg {
     struct env *env;
     struct vault *vault;
@@ -44,15 +48,12 @@ struct registry_cfg {
     struct store *store;
     // Builds what the shards would see of `registry` with the change under way, and makes it
     // theirs (OVERLOADED: to be asked again). Both NULL: there are no shards.
-    struct err (*build)(void *arg, const struct registry *registry, struct snapshot **out);
+    struct err (*build)(void *arg, const struct registry *registry, struct snapshot **out,
+                        struct registry_why *why);
     struct err (*publish)(void *arg, struct snapshot **snap);
     // Called when registry_poll() has something to do; NULL: the caller polls.
     void (*wake)(void *arg);
     void *arg;
-};
-
-struct registry_why {
-    char text[512];
 };
 
 // Loads everything, from the thread that owns the store. `why` says what cannot be used.

@@ -39,9 +39,9 @@ void key_mint(struct env *env, char out[KEY_TEXT_LEN]);
 // Length, prefix, characters and checksum; always looks at the whole text.
 must_use bool key_text_check(struct span text);
 
-// The lookup key, prepared for many digests. Copying it copies a secret.
+// The lookup key at hand, for many digests. A copy of it is a copy of a secret.
 struct key_hasher {
-    _Alignas(64) uint8_t state[384];
+    uint8_t key[32];
 };
 void key_hasher_init(struct key_hasher *hasher, const struct secret *lookup_key);
 // The digest of a key's text. Any length is taken; a text that fails key_text_check() hashes too.
