@@ -1,5 +1,5 @@
 #include "penstock/acct/slot.h"
-#include "penstock/base/fault.h"
+#include "penstock/base/guard.h"
 
 #include "index.h"
 

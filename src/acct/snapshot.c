@@ -1,5 +1,5 @@
 // Reading a snapshot: what the request path does. Nothing here allocates, locks or writes.
-#include "penstock/base/fault.h"
+#include "penstock/base/guard.h"
 #include "snapshot_impl.h"
 
 struct snapshot *snapshot_new(uint64_t generation)

@@ -1,6 +1,6 @@
 // Building a snapshot from records: accounts with what is sent to them, keys by their digest.
 #include "snapshot_build.h"
-#include "penstock/base/fault.h"
+#include "penstock/base/guard.h"
 
 #include <stdlib.h>
 

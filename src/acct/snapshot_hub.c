@@ -9,7 +9,7 @@
 // use of the older one. Waking: it stores `seen` before it loads `current`, the writer exchanges
 // `current` before it loads `seen`, and all four are sequentially consistent: either the writer
 // sees the shard awake, or the shard sees the new snapshot.
-#include "penstock/base/fault.h"
+#include "penstock/base/guard.h"
 #include "snapshot_impl.h"
 
 #define OFFLINE UINT64_MAX

@@ -1,7 +1,7 @@
 // The settings, one row each. A new one is a member of struct config, a row, and a line in
 // configs/penstock.yaml, which a test demands.
 #include "config_impl.h"
-#include "penstock/base/fault.h"
+#include "penstock/base/guard.h"
 
 #include <arpa/inet.h>
 #include <stdio.h>

@@ -1,7 +1,7 @@
 // YAML into a tree: the part of YAML that needs no explanation. Anchors, aliases, tags, merge keys,
 // complex keys and further documents are refused where they stand.
 #include "config_impl.h"
-#include "penstock/base/fault.h"
+#include "penstock/base/guard.h"
 
 #include <yaml.h>
 

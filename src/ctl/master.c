@@ -1,7 +1,7 @@
 #include "penstock/ctl/master.h"
 
 #include "penstock/base/check.h"
-#include "penstock/base/fault.h"
+#include "penstock/base/guard.h"
 
 #include <errno.h>
 #include <fcntl.h>

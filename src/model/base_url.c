@@ -1,5 +1,5 @@
 // Base URLs and model patterns: the texts of an account that are more than texts.
-#include "penstock/base/fault.h"
+#include "penstock/base/guard.h"
 #include "penstock/model/account.h"
 
 #include <arpa/inet.h>

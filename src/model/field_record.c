@@ -1,6 +1,6 @@
 // Whole maps into records: which keys are known, who may set them, what is missing.
 #include "field_impl.h"
-#include "penstock/base/fault.h"
+#include "penstock/base/guard.h"
 #include "penstock/model/suggest.h"
 
 struct walk {

@@ -1,6 +1,6 @@
 // Records for people: JSON and one-line texts, with secrets masked.
 #include "field_impl.h"
-#include "penstock/base/fault.h"
+#include "penstock/base/guard.h"
 #include "penstock/model/unit.h"
 
 #include <stdlib.h>

@@ -3,7 +3,7 @@
 #include "base62.h"
 #include "checks.h"
 #include "penstock/base/check.h"
-#include "penstock/base/fault.h"
+#include "penstock/base/guard.h"
 
 #include <sodium.h>
 #include <zlib.h>

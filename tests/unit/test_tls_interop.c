@@ -1,5 +1,5 @@
 // Against a second implementation, OpenSSL, on the other side of the same memory.
-#include "penstock/base/fault.h"
+#include "penstock/base/guard.h"
 #include "tls_world.h"
 
 #include <openssl/err.h>

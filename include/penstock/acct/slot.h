@@ -9,7 +9,7 @@
 #include "penstock/base/base.h"
 #include "penstock/base/check.h"
 #include "penstock/base/err.h"
-#include "penstock/base/fault.h"
+#include "penstock/base/guard.h"
 
 #include <stdatomic.h>
 
