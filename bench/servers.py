@@ -50,7 +50,7 @@ def fill(template, into, values):
 
 
 def client_key():
-    """A key of the gateway's form: prefix, 32 random bytes in base62, six characters of CRC."""
+    """A key of the gateway's form: prefix, 32 random bytes in base62, a CRC over both."""
     digits = string.digits + string.ascii_uppercase + string.ascii_lowercase
 
     def base62(number, length):
@@ -60,8 +60,8 @@ def client_key():
             text = digits[digit] + text
         return text
 
-    body = base62(int.from_bytes(secrets.token_bytes(32), "big"), 43)
-    return f"sk-pst-{body}{base62(zlib.crc32(body.encode()), 6)}"
+    text = "sk-pst-" + base62(int.from_bytes(secrets.token_bytes(32), "big"), 43)
+    return text + base62(zlib.crc32(text.encode()), 6)
 
 
 class Server:
@@ -152,7 +152,7 @@ class Lab:
         self.make_certificates()
         ports = {
             name: free_port()
-            for name in ("vendor", "vendor_tls", "nginx", "nginx_log", "nginx_tls",
+            for name in ("vendor", "vendor_tls", "nginx", "nginx_log", "nginx_tls", "nginx_body",
                          "haproxy", "haproxy_log", "haproxy_tls")
         }
         self.ports = ports
@@ -209,7 +209,7 @@ class Lab:
         conf = fill("penstock.yaml", self.path(f"penstock-{name}.yaml"), {
             "backend": options.get("backend", "uring"), "spin_us": options.get("spin_us", ""),
             "data": port, "admin": admin, "state": state, "key": self.key,
-            "access": options.get("access", "off"), "vendor_url": vendor,
+            "access": options.get("access", "false"), "vendor_url": vendor,
             "ca_file": self.path("ca.pem") if tls else "",
         })
         server = self.start(f"penstock-{name}", port, self.proxy_core,

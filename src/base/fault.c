@@ -10,7 +10,7 @@ static const struct {
 #undef FAULT_ROW
 };
 
-const char *fault_name(enum fault fault)
+const char *fault_point_name(enum fault fault)
 {
     assert(fault < FAULT_COUNT);
     return rows[fault].name;

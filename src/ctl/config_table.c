@@ -26,7 +26,7 @@ static const char *check_name(struct span text)
     return span_find(text, '/') == text.len && text.ptr[0] != '.' ? NULL : "is not a name";
 }
 
-static bool parse_ip(struct span host, int *family, uint8_t bytes[16])
+bool config_ip_parse(struct span host, int *family, uint8_t bytes[16])
 {
     char text[INET6_ADDRSTRLEN];
     if (host.len == 0 || host.len >= sizeof(text))
@@ -44,7 +44,7 @@ static bool is_loopback(struct span host)
     uint8_t bytes[16];
     if (span_eq(host, SPAN("localhost")))
         return true;
-    if (!parse_ip(host, &family, bytes))
+    if (!config_ip_parse(host, &family, bytes))
         return false;
     return family == AF_INET ? bytes[0] == 127 : memcmp(bytes, v6_one, sizeof(v6_one)) == 0;
 }
@@ -75,7 +75,7 @@ const char *config_address_parse(struct span text, struct config_address *out)
     uint8_t bytes[16];
     if (host.len == 0 && !bracketed)
         return NULL;
-    if (!span_eq(host, SPAN("localhost")) && !parse_ip(host, &family, bytes))
+    if (!span_eq(host, SPAN("localhost")) && !config_ip_parse(host, &family, bytes))
         return "must begin with an IP address or localhost, not with another name";
     if (bracketed != (span_find(host, ':') < host.len))
         return "must have an IPv6 address, and only that, in brackets";
@@ -96,7 +96,7 @@ static const char *check_cidr(struct span text)
     int family;
     uint8_t bytes[16];
     uint64_t bits;
-    if (slash == text.len || !parse_ip(span_upto(text, slash), &family, bytes) ||
+    if (slash == text.len || !config_ip_parse(span_upto(text, slash), &family, bytes) ||
         !span_u64(span_from(text, slash + 1), &bits) || bits > (family == AF_INET ? 32 : 128))
         return "is not a range such as 10.0.0.0/8";
     // A range with bits behind its length is often a typing error in the length.

@@ -124,7 +124,7 @@ static int store_key(const char *dir, const char *path, const char *hex, size_t 
 }
 
 // The directory and what is missing above it. Only the last one is closed to others.
-static int make_dirs(const char *dir)
+int dirs_make(const char *dir)
 {
     char path[MASTER_PATH_MAX];
     const size_t len = strlen(dir);
@@ -153,7 +153,7 @@ static struct err generate(const char *dir, struct env *env, struct master_info 
         hex[2 * i + 1] = digits[key[i] & 15];
     }
     hex[2 * MASTER_KEY_BYTES] = '\n';
-    int why = make_dirs(dir);
+    int why = dirs_make(dir);
     if (why == 0)
         why = store_key(dir, info->path, hex, sizeof(hex));
     bytes_wipe(key, sizeof(key));

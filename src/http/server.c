@@ -7,7 +7,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
-#include <stdio.h>
 #include <unistd.h>
 
 #define ACCEPT_RETRY_NS (UINT64_C(100) * NS_PER_MS)
@@ -248,16 +247,12 @@ static void refuse(struct serve *serve, struct err err)
     stream->minor = 1;
     stream->method = HTTP_OTHER;
     stream->framing = HTTP_UNTIL_CLOSE; // what follows is not a request
-    char body[2 * KIB];
-    struct span type = SPAN("text/plain; charset=utf-8");
-    size_t len;
-    if (server->app->render_error != NULL) {
-        len = server->app->render_error(server->app, server->head.target, err, body, sizeof(body),
-                                        &type);
-    } else {
-        len = (size_t)snprintf(body, sizeof(body), "%s\n", err_text(err.code));
+    if (server->app->on_refused != NULL) {
+        server->app->on_refused(server->app, stream, server->head.target, err);
+        return;
     }
-    stream_answer(stream, err_status(err.code), type, SPAN_NONE, span_of(body, len));
+    struct span text = span_str(err_text(err.code));
+    stream_answer(stream, err_status(err.code), SPAN("text/plain; charset=utf-8"), SPAN_NONE, text);
 }
 
 static void begin_stream(struct serve *serve)

@@ -99,8 +99,7 @@ static struct list *next_slot(const struct wheel *wheel, uint64_t *tick)
             continue;
         unsigned slot = (unsigned)__builtin_ctzll(used);
         uint64_t start = ((at & ~(uint64_t)SLOT_MASK) | slot) << shift;
-        // At equal starts the higher level goes first, because it may hold timers of that tick.
-        if (first == NULL || start <= *tick) {
+        if (first == NULL || start < *tick) {
             first = &wheel->slots[level][slot];
             *tick = start;
         }

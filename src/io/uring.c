@@ -611,11 +611,13 @@ static bool slots_init(struct uring *u)
     void *slots = mmap(NULL, u->slot_count * sizeof(struct uring_slot), PROT_READ | PROT_WRITE,
                        MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     u->slots = slots != MAP_FAILED ? slots : NULL;
+    if (u->slots != NULL) // a huge page would be 2 MB for a few descriptors
+        (void)madvise(u->slots, u->slot_count * sizeof(struct uring_slot), MADV_NOHUGEPAGE);
     return u->slots != NULL;
 }
 
 static struct err init(struct uring *u, const struct io_config *config,
-                       const struct uring_limits *limits, char *why, size_t cap)
+                       const struct uring_limits *limits, struct why why)
 {
     uint32_t entries = config->entries != 0 ? config->entries : URING_ENTRIES_DEFAULT;
     assert((entries & (entries - 1)) == 0);
@@ -623,11 +625,11 @@ static struct err init(struct uring *u, const struct io_config *config,
     uint32_t small = config->bufs_small != 0 ? config->bufs_small : IO_BUFS_SMALL_DEFAULT;
     uint32_t large = config->bufs_large != 0 ? config->bufs_large : IO_BUFS_LARGE_DEFAULT;
 
-    TRY(uring_open(&u->ring, &u->caps, entries, limits, why, cap));
+    TRY(uring_open(&u->ring, &u->caps, entries, limits, why));
     TRY(bufpool_init(&u->io.bufs, small, large));
-    TRY(uring_group_init(&u->groups[BUF_SMALL], &u->ring, BUF_SMALL, small, why, cap));
-    TRY(uring_group_init(&u->groups[BUF_LARGE], &u->ring, BUF_LARGE, large, why, cap));
-    TRY(uring_enable(&u->ring, &u->caps, limits, why, cap));
+    TRY(uring_group_init(&u->groups[BUF_SMALL], &u->ring, BUF_SMALL, small, why));
+    TRY(uring_group_init(&u->groups[BUF_LARGE], &u->ring, BUF_LARGE, large, why));
+    TRY(uring_enable(&u->ring, &u->caps, limits, why));
     if (!slots_init(u))
         return ERR_SYS(NO_MEMORY, errno);
     u->eventfd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
@@ -640,7 +642,7 @@ static struct err init(struct uring *u, const struct io_config *config,
 }
 
 struct err uring_new(struct io **out, const struct io_config *config,
-                     const struct uring_limits *limits, struct env *env, char *why, size_t cap)
+                     const struct uring_limits *limits, struct env *env, struct why why)
 {
     *out = NULL;
     struct uring *u = calloc(1, sizeof(*u));
@@ -656,7 +658,7 @@ struct err uring_new(struct io **out, const struct io_config *config,
     u->eventfd = -1;
     list_init(&u->ended);
     list_init(&u->paused);
-    struct err err = init(u, config, limits, why, cap);
+    struct err err = init(u, config, limits, why);
     if (failed(err)) {
         uring_free(&u->io);
         return err;
@@ -671,7 +673,7 @@ struct err uring_new(struct io **out, const struct io_config *config,
 struct err io_uring_new(struct io **out, const struct io_config *config, struct env *env, char *why,
                         size_t cap)
 {
-    return uring_new(out, config, &(struct uring_limits){ 0 }, env, why, cap);
+    return uring_new(out, config, &(struct uring_limits){ 0 }, env, (struct why){ why, cap });
 }
 
 const struct uring_caps *uring_caps(const struct io *io)

@@ -72,7 +72,7 @@ struct uring {
 
 // uring_group.c. The ring must be disabled or unrestricted.
 must_use struct err uring_group_init(struct uring_group *group, struct io_uring *ring,
-                                     enum buf_class cls, uint32_t count_max, char *why, size_t cap);
+                                     enum buf_class cls, uint32_t count_max, struct why why);
 // Gives the kernel's buffers back; the ring itself must be gone.
 void uring_group_fini(struct uring_group *group, struct bufpool *pool, enum buf_class cls);
 // Brings the population to its target, as far as the pool has buffers.
@@ -118,8 +118,7 @@ void uring_refill(struct uring *u);
 
 // io_uring_new() without what `limits` takes away.
 must_use struct err uring_new(struct io **out, const struct io_config *config,
-                              const struct uring_limits *limits, struct env *env, char *why,
-                              size_t cap);
+                              const struct uring_limits *limits, struct env *env, struct why why);
 const struct uring_caps *uring_caps(const struct io *io);
 
 #endif

@@ -15,7 +15,7 @@ static uint32_t power_of_two(uint32_t count)
 }
 
 struct err uring_group_init(struct uring_group *group, struct io_uring *ring, enum buf_class cls,
-                            uint32_t count_max, char *why, size_t cap)
+                            uint32_t count_max, struct why why)
 {
     uint32_t target_min = cls == BUF_SMALL ? URING_SMALL_MIN : URING_LARGE_MIN;
     *group = (struct uring_group){
@@ -29,7 +29,7 @@ struct err uring_group_init(struct uring_group *group, struct io_uring *ring, en
     size_t len = group->entries * sizeof(struct io_uring_buf);
     void *memory = mmap(NULL, len, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (memory == MAP_FAILED) {
-        snprintf(why, cap, "no memory for %u receive buffers", count_max);
+        snprintf(why.text, why.cap, "no memory for %u receive buffers", count_max);
         return ERR_SYS(NO_MEMORY, errno);
     }
     group->ring = memory;
@@ -40,7 +40,7 @@ struct err uring_group_init(struct uring_group *group, struct io_uring *ring, en
         .bgid = (uint16_t)cls,
     };
     int ret = io_uring_register_buf_ring(ring, &reg, 0);
-    return ret < 0 ? uring_refused(ret, "io_uring_register()", why, cap) : OK;
+    return ret < 0 ? uring_refused(ret, "io_uring_register()", why) : OK;
 }
 
 void uring_group_fini(struct uring_group *group, struct bufpool *pool, enum buf_class cls)

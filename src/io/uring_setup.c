@@ -120,18 +120,18 @@ const char *uring_recv_text(enum uring_recv recv)
     bug("uring_recv out of range");
 }
 
-static void why_forbidden(const char *call, char *why, size_t cap)
+static void why_forbidden(const char *call, struct why why)
 {
     int disabled = uring_sysctl();
     if (disabled > 0)
-        snprintf(why, cap,
+        snprintf(why.text, why.cap,
                  "kernel.io_uring_disabled is %d, which %s; set it to 0 (sysctl "
                  "kernel.io_uring_disabled=0)",
                  disabled,
                  disabled == 1 ? "lets only CAP_SYS_ADMIN and kernel.io_uring_group use io_uring"
                                : "forbids io_uring to everybody");
     else
-        snprintf(why, cap,
+        snprintf(why.text, why.cap,
                  "%s is forbidden (EPERM) though kernel.io_uring_disabled is %s, so a seccomp "
                  "filter, as container runtimes set it, denies it; allow io_uring_setup, "
                  "io_uring_enter and io_uring_register, as configs/seccomp-io_uring.json does",
@@ -139,76 +139,77 @@ static void why_forbidden(const char *call, char *why, size_t cap)
 }
 
 // Containers that answer ENOSYS are told from kernels without io_uring by the kernel's version.
-static void why_absent(const char *call, char *why, size_t cap)
+static void why_absent(const char *call, struct why why)
 {
     struct utsname name;
     verify(uname(&name) == 0);
     if (strtoul(name.release, NULL, 10) >= 6)
-        snprintf(why, cap,
+        snprintf(why.text, why.cap,
                  "%s is absent (ENOSYS) though the kernel is %s: it was built without io_uring, or "
                  "a seccomp filter or a sandbox hides it; a filter has to allow io_uring_setup, "
                  "io_uring_enter and io_uring_register, as configs/seccomp-io_uring.json does",
                  call, name.release);
     else
-        snprintf(why, cap,
+        snprintf(why.text, why.cap,
                  "%s is absent (ENOSYS) in kernel %s; io_uring needs 5.19, and 6.1 or newer is "
                  "better",
                  call, name.release);
 }
 
-static void why_no_memory(const char *call, char *why, size_t cap)
+static void why_no_memory(const char *call, struct why why)
 {
     struct rlimit limit = { 0 };
     verify(getrlimit(RLIMIT_MEMLOCK, &limit) == 0);
-    snprintf(why, cap,
+    snprintf(why.text, why.cap,
              "%s had no memory (ENOMEM); the limit of locked memory is %llu KB, and kernels before "
              "5.12 charge rings to it: raise it (ulimit -l, LimitMEMLOCK=)",
              call, (unsigned long long)(limit.rlim_cur / KIB));
 }
 
-static void why_invalid(const char *call, char *why, size_t cap)
+static void why_invalid(const char *call, struct why why)
 {
     struct utsname name;
     verify(uname(&name) == 0);
-    snprintf(why, cap,
+    snprintf(why.text, why.cap,
              "%s does not know what it was asked for (EINVAL); kernel %s is too old: 5.19 is "
              "needed, and 6.1 or newer is better",
              call, name.release);
 }
 
-struct err uring_refused(int sys, const char *call, char *why, size_t cap)
+struct err uring_refused(int sys, const char *call, struct why why)
 {
     sys = sys < 0 ? -sys : sys;
     switch (sys) {
-    case EPERM: why_forbidden(call, why, cap); break;
-    case ENOSYS: why_absent(call, why, cap); break;
-    case ENOMEM: why_no_memory(call, why, cap); break;
-    case EINVAL: why_invalid(call, why, cap); break;
+    case EPERM: why_forbidden(call, why); break;
+    case ENOSYS: why_absent(call, why); break;
+    case ENOMEM: why_no_memory(call, why); break;
+    case EINVAL: why_invalid(call, why); break;
     case EACCES: // a security module
-        snprintf(why, cap, "%s is denied (EACCES) by a security module, as SELinux", call);
+        snprintf(why.text, why.cap, "%s is denied (EACCES) by a security module, as SELinux", call);
         break;
     default: // a shortage, of descriptors for one: another backend would meet it too
-        snprintf(why, cap, "%s failed: %s", call, strerror(sys));
+        snprintf(why.text, why.cap, "%s failed: %s", call, strerror(sys));
         return ERR_SYS(SYSTEM, sys);
     }
     return ERR_SYS(RING_UNAVAILABLE, sys);
 }
 
-static struct err check_kernel(struct io_uring *ring, char *why, size_t cap)
+static struct err check_kernel(struct io_uring *ring, struct why why)
 {
     for (size_t i = 0; i < ARRAY_LEN(features_needed); i++)
         if ((ring->features & features_needed[i].bit) == 0) {
-            snprintf(why, cap, "the kernel is too old: its io_uring lacks the feature %s",
+            snprintf(why.text, why.cap, "the kernel is too old: its io_uring lacks the feature %s",
                      features_needed[i].name);
             return ERR(RING_UNAVAILABLE);
         }
     struct io_uring_probe *probe = io_uring_get_probe_ring(ring);
     if (probe == NULL) // it does not tell why; the usual cause is a filter for this call alone
-        return uring_refused(EPERM, "io_uring_register()", why, cap);
+        return uring_refused(EPERM, "io_uring_register()", why);
     struct err err = OK;
     for (size_t i = 0; i < ARRAY_LEN(ops) && !failed(err); i++)
         if (!io_uring_opcode_supported(probe, ops[i])) {
-            snprintf(why, cap, "the kernel is too old: its io_uring lacks operation %u", ops[i]);
+            snprintf(why.text, why.cap, "the kernel is too old: its io_uring lacks operation %u",
+                     ops[i]);
             err = ERR(RING_UNAVAILABLE);
         }
     io_uring_free_probe(probe);
@@ -252,13 +253,13 @@ static enum uring_recv probe_on_sockets(struct io_uring *ring, const int fds[2])
 }
 
 // On a ring of its own, because a disabled one runs nothing and a restricted one not this.
-static struct err probe_recv(enum uring_recv *out, char *why, size_t cap)
+static struct err probe_recv(enum uring_recv *out, struct why why)
 {
     struct io_uring ring;
     struct io_uring_params params = { 0 };
     int ret = init_ring(&ring, PROBE_ENTRIES, &params);
     if (ret < 0)
-        return uring_refused(ret, "io_uring_setup()", why, cap);
+        return uring_refused(ret, "io_uring_setup()", why);
     struct err err = OK;
     int fds[2] = { -1, -1 };
     size_t len = (size_t)sysconf(_SC_PAGESIZE);
@@ -274,7 +275,7 @@ static struct err probe_recv(enum uring_recv *out, char *why, size_t cap)
     };
     ret = io_uring_register_buf_ring(&ring, &reg, 0);
     if (ret < 0) {
-        err = uring_refused(ret, "io_uring_register()", why, cap);
+        err = uring_refused(ret, "io_uring_register()", why);
         goto out_memory;
     }
     for (int i = 0; i < PROBE_BUFS; i++)
@@ -301,7 +302,7 @@ out_ring:
 }
 
 struct err uring_open(struct io_uring *ring, struct uring_caps *caps, uint32_t entries,
-                      const struct uring_limits *limits, char *why, size_t cap)
+                      const struct uring_limits *limits, struct why why)
 {
     assert(limits->step < URING_STEPS);
     int ret = -EINVAL;
@@ -316,12 +317,12 @@ struct err uring_open(struct io_uring *ring, struct uring_caps *caps, uint32_t e
         caps->setup_flags = params.flags;
     }
     if (ret < 0)
-        return uring_refused(ret, "io_uring_setup()", why, cap);
+        return uring_refused(ret, "io_uring_setup()", why);
     caps->features = ring->features;
     caps->no_iowait = (ring->features & URING_FEAT_NO_IOWAIT) != 0 && !limits->no_iowait_flag;
-    struct err err = check_kernel(ring, why, cap);
+    struct err err = check_kernel(ring, why);
     if (!failed(err))
-        err = probe_recv(&caps->recv, why, cap);
+        err = probe_recv(&caps->recv, why);
     if (failed(err)) {
         uring_exit(ring);
         return err;
@@ -351,10 +352,10 @@ static bool restrict_ring(struct io_uring *ring)
 }
 
 struct err uring_enable(struct io_uring *ring, struct uring_caps *caps,
-                        const struct uring_limits *limits, char *why, size_t cap)
+                        const struct uring_limits *limits, struct why why)
 {
     caps->ring_fd = !limits->no_ring_fd && io_uring_register_ring_fd(ring) == 1;
     caps->restricted = !limits->no_restrictions && restrict_ring(ring);
     int ret = io_uring_enable_rings(ring);
-    return ret < 0 ? uring_refused(ret, "io_uring_register()", why, cap) : OK;
+    return ret < 0 ? uring_refused(ret, "io_uring_register()", why) : OK;
 }

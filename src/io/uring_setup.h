@@ -35,16 +35,22 @@ struct uring_caps {
 
 enum { URING_STEPS = 4 }; // of setup flags, from the best to none
 
-// `why` (cap bytes) names cause and remedy when the code is RING_UNAVAILABLE, and only then another
+// Where the cause of a failure is named for an operator.
+struct why {
+    char *text;
+    size_t cap;
+};
+
+// `why` names cause and remedy when the code is RING_UNAVAILABLE, and only then another
 // backend can help. The ring is disabled until uring_enable(); after a failure its ring_fd is -1.
 must_use struct err uring_open(struct io_uring *ring, struct uring_caps *caps, uint32_t entries,
-                               const struct uring_limits *limits, char *why, size_t cap);
+                               const struct uring_limits *limits, struct why why);
 must_use struct err uring_enable(struct io_uring *ring, struct uring_caps *caps,
-                                 const struct uring_limits *limits, char *why, size_t cap);
+                                 const struct uring_limits *limits, struct why why);
 // Harmless after a failed uring_open().
 void uring_exit(struct io_uring *ring);
 // Names the cause of an errno that a call of io_uring's gave. Returns the err to pass on.
-must_use struct err uring_refused(int sys, const char *call, char *why, size_t cap);
+must_use struct err uring_refused(int sys, const char *call, struct why why);
 
 // kernel.io_uring_disabled, or -1 where the kernel has no such switch.
 int uring_sysctl(void);

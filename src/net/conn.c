@@ -54,7 +54,7 @@ void conn_try_finish(struct conn *conn)
         buf_put(conn->rx[conn->rx_first].buf);
         conn->rx_first = (conn->rx_first + 1) % CONN_RX_SEGMENTS;
     }
-    conn_tx_discard(conn);
+    segq_discard(&conn->tx);
     conn_tls_free(conn);
     conn_charge(conn, -(int64_t)conn->charged);
     loop_bury(conn->net->loop, &conn->bury);
@@ -139,7 +139,11 @@ void conn_close(struct conn **conn_ptr, enum conn_why why, bool reset)
     conn->state = CONN_CLOSING;
     conn->owner = NULL;
     task_cancel(&conn->flush);
+    if (conn->tls != NULL)
+        task_cancel(&conn->tls->task);
     if (conn->fd >= 0) {
+        if (!reset)
+            conn_tls_farewell(conn);
         io_close(conn->net->io, conn->fd, reset);
         conn->fd = -1;
     } else if (opening && conn->tx_op.in_flight) {
@@ -158,12 +162,18 @@ void conn_set_owner(struct conn *conn, struct task *owner)
 
 void conn_rx_arm(struct conn *conn)
 {
-    if (conn->rx_op.in_flight || conn->state != CONN_OPEN || conn->rx_state != RX_OPEN)
+    if (conn->rx_op.in_flight || conn->fd < 0 || conn->rx_state != RX_OPEN)
+        return;
+    if (conn->tls != NULL && conn->tls->ended)
         return;
     uint32_t held = conn_tls_rx_held(conn) + conn->rx_len;
     if (held >= conn->rx_limit)
         return;
     uint32_t credit = conn->rx_limit - held;
+    if (conn->tls != NULL) // ciphertext queues in segments, of which there are only so many
+        credit = (uint32_t)min_size(credit, CONN_TLS_IN_MAX - conn->tls->in_len);
+    if (credit == 0)
+        return;
     if (unlikely(budget_level(&conn->net->budget) != BUDGET_NORMAL))
         credit = credit / 4 > 0 ? credit / 4 : 1;
     io_recv(conn->net->io, &conn->rx_op, conn->fd, (enum buf_class)conn->rx_cls, credit);
@@ -173,6 +183,7 @@ void conn_rx_allow(struct conn *conn, uint32_t limit, enum buf_class cls)
 {
     conn->rx_limit = limit;
     conn->rx_cls = (uint8_t)cls;
+    conn_tls_room(conn);
     conn_rx_arm(conn);
 }
 
@@ -235,7 +246,7 @@ bool conn_rx_push(struct conn *conn, struct buf *buf, const char *ptr, uint32_t 
     assert(len > 0);
     conn->rx_len += len;
     conn_charge(conn, len);
-    if (len < CONN_COPY_MAX && rx_append_copy(conn, ptr, len)) {
+    if (len < SEGQ_COPY_MAX && rx_append_copy(conn, ptr, len)) {
         buf_put(buf);
         return true;
     }
@@ -336,6 +347,7 @@ void conn_rx_consume(struct conn *conn, size_t len)
         conn->rx_first = (conn->rx_first + 1) % CONN_RX_SEGMENTS;
         conn->rx_count--;
     }
+    conn_tls_room(conn);
     conn_rx_arm(conn);
 }
 

@@ -6,8 +6,11 @@
 
 void conn_tx_init(struct conn *conn);
 void conn_tx_init_op(struct conn *conn);
-// Drops every queued segment; nothing may be in flight.
-void conn_tx_discard(struct conn *conn);
+// Looks, at the end of this turn, whether something is to be sent.
+void conn_tx_kick(struct conn *conn);
+// `len` bytes of what the owner queued are with the kernel.
+void conn_tx_sent(struct conn *conn, size_t len);
+void conn_tx_fail(struct conn *conn, int sys);
 
 void conn_wake(struct conn *conn);
 void conn_charge(struct conn *conn, int64_t delta);

@@ -4,6 +4,7 @@
 
 #include <arpa/inet.h>
 #include <stdatomic.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 enum { ADDR_WORDS = (sizeof(union dest_addr) + 7) / 8 };
@@ -15,6 +16,7 @@ struct dest {
     _Atomic uint32_t count;
     _Atomic uint64_t words[DEST_ADDRS_MAX][ADDR_WORDS];
     struct dest_key key;
+    struct tls_roots *roots;
     bool numeric;
     char text[];
 };
@@ -34,8 +36,12 @@ void dests_free(struct dests **dests)
 {
     if (*dests == NULL)
         return;
-    for (uint32_t i = 0; i < dests_count(*dests); i++)
-        free((*dests)->list[i]);
+    for (uint32_t i = 0; i < dests_count(*dests); i++) {
+        struct dest *dest = (*dests)->list[i];
+        if (dest->roots != NULL)
+            tls_roots_put(&dest->roots);
+        free(dest);
+    }
     free(*dests);
     *dests = NULL;
 }
@@ -88,20 +94,51 @@ static struct span keep(char **at, struct span text)
     return span_of(copy, text.len);
 }
 
-uint32_t dests_intern(struct dests *dests, const struct dest_key *key)
+// Destinations with the same file share its roots.
+static struct tls_roots *find_roots(struct dests *dests, const struct dest_key *key, char *why)
 {
+    for (uint32_t i = 0; i < dests_count(dests); i++) {
+        struct dest *dest = dest_at(dests, i);
+        if (dest->roots != NULL && span_eq(dest->key.ca_file, key->ca_file))
+            return tls_roots_get(dest->roots);
+    }
+    char path[DEST_PATH_MAX];
+    if (key->ca_file.len >= sizeof(path)) {
+        snprintf(why, TLS_WHY_MAX, "the path of the CA file is too long");
+        return NULL;
+    }
+    if (key->ca_file.len > 0)
+        memcpy(path, key->ca_file.ptr, key->ca_file.len);
+    path[key->ca_file.len] = '\0';
+    struct tls_roots *roots = NULL;
+    struct err err = tls_roots_open(&roots, key->ca_file.len > 0 ? path : NULL, why);
+    return failed(err) ? NULL : roots;
+}
+
+uint32_t dests_intern(struct dests *dests, const struct dest_key *key, char *why)
+{
+    why[0] = '\0';
     uint32_t count = dests_count(dests);
     for (uint32_t i = 0; i < count; i++)
         if (key_eq(&dest_at(dests, i)->key, key))
             return i;
-    if (count == DEST_MAX || key->host.len == 0 || key->host.len > DEST_HOST_MAX)
+    if (count == DEST_MAX || key->host.len == 0 || key->host.len > DEST_HOST_MAX) {
+        snprintf(why, TLS_WHY_MAX, "the host's name is empty or too long, or there are too many");
+        return DEST_NONE;
+    }
+    struct tls_roots *roots = NULL;
+    if (key->tls && (roots = find_roots(dests, key, why)) == NULL)
         return DEST_NONE;
     size_t text_len = key->host.len + key->ca_file.len + key->server_name.len + 3;
     size_t size = round_up(sizeof(struct dest) + text_len, CACHE_LINE);
     struct dest *dest = aligned_alloc(CACHE_LINE, size);
-    if (dest == NULL)
+    if (dest == NULL) {
+        if (roots != NULL)
+            tls_roots_put(&roots);
         return DEST_NONE;
+    }
     memset(dest, 0, size);
+    dest->roots = roots;
     char *at = dest->text;
     dest->key = (struct dest_key){
         .host = keep(&at, key->host),
@@ -122,6 +159,11 @@ uint32_t dests_intern(struct dests *dests, const struct dest_key *key)
 const struct dest_key *dest_key(const struct dests *dests, uint32_t idx)
 {
     return &dest_at(dests, idx)->key;
+}
+
+struct tls_roots *dest_roots(const struct dests *dests, uint32_t idx)
+{
+    return dest_at(dests, idx)->roots;
 }
 
 bool dest_is_numeric(const struct dests *dests, uint32_t idx)

@@ -14,6 +14,8 @@ static void dial_end(struct dial *dial, struct err err)
     for (unsigned i = 0; i < DIAL_PARALLEL; i++)
         if (dial->tries[i] != NULL)
             conn_close(&dial->tries[i], WHY_CANCELLED, false);
+    if (dial->secured != NULL)
+        conn_close(&dial->secured, WHY_TLS, false);
     timer_stop(&dial->net->loop->wheel, &dial->timer);
     task_cancel(&dial->task);
     if (dial->owner != NULL)
@@ -42,19 +44,63 @@ static void try_next(struct dial *dial)
     bug("a place was free when the caller looked");
 }
 
+static void win(struct dial *dial, struct conn *conn)
+{
+    conn_set_owner(conn, dial->owner);
+    dial->conn = conn;
+    dial_end(dial, OK);
+}
+
+// The first address that answered is it; what is left is the handshake.
+static void secure(struct dial *dial, struct conn *conn)
+{
+    const struct dest_key *key = dest_key(dial->dests, dial->dest);
+    struct tls_ctx *ctx = net_tls_client(dial->net, dest_roots(dial->dests, dial->dest));
+    struct span name = key->server_name.len > 0 ? key->server_name : key->host;
+    dial->secured = conn;
+    if (ctx == NULL || !conn_tls_dial(conn, ctx, name, key->port)) {
+        dial_end(dial, ERR(NO_MEMORY));
+        return;
+    }
+    for (unsigned i = 0; i < DIAL_PARALLEL; i++)
+        if (dial->tries[i] != NULL)
+            conn_close(&dial->tries[i], WHY_CANCELLED, false);
+    dial->deadline_ns = dial->net->loop->now_ns + dial->handshake_ns;
+    timer_arm(&dial->net->loop->wheel, &dial->timer, dial->deadline_ns);
+}
+
+static void secured_step(struct dial *dial)
+{
+    struct conn *conn = dial->secured;
+    if (conn->state == CONN_OPEN) {
+        dial->secured = NULL;
+        win(dial, conn);
+    } else if (conn->rx_state != RX_OPEN || conn->tx_failed) {
+        struct err err = conn_tls_err(conn);
+        dial_end(dial, failed(err) ? err : ERR_SYS(TLS_FAILED, conn->sys));
+    } else if (dial->net->loop->now_ns >= dial->deadline_ns) {
+        dial_end(dial, ERR(TLS_TIMEOUT));
+    }
+}
+
 // Looks at everything that can have changed and decides what comes next.
 static void dial_step(struct dial *dial)
 {
     struct loop *loop = dial->net->loop;
+    if (dial->secured != NULL) {
+        secured_step(dial);
+        return;
+    }
     for (unsigned i = 0; i < DIAL_PARALLEL; i++) {
         struct conn *conn = dial->tries[i];
         if (conn == NULL)
             continue;
         if (conn->state == CONN_OPEN) {
             dial->tries[i] = NULL;
-            conn_set_owner(conn, dial->owner);
-            dial->conn = conn;
-            dial_end(dial, OK);
+            if (dest_key(dial->dests, dial->dest)->tls)
+                secure(dial, conn);
+            else
+                win(dial, conn);
             return;
         }
         if (conn->rx_state == RX_FAILED) {
@@ -127,6 +173,7 @@ void dial_start(struct dial *dial, struct net *net, struct dests *dests, uint32_
         .dest = dest,
         .deadline_ns = limits->connect_ns, // counts from the moment that there is an address
         .dns_deadline_ns = net->loop->now_ns + limits->dns_ns,
+        .handshake_ns = limits->handshake_ns != 0 ? limits->handshake_ns : limits->connect_ns,
     };
     dial->timer.on_fire = on_timer;
     task_init(&dial->task, on_try);

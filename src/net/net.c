@@ -1,5 +1,6 @@
 #include "penstock/net/net.h"
 
+#include "conn_tls.h"
 #include "penstock/base/check.h"
 #include "penstock/net/body.h"
 #include "penstock/net/conn.h"
@@ -29,15 +30,43 @@ struct err net_init(struct net *net, struct loop *loop, struct budget_process *b
         return ERR(NO_MEMORY);
     budget_init(&net->budget, budget);
     slab_init(&net->conns, sizeof(struct conn), conns_max);
+    slab_init(&net->tls, sizeof(struct conn_tls), conns_max);
     slab_init(&net->bodies, sizeof(struct body), conns_max);
     net->trim.on_fire = on_trim;
     return OK;
 }
 
+struct tls_ctx *net_tls_client(struct net *net, struct tls_roots *roots)
+{
+    for (unsigned i = 0; i < NET_ROOTS_MAX; i++) {
+        if (net->tls_clients[i].roots == roots)
+            return net->tls_clients[i].ctx;
+        if (net->tls_clients[i].roots != NULL)
+            continue;
+        const struct tls_client_config config = {
+            .env = net->loop->env,
+            .roots = roots,
+            .session_max = net->conns.count_max,
+            .resume_max = NET_RESUME_MAX,
+        };
+        char why[TLS_WHY_MAX];
+        if (failed(tls_ctx_client(&net->tls_clients[i].ctx, &config, why)))
+            return NULL;
+        net->tls_clients[i].roots = roots; // lives as long as the destinations
+        return net->tls_clients[i].ctx;
+    }
+    return NULL;
+}
+
 void net_fini(struct net *net)
 {
+    for (unsigned i = 0; i < NET_ROOTS_MAX; i++)
+        if (net->tls_clients[i].ctx != NULL)
+            tls_ctx_put(&net->tls_clients[i].ctx);
+    tls_heap_trim();
     timer_stop(&net->loop->wheel, &net->trim);
     slab_fini(&net->conns);
+    slab_fini(&net->tls);
     slab_fini(&net->bodies);
     extent_pool_fini(&net->extents);
     free(net->scratch);

@@ -147,10 +147,23 @@ must_use struct err tls_identity_init(struct tls_identity *identity,
 void tls_identity_fini(struct tls_identity *identity);
 bool tls_identity_names(const struct tls_identity *identity, struct span host);
 
+// Chains that one context has found good. A vendor shows the same chain on every connection, and
+// parsing and verifying it takes most of a handshake's time; the proof that the peer holds the key
+// is made anew each time. `digest` covers the chain and the host; the roots are the context's.
+enum { TLS_VERDICTS_MAX = 16, TLS_DIGEST_LEN = 32 };
+struct tls_verdicts {
+    struct {
+        uint8_t digest[TLS_DIGEST_LEN];
+        int64_t from_s, until_s; // while every certificate of the chain is valid; 0, 0: empty
+    } verdict[TLS_VERDICTS_MAX];
+    uint32_t next;
+    uint64_t hits;
+};
+
 // Verifies a peer's chain (DER, leaf first) for `host` at the environment's wall clock. Returns
-// NULL, or a static text that says why not.
+// NULL, or a static text that says why not. `known` may be NULL.
 const char *tls_verify_chain(struct tls_roots *roots, struct env *env, const struct span *chain,
-                             size_t count, const char *host);
+                             size_t count, const char *host, struct tls_verdicts *known);
 
 // ---- tls_ticket.c ----
 
@@ -194,6 +207,7 @@ struct tls_ctx {
     struct WOLFSSL_CTX *wctx;
     struct tls_roots *roots;
     struct tls_cache cache;
+    struct tls_verdicts verdicts;
 };
 
 const struct tls_identity *tls_ctx_pick(const struct tls_ctx *ctx, struct span sni);

@@ -234,8 +234,76 @@ static bool set_expectations(X509_STORE_CTX *ctx, struct env *env, const char *h
            X509_VERIFY_PARAM_set1_host(param, host, 0) == 1;
 }
 
+static int64_t seconds_of(const ASN1_TIME *time, int64_t otherwise)
+{
+    struct tm fields;
+    return ASN1_TIME_to_tm(time, &fields) == 1 ? timegm(&fields) : otherwise;
+}
+
+// What the verdict on a chain depends on, besides the roots and the time.
+static bool digest_of(const struct span *chain, size_t count, const char *host, uint8_t *out)
+{
+    EVP_MD_CTX *ctx = EVP_MD_CTX_new();
+    bool made = ctx != NULL && EVP_DigestInit_ex(ctx, EVP_sha256(), NULL) == 1 &&
+                EVP_DigestUpdate(ctx, host, strlen(host) + 1) == 1;
+    for (size_t i = 0; made && i < count; i++)
+        made = EVP_DigestUpdate(ctx, &chain[i].len, sizeof(chain[i].len)) == 1 &&
+               EVP_DigestUpdate(ctx, chain[i].ptr, chain[i].len) == 1;
+    made = made && EVP_DigestFinal_ex(ctx, out, NULL) == 1;
+    EVP_MD_CTX_free(ctx);
+    return made;
+}
+
+static bool is_known(struct tls_verdicts *known, const uint8_t *digest, int64_t now_s)
+{
+    for (size_t i = 0; i < TLS_VERDICTS_MAX; i++)
+        if (now_s >= known->verdict[i].from_s && now_s < known->verdict[i].until_s &&
+            memcmp(known->verdict[i].digest, digest, TLS_DIGEST_LEN) == 0) {
+            known->hits++;
+            return true;
+        }
+    return false;
+}
+
+static void remember(struct tls_verdicts *known, const uint8_t *digest, X509_STORE_CTX *ctx)
+{
+    int64_t from = 1, until = INT64_MAX;
+    const STACK_OF(X509) *verified = X509_STORE_CTX_get0_chain(ctx);
+    for (int i = 0; i < sk_X509_num(verified); i++) {
+        const X509 *one = sk_X509_value(verified, i);
+        int64_t begins = seconds_of(X509_get0_notBefore(one), INT64_MAX);
+        int64_t ends = seconds_of(X509_get0_notAfter(one), 0);
+        from = begins > from ? begins : from;
+        until = ends < until ? ends : until;
+    }
+    uint32_t slot = known->next++ % TLS_VERDICTS_MAX;
+    memcpy(known->verdict[slot].digest, digest, TLS_DIGEST_LEN);
+    known->verdict[slot].from_s = from;
+    known->verdict[slot].until_s = until;
+}
+
+// The verification itself; `digest` is NULL when its success is not to be remembered.
+static const char *verify_now(struct tls_roots *roots, struct env *env, STACK_OF(X509) * stack,
+                              const char *host, struct tls_verdicts *known, const uint8_t *digest)
+{
+    const char *why = "out of memory";
+    X509_STORE_CTX *ctx = X509_STORE_CTX_new();
+    if (ctx != NULL &&
+        X509_STORE_CTX_init(ctx, roots->store, sk_X509_value(stack, 0), stack) == 1 &&
+        set_expectations(ctx, env, host)) {
+        why = NULL;
+        if (X509_verify_cert(ctx) != 1)
+            why = X509_verify_cert_error_string(X509_STORE_CTX_get_error(ctx));
+        else if (digest != NULL)
+            remember(known, digest, ctx);
+    }
+    X509_STORE_CTX_free(ctx);
+    ERR_clear_error();
+    return why;
+}
+
 const char *tls_verify_chain(struct tls_roots *roots, struct env *env, const struct span *chain,
-                             size_t count, const char *host)
+                             size_t count, const char *host, struct tls_verdicts *known)
 {
     if (!GUARD(TLS_CHAIN))
         return NULL;
@@ -245,19 +313,17 @@ const char *tls_verify_chain(struct tls_roots *roots, struct env *env, const str
         return "certificate chain too long";
     if (host[0] == '\0')
         return "no host name to check the certificate against";
+    uint8_t digest[TLS_DIGEST_LEN];
+    bool digested = known != NULL && digest_of(chain, count, host, digest);
+    if (digested && is_known(known, digest, (int64_t)(env_wall_ns(env) / NS_PER_S)))
+        return NULL;
     STACK_OF(X509) *stack = parse_chain(chain, count);
-    X509_STORE_CTX *ctx = stack != NULL ? X509_STORE_CTX_new() : NULL;
-    const char *why = stack == NULL ? "malformed certificate" : "out of memory";
-    if (ctx != NULL &&
-        X509_STORE_CTX_init(ctx, roots->store, sk_X509_value(stack, 0), stack) == 1 &&
-        set_expectations(ctx, env, host)) {
-        why = NULL;
-        if (X509_verify_cert(ctx) != 1)
-            why = X509_verify_cert_error_string(X509_STORE_CTX_get_error(ctx));
+    if (stack == NULL) {
+        ERR_clear_error();
+        return "malformed certificate";
     }
-    X509_STORE_CTX_free(ctx);
+    const char *why = verify_now(roots, env, stack, host, known, digested ? digest : NULL);
     sk_X509_pop_free(stack, X509_free);
-    ERR_clear_error();
     return why;
 }
 
@@ -337,9 +403,7 @@ static struct err read_leaf(struct tls_identity *identity, X509 *leaf, char *why
         snprintf(why, TLS_WHY_MAX, "the private key does not belong to the first certificate");
         return ERR(CONFIG);
     }
-    struct tm end;
-    if (ASN1_TIME_to_tm(X509_get0_notAfter(leaf), &end) == 1)
-        identity->not_after_s = timegm(&end);
+    identity->not_after_s = seconds_of(X509_get0_notAfter(leaf), 0);
     TRY(describe_key(identity, why));
     return add_names(identity, leaf);
 }

@@ -4,7 +4,7 @@
 
 #include "req.h"
 
-// Answers OP_MODELS and OP_MODEL and ends the request's stream.
-void models_answer(struct req *req, struct span query);
+// Answers OP_MODELS and OP_MODEL and ends the request's stream, unless it fails.
+must_use struct err models_answer(struct req *req, struct span query);
 
 #endif

@@ -41,7 +41,7 @@ struct pump {
     bool sse;          // the answer is an event stream
     bool committed;    // the client has seen something
     bool overlong;     // an event larger than REQ_HOLD_MAX is passing
-    bool terminal;     // the format's last event was seen
+    bool terminal;     // the format's proper end was seen
     bool notified;     // the half-closed client was probed
 };
 
@@ -79,6 +79,7 @@ struct req {
     struct span query;        // the client's, without the key; in the arena
     struct span up_head;      // the whole request head for the vendor
     struct span version;      // of the API, as in the client's path; in the arena
+    struct span allow;        // the methods of this path; static text
     struct span detail;       // for the client, beside the error's own text; in the arena
     struct plan *plan;        // in the arena
     uint8_t key_digest[DIGEST_BYTES];
@@ -89,8 +90,12 @@ struct req {
     struct dial_limits dial;
     uint32_t dest;
     struct fetch fetch;
+    struct answer *answer; // of the attempt in progress, or of the last one
+    struct span alias;     // the client's name for the model as JSON, where the vendor has another
+    bool body_sent;        // the request went to a vendor
     struct span reply_fields; // of the answer's head, ready for the client; in the arena
     int64_t reply_length;     // of the vendor's answer, -1: not known
+    uint64_t retry_after_ms;  // that a refusal's head told, 0 if none
     uint64_t sent_ns;         // when the request went to the vendor
     uint16_t up_status;       // the vendor's
     struct pump pump;
@@ -114,8 +119,7 @@ static inline struct span req_id(const struct req *req)
 
 // --- req_head.c: what on_request() does before the body ---
 void req_on_request(struct http_app *app, struct stream *stream, const struct http_head *head);
-size_t req_render_http_error(struct http_app *app, struct span target, struct err err, char *out,
-                             size_t cap, struct span *content_type);
+void req_make_id(struct shard *shard, uint8_t bytes[USAGE_ID_BYTES], char text[REQ_ID_LEN]);
 
 // --- req_stream.c ---
 // Adds to what is held; false when it would be more than `max`, or memory is short.

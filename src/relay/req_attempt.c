@@ -1,7 +1,9 @@
 // DIAL, SEND, WAIT and REFUSED: one attempt on one account, up to the head of its answer.
+#include "answer.h"
 #include "penstock/base/check.h"
 #include "req.h"
-#include "wire_glue.h"
+
+enum { RETRY_AFTER_MAX_S = 7 * 86400 };
 
 // What can end an attempt from outside while it waits for the vendor. True if it did; *next is then
 // set.
@@ -58,6 +60,7 @@ enum next step_send(struct req *req)
     if (!room)
         return req_fail(req, ERR(OVERLOADED));
     fetch_sent(&req->fetch, HTTP_POST);
+    req->body_sent = true;
     req->sent_ns = req->shard->loop.now_ns;
     req_arm(req, req->first_byte_ns);
     return req_goto(req, STEP_WAIT);
@@ -85,6 +88,36 @@ static void note_vendor_id(struct req *req, const struct http_head *head)
         field = http_field_find(head, HF_REQUEST_ID);
     if (field != NULL)
         usage_record_set_vendor_id(&req->record, field->value);
+}
+
+// A redirect is never followed, least of all with credentials. Of a refusal's head only the time
+// to wait is kept: the rest describes an account that the client does not own.
+static struct err refusal_note(struct req *req, const struct http_head *head)
+{
+    if (head->status < 400)
+        return ERR(UPSTREAM_STATUS);
+    const struct http_field *after = http_field_find(head, HF_RETRY_AFTER);
+    uint64_t seconds;
+    req->retry_after_ms = 0;
+    if (after != NULL && span_u64(after->value, &seconds) && seconds < RETRY_AFTER_MAX_S)
+        req->retry_after_ms = seconds * 1000;
+    return OK;
+}
+
+// What the refusal means, now that its body is there or will not come.
+static struct err refusal_classify(struct req *req)
+{
+    struct fault_note *note = answer_note(req);
+    if (note == NULL)
+        return ERR(OVERLOADED);
+    struct span body =
+        req->pump.hold != NULL ? span_of(req->pump.hold->buf.data, req->pump.hold_len) : SPAN_NONE;
+    fault_read(note, req->up_status, body, &req->answer->secrets);
+    if (note->retry_ms == 0 && req->retry_after_ms != 0) {
+        note->retry_ms = req->retry_after_ms;
+        note->retry_told = true;
+    }
+    return fault_err(note->fault);
 }
 
 enum next step_wait(struct req *req)

@@ -1,4 +1,5 @@
 // FAIL and DONE: what is said at the end, what is recorded, and that nothing is left.
+#include "answer.h"
 #include "penstock/base/check.h"
 #include "reply.h"
 #include "req.h"
@@ -22,6 +23,7 @@ static void record(struct req *req)
         entry->flags |= USAGE_CLIENT_GONE;
     if (req->err.code == ERR_UPSTREAM_TRUNCATED)
         entry->flags |= USAGE_TRUNCATED;
+    answer_record(req);
     // A request that nobody was identified for has nobody to count for; the metrics have it.
     if (shard->port != NULL && entry->key_id != 0)
         (void)usage_port_push(shard->port, entry);
@@ -38,6 +40,7 @@ enum next step_done(struct req *req)
     record(req);
     req_lease_drop(req);
     pump_hold_drop(req);
+    answer_end(req);
     arena_reset(&req->arena);
     timer_stop(&shard->loop.wheel, &req->timer);
     task_cancel(&req->task);

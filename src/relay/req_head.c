@@ -14,15 +14,15 @@ static void req_timeout(struct timer *timer)
 
 // A 128-bit id in 26 characters of Crockford's base32: unique to this process by its counter and
 // to this boot by its random start.
-static void make_id(struct shard *shard, struct req *req)
+void req_make_id(struct shard *shard, uint8_t bytes[USAGE_ID_BYTES], char text[REQ_ID_LEN])
 {
     static const char digits[] = "0123456789abcdefghjkmnpqrstvwxyz";
     uint64_t low = ++shard->id_state, high = shard->loop.wall_ns;
     low *= UINT64_C(0x9e3779b97f4a7c15); // a bijection: still unique, but not a visible counter
-    memcpy(req->record.request_id, &high, 8);
-    memcpy(req->record.request_id + 8, &low, 8);
+    memcpy(bytes, &high, 8);
+    memcpy(bytes + 8, &low, 8);
     for (unsigned i = 0; i < REQ_ID_LEN; i++) {
-        req->id[REQ_ID_LEN - 1 - i] = digits[low & 31];
+        text[REQ_ID_LEN - 1 - i] = digits[low & 31];
         low = low >> 5 | high << 59;
         high >>= 5;
     }
@@ -42,7 +42,7 @@ static struct req *req_new(struct shard *shard, struct stream *stream)
     list_push_back(&shard->live, &req->link);
     arena_init(&req->arena, &shard->chunks, true);
     stream->owner = &req->task;
-    make_id(shard, req);
+    req_make_id(shard, req->record.request_id, req->id);
     req->record.start_ns = shard->loop.wall_ns;
     shard->counters.in_flight++;
     uint64_t total = shard->shared->relay->total_ns;
@@ -119,10 +119,13 @@ static struct err route_and_auth(struct req *req, const struct http_head *head,
         req->family = (uint8_t)family_by_fields(head, route->family);
     req->format = (uint8_t)format_of((enum wire_family)req->family);
     req->op = (uint8_t)route->op;
+    req->allow = post ? SPAN("GET, HEAD") : SPAN("POST");
     if (route->op == OP_NONE)
         return route->path_known ? ERR(METHOD_NOT_ALLOWED) : ERR(ROUTE_UNKNOWN);
-    if (!post && head->method != HTTP_GET && head->method != HTTP_HEAD)
+    if (!post && head->method != HTTP_GET && head->method != HTTP_HEAD) {
+        req->allow = SPAN("GET, HEAD");
         return ERR(METHOD_NOT_ALLOWED);
+    }
 
     char *key_room = arena_take(&req->arena, max_size(target->query.len, 1));
     if (key_room == NULL)
@@ -165,8 +168,12 @@ void req_on_request(struct http_app *app, struct stream *stream, const struct ht
         req->version = arena_copy(&req->arena, route.version);
     }
     if (!failed(err) && (route.op == OP_MODELS || route.op == OP_MODEL)) {
-        models_answer(req, target.query);
-        return;
+        err = models_answer(req, target.query);
+        if (!failed(err)) {
+            req->step = STEP_DONE;
+            loop_ready(&shard->loop, &req->task);
+            return;
+        }
     }
     if (!failed(err))
         err = fields_collect(req, head, target.query);

@@ -1,4 +1,5 @@
 // BODY, PLAN and PICK: from the client's bytes to an account and the request it will get.
+#include "answer.h"
 #include "penstock/base/check.h"
 #include "penstock/codec/http1_write.h"
 #include "penstock/codec/json_writer.h"
@@ -187,19 +188,34 @@ static void edit_stream_options(struct req *req)
     }
 }
 
-static struct err edit_model(struct req *req)
+static struct span json_text(struct req *req, struct span text)
 {
-    if (req->vendor_model.len == 0 || req->family == FAMILY_GEMINI)
-        return OK;
-    size_t room_len = req->vendor_model.len * 6 + 2; // every byte escaped, and quotes
+    size_t room_len = text.len * 6 + 2; // every byte escaped, and quotes
     char *room = arena_take(&req->arena, room_len);
     if (room == NULL)
-        return ERR(OVERLOADED);
+        return SPAN_NONE;
     struct jsonw out;
     jsonw_init(&out, room, room_len);
-    jsonw_string(&out, req->vendor_model);
+    jsonw_string(&out, text);
+    return jsonw_done(&out);
+}
+
+// Where the vendor calls the model otherwise, its name goes there and the client's comes back.
+static struct err edit_model(struct req *req)
+{
+    req->alias = SPAN_NONE;
+    if (req->vendor_model.len == 0 || span_eq(req->vendor_model, req->model))
+        return OK;
+    req->alias = json_text(req, req->model);
+    if (req->alias.len == 0)
+        return ERR(OVERLOADED);
+    if (req->family == FAMILY_GEMINI)
+        return OK; // the path carries it
+    struct span name = json_text(req, req->vendor_model);
+    if (name.len == 0)
+        return ERR(OVERLOADED);
     const struct json_place *place = &req->plan->items[BODY_MODEL].place;
-    splice_add(&req->plan->splice, place->at, place->end - place->at, jsonw_done(&out));
+    splice_add(&req->plan->splice, place->at, place->end - place->at, name);
     return OK;
 }
 
@@ -243,6 +259,13 @@ static struct err write_head(struct req *req, const struct snap_account *account
     return OK;
 }
 
+// The credential without the scheme in front of it.
+static struct span bare_secret(struct span value)
+{
+    struct span scheme = SPAN("Bearer ");
+    return span_starts(value, scheme) ? span_from(value, scheme.len) : value;
+}
+
 enum next step_pick(struct req *req)
 {
     struct shard *shard = req->shard;
@@ -277,9 +300,15 @@ enum next step_pick(struct req *req)
     req->dial = (struct dial_limits){
         .dns_ns = limits->dns_ns,
         .connect_ns = or_else(account->connect_ns, limits->connect_ns),
+        .handshake_ns = limits->handshake_ns,
     };
     shard->counters.attempts++;
+    req->usage_added = false;
     edit_stream_options(req);
+    struct span secret =
+        account->auth_value != NULL ? secret_reveal(account->auth_value) : SPAN_NONE;
+    if (!answer_begin(req, bare_secret(secret)))
+        return req_fail(req, ERR(OVERLOADED));
     struct err err = edit_model(req);
     if (!failed(err))
         err = write_head(req, account);

@@ -5,10 +5,10 @@
 // another account may still answer while nothing was sent. Credit is the room in the client's
 // queue: above the mark nothing more is taken from the vendor's connection, whose receive then runs
 // dry.
+#include "answer.h"
 #include "fields.h"
 #include "penstock/base/check.h"
 #include "req.h"
-#include "wire_glue.h"
 
 enum { PUMP_TURN_BYTES = 256 * KIB }; // of one request in one turn
 
@@ -56,6 +56,20 @@ struct err pump_note_head(struct req *req, const struct http_head *head)
     return OK;
 }
 
+// Wipes the arena; only the client's name for the model stays, where answers must carry it.
+static void forget(struct req *req)
+{
+    char alias[MODEL_NAME_MAX * 6 + 2] = "";
+    struct span kept = span_of(alias, req->alias.len);
+    memcpy(alias, req->alias.ptr != NULL ? req->alias.ptr : "", req->alias.len);
+    arena_reset(&req->arena);
+    req->plan = NULL;
+    req->answer->note = NULL;
+    req->model = req->vendor_model = req->fields = req->query = req->up_head = SPAN_NONE;
+    req->version = req->detail = req->reply_fields = SPAN_NONE;
+    req->alias = arena_copy(&req->arena, kept);
+}
+
 // The commit point: from here on this answer is the client's.
 static bool commit(struct req *req)
 {
@@ -71,7 +85,8 @@ static bool commit(struct req *req)
         http_put_field(&out, SPAN("request-id"), req_id(req));
     if (pump->sse)
         put_span(&out, SPAN("cache-control: no-cache\r\nx-accel-buffering: no\r\n"));
-    bool whole = !pump->sse && req->reply_length >= 0;
+    // With another name for the model the length is not known beforehand.
+    bool whole = !pump->sse && req->reply_length >= 0 && req->alias.len == 0;
     uint64_t length = whole ? (uint64_t)req->reply_length : 0;
     if (!stream_reply_end(stream, &out, whole ? REPLY_LENGTH : REPLY_STREAM, length))
         return false;
@@ -80,22 +95,40 @@ static bool commit(struct req *req)
     req->record.ttft_us = (uint32_t)min_u64(ttft_us, UINT32_MAX);
     // Nothing of the request is needed any more: neither the body nor the secrets in the arena.
     stream_body_drop(stream);
-    arena_reset(&req->arena);
-    req->plan = NULL;
-    req->model = req->vendor_model = req->fields = req->query = req->up_head = SPAN_NONE;
-    req->version = req->detail = req->reply_fields = SPAN_NONE;
+    forget(req);
     return true;
 }
 
 // --- whole answers ---
 
+static struct err pass_pieces(struct req *req, const struct seg *piece, struct span bytes)
+{
+    struct wire_pass *pass = &req->answer->pass;
+    struct stream *stream = req->stream;
+    struct span in = bytes, part;
+    enum wire_cut cut;
+    while (wire_pass_next(pass, &in, &part, &cut)) {
+        bool sent = true;
+        if (req->alias.len == 0)
+            continue; // nothing is changed: the whole leaves below as it lies
+        switch (cut) {
+        case WIRE_CUT_KEEP: sent = stream_send(stream, piece->buf, part.ptr, part.len); break;
+        case WIRE_CUT_MODEL: sent = stream_send_copy(stream, req->alias); break;
+        case WIRE_CUT_REST: break;
+        }
+        if (!sent)
+            return ERR(OVERLOADED);
+    }
+    if (req->alias.len == 0 && !stream_send(stream, piece->buf, bytes.ptr, bytes.len))
+        return ERR(OVERLOADED);
+    return OK;
+}
+
 static struct err pass_whole(struct req *req, const struct seg *piece)
 {
-    if (!req->pump.committed && !commit(req))
+    if (!req->pump.committed && (!commit(req) || !answer_pass_begin(req, false)))
         return ERR(OVERLOADED);
-    struct span bytes = span_of(piece->ptr, piece->len);
-    glue_whole(req, bytes);
-    return stream_send(req->stream, piece->buf, piece->ptr, piece->len) ? OK : ERR(OVERLOADED);
+    return pass_pieces(req, piece, span_of(piece->ptr, piece->len));
 }
 
 // --- event streams ---
@@ -114,38 +147,57 @@ static bool send_held(struct req *req, uint32_t len)
     return true;
 }
 
+// An event with the client's name for the model in place of the vendor's.
+static bool send_renamed(struct req *req, struct span event, struct span name)
+{
+    struct stream *stream = req->stream;
+    size_t before = (size_t)(name.ptr - event.ptr);
+    return stream_send_copy(stream, span_upto(event, before)) &&
+           stream_send_copy(stream, req->alias) &&
+           stream_send_copy(stream, span_from(event, before + name.len));
+}
+
+static struct err event_error(struct req *req)
+{
+    struct fault_note *note = answer_note(req);
+    if (note == NULL)
+        return ERR(UPSTREAM_ERROR_EVENT);
+    *note = req->shard->note;
+    return fault_err(note->fault);
+}
+
 // The verdict on one whole event decides what becomes of it. `held`: it lies at the end of `hold`.
 static struct err take_event(struct req *req, struct span event, bool held, bool *forward)
 {
     struct pump *pump = &req->pump;
-    struct err err = OK;
-    enum verdict verdict = glue_event(req, event, &err);
+    struct wire_stream *stream = &req->answer->stream;
+    struct wire_event seen;
     *forward = false;
-    switch (verdict) {
-    case VERDICT_ERROR:
-        // Before the commit point another account may do better; after it, the vendor's own words
-        // are the client's to read, and the stream has ended.
-        if (!pump->committed)
-            return err;
-        req->err = err;
-        pump->terminal = true;
-        break;
-    case VERDICT_HIDE:
+    wire_stream_event(stream, event, &seen);
+    // Before the commit point another account may do better; after it, the client reads of the
+    // error in our words, which hold none of the account's secrets.
+    if (seen.flags & WIRE_ERROR)
+        return event_error(req);
+    if (seen.flags & WIRE_HIDE) {
         if (held)
             pump->hold_len = pump->event_at;
+        return OK;
+    }
+    pump->terminal |= (seen.flags & WIRE_TERMINAL) != 0;
+    bool early = (seen.flags & (WIRE_CONTENT | WIRE_TERMINAL)) == 0;
+    if (early && !pump->committed && req->alias.len == 0 &&
+        (held || pump_hold(req, event, REQ_HOLD_MAX))) {
         pump->event_at = pump->hold_len;
         return OK;
-    case VERDICT_EARLY:
-        if (!pump->committed && (held || pump_hold(req, event, REQ_HOLD_MAX))) {
-            pump->event_at = pump->hold_len;
-            return OK;
-        }
-        break;
-    case VERDICT_TERMINAL: pump->terminal = true; break;
-    case VERDICT_CONTENT: break;
     }
     if (!pump->committed && !commit(req))
         return ERR(OVERLOADED);
+    if (seen.model.len > 0 && req->alias.len > 0) {
+        if (!send_renamed(req, event, seen.model))
+            return ERR(OVERLOADED);
+        pump->hold_len = pump->event_at = 0;
+        return OK;
+    }
     if (pump->hold_len > 0 && !send_held(req, pump->hold_len))
         return ERR(OVERLOADED);
     pump->event_at = 0;
@@ -165,17 +217,23 @@ static struct err join_event(struct req *req, struct span rest)
     return take_event(req, event, true, &forward);
 }
 
-// An event that outgrew the hold passes through unseen until its end.
+// An event that outgrew the hold passes through in pieces until its end.
 static struct err overflow(struct req *req, const struct seg *piece, struct span part)
 {
     struct pump *pump = &req->pump;
     pump->overlong = true;
-    if (!pump->committed && !commit(req))
+    if ((!pump->committed && !commit(req)) || !answer_pass_begin(req, true))
         return ERR(OVERLOADED);
-    if (pump->hold_len > 0 && !send_held(req, pump->hold_len))
-        return ERR(OVERLOADED);
-    pump->event_at = 0;
-    return stream_send(req->stream, piece->buf, part.ptr, part.len) ? OK : ERR(OVERLOADED);
+    if (pump->hold_len > 0) {
+        struct seg held = { &pump->hold->buf, pump->hold->buf.data, pump->hold_len };
+        struct span torn =
+            span_of(pump->hold->buf.data + pump->event_at, pump->hold_len - pump->event_at);
+        if (!stream_send_copy(req->stream, span_of(held.ptr, pump->event_at)))
+            return ERR(OVERLOADED);
+        TRY(pass_pieces(req, &held, torn));
+        pump_hold_drop(req); // sends in flight keep the memory
+    }
+    return pass_pieces(req, piece, part);
 }
 
 static struct err pass_events(struct req *req, const struct seg *piece)
@@ -189,9 +247,10 @@ static struct err pass_events(struct req *req, const struct seg *piece)
         struct span part = span_upto(in, used);
         in = span_from(in, used);
         if (pump->overlong) {
-            if (!stream_send(req->stream, piece->buf, part.ptr, part.len))
-                return ERR(OVERLOADED);
+            TRY(pass_pieces(req, piece, part));
             pump->overlong = !ended;
+            if (ended)
+                answer_pass_end(req);
             run = span_upto(in, 0);
             continue;
         }
@@ -225,18 +284,22 @@ static struct err pass_events(struct req *req, const struct seg *piece)
 static enum next finish(struct req *req)
 {
     struct pump *pump = &req->pump;
-    bool complete = glue_complete(req);
-    if (!pump->committed) {
-        if (!complete && pump->sse)
-            return req_fail(req, ERR(UPSTREAM_TRUNCATED));
-        if (!commit(req))
-            return req_fail(req, ERR(OVERLOADED));
-    }
-    if (pump->hold_len > 0 && complete && !send_held(req, pump->hold_len))
-        return req_fail(req, ERR(OVERLOADED));
-    if (!complete)
+    struct answer *answer = req->answer;
+    answer_pass_end(req);
+    enum wire_end end = answer->stream.wire != NULL && pump->sse ? wire_stream_end(&answer->stream)
+                                                                 : WIRE_END_COMPLETE;
+    if (end == WIRE_END_TRUNCATED || end == WIRE_END_ERROR)
         return req_fail(req, ERR(UPSTREAM_TRUNCATED));
-    fetch_end(&req->fetch);
+    if (!pump->committed && !commit(req))
+        return req_fail(req, ERR(OVERLOADED));
+    // A last event without its blank line: complete, or the verdict would be another.
+    if (pump->hold_len > 0 && !send_held(req, pump->hold_len))
+        return req_fail(req, ERR(OVERLOADED));
+    // A vendor that says more than its own end is not trusted with another request.
+    if (req->fetch.body_done)
+        fetch_end(&req->fetch);
+    else
+        fetch_stop(&req->fetch, WHY_PROTOCOL);
     stream_finish(req->stream);
     return req_goto(req, STEP_DONE);
 }
@@ -253,7 +316,8 @@ static bool client_left(struct req *req)
     // A client that sent FIN may still read. A write tells: a closed one answers with RST.
     if (req->pump.sse && !req->pump.notified) {
         req->pump.notified = true;
-        return !glue_probe(req);
+        struct span probe = wire_keepalive((enum wire_family)req->family);
+        return !stream_send_copy(req->stream, probe);
     }
     return false;
 }

@@ -1,7 +1,9 @@
 #include "penstock/relay/shard.h"
 
+#include "answer.h"
 #include "penstock/base/arena.h"
 #include "penstock/base/check.h"
+#include "reply.h"
 #include "req.h"
 
 struct err shard_init(struct shard *shard, uint32_t idx, struct io *io, struct env *env,
@@ -16,8 +18,9 @@ struct err shard_init(struct shard *shard, uint32_t idx, struct io *io, struct e
     TRY(net_init(&shard->net, &shard->loop, shared->budget, conns_max));
     TRY(upool_init(&shard->upool, &shard->net, shared->relay->idle_timeout_ns,
                    shared->relay->idle_per_host, conns_max));
-    shard->app = (struct http_app){ req_on_request, req_render_http_error };
+    shard->app = (struct http_app){ req_on_request, req_http_error };
     slab_init(&shard->reqs, sizeof(struct req), conns_max);
+    slab_init(&shard->answers, sizeof(struct answer), conns_max);
     slab_init(&shard->chunks, ARENA_CHUNK, (size_t)conns_max * ARENA_CHUNKS_MAX);
     list_init(&shard->live);
     env_random(env, &shard->id_state, sizeof(shard->id_state));
@@ -32,6 +35,7 @@ void shard_fini(struct shard *shard)
     upool_fini(&shard->upool);
     loop_turn(&shard->loop, 0); // the closed connections' last completions
     slab_fini(&shard->reqs);
+    slab_fini(&shard->answers);
     slab_fini(&shard->chunks);
     net_fini(&shard->net);
 }

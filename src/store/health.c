@@ -273,10 +273,10 @@ static void retention(struct store *store, uint64_t now)
     if (store->cfg.detail_days == 0 || now < store->retention_due_ns)
         return;
     store->retention_due_ns = now + RETENTION_NS;
-    // A clock that is wrong by a year must not delete a year. It is believed when it has been
-    // steady for a while, after the start as well.
+    // A clock that is wrong by a year must not delete a year: it is believed when it has been
+    // steady for a while, and not right after the start either.
     const uint64_t wall = hour_clock_now(&store->clock, store->env);
-    if (store->clock.is_held || now - store->clock.start_ns < CLOCK_HOLD_NS)
+    if (now - store->clock.start_ns < CLOCK_HOLD_NS)
         return;
     const uint32_t hour = (uint32_t)(wall / HOUR_NS), keep = store->cfg.detail_days * 24;
     if (hour <= keep)

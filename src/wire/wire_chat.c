@@ -10,6 +10,7 @@ struct chunk {
     struct json_slice usage; // of the chunk, or of a choice
     uint32_t choices;
     bool ended;      // the choice being read has
+    bool any_ended;  // some choice has
     bool bare_error; // the object itself is an error
 };
 
@@ -87,6 +88,7 @@ static void read_choice(struct chunk *chunk, struct json_slice choice)
     if (!chunk->ended)
         return;
     wire_choice_end(chunk->stream, index);
+    chunk->any_ended = true;
     chunk->event->flags |= WIRE_CONTENT;
     chunk->event->plain = false;
 }
@@ -171,7 +173,7 @@ static void chat_event(struct wire_stream *stream, const struct sse_event *sse,
     // An error without its wrapper, told by the event's name or by the object's own.
     if (chunk.bare_error || span_eq(sse->name, SPAN("error")))
         wire_stream_fail(stream, root);
-    if (wire_choices_ended(stream))
+    if (chunk.any_ended && wire_choices_ended(stream))
         event->flags |= WIRE_TERMINAL;
 }
 

@@ -89,7 +89,22 @@ static void read_candidate(struct wire_stream *stream, struct wire_event *event,
         return;
     wire_choice_end(stream, index);
     event->plain = false;
-    event->flags |= WIRE_CONTENT;
+    event->flags |= WIRE_CONTENT | WIRE_TERMINAL;
+}
+
+static bool is_through(const struct wire_stream *stream)
+{
+    return stream->finished || wire_choices_ended(stream);
+}
+
+// What follows from the whole of an event.
+static void conclude(struct wire_stream *stream, struct wire_event *event)
+{
+    event->plain &= (event->flags & WIRE_CONTENT) != 0;
+    if (!is_through(stream))
+        event->flags &= ~(uint32_t)WIRE_TERMINAL; // other candidates go on
+    else if (!event->plain && (event->flags & WIRE_USAGE) != 0)
+        stream->told.final = true;
 }
 
 static void gemini_event(struct wire_stream *stream, const struct sse_event *sse,
@@ -123,21 +138,19 @@ static void gemini_event(struct wire_stream *stream, const struct sse_event *sse
     wire_stream_id(stream, found[ID]);
     if (wire_has_content(json_get(found[FEEDBACK], SPAN("blockReason")))) {
         stream->finished = true; // the prompt was refused: an answer without candidates
-        event->flags |= WIRE_CONTENT;
+        event->plain = false;
+        event->flags |= WIRE_CONTENT | WIRE_TERMINAL;
     }
-    if (wire_has_content(found[ERROR]))
+    if (wire_has_content(found[ERROR])) {
         wire_stream_fail(stream, found[ERROR]);
-    event->plain &= (event->flags & WIRE_CONTENT) != 0;
-    if (stream->finished || wire_choices_ended(stream)) {
-        event->flags |= WIRE_TERMINAL;
-        stream->told.final |= (event->flags & WIRE_USAGE) != 0;
+        event->plain = false;
     }
+    conclude(stream, event);
 }
 
 static enum wire_end gemini_end(const struct wire_stream *stream)
 {
-    bool through = stream->finished || wire_choices_ended(stream);
-    return through ? WIRE_END_COMPLETE : WIRE_END_TRUNCATED;
+    return is_through(stream) ? WIRE_END_COMPLETE : WIRE_END_TRUNCATED;
 }
 
 enum { TAP_MODEL, TAP_ID, TAP_USAGE, TAP_ERROR, TAP_INDEX, TAP_FINISH, TAP_BLOCK, TAP_COUNT };

@@ -37,6 +37,7 @@ ROOT = os.path.abspath(os.path.join(os.path.dirname(__file__), "..", ".."))
 BACKENDS = ("uring", "epoll")
 # A sanitized binary on a busy machine is slow to start; none of these is waited out in a good run.
 READY_S = 30
+DRAIN_S = 5
 STOP_S = 30
 REPORTS = re.compile(
     r"ERROR: \w+Sanitizer|WARNING: ThreadSanitizer|runtime error: |LeakSanitizer|"
@@ -70,7 +71,7 @@ def outside(path):
 
 
 def new_key():
-    """A client key of the gateway's own form: prefix, 32 random bytes, six characters of CRC."""
+    """A client key of the gateway's own form: prefix, 32 random bytes, a CRC over both."""
     digits = string.digits + string.ascii_uppercase + string.ascii_lowercase
 
     def base62(number, length):
@@ -80,8 +81,8 @@ def new_key():
             text = digits[digit] + text
         return text
 
-    body = base62(int.from_bytes(secrets.token_bytes(32), "big"), 43)
-    return f"sk-pst-{body}{base62(zlib.crc32(body.encode()), 6)}"
+    text = "sk-pst-" + base62(int.from_bytes(secrets.token_bytes(32), "big"), 43)
+    return text + base62(zlib.crc32(text.encode()), 6)
 
 
 def to_yaml(value, indent=0):
@@ -147,6 +148,8 @@ class Gateway:
             "io": {"backend": backend},
             "listen": {"data": "%s:%d" % self.data, "admin": "%s:%d" % self.admin},
             "state_dir": os.path.join(self.home, "state"),
+            "runtime_dir": os.path.join(self.home, "run"),
+            "timeouts": {"drain_delay": "off"},  # no load balancer waits to be told
             "resources": resources,
         }, config or {})
 
@@ -175,7 +178,8 @@ class Gateway:
             return file.read()
 
     def write_config(self):
-        os.makedirs(os.path.join(self.home, "state"), mode=0o700, exist_ok=True)
+        for folder in ("state", "run"):
+            os.makedirs(os.path.join(self.home, folder), mode=0o700, exist_ok=True)
         with open(self.config_path, "w", encoding="utf-8") as file:
             file.write(to_yaml(self.config))
 
@@ -256,7 +260,7 @@ class Gateway:
         if self.running():
             self.signal(signal.SIGTERM)
             try:
-                self.process.wait(1)
+                self.process.wait(DRAIN_S)
             except subprocess.TimeoutExpired:
                 self.signal(signal.SIGQUIT)
         try:

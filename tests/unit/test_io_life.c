@@ -539,9 +539,10 @@ FX_SCRIPT_WITH(spinning_tells_the_same, .spin_us = 500)
         peer_send(&peer, 1);
         fx_until(fx, probe->total == (uint64_t)i + 1);
     }
-    uint64_t before_ns = fx_now(fx);
-    fx_turn(fx, 30 * NS_PER_MS);
-    EXPECT(fx_now(fx) - before_ns >= 30 * NS_PER_MS);
+    uint64_t before_ns = fx_now(fx), before = io_stats(fx->io)->syscalls;
+    fx_turn(fx, 100 * NS_PER_MS);
+    EXPECT(fx_now(fx) - before_ns >= 100 * NS_PER_MS);
+    EXPECT(io_stats(fx->io)->syscalls - before < 20000); // it sleeps after the first half of one
     wakes = 0;
     io_on_wake(fx->io, on_wake, fx);
     io_wake(fx->io, NULL);
@@ -602,7 +603,7 @@ FX_SCRIPT(on_woke_comes_first)
 // A request and its answer cost few system calls, also when each is small and comes alone.
 FX_SCRIPT(a_message_costs_few_system_calls)
 {
-    enum { ROUNDS = 200, CALLS_MAX = 5 };
+    enum { ROUNDS = 200 };
     struct peer peer;
     int fd = fx_pair(fx, &peer);
     struct probe *in = probe_new(fx), *out = probe_new(fx);
@@ -619,7 +620,7 @@ FX_SCRIPT(a_message_costs_few_system_calls)
         while (out->op.in_flight)
             fx_turn(fx, NS_PER_S);
     }
-    EXPECT(io_stats(fx->io)->syscalls - before <= (uint64_t)CALLS_MAX * ROUNDS);
+    EXPECT(io_stats(fx->io)->syscalls - before <= ROUNDS * 7 / 2);
     fx_until(fx, ({
                  peer_pull(&peer, SIZE_MAX);
                  peer.got == ROUNDS;
@@ -645,4 +646,4 @@ TEST_MAIN(FX_TESTS(two_hundred_connections_are_accepted), FX_TESTS_EXACT(accept_
           FX_TESTS_REAL(no_wake_of_a_thread_is_lost), FX_TESTS_REAL(unix_sockets_work_alike),
           FX_TESTS_REAL(a_full_unix_listener_keeps_a_connect_waiting),
           FX_TESTS_REAL(spinning_tells_the_same), FX_TESTS_EXACT(a_turn_waits_as_told),
-          FX_TESTS(on_woke_comes_first), FX_TESTS_EXACT(a_message_costs_few_system_calls))
+          FX_TESTS(on_woke_comes_first), FX_TESTS_REAL(a_message_costs_few_system_calls))

@@ -3,7 +3,9 @@
 
 enum { LARGE = 8 * MIB, LARGE_SIM = MIB };
 
-static char large[LARGE];
+enum { GAP = 64 };
+
+static char large[LARGE + GAP * IO_SEGMENTS_MAX];
 
 // More than any connection holds.
 static size_t large_len(const struct fx *fx)
@@ -12,16 +14,19 @@ static size_t large_len(const struct fx *fx)
 }
 
 // Eight segments of odd sizes, an empty one among them, that make up `len` bytes of the pattern.
+// They lie apart and backwards in memory, so that what is sent from behind an end shows.
 static void segments_fill(struct iovec iov[static IO_SEGMENTS_MAX], size_t len)
 {
-    pattern_fill(large, 0, len);
     static const size_t parts[IO_SEGMENTS_MAX - 1] = { 1, 0, 4097, 777, 100000, 13, 65536 };
     size_t at = 0;
     for (int i = 0; i < IO_SEGMENTS_MAX; i++) {
         size_t part = len - at;
         if (i < IO_SEGMENTS_MAX - 1)
             part = min_size(part, parts[i]);
-        iov[i] = (struct iovec){ large + at, part };
+        char *place = large + (len - at - part) + (size_t)(IO_SEGMENTS_MAX - 1 - i) * GAP;
+        memset(place + part, '!', GAP);
+        pattern_fill(place, at, part);
+        iov[i] = (struct iovec){ place, part };
         at += part;
     }
 }
@@ -85,6 +90,47 @@ FX_SCRIPT(sends_in_sequence_keep_their_order)
     EXPECT_EQ(peer.torn, 0);
     peer_close(&peer);
     probe_free(probe);
+}
+
+static void send_again(struct probe *probe)
+{
+    static const struct iovec iov = { large, 1 };
+    if (probe->res > 0)
+        fx_send(probe, probe->op.fd, &iov, 1);
+}
+
+// A connection whose every completion starts the next operation leaves room for the others.
+FX_SCRIPT(a_busy_sender_starves_nobody)
+{
+    struct peer busy, quiet;
+    int busy_fd = fx_pair(fx, &busy), quiet_fd = fx_pair(fx, &quiet);
+    struct probe *out = probe_new(fx), *in = probe_new(fx);
+    fx_recv(in, quiet_fd, BUF_SMALL, 1);
+    struct iovec iov = { large, 1 };
+    out->then = send_again;
+    fx_send(out, busy_fd, &iov, 1);
+    fx_until(fx, ({
+                 peer_pull(&busy, SIZE_MAX);
+                 out->calls > 10;
+             }));
+    unsigned calls = out->calls;
+    peer_send(&quiet, 1);
+    fx_until(fx, ({
+                 peer_pull(&busy, SIZE_MAX);
+                 in->total == 1;
+             }));
+    EXPECT(out->calls - calls < 50);
+    out->then = NULL;
+    fx_until(fx, ({
+                 peer_pull(&busy, SIZE_MAX);
+                 !out->op.in_flight;
+             }));
+    fx_close_fd(fx, busy_fd, false);
+    fx_close_fd(fx, quiet_fd, false);
+    peer_close(&busy);
+    peer_close(&quiet);
+    probe_free(out);
+    probe_free(in);
 }
 
 // Both directions at once, on one socket.
@@ -295,6 +341,7 @@ FX_SCRIPT(a_number_that_comes_back_is_another_socket)
 
 TEST_MAIN(FX_TESTS(a_large_send_arrives_whole_at_a_slow_reader),
           FX_TESTS(sends_in_sequence_keep_their_order),
+          FX_TESTS_EXACT(a_busy_sender_starves_nobody),
           FX_TESTS(a_socket_sends_and_receives_at_once), FX_TESTS(a_send_to_a_reset_peer_fails),
           FX_TESTS(a_blocked_send_can_end), FX_TESTS(a_shutdown_is_a_half_close),
           FX_TESTS(a_close_with_a_receive_armed_sends_fin),

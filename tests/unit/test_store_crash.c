@@ -53,6 +53,18 @@ static void *run_store(void *arg)
     return NULL;
 }
 
+// As every five seconds otherwise, so that a kill finds blocks before and behind the positions.
+static void checkpoint(struct store_client *client)
+{
+    struct store_op op = { .kind = STORE_OP_FLUSH };
+    if (!store_submit(client, &op))
+        abort();
+    while (store_reap(client) == NULL)
+        usleep(50);
+    if (failed(op.err))
+        abort();
+}
+
 static _Noreturn void commit_forever(struct store_client *client, struct told *told)
 {
     for (;;) {
@@ -71,6 +83,8 @@ static _Noreturn void commit_forever(struct store_client *client, struct told *t
         if (failed(op.err))
             abort();
         atomic_fetch_add(&told->committed, 1);
+        if (n % 8 == 7)
+            checkpoint(client);
         usleep(3000);
     }
 }
@@ -182,6 +196,7 @@ static void check(struct store *store, struct told *told)
     store_stats(store, &stats);
     EXPECT_EQ(stats.records_missing, 0);
     EXPECT_EQ(stats.blocks_damaged, 0);
+    expect_verified(store);
 }
 
 static void a_killed_process_loses_nothing(void)

@@ -197,6 +197,31 @@ static struct err list(struct store *store, struct listing *listing)
     return store_scan(store, STORE_KEY, list_one, listing);
 }
 
+static void copy_dir(const char *from, const char *to)
+{
+    char command[1300];
+    snprintf(command, sizeof(command), "rm -rf '%.400s' && cp -a '%.400s' '%.400s'", to, from, to);
+    if (system(command) != 0)
+        abort();
+}
+
+// What a start finds if the process is killed now: the same sums.
+static void expect_sums_after_a_kill(struct scene *scene)
+{
+    const int errno_before = write_errno;
+    struct scene other = *scene;
+    place_init(&other.place);
+    copy_dir(scene->place.dir, other.place.dir);
+    write_errno = 0;
+    other.cfg.dir = other.place.store;
+    other.cfg.runtime_dir = other.place.run;
+    other.store = must_open(&other.cfg);
+    expect_sums(&other);
+    store_close(&other.store);
+    place_fini(&other.place);
+    write_errno = errno_before;
+}
+
 // --- P2
 
 static void a_full_disk_stops_commits_and_nothing_else(void)
@@ -213,6 +238,8 @@ static void a_full_disk_stops_commits_and_nothing_else(void)
     struct store_stats stats = stats_of(&scene);
     EXPECT_EQ(stats.state, STORE_DEGRADED);
     EXPECT_EQ(stats.cause.code, ERR_STORE_FULL);
+    EXPECT_EQ(stats.records_waiting, 300); // in the rings, which outlive the process
+    expect_sums_after_a_kill(&scene);
     EXPECT_EQ(err_status(commit(&scene, "b", "2").code), 507);
     // Reads go on, and know of what is not written.
     EXPECT(!failed(list(scene.store, &listing)));
@@ -275,6 +302,7 @@ static void a_disk_full_for_long_costs_detail_and_no_money(void)
     } while (!page.is_end);
     EXPECT_EQ(requests, scene.pushed);
     EXPECT_EQ(records, scene.pushed - stats.records_folded);
+    expect_verified(scene.store);
     scene_fini(&scene);
 }
 
@@ -404,6 +432,7 @@ static void a_disk_may_fail_at_any_moment(void)
             store_close(&scene.store);
             scene.store = must_open(&scene.cfg);
             expect_sums(&scene);
+            expect_verified(scene.store);
         }
     }
     scene_fini(&scene);
@@ -581,14 +610,6 @@ static void fill_keys(struct scene *scene, int from)
     }
 }
 
-static void copy_dir(const char *from, const char *to)
-{
-    char command[1300];
-    snprintf(command, sizeof(command), "rm -rf '%.400s' && cp -a '%.400s' '%.400s'", to, from, to);
-    if (system(command) != 0)
-        abort();
-}
-
 static bool names_a_file(const char *text)
 {
     return strstr(text, ".sst") != NULL || strstr(text, ".log") != NULL ||
@@ -666,7 +687,10 @@ static void damage_is_noticed(void)
         copy_dir(pristine, scene.place.store);
         unlink(path);
         tried++;
-        refused += !refuses_or_has_all(&scene.cfg);
+        if (!refuses_or_has_all(&scene.cfg)) {
+            refused++;
+            EXPECT(access(path, F_OK) != 0); // nothing was put in the place of what is missing
+        }
         if (test_failures != 0)
             fprintf(stderr, "in %s\n", entry->d_name);
     }

@@ -202,10 +202,12 @@ static void weak_chains_are_refused(void)
 
 // ---- The verification alone, where our own server would refuse to play along ----
 
+static struct tls_verdicts *verdicts; // what verify_der() remembers in
+
 static const char *verify_der(struct env *env, const struct cert *const *chain, size_t count,
                               size_t broken_byte)
 {
-    struct span spans[16] = { 0 };
+    struct span spans[16] = { SPAN_NONE };
     unsigned char *der[16] = { NULL };
     for (size_t i = 0; i < count; i++) {
         int len = i2d_X509(chain[i]->x509, &der[i]);
@@ -214,7 +216,7 @@ static const char *verify_der(struct env *env, const struct cert *const *chain, 
             der[i][broken_byte % (size_t)len] ^= 0x20;
         spans[i] = span_of(der[i], (size_t)len);
     }
-    const char *got = tls_verify_chain(world.roots, env, spans, count, HOST);
+    const char *got = tls_verify_chain(world.roots, env, spans, count, HOST, verdicts);
     for (size_t i = 0; i < count; i++)
         OPENSSL_free(der[i]);
     return got;
@@ -247,7 +249,7 @@ static void odd_chains_are_refused(void)
 
     char deep[] = "\x30\x84\xff\xff\xff\xff\x30\x84";
     struct span junk = span_of(deep, sizeof(deep) - 1);
-    expect_judgement(tls_verify_chain(world.roots, env_system(), &junk, 1, HOST), "malformed",
+    expect_judgement(tls_verify_chain(world.roots, env_system(), &junk, 1, HOST, NULL), "malformed",
                      "junk");
 }
 
@@ -262,6 +264,49 @@ static void the_environments_clock_decides(void)
     expect_judgement(verify_der(&fake.env, good, 2, 0), "expired", "the day after tomorrow");
     fake.wall = env_wall_ns(env_system()) - UINT64_C(86400) * NS_PER_S;
     expect_judgement(verify_der(&fake.env, good, 2, 0), "not yet valid", "yesterday");
+}
+
+// A chain once found good is not judged again, except where the answer could be another.
+static void good_chains_are_remembered(void)
+{
+    const struct cert *const good[] = { &world.leaf, &world.middle };
+    const struct cert *const other[] = { &world.leaf, &world.middle, &world.root };
+    const struct cert *const bad[] = { &world.rsa, &world.middle };
+    static struct tls_verdicts known;
+    struct env_fake fake;
+    env_fake_init(&fake, 1);
+    fake.wall = env_wall_ns(env_system());
+    verdicts = &known;
+    expect_judgement(verify_der(&fake.env, good, 2, 0), NULL, "first");
+    EXPECT_EQ(known.hits, 0);
+    expect_judgement(verify_der(&fake.env, good, 2, 0), NULL, "again");
+    EXPECT_EQ(known.hits, 1);
+    EXPECT(verify_der(&fake.env, good, 2, 300) != NULL); // one bit is another chain
+    expect_judgement(verify_der(&fake.env, other, 3, 0), NULL, "with its root");
+    expect_judgement(verify_der(&fake.env, bad, 2, 0), "hostname mismatch", "another leaf");
+    expect_judgement(verify_der(&fake.env, bad, 2, 0), "hostname mismatch",
+                     "a refusal is made anew");
+    EXPECT_EQ(known.hits, 1);
+    env_fake_advance(&fake, UINT64_C(2) * 86400 * NS_PER_S);
+    expect_judgement(verify_der(&fake.env, good, 2, 0), "expired", "known, but too old by now");
+    fake.wall = env_wall_ns(env_system()) - UINT64_C(86400) * NS_PER_S;
+    expect_judgement(verify_der(&fake.env, good, 2, 0), "not yet valid", "known, but too early");
+    EXPECT_EQ(known.hits, 1);
+    verdicts = NULL;
+
+    struct tls_ctx *server = server_with(&world.other, NULL);
+    struct tls_ctx *client = client_with(world.roots, 0, 0);
+    static const char *const hosts[] = { "a.example.org", "b.example.org", "example.com",
+                                         "a.example.org" };
+    for (size_t i = 0; i < ARRAY_LEN(hosts); i++) {
+        struct pair pair;
+        pair_init(&pair, client, server, hosts[i], 0);
+        pair_run(&pair);
+        EXPECT_EQ(pair.client.open, i != 2); // the same chain for a host it does not name
+        pair_fini(&pair);
+    }
+    EXPECT_EQ(client->verdicts.hits, 1);
+    tls_ctx_put(&client), tls_ctx_put(&server);
 }
 
 // ---- What a server loads ----
@@ -356,6 +401,7 @@ int main(int argc, char **argv)
         TEST(weak_chains_are_refused),
         TEST(odd_chains_are_refused),
         TEST(the_environments_clock_decides),
+        TEST(good_chains_are_remembered),
         TEST(bad_server_material_is_refused),
         TEST(roots_are_read_from_files),
     };

@@ -390,6 +390,11 @@ static void test_the_population_follows_the_load(void)
 
 // --- full queues
 
+static void count_wake(void *arg)
+{
+    (*(unsigned *)arg)++;
+}
+
 struct crowd {
     struct rig rig;
     int pipe[2];
@@ -434,14 +439,21 @@ static void crowd_close(struct crowd *crowd)
 static void test_full_queues_lose_nothing(void)
 {
     uint64_t overflows = 0;
+    unsigned wakes = 0;
     for (size_t v = 0; v < ARRAY_LEN(variants); v++) {
         static struct crowd crowd;
         crowd_open(&crowd, &variants[v], 8, 900);
+        io_on_wake(crowd.rig.io, count_wake, &wakes);
+        wakes = 0;
         crowd_start(&crowd, 900);
         io_turn(crowd.rig.io, 0);
         EXPECT_EQ(crowd_ends(&crowd), 0);
         verify(write(crowd.pipe[1], "x", 1) == 1);
+        io_wake(crowd.rig.io, NULL);
         turn_until(&crowd.rig, crowd_ends(&crowd) == 900);
+        turn_until(&crowd.rig, wakes == 1);
+        io_wake(crowd.rig.io, NULL); // the overflow may have ended the poll for these
+        turn_until(&crowd.rig, wakes >= 2);
         for (unsigned i = 0; i < 900; i++)
             EXPECT(crowd.probes[i]->calls == 1 && crowd.probes[i]->res == POLLIN);
         overflows += io_stats(crowd.rig.io)->overflows;
@@ -450,13 +462,18 @@ static void test_full_queues_lose_nothing(void)
     EXPECT(overflows > 0); // some variant did come to it
 }
 
+// What ends without the kernel counts too: here connects to an address of no family.
 static void test_a_turn_delivers_a_bounded_number(void)
 {
+    enum { LATE = 300 };
+    const struct sockaddr nowhere = { .sa_family = AF_MAX };
     for (size_t v = 0; v < ARRAY_LEN(variants); v++) {
         static struct crowd crowd;
         crowd_open(&crowd, &variants[v], 1024, 1000);
         verify(write(crowd.pipe[1], "x", 1) == 1);
-        crowd_start(&crowd, 1000);
+        for (unsigned i = 0; i < LATE; i++)
+            io_connect(crowd.rig.io, &crowd.probes[crowd.started++]->op, &nowhere, sizeof(nowhere));
+        crowd_start(&crowd, 1000 - LATE);
         unsigned most = 0, total = 0;
         for (int i = 0; i < 1000 && total < 1000; i++) {
             unsigned count = io_turn(crowd.rig.io, now(&crowd.rig) + NS_PER_S);
@@ -466,6 +483,7 @@ static void test_a_turn_delivers_a_bounded_number(void)
         EXPECT_EQ(total, 1000);
         EXPECT_EQ(crowd_ends(&crowd), 1000);
         EXPECT(most <= IO_TURN_MAX && most > IO_TURN_MAX - 2);
+        EXPECT_EQ(crowd.probes[0]->res, -EAFNOSUPPORT);
         crowd_close(&crowd);
     }
 }
@@ -501,6 +519,49 @@ static unsigned fds_open(void)
     return count;
 }
 
+// A socket is closed, and its number comes back, before its receive was told of its end: the new
+// socket's receive is another one.
+static void test_a_number_comes_back_before_the_end_is_told(void)
+{
+    struct rig rig;
+    int first[2], second[2], keep[2];
+    rig_open(&rig, &variants[0], (struct io_config){ .entries = 8, .bufs_small = 1 });
+    struct probe *keeper = probe_new(&rig), *old = probe_new(&rig), *fresh = probe_new(&rig);
+    keeper->hold = true; // the only buffer, so that the others wait
+    pair_open(keep, 0);
+    pattern_send(keep[1], 1);
+    io_recv(rig.io, &keeper->op, keep[0], BUF_SMALL, 1);
+    turn_until(&rig, keeper->ends == 1);
+    pair_open(first, 0);
+    io_recv(rig.io, &old->op, first[0], BUF_SMALL, 100);
+    io_turn(rig.io, 0);
+    io_close(rig.io, first[0], false);
+    for (int i = 0; i < 16; i++) // fill the queue, so that the close is handed over
+        io_close(rig.io, dup(keep[1]), false);
+    EXPECT(old->op.in_flight);
+    pair_open(second, 0);
+    EXPECT_EQ(second[0], first[0]);
+    io_recv(rig.io, &fresh->op, second[0], BUF_SMALL, 100);
+    pattern_send(second[1], 100);
+    turn_until(&rig, old->ends == 1);
+    EXPECT_EQ(old->res, -ECANCELED);
+    EXPECT(fresh->op.in_flight);
+    probe_release(keeper);
+    turn_until(&rig, fresh->ends == 1);
+    EXPECT_EQ(fresh->total, 100);
+    EXPECT_EQ(old->total, 0);
+    io_close(rig.io, second[0], false);
+    io_close(rig.io, keep[0], false);
+    io_turn(rig.io, 0);
+    close(first[1]);
+    close(second[1]);
+    close(keep[1]);
+    rig_close(&rig);
+    free(keeper);
+    free(old);
+    free(fresh);
+}
+
 // Without descriptors an accept ends with EMFILE. Started again at once it waits a moment, so that
 // it does not spin, and goes on when there are some.
 static void test_an_accept_without_descriptors_pauses(void)
@@ -522,9 +583,12 @@ static void test_an_accept_without_descriptors_pauses(void)
     uint64_t start = now(&rig);
     io_accept(rig.io, &acceptor->op, listener);
     uint64_t syscalls = io_stats(rig.io)->syscalls;
-    turn_until(&rig, acceptor->ends == 2);
+    for (int i = 0; i < 10 && acceptor->ends == 1; i++)
+        io_turn(rig.io, start + 5 * NS_PER_S);
+    EXPECT_EQ(acceptor->ends, 2);
     EXPECT(now(&rig) - start >= URING_ACCEPT_PAUSE_NS - NS_PER_MS);
-    EXPECT(io_stats(rig.io)->syscalls - syscalls < 60); // 5 ms waits make 20 of them
+    EXPECT(now(&rig) - start < 3 * NS_PER_S);
+    EXPECT(io_stats(rig.io)->syscalls - syscalls < 5);
     io_accept(rig.io, &acceptor->op, listener);
     verify(setrlimit(RLIMIT_NOFILE, &limit) == 0);
     turn_until(&rig, acceptor->fd_count == 1);
@@ -674,6 +738,7 @@ TEST_MAIN(TEST(test_variants_take_what_they_are_left), TEST(test_echo_on_every_k
           TEST(test_receives_wait_for_buffers_without_spinning),
           TEST(test_the_population_follows_the_load), TEST(test_full_queues_lose_nothing),
           TEST(test_a_turn_delivers_a_bounded_number), TEST(test_a_handler_may_fill_the_queue),
+          TEST(test_a_number_comes_back_before_the_end_is_told),
           TEST(test_an_accept_without_descriptors_pauses), TEST(test_a_paused_accept_can_end),
           TEST(test_a_failed_connect_leaves_no_descriptor),
           TEST(test_a_turn_waits_as_long_as_it_is_told),

@@ -48,7 +48,7 @@ struct player {
     unsigned push; // from the third
     unsigned got, pushed, on_wakes;
     bool serves;
-    _Atomic bool done;
+    pthread_barrier_t *over; // nobody wakes anybody after it
 };
 
 static void player_wake(void *arg)
@@ -80,18 +80,19 @@ static void *player_run(void *arg)
     uint64_t end = now(&rig) + WAIT_MS_MAX * NS_PER_MS;
     while ((player->got < ROUNDS - 1 || player->pushed < PUSHES) && now(&rig) < end)
         io_turn(rig.io, end);
-    player->done = true;
-    while (!player->other->done && now(&rig) < end)
-        io_turn(rig.io, now(&rig) + NS_PER_MS);
-    io_turn(rig.io, 0);
-    return rig.io;
+    io_turn(rig.io, 0); // hands over the last wake
+    pthread_barrier_wait(player->over);
+    rig_close(&rig);
+    return NULL;
 }
 
 static void test_rings_wake_each_other(void)
 {
     for (size_t v = 0; v < ARRAY_LEN(variants); v++) {
-        struct player one = { .variant = &variants[v], .serves = true };
-        struct player two = { .variant = &variants[v], .other = &one };
+        pthread_barrier_t over;
+        verify(pthread_barrier_init(&over, NULL, 3) == 0);
+        struct player one = { .variant = &variants[v], .over = &over, .serves = true };
+        struct player two = { .variant = &variants[v], .over = &over, .other = &one };
         one.other = &two;
         verify(pthread_create(&one.thread, NULL, player_run, &one) == 0);
         verify(pthread_create(&two.thread, NULL, player_run, &two) == 0);
@@ -104,16 +105,14 @@ static void test_rings_wake_each_other(void)
             io_wake(two.io, NULL);
             usleep(10);
         }
-        void *io_one, *io_two;
-        verify(pthread_join(one.thread, &io_one) == 0);
-        verify(pthread_join(two.thread, &io_two) == 0);
+        pthread_barrier_wait(&over);
+        verify(pthread_join(one.thread, NULL) == 0);
+        verify(pthread_join(two.thread, NULL) == 0);
+        verify(pthread_barrier_destroy(&over) == 0);
         EXPECT(one.got >= ROUNDS - 1 && two.got >= ROUNDS - 1);
         EXPECT_EQ(one.pushed, PUSHES);
         EXPECT_EQ(two.pushed, PUSHES);
         EXPECT(one.on_wakes <= ROUNDS + PUSHES && two.on_wakes <= ROUNDS + PUSHES);
-        struct io *rings[] = { io_one, io_two };
-        io_free(&rings[0]);
-        io_free(&rings[1]);
     }
 }
 

@@ -32,7 +32,8 @@ static inline void rig_open(struct rig *rig, const struct variant *variant, stru
 {
     char why[IO_NOTE_MAX] = "";
     *rig = (struct rig){ .env = env_system(), .variant = variant->name };
-    struct err err = uring_new(&rig->io, &config, &variant->limits, rig->env, why, sizeof(why));
+    struct err err =
+        uring_new(&rig->io, &config, &variant->limits, rig->env, (struct why){ why, sizeof(why) });
     if (failed(err))
         fprintf(stderr, "%s: %s\n", variant->name, why);
     verify(!failed(err));

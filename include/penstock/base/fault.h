@@ -27,7 +27,7 @@ void fault_set(enum fault fault, bool off);
 #endif
 
 // The row of a fault, for the tool that tries them all: its name and the test that must go red.
-const char *fault_name(enum fault fault);
+const char *fault_point_name(enum fault fault);
 const char *fault_test(enum fault fault);
 
 #endif

@@ -163,5 +163,7 @@ struct config_address {
 };
 // NULL: good, else what is wrong.
 const char *config_address_parse(struct span text, struct config_address *out);
+// An IPv4 or IPv6 address, without brackets: AF_INET and 4 bytes, or AF_INET6 and 16.
+must_use bool config_ip_parse(struct span text, int *family, uint8_t bytes[16]);
 
 #endif

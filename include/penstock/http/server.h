@@ -36,10 +36,10 @@ struct server_limits {
 
 struct http_app {
     void (*on_request)(struct http_app *app, struct stream *stream, const struct http_head *head);
-    // Renders the body of an error that HTTP itself decided, in the form that fits `target`, into
-    // `out` and returns its length. May be NULL: plain text then.
-    size_t (*render_error)(struct http_app *app, struct span target, struct err err, char *out,
-                           size_t cap, struct span *content_type);
+    // Answers, in the form that fits `target` (empty if it was not understood), a request that HTTP
+    // itself refuses; must end the stream before it returns. NULL: plain text.
+    void (*on_refused)(struct http_app *app, struct stream *stream, struct span target,
+                       struct err err);
 };
 
 enum stream_client {

@@ -7,7 +7,8 @@
 // operation that is in flight must not be started again. One send at a time on a socket, one
 // receive at a time.
 //
-// Everything is started by the owning thread, with the single exception of io_wake(). Results are
+// Everything is done by the owning thread, with the single exception of io_wake(), and on
+// descriptors that come from the same io (io_poll() apart). Results are
 // as the kernel's: bytes or a descriptor >= 0, or a negative errno. -ECANCELED says that
 // io_cancel() or io_close() came first. Data that arrived before a cancel took effect is still
 // delivered.
@@ -93,8 +94,9 @@ struct io_stats {
     uint64_t overflows;  // completions that did not fit the queue
 };
 
-// Receives at least this large may run as one multishot on kernels that cannot cap one; smaller
-// ones are then re-armed one by one, so that a peer with bytes queued cannot overrun its credit.
+// Receives at least this large run as one multishot on kernels that cannot cap one (6.0 to 6.16):
+// only there may they deliver more than their credit, by what was queued when it was used up.
+// Smaller ones are re-armed one by one, and exact.
 enum { IO_CREDIT_FULL = 64 * KIB, IO_CREDIT_MAX = INT32_MAX };
 
 // Must be called by the thread that will call io_turn(). On failure `why` (cap bytes) names the
@@ -116,6 +118,9 @@ const struct io_stats *io_stats(const struct io *io);
 must_use struct err io_listen(struct io *io, const struct sockaddr *addr, socklen_t len,
                               int backlog, int *fd_out);
 
+// Every completion is a connection, until one without IO_MORE. That may be a connection too: the
+// caller starts the operation again. After -EMFILE and the like connections wait in the backlog,
+// and the backend may take a moment before it tries again, so that starting at once does not spin.
 void io_accept(struct io *io, struct io_op *op, int listener);
 // Delivers up to `credit` bytes in buffers of class `cls`; the last of them come without IO_MORE.
 // Otherwise it ends with res 0, the peer's FIN, or an error, -ECANCELED among them. Where the pool
@@ -129,12 +134,14 @@ void io_send(struct io *io, struct io_op *op, int fd, const struct iovec *iov, u
 // Opens a TCP or AF_UNIX socket with TCP_NODELAY and connects it; `res` is the new descriptor.
 // `addr` stays valid until the end. A cancelled or failed connect leaves no descriptor behind.
 void io_connect(struct io *io, struct io_op *op, const struct sockaddr *addr, socklen_t len);
-// Waits for poll(2) events on a foreign descriptor; `res` is the events.
+// Waits for poll(2) events on a foreign descriptor; `res` is the events. Its owner cancels before
+// closing it.
 void io_poll(struct io *io, struct io_op *op, int fd, uint32_t events);
 
 // Asks that `op`, if in flight, end soon. Its last completion still comes, whatever its result.
 void io_cancel(struct io *io, struct io_op *op);
-// Half-closes the sending side: the peer sees FIN after everything sent. Synchronous.
+// Half-closes the sending side: the peer sees FIN after everything sent. No send may be in flight.
+// Synchronous.
 void io_shutdown(struct io *io, int fd);
 // Ends every operation on `fd` and closes it; the peer sees FIN even while a receive is armed. With
 // `reset` the peer sees RST instead and unsent data is discarded. The caller forgets `fd` at once;
@@ -142,7 +149,8 @@ void io_shutdown(struct io *io, int fd);
 void io_close(struct io *io, int fd, bool reset);
 
 // Makes `io` return from its wait and call on_wake() on its own thread, once per burst of calls.
-// From any thread; `from` is the caller's own io, or NULL where it has none.
+// From any thread; `from` is the caller's own io, whose next turn hands the wake over, or NULL
+// where it has none. Nobody may wake an io that is being freed.
 void io_wake(struct io *io, struct io *from);
 void io_on_wake(struct io *io, void (*on_wake)(void *arg), void *arg);
 
@@ -152,7 +160,7 @@ void io_on_woke(struct io *io, void (*on_woke)(void *arg), void *arg);
 
 // One turn: hands over everything started since the last one, waits until something completes or
 // the monotonic time `until_ns` (0: does not wait, UINT64_MAX: no limit), and calls on_done() for
-// at most IO_TURN_MAX completions. Returns how many.
+// at most IO_TURN_MAX completions. Returns how many; it may return early with none.
 enum { IO_TURN_MAX = 512 };
 unsigned io_turn(struct io *io, uint64_t until_ns);
 

@@ -16,18 +16,18 @@
 #define PENSTOCK_NET_CONN_H
 
 #include "penstock/net/net.h"
+#include "penstock/net/segq.h"
 
-struct tls;
 struct tls_ctx;
+struct conn_tls;
 
 enum {
-    CONN_RX_SEGMENTS = 8, // buffers held; beyond that bytes are copied together
-    CONN_TX_SEGMENTS = 16,
+    CONN_RX_SEGMENTS = 8,     // buffers held; beyond that bytes are copied together
     CONN_RX_LIMIT = 64 * KIB, // bytes held of what a peer sent, by default
     CONN_RX_HEAD = 16 * KIB,  // while waiting for a head
-    CONN_COPY_MAX = 1 * KIB,  // shorter pieces are copied, which costs less than a segment
 };
 
+// OPENING: connecting, or in the TLS handshake.
 enum conn_state { CONN_OPENING, CONN_OPEN, CONN_CLOSING };
 enum conn_rx_state { RX_OPEN, RX_EOF, RX_FAILED };
 
@@ -48,24 +48,16 @@ enum conn_why {
 };
 const char *conn_why_name(enum conn_why why);
 
-// A piece of memory with its keeper: `len` bytes at `ptr`, inside `buf`.
-struct seg {
-    struct buf *buf;
-    const char *ptr;
-    uint32_t len;
-};
-
 struct conn {
     struct net *net;
-    struct task *owner; // NULL: nobody is interested now
-    struct tls *tls;    // NULL: plaintext
+    struct task *owner;   // NULL: nobody is interested now
+    struct conn_tls *tls; // NULL: plaintext
     int fd;
     int32_t sys;      // errno of the first failure, 0 if none
     uint8_t state;    // enum conn_state
     uint8_t rx_state; // enum conn_rx_state
     uint8_t rx_cls;   // enum buf_class that the next receive asks for
     uint8_t rx_first, rx_count;
-    uint8_t tx_first, tx_count;
     bool tx_failed;
     bool tx_fin; // FIN after everything queued
     bool tx_fin_sent;
@@ -75,13 +67,12 @@ struct conn {
     uint32_t rx_limit;
     uint32_t rx_direct; // bytes received into the owner's memory since it last looked
     uint32_t tx_len;    // bytes queued, those in flight included
-    uint32_t tx_room;   // writable bytes behind the last segment
     uint32_t tx_low;
     uint32_t charged;            // bytes charged to the budget
     uint64_t rx_bytes, tx_bytes; // totals
     struct io_op rx_op, tx_op;
     struct seg rx[CONN_RX_SEGMENTS];
-    struct seg tx[CONN_TX_SEGMENTS];
+    struct segq tx;
     struct iovec iov[IO_SEGMENTS_MAX];
     struct task flush, bury;
 };
@@ -93,6 +84,15 @@ must_use struct conn *conn_accept(struct net *net, int fd, struct task *owner);
 // more fit. Success is CONN_OPEN, failure is rx_state RX_FAILED with `sys`.
 must_use struct conn *conn_dial(struct net *net, const struct sockaddr *addr, socklen_t len,
                                 struct task *owner);
+
+// Puts TLS on a connection that is open and has neither sent nor received: it is CONN_OPENING until
+// the handshake is done. `host` as in tls_new_client(). False: no memory; close it.
+must_use bool conn_tls_accept(struct conn *conn, struct tls_ctx *ctx);
+must_use bool conn_tls_dial(struct conn *conn, struct tls_ctx *ctx, struct span host,
+                            uint16_t port);
+// Why TLS failed; OK if it did not. The text is for logs and free of secrets.
+struct err conn_tls_err(const struct conn *conn);
+const char *conn_tls_reason(const struct conn *conn);
 
 // Closes with FIN, or with RST if `reset`, discarding what is queued; *conn becomes NULL.
 void conn_close(struct conn **conn, enum conn_why why, bool reset);

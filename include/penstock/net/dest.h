@@ -11,11 +11,18 @@
 
 #include "penstock/base/base.h"
 #include "penstock/base/err.h"
+#include "penstock/net/tls.h"
 
 #include <netinet/in.h>
 #include <sys/socket.h>
 
-enum { DEST_MAX = 4096, DEST_ADDRS_MAX = 8, DEST_HOST_MAX = 255, DEST_NONE = UINT32_MAX };
+enum {
+    DEST_MAX = 4096,
+    DEST_ADDRS_MAX = 8,
+    DEST_HOST_MAX = 253,
+    DEST_PATH_MAX = 1024,
+    DEST_NONE = UINT32_MAX
+};
 
 enum dest_state {
     DEST_PENDING, // never resolved yet
@@ -42,9 +49,13 @@ struct dests;
 must_use struct err dests_new(struct dests **out);
 void dests_free(struct dests **dests);
 
-// The index of `key`, which is entered if it is new; DEST_NONE when DEST_MAX are known or the host
-// is too long. A host that is an address is ready at once.
-must_use uint32_t dests_intern(struct dests *dests, const struct dest_key *key);
+// The index of `key`, which is entered if it is new. A host that is an address is ready at once;
+// with TLS the roots are loaded (the system's, or those of ca_file). DEST_NONE when DEST_MAX are
+// known, the host is too long, or the roots cannot be used; `why` (TLS_WHY_MAX bytes) then holds a
+// sentence.
+must_use uint32_t dests_intern(struct dests *dests, const struct dest_key *key, char *why);
+// Whom a destination with TLS is verified against; NULL without TLS. Lives as long as `dests`.
+struct tls_roots *dest_roots(const struct dests *dests, uint32_t idx);
 uint32_t dests_count(const struct dests *dests);
 // The key as it was interned; its spans live as long as `dests`.
 const struct dest_key *dest_key(const struct dests *dests, uint32_t idx);

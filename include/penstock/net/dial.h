@@ -19,9 +19,10 @@ struct dial {
     struct task task; // of the connections that are being tried
     struct timer timer;
     struct conn *tries[DIAL_PARALLEL];
+    struct conn *secured; // connected, in the TLS handshake
     struct conn *conn;
     struct err err;
-    uint64_t deadline_ns, next_ns, dns_deadline_ns;
+    uint64_t deadline_ns, next_ns, dns_deadline_ns, handshake_ns;
     struct dests *dests;
     uint32_t dest;
     uint8_t count, next;
@@ -30,8 +31,9 @@ struct dial {
 };
 
 struct dial_limits {
-    uint64_t dns_ns;     // to wait for the first addresses of a name
-    uint64_t connect_ns; // for all addresses together, after that
+    uint64_t dns_ns;       // to wait for the first addresses of a name
+    uint64_t connect_ns;   // for all addresses together, after that
+    uint64_t handshake_ns; // of TLS, after that
 };
 
 void dial_start(struct dial *dial, struct net *net, struct dests *dests, uint32_t dest,

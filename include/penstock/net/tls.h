@@ -14,10 +14,11 @@
 //     we are done         tls_shutdown(), then tls_free()
 //
 // The fed bytes are a view: they must stay until tls_input_left() is 0, and only then may the next
-// ones be fed. One call handles at most one record, so its work is bounded (a handshake step: below
-// half a millisecond; a record of data: a few microseconds); TLS_AGAIN asks for another call, in
-// this turn or a later one. Reading also writes (alerts, key updates, tickets), so flush after
-// every call, whatever it returned, TLS_FAILED included: there may be an alert to send.
+// ones be fed. One call handles at most one record, so its work is bounded (a handshake step:
+// mostly below 0.3 ms, the first verification of a vendor's chain below 1 ms; a record of data: a
+// few microseconds); TLS_AGAIN asks for another call, in this turn or a later one. Reading also
+// writes (alerts, key updates, tickets), so flush after every call, whatever it returned,
+// TLS_FAILED included: there may be an alert to send.
 //
 // Nothing here blocks. Memory comes from a per-thread pool that counts it (tls_bytes(),
 // tls_heap_stats()). Bulk ciphers, hashes, key exchange and signatures are done by libcrypto behind

@@ -10,6 +10,7 @@
 #include "penstock/http/client.h"
 #include "penstock/http/server.h"
 #include "penstock/model/usage_port.h"
+#include "penstock/wire/fault.h"
 #include "penstock/wire/route.h"
 
 enum { SHARD_LISTENERS_MAX = 16 };
@@ -22,7 +23,7 @@ struct relay_limits {
     uint32_t retries;      // further accounts tried
     uint32_t idle_per_host;
     uint64_t idle_timeout_ns;
-    uint64_t dns_ns, connect_ns;
+    uint64_t dns_ns, connect_ns, handshake_ns;
     uint64_t first_byte_stream_ns, first_byte_whole_ns, stream_idle_ns;
     uint64_t total_ns; // 0: no limit
     bool half_close_keep;
@@ -58,12 +59,13 @@ struct shard {
     struct http_app app;
     struct server servers[SHARD_LISTENERS_MAX];
     uint32_t server_count;
-    struct slab reqs, chunks;
+    struct slab reqs, chunks, answers;
     struct list live;            // requests, oldest first
     const struct snapshot *snap; // of this turn
     struct usage_port *port;
     struct shard_counters counters;
     uint64_t id_state;        // of request ids
+    struct fault_note note; // of an event being looked at; copied by who keeps it
     struct http_head up_head; // the answer being looked at; not kept past a step
     bool draining;
 };

@@ -61,7 +61,7 @@ const struct wire *wire_of(enum wire_op op);
 // What an event is.
 enum wire_event_flag {
     WIRE_CONTENT = BIT(0),  // the client waits for this: the commit point, at the latest
-    WIRE_TERMINAL = BIT(1), // the format's proper end has come, now or before
+    WIRE_TERMINAL = BIT(1), // with it the format's proper end has come
     WIRE_ERROR = BIT(2),    // the vendor reports an error
     WIRE_HIDE = BIT(3),     // it is there only because the gateway asked for usage
     WIRE_USAGE = BIT(4),    // it told counts

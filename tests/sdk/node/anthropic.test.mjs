@@ -2,17 +2,16 @@
 import assert from 'node:assert/strict'
 import { suite, test } from 'node:test'
 import Anthropic from '@anthropic-ai/sdk'
-import { all, anthropic, broken, faults, key, models, notAKey } from './gateway.mjs'
+import { all, anthropic, broken, contract, faults, key, models, notAKey } from './gateway.mjs'
 
 const client = anthropic()
-const says = (content) => ({
+const hello = {
     model: models.messages,
     max_tokens: 64,
-    messages: [{ role: 'user', content }],
-})
-const hello = says('Say hello.')
+    messages: [{ role: 'user', content: 'Say hello.' }],
+}
 const weather = {
-    name: 'weather',
+    name: contract.tool,
     description: 'The weather in a city.',
     input_schema: { type: 'object', properties: { city: { type: 'string' } } },
 }
@@ -41,14 +40,14 @@ suite('messages', () => {
     })
 
     test('tool use, whole and streamed', async () => {
-        const ask = { ...hello, tools: [weather] }
+        const ask = { ...hello, model: models.tool_caller, tools: [weather] }
         for (const answer of [
             await client.messages.create(ask),
             await client.messages.stream(ask).finalMessage(),
         ]) {
             const block = answer.content.find((part) => part.type === 'tool_use')
             assert.equal(answer.stop_reason, 'tool_use')
-            assert.equal(block.name, 'weather')
+            assert.equal(block.name, contract.tool)
             assert.equal(typeof block.input, 'object')
         }
     })
@@ -107,21 +106,21 @@ suite('errors', () => {
     }
 
     test('rate limit', async () => {
-        const ask = client.messages.create(says(faults.rate_limit))
+        const ask = client.messages.create({ ...hello, model: faults.rate_limit })
         await assert.rejects(ask, ofType(Anthropic.RateLimitError, 'rate_limit_error'))
     })
 
     test('overloaded', async () => {
         await assert.rejects(
-            client.messages.create(says(faults.overloaded)),
+            client.messages.create({ ...hello, model: faults.overloaded.anthropic }),
             (error) => error.status === 529 && error.error.error.type === 'overloaded_error',
         )
     })
 
-    for (const fault of ['error_event', 'cut']) {
-        test(`inside a stream: ${fault}`, async () => {
+    for (const fault of ['error_event', 'cut', 'reset', 'no_end']) {
+        test(`a stream that breaks is an error, not an end: ${fault}`, async () => {
             const { seen, error } = await broken(() =>
-                client.messages.create({ ...says(faults[fault]), stream: true }),
+                client.messages.create({ ...hello, model: faults[fault], stream: true }),
             )
             assert.ok(error instanceof Anthropic.APIError, String(error))
             assert.ok(seen.length > 0 && !seen.some((event) => event.type === 'message_stop'))

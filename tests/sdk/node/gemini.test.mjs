@@ -5,8 +5,7 @@ import { ApiError } from '@google/genai'
 import { all, broken, faults, gemini, models, notAKey } from './gateway.mjs'
 
 const client = gemini()
-const says = (contents) => ({ model: models.gemini, contents })
-const hello = says('Say hello.')
+const hello = { model: models.gemini, contents: 'Say hello.' }
 const finished = (chunks) => chunks.map((chunk) => chunk.candidates?.[0]?.finishReason).filter(Boolean)
 
 suite('content', () => {
@@ -80,14 +79,14 @@ suite('errors', () => {
     })
 
     test('rate limit', async () => {
-        const ask = client.models.generateContent(says(faults.rate_limit))
+        const ask = client.models.generateContent({ ...hello, model: faults.rate_limit })
         await assert.rejects(ask, withStatus(429, 'RESOURCE_EXHAUSTED'))
     })
 
-    for (const fault of ['error_event', 'cut']) {
-        test(`inside a stream: ${fault}`, async () => {
+    for (const fault of ['error_event', 'cut', 'reset', 'no_end']) {
+        test(`a stream that breaks is an error, not an end: ${fault}`, async () => {
             const { seen, error } = await broken(() =>
-                client.models.generateContentStream(says(faults[fault])),
+                client.models.generateContentStream({ ...hello, model: faults[fault] }),
             )
             assert.ok(error instanceof ApiError, String(error))
             assert.deepEqual(finished(seen), [])

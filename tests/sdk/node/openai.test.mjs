@@ -2,15 +2,14 @@
 import assert from 'node:assert/strict'
 import { suite, test } from 'node:test'
 import OpenAI from 'openai'
-import { all, broken, faults, models, notAKey, openai } from './gateway.mjs'
+import { all, broken, contract, faults, models, notAKey, openai } from './gateway.mjs'
 
 const client = openai()
-const says = (content) => [{ role: 'user', content }]
-const chat = { model: models.chat, messages: says('Say hello.') }
+const chat = { model: models.chat, messages: [{ role: 'user', content: 'Say hello.' }] }
 const weather = {
     type: 'function',
     function: {
-        name: 'weather',
+        name: contract.tool,
         description: 'The weather in a city.',
         parameters: { type: 'object', properties: { city: { type: 'string' } } },
     },
@@ -57,16 +56,16 @@ suite('chat', () => {
     })
 
     test('tool call', async () => {
-        const answer = await client.chat.completions.create({ ...chat, tools: [weather] })
+        const answer = await client.chat.completions.create({ ...chat, model: models.tool_caller, tools: [weather] })
         assert.equal(answer.choices[0].finish_reason, 'tool_calls')
-        assert.equal(answer.choices[0].message.tool_calls[0].function.name, 'weather')
+        assert.equal(answer.choices[0].message.tool_calls[0].function.name, contract.tool)
     })
 
     test('tool call, streamed', async () => {
-        const stream = client.chat.completions.stream({ ...chat, tools: [weather] })
+        const stream = client.chat.completions.stream({ ...chat, model: models.tool_caller, tools: [weather] })
         const final = await stream.finalChatCompletion()
         const call = final.choices[0].message.tool_calls[0]
-        assert.equal(call.function.name, 'weather')
+        assert.equal(call.function.name, contract.tool)
         assert.equal(typeof JSON.parse(call.function.arguments), 'object')
     })
 })
@@ -89,11 +88,12 @@ suite('completions and embeddings', () => {
         test(`embeddings, ${encoding_format ?? 'default'}`, async () => {
             const answer = await client.embeddings.create({
                 model: models.embedding,
-                input: ['one', 'two'],
+                input: 'one',
                 ...(encoding_format && { encoding_format }),
             })
-            assert.deepEqual(answer.data.map((item) => item.index), [0, 1])
-            assert.ok(answer.data.every((item) => item.embedding.length > 0))
+            assert.deepEqual(answer.data.map((item) => item.index), [0])
+            assert.ok(answer.data[0].embedding.length > 0)
+            assert.ok(answer.data[0].embedding.every(Number.isFinite))
         })
     }
 })
@@ -125,18 +125,20 @@ suite('responses', () => {
 
     test('compact', async () => {
         const answer = await client.responses.compact({ model: models.responses, input: 'Talk.' })
-        assert.equal(answer.object, 'response.compaction')
+        assert.ok(answer.id)
         assert.ok(answer.output.length > 0)
     })
 
-    test('a cut one never looks complete', async () => {
-        const { seen, error } = await broken(() =>
-            client.responses.create({ ...ask, input: faults.cut, stream: true }),
-        )
-        const kinds = seen.map((event) => event.type)
-        assert.ok(!kinds.includes('response.completed'))
-        assert.ok(error || kinds.includes('error') || kinds.includes('response.failed'))
-    })
+    for (const fault of ['error_event', 'cut', 'reset', 'no_end']) {
+        test(`one that breaks never looks complete: ${fault}`, async () => {
+            const { seen, error } = await broken(() =>
+                client.responses.create({ ...ask, model: faults[fault], stream: true }),
+            )
+            const kinds = seen.map((event) => event.type)
+            assert.ok(!kinds.includes('response.completed'))
+            assert.ok(error || kinds.includes('error') || kinds.includes('response.failed'))
+        })
+    }
 })
 
 suite('models', () => {
@@ -184,7 +186,7 @@ suite('errors', () => {
 
     test('rate limit', async () => {
         await assert.rejects(
-            client.chat.completions.create({ ...chat, messages: says(faults.rate_limit) }),
+            client.chat.completions.create({ ...chat, model: faults.rate_limit }),
             (error) =>
                 error instanceof OpenAI.RateLimitError &&
                 Number(error.headers.get('retry-after')) > 0,
@@ -193,22 +195,20 @@ suite('errors', () => {
 
     test('overloaded', async () => {
         await assert.rejects(
-            client.chat.completions.create({ ...chat, messages: says(faults.overloaded) }),
+            client.chat.completions.create({ ...chat, model: faults.overloaded.openai }),
             OpenAI.InternalServerError,
         )
     })
 
-    for (const fault of ['error_event', 'cut']) {
-        test(`inside a stream: ${fault}`, async () => {
+    for (const fault of ['error_event', 'cut', 'reset', 'no_end']) {
+        test(`a stream that breaks is an error, not an end: ${fault}`, async () => {
             const { seen, error } = await broken(() =>
-                client.chat.completions.create({
-                    ...chat,
-                    messages: says(faults[fault]),
-                    stream: true,
-                }),
+                client.chat.completions.create({ ...chat, model: faults[fault], stream: true }),
             )
             assert.ok(error instanceof OpenAI.APIError, String(error))
-            assert.ok(!choices(seen).some((choice) => choice.finish_reason))
+            assert.ok(seen.length > 0)
+            const finished = choices(seen).some((choice) => choice.finish_reason)
+            assert.equal(finished, fault === 'no_end') // there only the very end is missing
         })
     }
 })

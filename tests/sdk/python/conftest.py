@@ -40,6 +40,7 @@ def models():
 
 @pytest.fixture(scope="session")
 def faults():
+    """Model names that make the mock vendor fail in a certain way."""
     return CONTRACT["faults"]
 
 

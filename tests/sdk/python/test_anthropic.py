@@ -2,10 +2,11 @@
 
 import anthropic
 import pytest
+from conftest import CONTRACT
 
 HELLO = [{"role": "user", "content": "Say hello."}]
 WEATHER = {
-    "name": "weather",
+    "name": CONTRACT["tool"],
     "description": "The weather in a city.",
     "input_schema": {"type": "object", "properties": {"city": {"type": "string"}}},
 }
@@ -50,17 +51,17 @@ def test_message_stream_helper(client, models):
 
 
 def test_tool_use(client, models):
-    answer = client.messages.create(**ask(models, tools=[WEATHER]))
+    answer = client.messages.create(**ask(models, model=models["tool_caller"], tools=[WEATHER]))
     block = next(block for block in answer.content if block.type == "tool_use")
     assert answer.stop_reason == "tool_use"
-    assert block.name == "weather" and isinstance(block.input, dict)
+    assert block.name == CONTRACT["tool"] and isinstance(block.input, dict)
 
 
 def test_tool_use_streamed(client, models):
-    with client.messages.stream(**ask(models, tools=[WEATHER])) as stream:
+    with client.messages.stream(**ask(models, model=models["tool_caller"], tools=[WEATHER])) as stream:
         final = stream.get_final_message()
     block = next(block for block in final.content if block.type == "tool_use")
-    assert block.name == "weather" and block.input
+    assert block.name == CONTRACT["tool"] and block.input
 
 
 def test_beta_route(client, models):
@@ -106,10 +107,6 @@ def test_auth_token(make_anthropic, models, key):
 # --- errors -----------------------------------------------------------------------------------------
 
 
-def says(models, text, **options):
-    return ask(models, messages=[{"role": "user", "content": text}], **options)
-
-
 def test_bad_key(make_anthropic, models, not_a_key):
     with pytest.raises(anthropic.AuthenticationError) as error:
         make_anthropic(api_key=not_a_key).messages.create(**ask(models))
@@ -128,23 +125,23 @@ def test_unknown_model(client, models, stream):
 
 def test_rate_limit(client, models, faults):
     with pytest.raises(anthropic.RateLimitError) as error:
-        client.messages.create(**says(models, faults["rate_limit"]))
+        client.messages.create(**ask(models, model=faults["rate_limit"]))
     assert float(error.value.response.headers["retry-after"]) > 0
     assert error.value.body["error"]["type"] == "rate_limit_error"
 
 
 def test_overloaded(client, models, faults):
     with pytest.raises(anthropic.InternalServerError) as error:
-        client.messages.create(**says(models, faults["overloaded"]))
+        client.messages.create(**ask(models, model=faults["overloaded"]["anthropic"]))
     assert error.value.status_code == 529
     assert error.value.body["error"]["type"] == "overloaded_error"
 
 
-@pytest.mark.parametrize("fault", ["error_event", "cut"])
-def test_error_inside_a_stream(client, models, faults, fault):
+@pytest.mark.parametrize("fault", ["error_event", "cut", "reset", "no_end"])
+def test_a_stream_that_breaks_is_an_error_not_an_end(client, models, faults, fault):
     seen = []
     with pytest.raises(anthropic.APIError):
-        for event in client.messages.create(**says(models, faults[fault]), stream=True):
+        for event in client.messages.create(**ask(models, model=faults[fault]), stream=True):
             seen.append(event.type)
     assert seen and "message_stop" not in seen
 

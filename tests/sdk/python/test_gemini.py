@@ -88,25 +88,23 @@ def test_unknown_model_is_not_listed(client, models):
         client.models.get(model=models["unknown"])
 
 
-def test_rate_limit(client, models, faults):
+def test_rate_limit(client, faults):
     with pytest.raises(errors.ClientError) as error:
-        client.models.generate_content(model=models["gemini"], contents=faults["rate_limit"])
+        client.models.generate_content(model=faults["rate_limit"], contents=HELLO)
     assert (error.value.code, error.value.status) == (429, "RESOURCE_EXHAUSTED")
 
 
-def test_overloaded(client, models, faults):
+def test_overloaded(client, faults):
     with pytest.raises(errors.ServerError) as error:
-        client.models.generate_content(model=models["gemini"], contents=faults["overloaded"])
+        client.models.generate_content(model=faults["overloaded"]["gemini"], contents=HELLO)
     assert error.value.code == 503
 
 
-@pytest.mark.parametrize("fault", ["error_event", "cut"])
-def test_error_inside_a_stream(client, models, faults, fault):
+@pytest.mark.parametrize("fault", ["error_event", "cut", "reset", "no_end"])
+def test_a_stream_that_breaks_is_an_error_not_an_end(client, faults, fault):
     seen = []
     with pytest.raises(errors.APIError):
-        for chunk in client.models.generate_content_stream(
-            model=models["gemini"], contents=faults[fault]
-        ):
+        for chunk in client.models.generate_content_stream(model=faults[fault], contents=HELLO):
             seen.append(chunk)
     assert seen
     assert not any(c.finish_reason for chunk in seen for c in chunk.candidates or [])

@@ -1,0 +1,109 @@
+#include "penstock/net/segq.h"
+
+#include "penstock/base/check.h"
+
+char *segq_reserve(struct segq *queue, struct bufpool *bufs, size_t len)
+{
+    assert(len > 0 && len <= BUF_LARGE_BYTES);
+    struct seg *last = segq_last(queue);
+    if (last != NULL && queue->room >= len)
+        return last->buf->data + last->buf->cap - queue->room;
+    if (queue->count == SEGQ_MAX)
+        return NULL;
+    struct buf *buf = bufpool_take(bufs, len <= BUF_SMALL_BYTES ? BUF_SMALL : BUF_LARGE);
+    if (buf == NULL)
+        return NULL;
+    *segq_at(queue, queue->count++) = (struct seg){ buf, buf->data, 0 };
+    queue->room = buf->cap;
+    return buf->data;
+}
+
+void segq_commit(struct segq *queue, size_t len)
+{
+    struct seg *last = segq_last(queue);
+    assert(last != NULL && len <= queue->room);
+    last->len += (uint32_t)len;
+    queue->room -= (uint32_t)len;
+}
+
+bool segq_copy(struct segq *queue, struct bufpool *bufs, struct span bytes)
+{
+    while (bytes.len > 0) {
+        // What is left of the open buffer first, then whole new ones.
+        size_t part = min_size(bytes.len, queue->room > 0 ? queue->room : BUF_LARGE_BYTES);
+        char *at = segq_reserve(queue, bufs, part);
+        if (at == NULL)
+            return false;
+        memcpy(at, bytes.ptr, part);
+        segq_commit(queue, part);
+        bytes = span_from(bytes, part);
+    }
+    return true;
+}
+
+bool segq_push(struct segq *queue, struct buf *buf, const char *ptr, size_t len)
+{
+    if (queue->count == SEGQ_MAX)
+        return false;
+    *segq_at(queue, queue->count++) = (struct seg){ buf, ptr, (uint32_t)len };
+    queue->room = 0; // the new last segment is not ours to write behind
+    return true;
+}
+
+bool segq_ref(struct segq *queue, struct bufpool *bufs, struct buf *buf, const char *ptr,
+              size_t len)
+{
+    assert(len <= UINT32_MAX);
+    struct seg *last = segq_last(queue);
+    if (last != NULL && last->buf == buf && last->ptr + last->len == ptr) {
+        last->len += (uint32_t)len; // the very next bytes of the same buffer
+        return true;
+    }
+    if (len < SEGQ_COPY_MAX || !segq_push(queue, buf_get(buf), ptr, len)) {
+        if (len >= SEGQ_COPY_MAX)
+            buf_put(buf);
+        return segq_copy(queue, bufs, span_of(ptr, len));
+    }
+    return true;
+}
+
+uint32_t segq_iov(struct segq *queue, struct iovec *iov, uint32_t max)
+{
+    uint32_t count = 0;
+    for (unsigned i = 0; i < queue->count && count < max; i++) {
+        struct seg *seg = segq_at(queue, i);
+        if (seg->len > 0) // a place reserved and not yet written
+            iov[count++] = (struct iovec){ (void *)(uintptr_t)seg->ptr, seg->len };
+    }
+    return count;
+}
+
+static void drop_front(struct segq *queue)
+{
+    buf_put(queue->segs[queue->first].buf);
+    queue->first = (queue->first + 1) % SEGQ_MAX;
+    queue->count--;
+    if (queue->count == 0)
+        queue->room = 0;
+}
+
+void segq_consume(struct segq *queue, size_t len)
+{
+    while (queue->count > 0) {
+        struct seg *seg = &queue->segs[queue->first];
+        if (len < seg->len) {
+            seg->ptr += len;
+            seg->len -= (uint32_t)len;
+            return;
+        }
+        len -= seg->len;
+        drop_front(queue);
+    }
+    assert(len == 0);
+}
+
+void segq_discard(struct segq *queue)
+{
+    while (queue->count > 0)
+        drop_front(queue);
+}

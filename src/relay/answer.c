@@ -1,0 +1,109 @@
+#include "answer.h"
+
+#include "penstock/base/check.h"
+
+enum { BYTES_A_TOKEN = 4 }; // of English text, roughly; only for what no vendor told
+
+bool answer_begin(struct req *req, struct span secret)
+{
+    struct answer *answer = req->answer;
+    if (answer == NULL)
+        answer = req->answer = slab_take(&req->shard->answers);
+    else
+        answer_pass_end(req);
+    if (answer == NULL)
+        return false;
+    answer->pass_memory = NULL;
+    answer->note = NULL;
+    answer->secrets.count = 0;
+    answer->secret_len = (uint16_t)min_size(secret.len, ANSWER_SECRET_MAX);
+    memcpy(answer->secret, secret.ptr, answer->secret_len);
+    if (answer->secret_len > 0)
+        answer->secrets.list[answer->secrets.count++] = span_of(answer->secret, answer->secret_len);
+    const struct wire *wire = wire_of((enum wire_op)req->op);
+    wire_stream_init(&answer->stream, wire, req->usage_added);
+    answer->stream.secrets = &answer->secrets;
+    answer->stream.note = &req->shard->note;
+    return true;
+}
+
+void answer_end(struct req *req)
+{
+    struct answer *answer = req->answer;
+    if (answer == NULL)
+        return;
+    answer_pass_end(req);
+    bytes_wipe(answer->secret, answer->secret_len);
+    slab_give(&req->shard->answers, answer);
+    req->answer = NULL;
+}
+
+bool answer_pass_begin(struct req *req, bool sse)
+{
+    struct answer *answer = req->answer;
+    _Static_assert((int)BUF_LARGE_BYTES >= (int)WIRE_VALUES_MAX, "one buffer keeps the values");
+    answer->pass_memory = bufpool_take(req->shard->net.bufs, BUF_LARGE);
+    if (answer->pass_memory == NULL)
+        return false;
+    wire_pass_init(&answer->pass, &answer->stream, sse, answer->pass_memory->data);
+    return true;
+}
+
+void answer_pass_end(struct req *req)
+{
+    struct answer *answer = req->answer;
+    if (answer->pass_memory == NULL)
+        return;
+    wire_pass_end(&answer->pass);
+    buf_put(answer->pass_memory);
+    answer->pass_memory = NULL;
+}
+
+struct fault_note *answer_note(struct req *req)
+{
+    struct answer *answer = req->answer;
+    struct fault_note *note = arena_take(&req->arena, sizeof(*note));
+    if (note != NULL)
+        memset(note, 0, sizeof(*note));
+    answer->note = note;
+    return note;
+}
+
+// What the vendor did not tell is counted by the bytes that went by, and marked as such.
+static void estimate(struct req *req, struct usage *usage)
+{
+    const struct wire_stream *stream = &req->answer->stream;
+    uint64_t out_bytes = stream->whole ? req->stream->sent : stream->text_bytes;
+    if (!usage->input_known)
+        usage->input_uncached = max_u64(req->record.bytes_in / BYTES_A_TOKEN, 1);
+    usage->output = max_u64(usage->output, out_bytes / BYTES_A_TOKEN);
+    req->record.flags |= USAGE_ESTIMATED;
+}
+
+static uint32_t clamp(uint64_t tokens)
+{
+    return (uint32_t)min_u64(tokens, USAGE_TOKENS_MAX);
+}
+
+void answer_record(struct req *req)
+{
+    struct answer *answer = req->answer;
+    // A vendor's failure costs the client nothing; an answer that began was worth what came of it.
+    bool sent = req->pump.committed || req->body_sent;
+    if (answer == NULL || answer->stream.wire == NULL || !sent || req->up_status >= 300)
+        return;
+    bool gone = req->err.code == ERR_CLIENT_GONE || req->err.code == ERR_CLIENT_STALLED;
+    if (!req->pump.committed && !gone)
+        return;
+    struct usage usage = usage_normal(&answer->stream.told, answer->stream.wire->rule);
+    bool no_output = answer->stream.wire->rule == USAGE_RULE_OPENAI_INPUT;
+    if (!usage.input_known || (!usage.output_known && !no_output) || (gone && !usage.exact))
+        estimate(req, &usage);
+    uint32_t *tokens = req->record.tokens;
+    tokens[USAGE_INPUT] = clamp(usage.input_uncached);
+    tokens[USAGE_CACHE_READ] = clamp(usage.cache_read);
+    tokens[USAGE_CACHE_WRITE_5M] = clamp(usage.cache_write_5m);
+    tokens[USAGE_CACHE_WRITE_1H] = clamp(usage.cache_write_1h);
+    tokens[USAGE_OUTPUT] = clamp(usage.output);
+    tokens[USAGE_REASONING] = clamp(usage.reasoning);
+}

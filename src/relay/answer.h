@@ -1,0 +1,38 @@
+// answer.h - what is learnt of a vendor's answer while it passes; private to src/relay.
+//
+// One a request that has an answer. It is filled by the wire layer, judged by the pump, and read
+// for the record at the end.
+#ifndef PENSTOCK_RELAY_ANSWER_H
+#define PENSTOCK_RELAY_ANSWER_H
+
+#include "penstock/wire/reply.h"
+#include "penstock/wire/wire.h"
+#include "req.h"
+
+enum { ANSWER_SECRET_MAX = 320 };
+
+struct answer {
+    struct wire_stream stream;
+    struct wire_pass pass;   // of a whole answer, or of an overlong event
+    struct buf *pass_memory; // of `pass`, while it is in use
+    struct secrets secrets;  // what must not come out of the vendor's mouth
+    struct fault_note *note; // in the arena; NULL: no fault was read
+    uint16_t secret_len;
+    char secret[ANSWER_SECRET_MAX];
+};
+
+// A fresh one for an attempt on an account whose credential is `secret`. False: none is left.
+must_use bool answer_begin(struct req *req, struct span secret);
+void answer_end(struct req *req);
+
+// Starts to read a body that passes in pieces.
+must_use bool answer_pass_begin(struct req *req, bool sse);
+void answer_pass_end(struct req *req);
+
+// A note for a fault, in the arena; NULL when that is exhausted.
+struct fault_note *answer_note(struct req *req);
+
+// Puts usage and model into the request's record.
+void answer_record(struct req *req);
+
+#endif
