@@ -113,8 +113,7 @@ static void an_empty_file_is_the_defaults(void)
 {
     setup();
     static const char *const texts[] = { "", "# only a comment\n", "---\n", "config_version: 1\n",
-                                         "\xef\xbb\xbf"
-                                         "config_version: 1\n" };
+                                         "\357\273\277config_version: 1\n" };
     struct config *defaults = load("");
     EXPECT(defaults != NULL);
     EXPECT_EQ(defaults->limits.body, 64 * MIB);
