@@ -133,18 +133,19 @@ static struct err pass_whole(struct req *req, const struct seg *piece)
 
 // --- event streams ---
 
-// Sends what is held, up to `len` bytes of it, and keeps the rest.
-static bool send_held(struct req *req, uint32_t len)
+// Sends all that is held. A long event takes its memory along: a copy of it could be more than
+// the queue of a slow reader has room for.
+static bool send_held(struct req *req)
 {
     struct pump *pump = &req->pump;
-    if (len == 0)
-        return true;
-    if (!stream_send_copy(req->stream, span_of(pump->hold->buf.data, len)))
-        return false;
-    uint32_t rest = pump->hold_len - len;
-    memmove(pump->hold->buf.data, pump->hold->buf.data + len, rest);
-    pump->hold_len = rest;
-    return true;
+    const struct body *hold = pump->hold;
+    bool sent = pump->hold_len <= BUF_SMALL_BYTES
+                    ? stream_send_copy(req->stream, span_of(hold->buf.data, pump->hold_len))
+                    : stream_send(req->stream, &pump->hold->buf, hold->buf.data, pump->hold_len);
+    if (pump->hold_len > BUF_SMALL_BYTES)
+        pump_hold_drop(req);
+    pump->hold_len = 0;
+    return sent;
 }
 
 // An event with the client's name for the model in place of the vendor's.
@@ -198,7 +199,7 @@ static struct err take_event(struct req *req, struct span event, bool held, bool
         pump->hold_len = pump->event_at = 0;
         return OK;
     }
-    if (pump->hold_len > 0 && !send_held(req, pump->hold_len))
+    if (pump->hold_len > 0 && !send_held(req))
         return ERR(OVERLOADED);
     pump->event_at = 0;
     *forward = !held;
@@ -293,7 +294,7 @@ static enum next finish(struct req *req)
     if (!pump->committed && !commit(req))
         return req_fail(req, ERR(OVERLOADED));
     // A last event without its blank line: complete, or the verdict would be another.
-    if (pump->hold_len > 0 && !send_held(req, pump->hold_len))
+    if (pump->hold_len > 0 && !send_held(req))
         return req_fail(req, ERR(OVERLOADED));
     // A vendor that says more than its own end is not trusted with another request.
     if (req->fetch.body_done)
