@@ -314,8 +314,9 @@ static bool client_left(struct req *req)
         return false;
     if (!req->pump.committed)
         return true;
-    // A client that sent FIN may still read. A write tells: a closed one answers with RST.
-    if (req->pump.sse && !req->pump.notified) {
+    // A client that sent FIN may still read. A write tells: a closed one answers with RST. Inside
+    // an event that passes in pieces nothing may be said; the pieces tell as well.
+    if (req->pump.sse && !req->pump.notified && !req->pump.overlong) {
         req->pump.notified = true;
         struct span probe = wire_keepalive((enum wire_family)req->family);
         return !stream_send_copy(req->stream, probe);
