@@ -338,6 +338,8 @@ enum next step_stream(struct req *req)
         enum parse parse = fetch_body(&req->fetch, &piece, &err);
         if (parse == PARSE_MORE) {
             if (moved == 0 && req->timer.deadline_ns == 0) {
+                if (req->pump.terminal)
+                    return finish(req); // only the framing's end is missing
                 bool total = req->deadline_ns != 0 && shard->loop.now_ns >= req->deadline_ns;
                 return req_fail(req, total ? ERR(UPSTREAM_TOTAL) : ERR(UPSTREAM_IDLE));
             }
