@@ -342,6 +342,7 @@ static void serve_timeout(struct timer *timer)
     struct serve *serve = container_of(timer, struct serve, timer);
     switch ((enum serve_state)serve->state) {
     case SERVE_HEAD:
+        serve->server->head.target = SPAN_NONE; // it was another connection's
         if (serve->conn->rx_len > 0)
             refuse(serve, ERR(HEAD_TIMEOUT));
         else
