@@ -232,6 +232,8 @@ void serve_stream(struct serve *serve)
     uint8_t before = stream->client;
     if (stream->body_state == BODY_COLLECTING)
         collect(stream);
+    else // a receive that was cancelled for the body's own may have ended only after the body
+        conn_rx_allow(conn, conn->rx_limit, (enum buf_class)conn->rx_cls);
     if (conn->rx_state == RX_FAILED || conn->tx_failed)
         stream->client = CLIENT_GONE;
     else if (conn->rx_state == RX_EOF && stream->client == CLIENT_HERE)
