@@ -401,5 +401,9 @@ void stream_abort(struct stream *stream, enum conn_why why)
     serve->has_stream = false;
     // A body that only the end of the connection delimits would look whole after a FIN.
     bool looks_whole = stream->replied && !stream->chunked && stream->reply_left == 0;
-    serve_close(serve, why, looks_whole);
+    // A client that is there gets what was queued for it before the cut.
+    if (why == WHY_CANCELLED && stream->replied && !looks_whole && !serve->conn->tx_failed)
+        serve_linger_begin(serve);
+    else
+        serve_close(serve, why, looks_whole);
 }
