@@ -1,6 +1,7 @@
 // The settings, one row each. A new one is a member of struct config, a row, and a line in
 // configs/penstock.yaml, which a test demands.
 #include "config_impl.h"
+#include "penstock/base/guard.h"
 
 #include <arpa/inet.h>
 #include <stdio.h>
@@ -321,7 +322,7 @@ static void check_listeners(struct config_loader *loader, const struct config *c
     }
     for (uint32_t i = 0; i < cfg->listen.admin.count; i++) {
         if (config_address_parse(admin[i].address, &address) != NULL || address.is_loopback ||
-            admin[i].tls.count > 0)
+            admin[i].tls.count > 0 || !GUARD(ADMIN_EXPOSED))
             continue;
         struct problem *problem =
             problem_add(loader->problems, PROBLEM_ADMIN_EXPOSED, place_of(root, "listen", "admin"),

@@ -58,9 +58,9 @@ static struct usage_summary *spill_find(struct usage_port *port, const struct us
     return row;
 }
 
-// Adds the record to the spill: under its own names while half of the table is free, else under its
-// key alone, else under nothing but its bucket; and when even the bucket is new, to the last row
-// there is. The money stays.
+// Adds the record to the spill: under its own names as long as a quarter of the table lasts, else
+// under its key alone, else under nothing but its bucket; and when even the bucket is new, to the
+// last row there is. The money stays.
 static void spill_add(struct usage_port *port, const struct usage_record *record)
 {
     struct usage_summary want = {
@@ -75,7 +75,7 @@ static void spill_add(struct usage_port *port, const struct usage_record *record
     memcpy(want.model, record->model, record->model_len);
     struct usage_sums sums;
     usage_sums_of(record, &sums);
-    struct usage_summary *row = spill_find(port, &want, USAGE_SPILL_MAX / 2);
+    struct usage_summary *row = spill_find(port, &want, USAGE_SPILL_MAX / 4);
     if (row == NULL) {
         want.account_id = want.model_id = 0;
         want.model_len = want.format = 0;

@@ -144,7 +144,7 @@ static inline uint64_t get_u64(struct reader *reader)
     return value;
 }
 
-static inline uint64_t get_var(struct reader *reader)
+static inline uint64_t get_var_long(struct reader *reader)
 {
     uint64_t value = 0;
     for (unsigned shift = 0; shift < 64; shift += 7) {
@@ -157,6 +157,13 @@ static inline uint64_t get_var(struct reader *reader)
     }
     reader->bad = true;
     return 0;
+}
+
+static inline uint64_t get_var(struct reader *reader)
+{
+    if (likely(!reader->bad && reader->at < reader->end && *reader->at < 0x80))
+        return *reader->at++; // most numbers are small
+    return get_var_long(reader);
 }
 
 // A variable-length number that must fit `max`.

@@ -7,6 +7,7 @@
 //   ledger_start.c  what the last process left behind -> sums
 //   usage.c         queries over sums
 //   detail.c        queries over blocks
+//   verify.c        the check of every block
 //   health.c        failure and recovery, disk space, retention, figures
 #ifndef PENSTOCK_STORE_INTERNAL_H
 #define PENSTOCK_STORE_INTERNAL_H

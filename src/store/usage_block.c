@@ -292,6 +292,7 @@ struct err usage_block_open(struct usage_block_reader *reader, struct span value
 
 static void read_record(struct reader *in, uint64_t time_last, struct usage_record *record)
 {
+    *record = (struct usage_record){ 0 };
     get_copy(in, record->request_id, USAGE_ID_BYTES);
     uint64_t settled = time_last + (uint64_t)unzigzag(get_var(in));
     record->total_us = get_var(in);
@@ -326,6 +327,7 @@ static void read_record(struct reader *in, uint64_t time_last, struct usage_reco
 
 static void read_summary(struct reader *in, struct usage_summary *summary)
 {
+    *summary = (struct usage_summary){ 0 };
     summary->bucket = (uint32_t)get_var_max(in, UINT32_MAX);
     summary->key_id = get_var(in);
     summary->account_id = get_var(in);
@@ -348,10 +350,8 @@ enum parse usage_block_next(struct usage_block_reader *reader, struct usage_entr
     if (body == NULL)
         return PARSE_BAD;
     struct reader entry = reader_of(span_of(body, len));
-    *out = (struct usage_entry){
-        .is_summary = block->is_summary,
-        .sequence = block->id.first + reader->index,
-    };
+    out->is_summary = block->is_summary;
+    out->sequence = block->id.first + reader->index;
     uint64_t time_ns;
     if (block->is_summary) {
         read_summary(&entry, &out->summary);

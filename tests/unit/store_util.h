@@ -161,6 +161,17 @@ static inline void place_at(struct place *place, const char *dir)
     snprintf(place->run, sizeof(place->run), "%s/run", place->dir);
 }
 
+static inline void expect_verified(struct store *store)
+{
+    struct store_verdict verdict;
+    EXPECT(!failed(store_verify(store, &verdict)));
+    EXPECT_EQ(verdict.damaged, 0);
+    EXPECT_EQ(verdict.unchained, 0);
+    EXPECT_EQ(verdict.missing, 0);
+    EXPECT_EQ(verdict.repeated, 0);
+    EXPECT_EQ(verdict.hours_wrong, 0);
+}
+
 static inline void put_bytes_at(const char *path, off_t at, const char *bytes, size_t len)
 {
     int fd = open(path, O_WRONLY);

@@ -2,6 +2,8 @@
 // restarts, retention, health. Failing disks and killed processes have files of their own.
 #include "penstock/base/env.h"
 #include "penstock/store/store.h"
+#include "penstock/store/usage_block.h"
+#include "store/db.h"
 #include "store_util.h"
 #include "test.h"
 
@@ -202,6 +204,59 @@ static void usage_adds_up(void)
     store_stats(store, &stats);
     EXPECT_EQ(stats.records_missing, 0);
     EXPECT_EQ(stats.boot, 2);
+    expect_verified(store);
+    for (uint32_t shard = 0; shard < 2; shard++) { // the chain goes on over a restart
+        struct usage_record record = record_of(shard, fake.wall);
+        push(store, shard, &record);
+    }
+    expect_verified(store);
+    store_close(&store);
+    place_fini(&place);
+}
+
+// What a check must find: a block that was changed by somebody who knows about checksums.
+static void a_forger_is_found(void)
+{
+    struct place place;
+    struct env_fake fake;
+    place_init(&place);
+    env_fake_init(&fake, 1);
+    struct store_cfg cfg = place_cfg(&place, &fake.env);
+    struct store *store = must_open(&cfg);
+    fill(store, &fake);
+    expect_verified(store);
+    store_close(&store);
+
+    const struct db_cfg raw = { place.store, 1 * MIB, 1 * MIB, 8 * MIB };
+    static struct usage_block_writer writer;
+    struct store_why why;
+    struct db db;
+    EXPECT(!failed(db_open(&db, &raw, DB_NORMAL, &why)));
+    struct db_iter iter;
+    struct usage_block_reader reader;
+    struct usage_entry entry;
+    db_iter_open(&iter, &db, STORE_USAGE, SPAN_NONE, SPAN_NONE);
+    for (int i = 0; i < 5; i++)
+        db_iter_next(&iter);
+    EXPECT(!failed(usage_block_open(&reader, db_iter_value(&iter))));
+    usage_block_begin(&writer, &reader.block.id, reader.block.previous, reader.block.order_ns);
+    while (usage_block_next(&reader, &entry) == PARSE_DATA) {
+        entry.record.cost_real_nano += 1;
+        EXPECT(usage_block_add(&writer, &entry.record));
+    }
+    struct rocksdb_writebatch_t *batch = db_batch_new();
+    db_put(&db, batch, STORE_USAGE, db_iter_key(&iter), usage_block_finish(&writer, 0));
+    EXPECT(!failed(db_write(&db, batch, true)));
+    db_batch_free(batch);
+    db_iter_close(&iter);
+    db_close(&db);
+
+    store = must_open(&cfg);
+    struct store_verdict verdict;
+    EXPECT(!failed(store_verify(store, &verdict)));
+    EXPECT_EQ(verdict.damaged, 0);
+    EXPECT_EQ(verdict.unchained, 1); // its successor knows another one
+    EXPECT_EQ(verdict.hours_wrong, 1);
     store_close(&store);
     place_fini(&place);
 }
@@ -754,8 +809,9 @@ static void a_client_is_bounded(void)
 }
 
 TEST_MAIN(TEST(a_commit_is_all_or_nothing), TEST(a_bad_change_is_refused), TEST(usage_adds_up),
-          TEST(days_begin_where_asked), TEST(model_names_are_bounded), TEST(detail_comes_in_pages),
-          TEST(pages_of_a_busy_hour), TEST(old_detail_is_dropped_and_sums_stay),
-          TEST(a_jumping_clock_deletes_nothing), TEST(hours_of_commit_never_go_back),
-          TEST(a_second_opener_is_refused), TEST(reading_offline_changes_nothing),
-          TEST(threads_lose_nothing), TEST(an_idle_store_wakes), TEST(a_client_is_bounded))
+          TEST(a_forger_is_found), TEST(days_begin_where_asked), TEST(model_names_are_bounded),
+          TEST(detail_comes_in_pages), TEST(pages_of_a_busy_hour),
+          TEST(old_detail_is_dropped_and_sums_stay), TEST(a_jumping_clock_deletes_nothing),
+          TEST(hours_of_commit_never_go_back), TEST(a_second_opener_is_refused),
+          TEST(reading_offline_changes_nothing), TEST(threads_lose_nothing),
+          TEST(an_idle_store_wakes), TEST(a_client_is_bounded))

@@ -196,6 +196,7 @@ static void check(struct store *store, struct told *told)
     store_stats(store, &stats);
     EXPECT_EQ(stats.records_missing, 0);
     EXPECT_EQ(stats.blocks_damaged, 0);
+    expect_verified(store);
 }
 
 static void a_killed_process_loses_nothing(void)

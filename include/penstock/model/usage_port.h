@@ -13,7 +13,7 @@
 #include "penstock/base/spsc.h"
 #include "penstock/model/usage_record.h"
 
-enum { USAGE_SPILL_MAX = 64 };
+enum { USAGE_SPILL_MAX = 256 };
 #define USAGE_STAMP_SUMMARY (UINT64_C(1) << 63)
 
 struct usage_slot {

@@ -188,6 +188,18 @@ struct usage_page {
 must_use struct err store_detail(struct store *store, const struct usage_detail_query *query,
                                  struct usage_page *page);
 
+// What a reading of every block has found; all but the first two are 0 in a store that is well.
+struct store_verdict {
+    uint64_t blocks;
+    struct usage_sums sums; // of all detail that is kept
+    uint64_t damaged;       // blocks with a wrong checksum, sums or place
+    uint64_t unchained;     // blocks that name another predecessor than they have
+    uint64_t missing;       // sequences that no block covers
+    uint64_t repeated;      // sequences that two blocks cover
+    uint64_t hours_wrong;   // hours whose count and sums, kept apart, differ
+};
+must_use struct err store_verify(struct store *store, struct store_verdict *out);
+
 // --- The way in for the control thread ----------------------------------------------------------
 
 enum store_op_kind { STORE_OP_COMMIT, STORE_OP_USAGE, STORE_OP_DETAIL, STORE_OP_FLUSH };
