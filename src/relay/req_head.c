@@ -44,7 +44,7 @@ static struct req *req_new(struct shard *shard, struct stream *stream)
     stream->owner = &req->task;
     req_make_id(shard, req->record.request_id, req->id);
     req->record.start_ns = shard->loop.wall_ns;
-    shard->counters.in_flight++;
+    counter_add(&shard->counters.in_flight, 1);
     uint64_t total = shard->shared->relay->total_ns;
     req->deadline_ns = total != 0 ? shard->loop.now_ns + total : 0;
     return req;

@@ -312,7 +312,7 @@ enum next step_pick(struct req *req)
         .connect_ns = or_else(account->connect_ns, limits->connect_ns),
         .handshake_ns = limits->handshake_ns,
     };
-    shard->counters.attempts++;
+    counter_add(&shard->counters.attempts, 1);
     req->usage_added = false;
     edit_stream_options(req);
     struct span secret =
