@@ -73,6 +73,8 @@ static void take_limits(struct process *process)
         .first_byte_whole_ns = cfg->timeouts.first_byte_whole_ns,
         .stream_idle_ns = cfg->timeouts.stream_idle_ns,
         .total_ns = cfg->timeouts.total_ns,
+        .origins = cfg->cors.origins.items,
+        .origin_count = cfg->cors.origins.count,
         .half_close_keep = cfg->client_half_close == HALF_CLOSE_KEEP,
         .log_access = cfg->log.access,
     };

@@ -6,9 +6,11 @@
 // queue: above the mark nothing more is taken from the vendor's connection, whose receive then runs
 // dry.
 #include "answer.h"
+#include "cors.h"
 #include "fields.h"
 #include "penstock/base/check.h"
 #include "req.h"
+#include "unpack.h"
 
 enum {
     PUMP_TURN_BYTES = 256 * KIB, // of one request in one turn
@@ -69,7 +71,7 @@ static void forget(struct req *req)
     req->plan = NULL;
     req->answer->note = NULL;
     req->model = req->vendor_model = req->fields = req->query = req->up_head = SPAN_NONE;
-    req->version = req->detail = req->reply_fields = SPAN_NONE;
+    req->version = req->detail = req->reply_fields = req->origin = SPAN_NONE;
     req->alias = arena_copy(&req->arena, kept);
 }
 
@@ -83,13 +85,14 @@ static bool commit(struct req *req)
     if (!stream_reply(stream, req->up_status, &out))
         return false;
     put_span(&out, req->reply_fields);
+    cors_fields(&out, req->origin);
     http_put_field(&out, SPAN("x-request-id"), req_id(req));
     if (req->family == FAMILY_ANTHROPIC)
         http_put_field(&out, SPAN("request-id"), req_id(req));
     if (pump->sse)
         put_span(&out, SPAN("cache-control: no-cache\r\nx-accel-buffering: no\r\n"));
-    // With another name for the model the length is not known beforehand.
-    bool whole = !pump->sse && req->reply_length >= 0 && req->alias.len == 0;
+    // With another name for the model, or unpacked, the length is not known beforehand.
+    bool whole = !pump->sse && req->reply_length >= 0 && req->alias.len == 0 && req->unpack == NULL;
     uint64_t length = whole ? (uint64_t)req->reply_length : 0;
     if (!stream_reply_end(stream, &out, whole ? REPLY_LENGTH : REPLY_STREAM, length))
         return false;
@@ -292,6 +295,8 @@ static enum next finish(struct req *req)
 {
     struct pump *pump = &req->pump;
     struct answer *answer = req->answer;
+    if (req->unpack != NULL && failed(inflate_end(&req->unpack->inflate)))
+        return req_fail(req, ERR(UPSTREAM_TRUNCATED));
     answer_pass_end(req);
     bool torn = pump->hold_len > pump->event_at;
     if (pump->sse && torn) { // a last event without its blank line: it may be all there
@@ -337,6 +342,29 @@ static bool client_left(struct req *req)
     return false;
 }
 
+static struct err pass_piece(struct req *req, const struct seg *piece)
+{
+    return req->pump.sse ? pass_events(req, piece) : pass_whole(req, piece);
+}
+
+// A piece of a compressed answer, of which more plain pieces come.
+static struct err pass_packed(struct req *req, const struct seg *piece)
+{
+    struct span in = span_of(piece->ptr, piece->len);
+    for (;;) {
+        struct seg plain;
+        struct err err = OK;
+        enum parse parse = unpack_piece(req, &in, &plain, &err);
+        if (parse == PARSE_BAD)
+            return err;
+        if (parse == PARSE_MORE)
+            return OK;
+        err = pass_piece(req, &plain);
+        buf_put(plain.buf);
+        TRY(err);
+    }
+}
+
 enum next step_stream(struct req *req)
 {
     struct shard *shard = req->shard;
@@ -363,7 +391,7 @@ enum next step_stream(struct req *req)
                 req); // cut after the format's own end: complete, only the connection is not
         if (parse == PARSE_BAD)
             return req_fail(req, err);
-        err = req->pump.sse ? pass_events(req, &piece) : pass_whole(req, &piece);
+        err = req->unpack != NULL ? pass_packed(req, &piece) : pass_piece(req, &piece);
         moved += piece.len;
         buf_put(piece.buf);
         if (failed(err))

@@ -5,6 +5,7 @@
 #include "penstock/base/check.h"
 #include "reply.h"
 #include "req.h"
+#include "unpack.h"
 
 struct err shard_init(struct shard *shard, uint32_t idx, struct io *io, struct env *env,
                       const struct shard_shared *shared, struct usage_port *port,
@@ -20,6 +21,7 @@ struct err shard_init(struct shard *shard, uint32_t idx, struct io *io, struct e
                    shared->relay->idle_per_host, conns_max));
     shard->app = (struct http_app){ req_on_request, req_http_error };
     slab_init(&shard->reqs, sizeof(struct req), conns_max);
+    slab_init(&shard->unpacks, sizeof(struct unpack), conns_max);
     slab_init(&shard->answers, sizeof(struct answer), conns_max);
     slab_init(&shard->chunks, ARENA_CHUNK, (size_t)conns_max * ARENA_CHUNKS_MAX);
     list_init(&shard->live);
@@ -35,6 +37,7 @@ void shard_fini(struct shard *shard)
     upool_fini(&shard->upool);
     loop_turn(&shard->loop, 0); // the closed connections' last completions
     slab_fini(&shard->reqs);
+    slab_fini(&shard->unpacks);
     slab_fini(&shard->answers);
     slab_fini(&shard->chunks);
     net_fini(&shard->net);

@@ -28,6 +28,8 @@ struct relay_limits {
     uint64_t first_byte_stream_ns, first_byte_whole_ns, stream_idle_ns;
     uint64_t total_ns; // 0: no limit
     bool half_close_keep;
+    const struct span *origins; // that browsers may call from
+    uint32_t origin_count;
     bool log_access;
 };
 
@@ -49,15 +51,16 @@ struct shard {
     struct http_app app;
     struct server servers[SHARD_LISTENERS_MAX];
     uint32_t server_count;
-    struct slab reqs, chunks, answers;
+    struct slab reqs, chunks, answers, unpacks;
     struct list live;            // requests, oldest first
     const struct snapshot *snap; // of this turn
     struct usage_port *port;
     struct access_port *access; // NULL: no access lines
     struct shard_counters counters;
-    uint64_t id_state;        // of request ids
-    struct fault_note note;   // of an event being looked at; copied by who keeps it
-    struct http_head up_head; // the answer being looked at; not kept past a step
+    uint64_t id_state;                 // of request ids
+    char target_room[HTTP_TARGET_MAX]; // for the path of the head being looked at
+    struct fault_note note;            // of an event being looked at; copied by who keeps it
+    struct http_head up_head;          // the answer being looked at; not kept past a step
     bool draining;
 };
 
