@@ -416,9 +416,10 @@ static void a_changed_flight_never_opens(void)
             pair_init(&pair, client, server, "api.example.com", 0);
             end_drive(&pair.client);
             (void)end_deliver(&pair.server, &pair.client.out, SIZE_MAX);
-            longest = pair.server.out.len;
-            bool loose = is_record_version(&pair.server.out, at);
-            pair.server.out.bytes[at] ^= 0x11;
+            longest = pair.server.out.len; // signatures differ in length
+            bool loose = at >= longest || is_record_version(&pair.server.out, at);
+            if (at < longest)
+                pair.server.out.bytes[at] ^= 0x11;
             pair_run(&pair);
             EXPECT(pair.client.last == TLS_FAILED || pair.client.last == TLS_WANT || loose);
             EXPECT(!pair.server.open || loose);
