@@ -37,6 +37,7 @@ enum {
     RAMP_SECONDS_MAX = 60,
     SECONDS_MAX = 600,
     ERRORS_MAX = 1000,
+    ERRORS_SHOWN = 3,
     HEADERS_MAX = 8,
     READ_BYTES = 256 * 1024,
     BODY_BYTES_MAX = 64 * 1024 * 1024,
@@ -179,7 +180,8 @@ static void conn_finished(struct load *load, struct conn *conn)
             hist_add(&load->latency, clock_ns() - conn->began_ns);
     }
     if (conn->answer.status != 200) {
-        fprintf(stderr, "penstock-load: status %d\n", conn->answer.status);
+        if (load->errors_all < ERRORS_SHOWN)
+            fprintf(stderr, "penstock-load: status %d\n", conn->answer.status);
         conn_redial(load, conn, true);
     } else if (conn->answer.closes) {
         conn_redial(load, conn, false);

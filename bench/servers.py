@@ -152,7 +152,7 @@ class Lab:
         self.make_certificates()
         ports = {
             name: free_port()
-            for name in ("vendor", "vendor_tls", "nginx", "nginx_log", "nginx_tls",
+            for name in ("vendor", "vendor_tls", "nginx", "nginx_log", "nginx_tls", "nginx_body",
                          "haproxy", "haproxy_log", "haproxy_tls")
         }
         self.ports = ports

@@ -35,12 +35,16 @@ static void *run(void *arg)
         loop_turn(&mock->loop, mock->loop.now_ns + 10 * NS_PER_MS);
     mock_fini(&mock->mock);
     net_fini(&mock->net);
+    while (sem_wait(&mock->joined) != 0)
+        ; // interrupted by a signal
+    io_free(&mock->io);
     return NULL;
 }
 
 struct err mock_thread_start(struct mock_thread *mock)
 {
     verify(sem_init(&mock->started, 0, 0) == 0);
+    verify(sem_init(&mock->joined, 0, 0) == 0);
     int error = pthread_create(&mock->thread, NULL, run, mock);
     if (error != 0)
         return ERR_SYS(SYSTEM, error);
@@ -54,6 +58,6 @@ void mock_thread_stop(struct mock_thread *mock)
 {
     atomic_store_explicit(&mock->stop, true, memory_order_release);
     io_wake(mock->io, NULL);
+    verify(sem_post(&mock->joined) == 0);
     verify(pthread_join(mock->thread, NULL) == 0);
-    io_free(&mock->io);
 }

@@ -13,6 +13,7 @@ struct mock_thread {
     union dest_addr addr;
     pthread_t thread;
     sem_t started;
+    sem_t joined; // nobody wakes its io any more
     struct io *io;
     struct loop loop;
     struct net net;

@@ -21,11 +21,8 @@ enum {
     SLOTS_MAX = 256 * 1024,
     FDS_RESERVED = 256, // for everything that is not a relayed connection
 };
-#define RECLAIM_NS (UINT64_C(10) * NS_PER_MS)
 
-// One line a fact, for operators; requests have their own log.
-static void say(const char *level, const char *format, ...) printf_like(2, 3);
-static void say(const char *level, const char *format, ...)
+void say(const char *level, const char *format, ...)
 {
     char text[1024];
     va_list args;
@@ -142,72 +139,6 @@ static bool take_listeners(struct process *process)
     return true;
 }
 
-// --- what the shards see ---
-
-static uint32_t intern_dest(struct process *process, const struct account *account)
-{
-    struct base_url url;
-    if (base_url_parse(account->base_url, &url) != NULL)
-        return DEST_NONE;
-    const struct dest_key key = {
-        .host = url.host,
-        .port = url.port,
-        .tls = url.tls,
-        .ca_file = account->ca_file,
-        .server_name = account->server_name,
-    };
-    char why[TLS_WHY_MAX];
-    uint32_t dest = dests_intern(process->dests, &key, why);
-    if (dest == DEST_NONE)
-        say("error", "account %.*s: %s", (int)account->name.len, account->name.ptr, why);
-    return dest;
-}
-
-static struct err build(struct process *process, struct snap_builder *builder)
-{
-    const struct config *cfg = process->cfg;
-    for (uint32_t i = 0; i < cfg->account_count; i++) {
-        const struct snap_account_extra extra = {
-            .from_file = true,
-            .dest = intern_dest(process, cfg->accounts[i]),
-        };
-        if (extra.dest == DEST_NONE)
-            return ERR(INVALID);
-        TRY(snap_builder_account(builder, cfg->accounts[i], &extra));
-    }
-    for (uint32_t i = 0; i < cfg->key_count; i++)
-        TRY(snap_builder_key(builder, cfg->keys[i]));
-    for (uint32_t i = 0; i < cfg->route_count; i++)
-        TRY(snap_builder_route(builder, cfg->routes[i]));
-    return OK;
-}
-
-static struct err publish(struct process *process)
-{
-    struct snap_builder *builder;
-    struct snapshot *snap;
-    TRY(snap_builder_new(&builder, &process->keyring, process->vault, process->slots,
-                         snap_hub_next(process->hub)));
-    struct err err = build(process, builder);
-    if (failed(err)) {
-        snap_builder_free(&builder);
-        return err;
-    }
-    TRY(snap_builder_finish(&builder, &snap));
-    TRY(snap_hub_publish(process->hub, &snap));
-    for (uint32_t i = 0; i < dests_count(process->dests); i++)
-        resolver_watch(process->resolver, i);
-    timer_arm(&process->loop.wheel, &process->reclaim, process->loop.now_ns + RECLAIM_NS);
-    return OK;
-}
-
-static void on_reclaim(struct timer *timer)
-{
-    struct process *process = container_of(timer, struct process, reclaim);
-    if (snap_hub_reclaim(process->hub) > 0)
-        timer_arm(&process->loop.wheel, timer, process->loop.now_ns + RECLAIM_NS);
-}
-
 // --- shards ---
 
 static uint32_t cpus_allowed(int *cpus, uint32_t max)
@@ -241,6 +172,7 @@ static bool start_shards(struct process *process)
                            .entries = (uint32_t)cfg->io.entries,
                            .spin_us = (uint32_t)cfg->io.spin_us },
             .shared = &process->shared,
+            .port = store_port(process->store, i),
             .listen = process->listen,
             .listen_count = process->listen_count,
             .conns_max = conns,
@@ -333,8 +265,10 @@ static void stop(struct process *process)
     }
     if (process->mock_runs)
         mock_thread_stop(&process->mock);
+    process_store_stop(process);
     if (process->io != NULL) {
-        timer_stop(&process->loop.wheel, &process->reclaim);
+        publisher_stop(&process->publisher);
+        timer_stop(&process->loop.wheel, &process->poll_again);
         timer_stop(&process->loop.wheel, &process->drain_timer);
         if (process->signal_op.in_flight)
             io_cancel(process->io, &process->signal_op);
@@ -375,17 +309,7 @@ static struct err open_keys(struct process *process)
         say("", "a new master key was written to %s; keep a copy of it elsewhere", info.path);
     err = keyring_init(&process->keyring, process->vault, master);
     secret_free(&master);
-    if (failed(err))
-        return err;
-    struct key_hasher hasher;
-    key_hasher_init(&hasher, process->keyring.lookup);
-    for (uint32_t i = 0; i < process->cfg->key_count; i++) {
-        struct key *key = process->cfg->keys[i];
-        if (key->key != NULL)
-            key_adopt(key, &hasher, secret_reveal(key->key));
-    }
-    bytes_wipe(&hasher, sizeof(hasher));
-    return OK;
+    return err;
 }
 
 static struct err open_control(struct process *process)
@@ -403,14 +327,35 @@ static struct err open_control(struct process *process)
         return err;
     }
     loop_init(&process->loop, process->io, env_system());
-    process->reclaim.on_fire = on_reclaim;
     process->drain_timer.on_fire = on_drain_timer;
     process->signal_op.on_done = on_signal;
     TRY(dests_new(&process->dests));
     TRY(slots_new(&process->slots, SLOTS_MAX));
     TRY(snap_hub_new(&process->hub, process->shard_count));
-    return resolver_new(&process->resolver, &process->loop, process->dests,
-                        process->cfg->timeouts.dns_ns);
+    TRY(resolver_new(&process->resolver, &process->loop, process->dests,
+                     process->cfg->timeouts.dns_ns));
+    process->publisher = (struct publisher){
+        .loop = &process->loop,
+        .keyring = &process->keyring,
+        .vault = process->vault,
+        .hub = process->hub,
+        .slots = process->slots,
+        .dests = process->dests,
+        .resolver = process->resolver,
+    };
+    publisher_init(&process->publisher);
+    return OK;
+}
+
+// What file and store hold together, for the shards' first turn.
+static bool publish_first(struct process *process)
+{
+    struct snapshot *snap;
+    struct registry_why why;
+    struct err err = publisher_build(&process->publisher, process->registry, &snap, &why);
+    if (failed(err))
+        say("error", "%s", why.text);
+    return !failed(err) && !failed(publisher_publish(&process->publisher, &snap));
 }
 
 static bool start_mock(struct process *process)
@@ -450,6 +395,10 @@ static int begin(struct process *process, const char *config_path)
     uint32_t cpu_count = cpus_allowed(cpus, PROCESS_SHARDS_MAX);
     uint32_t wanted = process->cfg->shards != 0 ? (uint32_t)process->cfg->shards : cpu_count;
     process->shard_count = wanted == 0 ? 1 : (uint32_t)min_size(wanted, PROCESS_SHARDS_MAX);
+    // RocksDB's threads keep the affinity of this one, which is pinned nowhere yet.
+    int status = process_store_open(process);
+    if (status != EXIT_DONE)
+        return status;
     if (failed(open_control(process)))
         return EXIT_FAILED;
     process->shared = (struct shard_shared){
@@ -460,10 +409,11 @@ static int begin(struct process *process, const char *config_path)
         .relay = &process->relay,
         .server = &process->server,
     };
-    if (failed(publish(process))) {
-        say("error", "the configured accounts and keys cannot be used");
+    if (!publish_first(process))
         return EXIT_INVALID;
-    }
+    status = process_store_start(process);
+    if (status != EXIT_DONE)
+        return status;
     if (!start_mock(process) || !start_shards(process))
         return EXIT_FAILED;
     io_poll(process->io, &process->signal_op, process->signal_fd, POLLIN);

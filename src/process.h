@@ -7,6 +7,8 @@
 #include "mock_thread.h"
 #include "penstock/ctl/config.h"
 #include "penstock/ctl/master.h"
+#include "penstock/ctl/publish.h"
+#include "penstock/ctl/registry.h"
 #include "penstock/net/resolver.h"
 #include "penstock/relay/thread.h"
 
@@ -22,6 +24,14 @@ struct process {
     struct slots *slots;
     struct dests *dests;
     struct resolver *resolver;
+    struct store *store;
+    struct store_client *store_client;
+    pthread_t store_thread;
+    bool store_runs;
+    struct registry *registry;
+    struct publisher publisher;
+    struct task poll; // of the registry
+    struct timer poll_again;
     struct budget_process budget;
     struct relay_limits relay;
     struct server_limits server;
@@ -34,11 +44,23 @@ struct process {
     bool mock_runs;
     struct io_op signal_op;
     int signal_fd;
-    struct timer reclaim, drain_timer;
+    struct timer drain_timer;
     bool draining, stopping;
 };
 
 // Runs until a signal ends it. Returns an exit status.
 int process_run(struct process *process, const char *config_path);
+
+// One line a fact, for operators; requests have their own log.
+void say(const char *level, const char *format, ...) printf_like(2, 3);
+
+// --- process_store.c: the store, its thread, and what is loaded from it ---
+
+// Before any thread is pinned. Returns an exit status.
+must_use int process_store_open(struct process *process);
+// Lets the store run on its thread; from here on it is asked through its client.
+must_use int process_store_start(struct process *process);
+// After the shards have ended: waits until everything is written out.
+void process_store_stop(struct process *process);
 
 #endif

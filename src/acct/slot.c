@@ -1,4 +1,5 @@
 #include "penstock/acct/slot.h"
+#include "penstock/base/guard.h"
 
 #include "index.h"
 
@@ -154,7 +155,8 @@ uint32_t slots_sweep(struct slots *slots, uint64_t generation)
             continue;
         // No snapshot that a shard can see names the slot, so nobody can enter it any more.
         // Acquire: what the last one to leave wrote comes before the slot's next life.
-        if (atomic_load_explicit(&slots->base[idx].in_flight, memory_order_acquire) > 0) {
+        if (atomic_load_explicit(&slots->base[idx].in_flight, memory_order_acquire) > 0 &&
+            GUARD(SLOT_BUSY)) {
             busy++;
             continue;
         }

@@ -9,6 +9,7 @@
 // use of the older one. Waking: it stores `seen` before it loads `current`, the writer exchanges
 // `current` before it loads `seen`, and all four are sequentially consistent: either the writer
 // sees the shard awake, or the shard sees the new snapshot.
+#include "penstock/base/guard.h"
 #include "snapshot_impl.h"
 
 #define OFFLINE UINT64_MAX
@@ -99,7 +100,7 @@ uint32_t snap_hub_reclaim(struct snap_hub *hub)
     const uint64_t oldest = oldest_seen(hub);
     uint32_t kept = 0;
     for (uint32_t i = 0; i < hub->retired_count; i++) {
-        if (hub->retired[i].replaced_by <= oldest)
+        if (hub->retired[i].replaced_by <= oldest || !GUARD(SNAPSHOT_SEEN))
             snapshot_free(&hub->retired[i].snap);
         else
             hub->retired[kept++] = hub->retired[i];

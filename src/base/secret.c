@@ -1,6 +1,7 @@
 #include "penstock/base/secret.h"
 
 #include "penstock/base/check.h"
+#include "penstock/base/guard.h"
 
 #include <errno.h>
 #include <sodium.h>
@@ -175,7 +176,8 @@ void secret_free(struct secret **secret)
     const unsigned idx = gone->class_idx;
     assert(vault->stats.secret_count > 0);
     vault->stats.secret_count--;
-    sodium_memzero(gone, (size_t)1 << (idx + CLASS_MIN_BITS));
+    if (GUARD(SECRET_WIPED))
+        sodium_memzero(gone, (size_t)1 << (idx + CLASS_MIN_BITS));
     *(void **)gone = vault->free[idx];
     vault->free[idx] = gone;
     *secret = NULL;

@@ -8,32 +8,56 @@
 enum { UTF8_MAX = 4, PATH_LEVELS_MAX = 16 };
 static const char replacement[] = "\xef\xbf\xbd"; // U+FFFD
 
-static bool is_space(char byte)
+static inline bool is_space(char byte)
 {
+    if (likely((unsigned char)byte > ' '))
+        return false;
     return byte == ' ' || byte == '\n' || byte == '\r' || byte == '\t';
 }
 
-static const char *skip_space(const char *at, const char *end)
+static inline const char *skip_space(const char *at, const char *end)
 {
-    while (at < end && is_space(*at))
+    while (at < end && unlikely(is_space(*at)))
         at++;
     return at;
 }
 
-// Behind the string whose opening quote is at `at`; NULL if it does not end before `end`. A bare
-// control byte is no reason to lose the structure.
-static const char *string_end(const char *at, const char *end)
+// The first quote or backslash; bare control bytes are no reason to lose the structure. Most
+// strings here are short, so the first bytes are looked at in line.
+static inline const char *quote_run(const char *at, const char *end)
+{
+    bool high = false;
+#if defined(__SSE2__)
+    while (likely(end - at >= SIMD_FIRST)) {
+        __m128i bytes = _mm_loadu_si128((const __m128i *)(const void *)at);
+        __m128i hit = _mm_or_si128(_mm_cmpeq_epi8(bytes, _mm_set1_epi8('"')),
+                                   _mm_cmpeq_epi8(bytes, _mm_set1_epi8('\\')));
+        unsigned stop = (unsigned)_mm_movemask_epi8(hit);
+        if (stop != 0)
+            return at + __builtin_ctz(stop);
+        at += SIMD_FIRST;
+        at += simd_best->string_run(at, (size_t)(end - at), &high);
+        if (at == end || *at == '"' || *at == '\\')
+            return at;
+    }
+#endif
+    while (at < end && *at != '"' && *at != '\\')
+        at++;
+    return at;
+}
+
+// Behind the string whose opening quote is at `at`; NULL if it does not end before `end`.
+static inline const char *string_end(const char *at, const char *end)
 {
     for (at++;;) {
-        bool high = false;
-        at += simd_string_run(at, (size_t)(end - at), &high);
+        at = quote_run(at, end);
         if (at == end)
             return NULL;
-        if (*at == '"')
+        if (likely(*at == '"'))
             return at + 1;
-        if (*at == '\\' && end - at < 2)
+        if (end - at < 2)
             return NULL;
-        at += *at == '\\' ? 2 : 1;
+        at += 2;
     }
 }
 
@@ -305,10 +329,11 @@ static bool raw_is(struct span raw, struct span text)
     return done == text.len;
 }
 
-bool json_key_is(struct span raw_key, struct span name)
+bool json_key_is_escaped(struct span raw_key, struct span name)
 {
     debug_assert(span_find(name, '\\') == name.len);
-    return raw_is(raw_key, name);
+    debug_assert(span_find(name, '/') == name.len);
+    return (raw_key.len - name.len) % 5 == 0 && raw_is(raw_key, name);
 }
 
 struct span json_string_raw(struct json_slice string)

@@ -159,8 +159,6 @@ static bool expand_all(struct expand *expand, struct span rest)
 
 void config_expand(struct config_loader *loader, struct value *scalar, const char *path)
 {
-    if (memmem(scalar->text.ptr, scalar->text.len, "${", 2) == NULL)
-        return;
     struct expand expand = { .loader = loader, .scalar = scalar, .path = path };
     if (expand_all(&expand, scalar->text))
         scalar->text = region_dup(&loader->region, text_span(&expand.out));

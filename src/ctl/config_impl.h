@@ -16,7 +16,7 @@ struct config_loader {
 
 // The document's root map; NULL for an empty document or after an error.
 struct value *config_parse(struct config_loader *loader, struct span text);
-// Replaces ${...} in a scalar's text.
+// Replaces ${...} in a scalar's text; called where there is one.
 void config_expand(struct config_loader *loader, struct value *scalar, const char *path);
 // Reads resources: into `cfg`.
 void config_resources(struct config_loader *loader, struct config *cfg, const struct value *map);

@@ -1,6 +1,7 @@
 // The settings, one row each. A new one is a member of struct config, a row, and a line in
 // configs/penstock.yaml, which a test demands.
 #include "config_impl.h"
+#include "penstock/base/guard.h"
 
 #include <arpa/inet.h>
 #include <stdio.h>
@@ -25,7 +26,7 @@ static const char *check_name(struct span text)
     return span_find(text, '/') == text.len && text.ptr[0] != '.' ? NULL : "is not a name";
 }
 
-static bool parse_ip(struct span host, int *family, uint8_t bytes[16])
+bool config_ip_parse(struct span host, int *family, uint8_t bytes[16])
 {
     char text[INET6_ADDRSTRLEN];
     if (host.len == 0 || host.len >= sizeof(text))
@@ -43,7 +44,7 @@ static bool is_loopback(struct span host)
     uint8_t bytes[16];
     if (span_eq(host, SPAN("localhost")))
         return true;
-    if (!parse_ip(host, &family, bytes))
+    if (!config_ip_parse(host, &family, bytes))
         return false;
     return family == AF_INET ? bytes[0] == 127 : memcmp(bytes, v6_one, sizeof(v6_one)) == 0;
 }
@@ -74,7 +75,7 @@ const char *config_address_parse(struct span text, struct config_address *out)
     uint8_t bytes[16];
     if (host.len == 0 && !bracketed)
         return NULL;
-    if (!span_eq(host, SPAN("localhost")) && !parse_ip(host, &family, bytes))
+    if (!span_eq(host, SPAN("localhost")) && !config_ip_parse(host, &family, bytes))
         return "must begin with an IP address or localhost, not with another name";
     if (bracketed != (span_find(host, ':') < host.len))
         return "must have an IPv6 address, and only that, in brackets";
@@ -95,7 +96,7 @@ static const char *check_cidr(struct span text)
     int family;
     uint8_t bytes[16];
     uint64_t bits;
-    if (slash == text.len || !parse_ip(span_upto(text, slash), &family, bytes) ||
+    if (slash == text.len || !config_ip_parse(span_upto(text, slash), &family, bytes) ||
         !span_u64(span_from(text, slash + 1), &bits) || bits > (family == AF_INET ? 32 : 128))
         return "is not a range such as 10.0.0.0/8";
     // A range with bits behind its length is often a typing error in the length.
@@ -321,7 +322,7 @@ static void check_listeners(struct config_loader *loader, const struct config *c
     }
     for (uint32_t i = 0; i < cfg->listen.admin.count; i++) {
         if (config_address_parse(admin[i].address, &address) != NULL || address.is_loopback ||
-            admin[i].tls.count > 0)
+            admin[i].tls.count > 0 || !GUARD(ADMIN_EXPOSED))
             continue;
         struct problem *problem =
             problem_add(loader->problems, PROBLEM_ADMIN_EXPOSED, place_of(root, "listen", "admin"),

@@ -158,3 +158,43 @@ uint64_t config_memory(const struct config *cfg, struct config_world *world)
         machine == 0 ? (limit == UINT64_MAX ? 0 : limit) : min_u64(machine, limit);
     return bytes / 4 * 3;
 }
+
+static struct err take_key(struct span text, struct vault *vault, struct secret **out,
+                           char why[ACCOUNT_WHY_MAX])
+{
+    while (text.len > 0 && strchr(" \t\r\n", text.ptr[text.len - 1]) != NULL)
+        text.len--;
+    if (text.len == 0) {
+        fit_printf(why, ACCOUNT_WHY_MAX, "it is empty");
+        return ERR(INVALID);
+    }
+    *out = secret_new(vault, text);
+    if (*out != NULL)
+        return OK;
+    fit_printf(why, ACCOUNT_WHY_MAX, "it is longer than a key may be");
+    return ERR(INVALID);
+}
+
+struct err account_key_load(const struct account *account, struct config_world *world,
+                            struct vault *vault, struct secret **out, char why[ACCOUNT_WHY_MAX])
+{
+    *out = NULL;
+    why[0] = '\0';
+    if (account->api_key_env.len > 0) {
+        const char *value = world->env(world, account->api_key_env.ptr);
+        return take_key(span_str(value != NULL ? value : ""), vault, out, why);
+    }
+    if (account->api_key_file.len == 0)
+        return OK;
+    struct text text = { 0 };
+    const int error = world->read(world, account->api_key_file.ptr, CONFIG_VALUE_MAX, &text, NULL);
+    struct err err = OK;
+    if (error != 0) {
+        fit_printf(why, ACCOUNT_WHY_MAX, "%s", strerror(error));
+        err = ERR_SYS(INVALID, error);
+    } else {
+        err = take_key(text_span(&text), vault, out, why);
+    }
+    text_fini(&text);
+    return err;
+}

@@ -1,6 +1,7 @@
 // YAML into a tree: the part of YAML that needs no explanation. Anchors, aliases, tags, merge keys,
 // complex keys and further documents are refused where they stand.
 #include "config_impl.h"
+#include "penstock/base/guard.h"
 
 #include <yaml.h>
 
@@ -93,7 +94,8 @@ static void check_duplicate(struct parse *parse, const struct frame *frame,
                             const struct value *entry)
 {
     for (const struct value *old = frame->value->first; old != entry; old = old->next) {
-        if (old->hash != entry->hash || !span_eq(old->key, entry->key))
+        if (!GUARD(CONFIG_DUPLICATE_KEY) || old->hash != entry->hash ||
+            !span_eq(old->key, entry->key))
             continue;
         char path[PROBLEM_PATH_MAX];
         path_of(parse, path);
@@ -179,7 +181,7 @@ static void on_scalar(struct parse *parse, const yaml_event_t *event)
     value->kind = !plain ? VALUE_TEXT : is_null(text) ? VALUE_NULL : VALUE_WORD;
     value->place = event_place(event);
     value->text = region_dup(&parse->loader->region, text);
-    if (value->kind != VALUE_NULL) {
+    if (value->kind != VALUE_NULL && memmem(text.ptr, text.len, "${", 2) != NULL) {
         char path[PROBLEM_PATH_MAX];
         path_of(parse, path);
         config_expand(parse->loader, value, path);

@@ -7,9 +7,10 @@
 #include <unistd.h>
 
 enum {
-    RECV_TURN_MAX = 64 * KIB,  // bytes received from one socket a turn
-    SEND_TURN_MAX = 256 * KIB, // bytes sent to one socket a turn
-    ACCEPT_TURN_MAX = 64,      // connections accepted from one listener a turn
+    // What one try takes; a turn tries at most twice, before and after it takes edges.
+    RECV_TURN_MAX = 64 * KIB,  // bytes received from one socket
+    SEND_TURN_MAX = 256 * KIB, // bytes sent to one socket
+    ACCEPT_TURN_MAX = 64,      // connections accepted from one listener
 };
 
 static bool is_again(int error)

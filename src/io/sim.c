@@ -18,8 +18,9 @@ const struct sim_profile sim_calm = {
     .latency_ns_min = 20 * NS_PER_US, .latency_ns_max = 30 * NS_PER_MS,                            \
     .jitter_ns_max = 2 * NS_PER_MS, .turn_ns_max = 100 * NS_PER_US, .delay_ns_max = 5 * NS_PER_MS, \
     .stall_ns_max = 400 * NS_PER_MS, .buf_bytes_min = 1 * KIB, .buf_bytes_max = 256 * KIB,         \
-    .fd_max = SIM_FDS, .split = 300, .delay = 100, .stall = 5, .shuffle = 300, .few = 100,         \
-    .starve = 30, .early_end = 50, .cancel_late = 300, .cancel_loses = 300, .wake_late = 200
+    .fd_max = SIM_FDS, .split = 200, .short_io = 200, .delay = 100, .stall = 5, .shuffle = 300,    \
+    .few = 100, .starve = 30, .early_end = 50, .cancel_late = 300, .cancel_loses = 300,            \
+    .wake_late = 200
 
 const struct sim_profile sim_rough = { SIM_ROUGH };
 const struct sim_profile sim_hostile = {

@@ -136,7 +136,7 @@ static size_t recv_len(struct sim_op *op, size_t cap)
 {
     struct sim *sim = op->io->sim;
     size_t len = min_size(cap, sim_pipe_readable(end_rx(op->file->end)));
-    if (len > 1 && sim_chance(sim, sim->profile.split))
+    if (len > 1 && sim_chance(sim, sim->profile.short_io))
         len = 1 + sim_below(sim, len - 1);
     return len;
 }
@@ -224,7 +224,7 @@ static void look_send(struct sim_op *op)
         if (op->sent < before || op->sent >= total)
             continue; // an earlier segment comes first, or this one is gone
         size_t len = min_size(total - op->sent, sim_end_room(end));
-        if (len > 1 && sim_chance(sim, sim->profile.split))
+        if (len > 1 && sim_chance(sim, sim->profile.short_io))
             len = 1 + sim_below(sim, len - 1);
         const char *rest = (const char *)iov->iov_base + (op->sent - before);
         op->sent += (uint32_t)sim_end_write(end, rest, len);

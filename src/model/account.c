@@ -119,7 +119,7 @@ static bool is_token(struct span text)
 
 static void join(char out[PROBLEM_PATH_MAX], const char *path, const char *name)
 {
-    fit_printf(out, PROBLEM_PATH_MAX, "%s%s%s", path, path[0] != '\0' ? "." : "", name);
+    problem_path(out, span_str(path), span_str(name));
 }
 
 static void check_headers(const struct account *account, const struct value *from, const char *path,

@@ -1,4 +1,5 @@
 // Base URLs and model patterns: the texts of an account that are more than texts.
+#include "penstock/base/guard.h"
 #include "penstock/model/account.h"
 
 #include <arpa/inet.h>
@@ -38,7 +39,7 @@ static const char *check_host_name(struct span host)
         return "has an empty or wrong part in its host name";
     const bool hex =
         host.len - last > 1 && host.ptr[last] == '0' && (host.ptr[last + 1] | 0x20) == 'x';
-    if (!last_numeric && !hex)
+    if ((!last_numeric && !hex) || !GUARD(URL_NUMERIC_HOST))
         return NULL;
     char text[INET_ADDRSTRLEN];
     struct in_addr address;

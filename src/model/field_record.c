@@ -1,5 +1,6 @@
 // Whole maps into records: which keys are known, who may set them, what is missing.
 #include "field_impl.h"
+#include "penstock/base/guard.h"
 #include "penstock/model/suggest.h"
 
 struct walk {
@@ -12,8 +13,7 @@ struct walk {
 
 static void join(char out[PROBLEM_PATH_MAX], const char *path, struct span name)
 {
-    fit_printf(out, PROBLEM_PATH_MAX, "%s%s%.*s", path, path[0] != '\0' ? "." : "",
-               (int)min_size(name.len, FIELD_NAME_MAX), name.ptr);
+    problem_path(out, span_str(path), name);
 }
 
 // The last part of a dotted name.
@@ -151,7 +151,7 @@ static bool may_set(const struct walk *walk, const struct field *field, const st
     } else if (field_is(field, FIELD_IMMUTABLE) && walk->source == FROM_UPDATE) {
         code = PROBLEM_IMMUTABLE;
         why = "cannot be changed after creation";
-    } else if (field_is(field, FIELD_FILE_ONLY) && api) {
+    } else if (field_is(field, FIELD_FILE_ONLY) && api && GUARD(FIELD_FILE_ONLY)) {
         code = PROBLEM_FILE_ONLY;
         why = "can be set in the configuration file only";
     } else {
@@ -199,15 +199,8 @@ static void walk_map(struct walk *walk, const struct value *map, struct span pre
 {
     const struct table *table = walk->record->table;
     for (const struct value *entry = map->first; entry != NULL; entry = entry->next) {
-        char name[PROBLEM_PATH_MAX], above[PROBLEM_PATH_MAX];
-        const size_t len =
-            fit_printf(name, sizeof(name), "%.*s%s%.*s", (int)prefix.len, prefix.ptr,
-                       prefix.len > 0 ? "." : "", (int)min_size(entry->key.len, FIELD_NAME_MAX),
-                       entry->key.ptr);
-        const struct span full = span_of(name, len);
-        join(above, walk->path, prefix);
-        if (prefix.len == 0)
-            fit_printf(above, sizeof(above), "%s", walk->path);
+        char name[PROBLEM_PATH_MAX];
+        const struct span full = span_of(name, problem_path(name, prefix, entry->key));
         // A key with a dot of its own is no path.
         const bool dotted = span_find(entry->key, '.') < entry->key.len;
         const struct field *field = dotted ? NULL : table_find(table, full);
@@ -215,6 +208,8 @@ static void walk_map(struct walk *walk, const struct value *map, struct span pre
             mark_seen(walk, field);
             field_read(walk->record, field, entry, walk->source, walk->path, walk->problems);
         } else if (dotted || !is_prefix(table, full)) {
+            char above[PROBLEM_PATH_MAX];
+            join(above, walk->path, prefix);
             const struct field *meant = unknown(table, entry, prefix, above, walk->problems);
             if (meant != NULL)
                 mark_seen(walk, meant);

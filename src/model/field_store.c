@@ -167,13 +167,13 @@ static bool unpack_enums(const struct field *field, struct span bytes, uint32_t 
     return true;
 }
 
-// How many texts `bytes` holds; -1 if they are cut.
+// How many texts `bytes` holds; -1 if they are cut or no UTF-8, which nothing ever stored.
 static int64_t count_spans(struct span bytes)
 {
     int64_t count = 0;
     struct span one;
     for (; bytes.len > 0; count++)
-        if (!take_span(&bytes, &one))
+        if (!take_span(&bytes, &one) || !span_is_utf8(one))
             return -1;
     return count;
 }

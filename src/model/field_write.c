@@ -1,5 +1,6 @@
 // Records for people: JSON and one-line texts, with secrets masked.
 #include "field_impl.h"
+#include "penstock/base/guard.h"
 #include "penstock/model/unit.h"
 
 #include <stdlib.h>
@@ -100,7 +101,10 @@ static json_t *field_json(const void *base, const struct field *field)
         return text.len == 0 && field->zero != NULL ? json_string(field->zero) : text_json(text);
     }
     case FIELD_SECRET:
-        return *AS(struct secret *, base, field) != NULL ? json_string(SECRET_MASK) : json_null();
+        if (*AS(struct secret *, base, field) == NULL)
+            return json_null();
+        return GUARD(SECRET_MASKED) ? json_string(SECRET_MASK)
+                                    : text_json(secret_reveal(*AS(struct secret *, base, field)));
     case FIELD_BOOL: return json_boolean(*AS(bool, base, field));
     case FIELD_INT:
         return *AS(int64_t, base, field) == 0 && field->zero != NULL

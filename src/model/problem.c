@@ -1,6 +1,7 @@
 #include "penstock/model/problem.h"
 
 #include "penstock/base/check.h"
+#include "penstock/base/guard.h"
 
 #include <stdarg.h>
 #include <stdlib.h>
@@ -74,6 +75,21 @@ void problem_hint(struct problem *problem, const char *format, ...)
 void problem_help(struct problem *problem, const char *format, ...)
 {
     FORMAT_INTO(problem->help, format);
+}
+
+size_t problem_path(char out[PROBLEM_PATH_MAX], struct span path, struct span name)
+{
+    size_t len = min_size(path.len, PROBLEM_PATH_MAX - 1);
+    if (len > 0)
+        memcpy(out, path.ptr, len);
+    if (len > 0 && name.len > 0 && len < PROBLEM_PATH_MAX - 1)
+        out[len++] = '.';
+    const size_t more = min_size(name.len, PROBLEM_PATH_MAX - 1 - len);
+    if (more > 0)
+        memcpy(out + len, name.ptr, more);
+    len += more;
+    out[len] = '\0';
+    return len;
 }
 
 // Insertion: stable, and the list is short.
@@ -184,8 +200,10 @@ static uint32_t add_line(const struct problems *problems, uint32_t number, struc
     const size_t shown = column_at(line, LINE_SHOWN_MAX + 1);
     line = span_upto(line, min_size(shown, sizeof(bytes)));
     memcpy(bytes, line.ptr, line.len);
-    mask_places(problems, number, bytes, line);
-    mask_key_like(bytes, line.len);
+    if (GUARD(SECRET_LINE_MASKED)) {
+        mask_places(problems, number, bytes, line);
+        mask_key_like(bytes, line.len);
+    }
     uint32_t count = 0;
     for (size_t i = 0; i < line.len; i++) {
         count += is_continuation(bytes[i]) ? 0 : 1;

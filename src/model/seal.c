@@ -1,6 +1,7 @@
 #include "penstock/model/seal.h"
 
 #include "penstock/base/check.h"
+#include "penstock/base/guard.h"
 
 #include <sodium.h>
 
@@ -69,6 +70,8 @@ static void add_part(struct text *data, struct span part)
 static void associated(const struct seal_place *place, struct span head, struct text *data)
 {
     add_part(data, head);
+    if (!GUARD(SEAL_PLACE))
+        return;
     add_part(data, place->kind);
     add_part(data, place->id);
     add_part(data, place->field);

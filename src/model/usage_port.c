@@ -1,7 +1,7 @@
 #include "penstock/model/usage_port.h"
 
 #include "penstock/base/check.h"
-#include "penstock/base/fault.h"
+#include "penstock/base/guard.h"
 
 #include <stdatomic.h>
 

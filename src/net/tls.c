@@ -1,7 +1,7 @@
 #include "tls_internal.h"
 
 #include "penstock/base/check.h"
-#include "penstock/base/fault.h"
+#include "penstock/base/guard.h"
 
 #include <wolfssl/options.h>
 #undef _FORTIFY_SOURCE // set by the line above, and not its business

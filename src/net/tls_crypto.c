@@ -12,7 +12,7 @@
 #include "tls_internal.h"
 
 #include "penstock/base/check.h"
-#include "penstock/base/fault.h"
+#include "penstock/base/guard.h"
 #include "penstock/base/secret.h"
 
 #include <wolfssl/options.h>

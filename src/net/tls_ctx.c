@@ -2,7 +2,7 @@
 #include "tls_internal.h"
 
 #include "penstock/base/check.h"
-#include "penstock/base/fault.h"
+#include "penstock/base/guard.h"
 #include "penstock/base/secret.h"
 
 #include <wolfssl/options.h>
@@ -22,6 +22,9 @@
 #define SIGNATURES                                         \
     "ECDSA+SHA256:RSA-PSS+SHA256:RSA+SHA256:ECDSA+SHA384:" \
     "RSA-PSS+SHA384:RSA+SHA384:RSA-PSS+SHA512:RSA+SHA512"
+
+// By this call, because the others leave a TLS 1.2 server free to take any curve of the client's.
+#define GROUPS "X25519:P-256"
 
 enum { RSA_BITS_MIN = 2048, ECC_BITS_MIN = 256, SESSION_BYTES_MAX = 16 * KIB };
 
@@ -106,11 +109,10 @@ static int on_session(WOLFSSL *ssl, WOLFSSL_SESSION *session)
 
 static bool set_common(WOLFSSL_CTX *wctx)
 {
-    int groups[] = { WOLFSSL_ECC_X25519, WOLFSSL_ECC_SECP256R1 };
     bool set = wolfSSL_CTX_SetDevId(wctx, TLS_DEVICE) == WOLFSSL_SUCCESS &&
                wolfSSL_CTX_SetMinVersion(wctx, WOLFSSL_TLSV1_2) == WOLFSSL_SUCCESS &&
                wolfSSL_CTX_set_cipher_list(wctx, SUITES) == WOLFSSL_SUCCESS &&
-               wolfSSL_CTX_set_groups(wctx, groups, ARRAY_LEN(groups)) == WOLFSSL_SUCCESS &&
+               wolfSSL_CTX_set1_curves_list(wctx, GROUPS) == WOLFSSL_SUCCESS &&
                wolfSSL_CTX_set1_sigalgs_list(wctx, SIGNATURES) == WOLFSSL_SUCCESS;
     // The library's own session cache is one for the process, behind locks.
     wolfSSL_CTX_set_session_cache_mode(wctx, WOLFSSL_SESS_CACHE_OFF);

@@ -5,7 +5,7 @@
 #include "tls_internal.h"
 
 #include "penstock/base/check.h"
-#include "penstock/base/fault.h"
+#include "penstock/base/guard.h"
 
 enum {
     HELLO_TYPE = 1,

@@ -7,7 +7,7 @@
 #include "tls_internal.h"
 
 #include "penstock/base/check.h"
-#include "penstock/base/fault.h"
+#include "penstock/base/guard.h"
 
 #include <openssl/err.h>
 #include <openssl/pem.h>

@@ -75,12 +75,16 @@ static void *run(void *arg)
     shard_fini(shard);
     snap_hub_leave(thread->shared->hub, thread->idx);
     set_state(thread, THREAD_ENDED);
-    // The io is freed by thread_join(): until then others may still wake it.
+    // Its own thread frees an io, and nobody may wake it then: thread_join() says when.
+    while (sem_wait(&thread->joined) != 0)
+        ; // interrupted by a signal
+    io_free(&thread->io);
     return NULL;
 }
 
 struct err thread_start(struct shard_thread *thread)
 {
+    verify(sem_init(&thread->joined, 0, 0) == 0);
     char name[16];
     snprintf(name, sizeof(name), "shard-%u", thread->idx);
     int error = pthread_create(&thread->thread, NULL, run, thread);
@@ -99,7 +103,6 @@ void thread_command(struct shard_thread *thread, enum thread_command command)
 
 void thread_join(struct shard_thread *thread)
 {
+    verify(sem_post(&thread->joined) == 0);
     verify(pthread_join(thread->thread, NULL) == 0);
-    if (thread->io != NULL && thread_state(thread) == THREAD_ENDED)
-        io_free(&thread->io);
 }

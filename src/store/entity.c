@@ -7,7 +7,7 @@
 
 #include "bytes.h"
 #include "penstock/base/check.h"
-#include "penstock/base/fault.h"
+#include "penstock/base/guard.h"
 
 #include <stdio.h>
 

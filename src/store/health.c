@@ -7,7 +7,7 @@
 #include "internal.h"
 
 #include "penstock/base/check.h"
-#include "penstock/base/fault.h"
+#include "penstock/base/guard.h"
 #include "wal.h"
 
 #include <dirent.h>

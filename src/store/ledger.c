@@ -8,7 +8,7 @@
 #include "internal.h"
 
 #include "penstock/base/check.h"
-#include "penstock/base/fault.h"
+#include "penstock/base/guard.h"
 #include "penstock/base/mem.h"
 
 void hour_clock_init(struct hour_clock *clock, struct env *env, uint32_t hour)

@@ -2,7 +2,7 @@
 
 #include "bytes.h"
 #include "penstock/base/check.h"
-#include "penstock/base/fault.h"
+#include "penstock/base/guard.h"
 #include "penstock/base/mem.h"
 
 enum { CAP_MIN = 64, KEY_BYTES = 8 };

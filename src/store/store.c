@@ -2,7 +2,7 @@
 #include "internal.h"
 
 #include "penstock/base/check.h"
-#include "penstock/base/fault.h"
+#include "penstock/base/guard.h"
 #include "penstock/base/mem.h"
 
 #include <errno.h>

@@ -2,7 +2,7 @@
 
 #include "bytes.h"
 #include "penstock/base/check.h"
-#include "penstock/base/fault.h"
+#include "penstock/base/guard.h"
 #include "penstock/store/crc32c.h"
 
 #include <sodium.h>

@@ -109,7 +109,8 @@ static void learn_model(struct wire_stream *stream, struct span block,
     stream->model_len = (uint16_t)event->model.len;
 }
 
-static void learn(struct wire_stream *stream, struct span block, const struct wire_event *event)
+static cold void learn(struct wire_stream *stream, struct span block,
+                       const struct wire_event *event)
 {
     if (stream->learns >= LEARNS_MAX && stream->event_count % LEARN_EVERY != 0)
         return;
@@ -119,31 +120,33 @@ static void learn(struct wire_stream *stream, struct span block, const struct wi
         learn_model(stream, block, event);
 }
 
-static void take_hole(struct wire_stream *stream, const struct hole *hole)
+static void take_number(struct wire_stream *stream, const struct hole *hole)
 {
     uint64_t number;
-    if (hole->tag == HOLE_TEXT) {
-        stream->text_bytes += hole->text.len;
-    } else if (hole->tag == HOLE_SEQUENCE) {
-        if (span_u64(hole->text, &number))
-            stream->sequence = max_u64(stream->sequence, number + 1);
-    } else if (hole->tag >= HOLE_COUNT) {
-        if (span_u64(hole->text, &number))
-            told_raise(&stream->told, (enum told_field)(hole->tag - HOLE_COUNT), number);
-    }
+    if (!span_u64(hole->text, &number))
+        return; // too large for any count
+    if (hole->tag == HOLE_SEQUENCE)
+        stream->sequence = max_u64(stream->sequence, min_u64(number, TOLD_VALUE_MAX) + 1);
+    else if (hole->tag >= HOLE_COUNT)
+        told_raise(&stream->told, (enum told_field)(hole->tag - HOLE_COUNT), number);
 }
 
-static bool take_known(struct wire_stream *stream, struct span block, struct wire_event *event)
+static inline bool take_known(struct wire_stream *stream, struct span block,
+                              struct wire_event *event)
 {
-    if (!stream->content || !skeleton_match(&stream->skeleton, block, event->holes))
+    if (!skeleton_match(&stream->skeleton, block, event->holes))
         return false;
     stream->learns = 0;
+    stream->event_count++;
     event->flags = WIRE_CONTENT | WIRE_KNOWN;
-    size_t model_at = stream->model_at;
-    for (size_t i = 0; i < stream->skeleton.hole_count; i++) {
-        take_hole(stream, &event->holes[i]);
-        if (i < stream->model_part)
-            model_at += event->holes[i].text.len;
+    size_t model_at = stream->model_at, count = stream->skeleton.hole_count;
+    for (size_t i = 0; i < count; i++) {
+        const struct hole *hole = &event->holes[i];
+        model_at += i < stream->model_part ? hole->text.len : 0;
+        if (hole->kind == HOLE_DIGITS)
+            take_number(stream, hole);
+        else if (hole->tag == HOLE_TEXT)
+            stream->text_bytes += hole->text.len;
     }
     if (stream->model_len > 0)
         event->model = span_of(block.ptr + model_at, stream->model_len);
@@ -178,7 +181,8 @@ static cold void read_bare(struct wire_stream *stream, struct span block, struct
     event->plain = false;
 }
 
-static void read_event(struct wire_stream *stream, struct span block, struct wire_event *event)
+static __attribute__((noinline)) void read_event(struct wire_stream *stream, struct span block,
+                                                 struct wire_event *event)
 {
     struct sse_event sse;
     bool first = stream->event_count == 0;
@@ -200,16 +204,17 @@ static void read_event(struct wire_stream *stream, struct span block, struct wir
 void wire_stream_event(struct wire_stream *stream, struct span block, struct wire_event *event)
 {
     assert(stream->wire->event != NULL);
-    *event = (struct wire_event){ .flags = 0 };
-    if (take_known(stream, block, event)) {
-        stream->event_count++;
+    event->flags = 0; // not the holes: most events are known, and the count says what is valid
+    event->model = SPAN_NONE;
+    event->plain = false;
+    event->hole_count = 0;
+    if (stream->content && take_known(stream, block, event))
         return;
-    }
     bool failed_before = stream->failed;
     read_event(stream, block, event);
     if (stream->failed && !failed_before)
         event->flags |= WIRE_ERROR;
-    if (event->flags & WIRE_CONTENT)
+    if ((event->flags & WIRE_CONTENT) != 0)
         stream->content = true;
 }
 

@@ -72,6 +72,7 @@ class Layers(unittest.TestCase):
         self.accepts({"src/net/x.c": "\n" * 800})
         self.finds({"src/net/x.c": "\n" * 801}, "file of 801 lines")
         self.finds({"src/net/x.c": "x" * 101 + "\n"}, "101 columns")
+        self.accepts({"src/net/x.c": '"' + "x" * 101 + '"\n'})  # a literal is not broken
 
     def test_nothing_to_check_is_a_failure(self):
         self.assertNotEqual(run_on({"docs/x.md": "\n"})[0], 0)

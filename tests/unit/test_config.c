@@ -113,8 +113,7 @@ static void an_empty_file_is_the_defaults(void)
 {
     setup();
     static const char *const texts[] = { "", "# only a comment\n", "---\n", "config_version: 1\n",
-                                         "\xef\xbb\xbf"
-                                         "config_version: 1\n" };
+                                         "\357\273\277config_version: 1\n" };
     struct config *defaults = load("");
     EXPECT(defaults != NULL);
     EXPECT_EQ(defaults->limits.body, 64 * MIB);
@@ -567,6 +566,41 @@ static void what_is_shown_loads_again(void)
     teardown();
 }
 
+static void an_accounts_key_may_stand_elsewhere(void)
+{
+    setup();
+    world.variables[0] = "VENDOR=sk-env";
+    world.variables[1] = "BLANK= \n";
+    world.files[0].path = "/run/key", world.files[0].text = "sk-file\r\n";
+    struct config *cfg = load("config_version: 1\n"
+                              "resources:\n"
+                              "  accounts:\n"
+                              "    - {name: a, type: openai, api_key_env: VENDOR}\n"
+                              "    - {name: b, type: openai, api_key_file: /run/key}\n"
+                              "    - {name: c, type: openai, auth: none}\n"
+                              "    - {name: d, type: openai, api_key_env: BLANK}\n"
+                              "    - {name: e, type: openai, api_key_file: /run/none}\n"
+                              "    - {name: f, type: openai, api_key_env: UNSET}\n");
+    EXPECT(cfg != NULL && cfg->account_count == 6);
+    static const char *const want[] = {
+        "sk-env", "sk-file", NULL, "empty", "No such file", "empty"
+    };
+    for (uint32_t i = 0; cfg != NULL && i < ARRAY_LEN(want); i++) {
+        char why[ACCOUNT_WHY_MAX];
+        struct secret *key;
+        const struct err err = account_key_load(cfg->accounts[i], &world.world, vault, &key, why);
+        EXPECT(failed(err) == (i > 2));
+        EXPECT((key != NULL) == (i < 2));
+        if (key != NULL)
+            EXPECT_SPAN(secret_reveal(key), want[i]);
+        else if (i > 2)
+            EXPECT(strstr(why, want[i]) != NULL);
+        secret_free(&key);
+    }
+    config_free(&cfg);
+    teardown();
+}
+
 static void memory_is_the_smaller_of_machine_and_cgroup(void)
 {
     setup();
@@ -593,4 +627,5 @@ TEST_MAIN(TEST(an_empty_file_is_the_defaults),
           TEST(the_environment_wins_over_the_file), TEST(resources_become_records),
           TEST(names_are_taken_once), TEST(no_secret_is_shown_with_a_mistake),
           TEST(differences_are_told), TEST(settings_explain_themselves),
-          TEST(what_is_shown_loads_again), TEST(memory_is_the_smaller_of_machine_and_cgroup))
+          TEST(what_is_shown_loads_again), TEST(an_accounts_key_may_stand_elsewhere),
+          TEST(memory_is_the_smaller_of_machine_and_cgroup))

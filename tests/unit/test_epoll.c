@@ -12,17 +12,14 @@ static void a_send_takes_several_turns(void)
     fx_new(&fx, &(struct io_config){ .backend = IO_BACKEND_EPOLL }, NULL, 0);
     fx_listen(&fx);
     struct peer peer;
-    int fd = fx_pair(&fx, &peer), bytes = MIB;
+    int fd = fx_pair(&fx, &peer), bytes = 4 * MIB;
     verify(setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &bytes, sizeof(bytes)) == 0);
     struct probe *probe = probe_new(&fx);
     fx_send(probe, fd, &(struct iovec){ large, LARGE }, 1);
-    uint32_t before = 0, most = 0;
-    for (int turns = 0; turns < 100 && probe->op.in_flight; turns++) {
-        fx_turn(&fx, 0);
-        most = probe->op.credit - before > most ? probe->op.credit - before : most;
-        before = probe->op.credit; // what is sent
-    }
-    EXPECT_EQ(most, 256 * KIB);
+    fx_turn(&fx, 0);
+    EXPECT_EQ(probe->op.credit, 256 * KIB); // what is sent; the socket takes more at once
+    fx_turn(&fx, 0);
+    EXPECT(probe->op.credit > 256 * KIB);
     fx_close_fd(&fx, fd, true);
     fx_until(&fx, !probe->op.in_flight);
     peer_close(&peer);
@@ -45,7 +42,7 @@ static void a_receive_takes_several_turns(void)
         fx_turn(&fx, FX_STEP_MS * NS_PER_MS);
         most = max_u64(most, probe->total - before);
         before = probe->total;
-        EXPECT(most <= 64 * KIB + BUF_SMALL_BYTES);
+        EXPECT(most <= 2 * 64 * KIB + 2 * BUF_SMALL_BYTES);
     }
     EXPECT(most >= 64 * KIB);
     EXPECT_EQ(probe->torn, 0);

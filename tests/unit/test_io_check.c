@@ -12,10 +12,8 @@
 static int try_raw(struct io_uring *ring, uint8_t opcode)
 {
     struct io_uring_sqe *sqe = io_uring_get_sqe(ring);
-    memset(sqe, 0, sizeof(*sqe));
-    sqe->opcode = opcode;
-    sqe->fd = -1;
-    sqe->user_data = 12345;
+    verify(sqe != NULL);
+    *sqe = (struct io_uring_sqe){ .opcode = opcode, .fd = -1, .user_data = 12345 };
     struct io_uring_cqe *cqe = NULL;
     verify(io_uring_submit_and_wait(ring, 1) >= 0);
     verify(io_uring_peek_cqe(ring, &cqe) == 0);

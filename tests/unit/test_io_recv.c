@@ -332,6 +332,9 @@ FX_SCRIPT(a_reset_ends_a_receive)
         EXPECT_EQ(probe->res, -ECONNRESET);
         EXPECT(probe->total <= size);
         EXPECT_EQ(probe->torn, 0);
+        fx_recv(probe, fd, BUF_SMALL, 10); // told once, then it is an end
+        fx_until(fx, !probe->op.in_flight);
+        EXPECT_EQ(probe->res, 0);
         fx_close_fd(fx, fd, false);
         probe_free(probe);
     }

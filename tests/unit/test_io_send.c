@@ -3,7 +3,9 @@
 
 enum { LARGE = 8 * MIB, LARGE_SIM = MIB };
 
-static char large[LARGE];
+enum { GAP = 64 };
+
+static char large[LARGE + GAP * IO_SEGMENTS_MAX];
 
 // More than any connection holds.
 static size_t large_len(const struct fx *fx)
@@ -12,16 +14,19 @@ static size_t large_len(const struct fx *fx)
 }
 
 // Eight segments of odd sizes, an empty one among them, that make up `len` bytes of the pattern.
+// They lie apart and backwards in memory, so that what is sent from behind an end shows.
 static void segments_fill(struct iovec iov[static IO_SEGMENTS_MAX], size_t len)
 {
-    pattern_fill(large, 0, len);
     static const size_t parts[IO_SEGMENTS_MAX - 1] = { 1, 0, 4097, 777, 100000, 13, 65536 };
     size_t at = 0;
     for (int i = 0; i < IO_SEGMENTS_MAX; i++) {
         size_t part = len - at;
         if (i < IO_SEGMENTS_MAX - 1)
             part = min_size(part, parts[i]);
-        iov[i] = (struct iovec){ large + at, part };
+        char *place = large + (len - at - part) + (size_t)(IO_SEGMENTS_MAX - 1 - i) * GAP;
+        memset(place + part, '!', GAP);
+        pattern_fill(place, at, part);
+        iov[i] = (struct iovec){ place, part };
         at += part;
     }
 }

@@ -237,6 +237,24 @@ static void a_record_comes_back_from_the_store(void)
     teardown();
 }
 
+// Found by the fuzzer: a damaged text was taken, and could then not be written as JSON.
+static void a_stored_text_is_utf8(void)
+{
+    setup();
+    static const char broken[] = "\x01\x02\x01n\x0c\x04\x01\x61\x01\xe2";
+    struct record *back;
+    EXPECT_EQ(record_unpack(&account_table, span_of(broken, sizeof(broken) - 1), SPAN("a"),
+                            &keyring, vault, &back)
+                  .code,
+              ERR_STORE_CORRUPT);
+    EXPECT(back == NULL);
+    static const char good[] = "\x01\x02\x01n\x0c\x04\x01\x61\x01z";
+    EXPECT(!failed(record_unpack(&account_table, span_of(good, sizeof(good) - 1), SPAN("a"),
+                                 &keyring, vault, &back)));
+    record_free(&back);
+    teardown();
+}
+
 // One kind of record in three versions of a program.
 struct thing {
     struct record record;
@@ -503,8 +521,9 @@ static void a_json_document_has_a_depth(void)
 
 TEST_MAIN(TEST(an_account_reads_and_shows), TEST(mistakes_are_named_with_path_and_hint),
           TEST(fields_must_fit_together), TEST(a_change_keeps_what_it_does_not_name),
-          TEST(a_record_comes_back_from_the_store), TEST(the_version_before_is_read),
-          TEST(what_is_set_is_stored_even_at_its_default), TEST(every_table_is_sound),
-          TEST(no_text_of_a_secret_reaches_a_problem), TEST(ids_are_stable_or_random),
-          TEST(base_urls_are_plain), TEST(patterns_end_with_an_asterisk),
-          TEST(problems_are_bounded_sorted_and_clean), TEST(a_json_document_has_a_depth))
+          TEST(a_record_comes_back_from_the_store), TEST(a_stored_text_is_utf8),
+          TEST(the_version_before_is_read), TEST(what_is_set_is_stored_even_at_its_default),
+          TEST(every_table_is_sound), TEST(no_text_of_a_secret_reaches_a_problem),
+          TEST(ids_are_stable_or_random), TEST(base_urls_are_plain),
+          TEST(patterns_end_with_an_asterisk), TEST(problems_are_bounded_sorted_and_clean),
+          TEST(a_json_document_has_a_depth))

@@ -175,6 +175,29 @@ static void a_cancel_may_be_late(void)
     one_close(&one);
 }
 
+// Closed while it is about to notice the bytes that came.
+static void a_late_receive_ends_with_its_socket(void)
+{
+    for (uint64_t seed = 1; seed <= 20; seed++) {
+        struct one one;
+        one_open(&one, seed, &profile_with_latency);
+        sim_profile(one.sim)->delay = 1000;
+        sim_profile(one.sim)->cancel_late = seed % 2 == 0 ? 1000 : 0;
+        sim_profile(one.sim)->delay_ns_max = 100 * NS_PER_MS;
+        io_recv(one.io, &one.in, one.fd, BUF_SMALL, 100);
+        one_pass(&one, NS_PER_MS);
+        sim_write(one.peer, "abc", 3);
+        one_pass(&one, NS_PER_MS);
+        EXPECT_EQ(one.bytes, 0);
+        io_close(one.io, one.fd, false);
+        one.fd = -1;
+        one_pass(&one, 150 * NS_PER_MS);
+        EXPECT_EQ(one.res, -ECANCELED);
+        EXPECT_EQ(one.ends, 1);
+        one_close(&one);
+    }
+}
+
 // A connect that is cancelled may have succeeded before.
 static void a_cancelled_connect_may_succeed(void)
 {
@@ -368,7 +391,15 @@ static void the_limit_of_descriptors_holds(void)
     io_connect(one.io, &one.dial, (struct sockaddr *)&addr, sizeof(addr));
     one_pass(&one, 5 * NS_PER_MS);
     EXPECT_EQ(one.res, -EMFILE);
-    int fd = one.fd; // the lowest number comes back
+    sim_profile(one.sim)->fd_max = 5;
+    int foreign[2] = { sim_foreign(one.sim), sim_foreign(one.sim) };
+    sim_foreign_close(one.sim, foreign[0]);
+    int again = sim_foreign(one.sim);
+    EXPECT_EQ(again, foreign[0]); // the lowest number comes back
+    sim_foreign_close(one.sim, foreign[1]);
+    sim_foreign_close(one.sim, again);
+    sim_profile(one.sim)->fd_max = 2;
+    int fd = one.fd;
     io_close(one.io, one.fd, false);
     io_accept(one.io, &one.accept, one.listener);
     one_pass(&one, 5 * NS_PER_MS);
@@ -483,8 +514,9 @@ static void leaks_are_found(void)
 }
 
 TEST_MAIN(TEST(a_cancel_may_lose), TEST(a_cancel_may_be_late),
-          TEST(a_cancelled_connect_may_succeed), TEST(multishots_may_end_early),
-          TEST(connects_are_refused_or_hang), TEST(a_close_over_unread_bytes_resets),
+          TEST(a_late_receive_ends_with_its_socket), TEST(a_cancelled_connect_may_succeed),
+          TEST(multishots_may_end_early), TEST(connects_are_refused_or_hang),
+          TEST(a_close_over_unread_bytes_resets),
           TEST(bytes_for_a_closed_peer_are_answered_by_a_reset),
           TEST(a_reset_may_take_unread_bytes_along), TEST(wakes_coalesce_and_may_be_late),
           TEST(turns_may_tell_few_and_shuffle), TEST(the_limit_of_descriptors_holds),

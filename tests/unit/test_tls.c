@@ -1,6 +1,6 @@
 // What tls.h promises of connections, with both ends ours.
 #include "net/tls_internal.h"
-#include "penstock/base/fault.h"
+#include "penstock/base/guard.h"
 #include "penstock/base/poison.h"
 #include "tls_world.h"
 
@@ -619,11 +619,11 @@ static void a_broken_callback_fails_the_start(void)
     char text[TLS_WHY_MAX];
     EXPECT(!failed(tls_selftest(text)));
     tls_fini();
-    fault_set(FAULT_TLS_CRYPTO_SOUND, true);
+    guard_set(GUARD_TLS_CRYPTO_SOUND, true);
     struct err err = tls_init(text);
     EXPECT_EQ(err.code, ERR_TLS_SELF_TEST);
     EXPECT(strcmp(text, "AES-GCM: wrong answer") == 0);
-    fault_set(FAULT_TLS_CRYPTO_SOUND, false);
+    guard_set(GUARD_TLS_CRYPTO_SOUND, false);
     EXPECT(!failed(tls_init(text)));
 }
 

@@ -1,6 +1,6 @@
 // Whose certificates a client believes, and what a server will load.
 #include "net/tls_internal.h"
-#include "penstock/base/fault.h"
+#include "penstock/base/guard.h"
 #include "tls_world.h"
 
 #include <sys/stat.h>

@@ -2,7 +2,7 @@
 // same, and the refusals that the software lacks.
 #include "net/tls_internal.h"
 #include "penstock/base/check.h"
-#include "penstock/base/fault.h"
+#include "penstock/base/guard.h"
 #include "test.h"
 
 #include <wolfssl/options.h>

@@ -1,6 +1,6 @@
 // What a client may do to us on TLS 1.3: an honest peer first, so that the rest means something.
 #include "net/tls_internal.h"
-#include "penstock/base/fault.h"
+#include "penstock/base/guard.h"
 #include "tls_peer.h"
 #include "tls_world.h"
 
@@ -115,12 +115,12 @@ static void an_empty_inner_plaintext_is_refused(void)
     peer_fini(&peer);
 #ifdef PENSTOCK_FAULT_POINTS
     // And should such a record come this far, the callback stops it.
-    fault_set(FAULT_TLS_RECORD_SHORT, true);
+    guard_set(GUARD_TLS_RECORD_SHORT, true);
     peer_connect(&peer, server);
     peer_send_inner(&peer, NULL, 0);
     expect_refused(&peer, "content type");
     peer_fini(&peer);
-    fault_set(FAULT_TLS_RECORD_SHORT, false);
+    guard_set(GUARD_TLS_RECORD_SHORT, false);
 #endif
 }
 

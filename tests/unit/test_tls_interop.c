@@ -1,5 +1,5 @@
 // Against a second implementation, OpenSSL, on the other side of the same memory.
-#include "penstock/base/fault.h"
+#include "penstock/base/guard.h"
 #include "tls_world.h"
 
 #include <openssl/err.h>
@@ -228,10 +228,18 @@ static void only_sound_offers_are_taken(void)
         { TLS1_3_VERSION, "TLS_AES_128_CCM_SHA256", NULL, NULL, false },
         { TLS1_3_VERSION, NULL, NULL, "P-384", false },
         { TLS1_3_VERSION, NULL, NULL, "X448", false },
+        { TLS1_3_VERSION, NULL, NULL, "ffdhe2048", false },
         { TLS1_3_VERSION, NULL, NULL, "P-384:X25519", true }, // a HelloRetryRequest
         { TLS1_3_VERSION, NULL, NULL, "X448:P-256", true },
         { TLS1_2_VERSION, NULL, "ECDHE-ECDSA-AES128-GCM-SHA256", "P-256", true },
         { TLS1_2_VERSION, NULL, "ECDHE-ECDSA-AES256-GCM-SHA384", "X25519:P-256", true },
+        { TLS1_2_VERSION, NULL, NULL, "P-256", true },
+        { TLS1_2_VERSION, NULL, NULL, "P-384:P-256", true },
+        { TLS1_2_VERSION, NULL, NULL, "P-384", false },
+        { TLS1_2_VERSION, NULL, NULL, "P-521", false },
+        { TLS1_2_VERSION, NULL, NULL, "X448", false },
+        { TLS1_2_VERSION, NULL, NULL, "brainpoolP256r1", false },
+        { TLS1_2_VERSION, NULL, NULL, "secp256k1", false },
         { TLS1_2_VERSION, NULL, "ECDHE-ECDSA-CHACHA20-POLY1305", NULL, false },
         { TLS1_2_VERSION, NULL, "ECDHE-ECDSA-AES128-SHA256", NULL, false },
         { TLS1_2_VERSION, NULL, "ECDHE-ECDSA-AES128-SHA", NULL, false },
@@ -258,8 +266,11 @@ static void only_sound_offers_are_taken(void)
         if (is_open(&duo) != offers[i].served)
             fprintf(stderr, "  offer %zu: %s\n", i, tls_reason(duo.ours.tls));
         EXPECT_EQ(is_open(&duo), offers[i].served);
-        if (offers[i].served)
+        const char *group = tls_info(duo.ours.tls).group;
+        if (offers[i].served) {
+            EXPECT(strcmp(group, "X25519") == 0 || strcmp(group, "SECP256R1") == 0);
             expect_talk(&duo);
+        }
         duo_fini(&duo);
         SSL_CTX_free(client);
     }

@@ -69,7 +69,7 @@ struct pair {
 // Handles everything that one delivery brought.
 static inline void end_drive(struct end *end)
 {
-    static char out[5000];
+    char out[5000];
     for (;;) {
         size_t len = 0;
         if (!end->open) {
@@ -104,9 +104,10 @@ static inline void pair_run(struct pair *pair)
     size_t max = pair->chop > 0 ? pair->chop : SIZE_MAX;
     if (pair->client.calls == 0)
         end_drive(&pair->client);
-    while (end_deliver(&pair->server, &pair->client.out, max) |
-           end_deliver(&pair->client, &pair->server.out, max))
-        ;
+    for (bool moved = true; moved;) {
+        moved = end_deliver(&pair->server, &pair->client.out, max);
+        moved = end_deliver(&pair->client, &pair->server.out, max) || moved;
+    }
 }
 
 static inline void end_fini(struct end *end)

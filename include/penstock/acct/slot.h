@@ -9,6 +9,7 @@
 #include "penstock/base/base.h"
 #include "penstock/base/check.h"
 #include "penstock/base/err.h"
+#include "penstock/base/guard.h"
 
 #include <stdatomic.h>
 
@@ -67,9 +68,10 @@ bool slots_find(const struct slots *slots, struct span id, struct slot_ref *out)
 // never over the limit, and a refused one disturbs nobody.
 must_use static inline bool slot_enter(struct slot *slot, uint32_t max)
 {
-    if (atomic_load_explicit(&slot->in_flight, memory_order_relaxed) >= max)
+    if (atomic_load_explicit(&slot->in_flight, memory_order_relaxed) >= max && GUARD(SLOT_LIMIT))
         return false;
-    if (atomic_fetch_add_explicit(&slot->in_flight, 1, memory_order_relaxed) >= max) {
+    if (atomic_fetch_add_explicit(&slot->in_flight, 1, memory_order_relaxed) >= max &&
+        GUARD(SLOT_LIMIT)) {
         atomic_fetch_sub_explicit(&slot->in_flight, 1, memory_order_relaxed);
         return false;
     }

@@ -117,8 +117,17 @@ bool json_member_next(struct json_iter *iter, struct span *key, struct json_slic
 struct json_iter json_elements_of(struct json_slice array);
 bool json_element_next(struct json_iter *iter, struct json_slice *value);
 
-// True if the raw key equals `name` after its escapes are resolved: `mod\u0065l` is "model".
-bool json_key_is(struct span raw_key, struct span name);
+bool json_key_is_escaped(struct span raw_key, struct span name); // used by the next one
+
+// True if the raw key equals `name` after its escapes are resolved: `mod\u0065l` is "model". `name`
+// is ASCII without anything that has a short escape (quotes, slashes, control bytes), so that a key
+// of another length can only be it with escapes of six bytes.
+static inline bool json_key_is(struct span raw_key, struct span name)
+{
+    if (raw_key.len == name.len)
+        return memcmp(raw_key.ptr, name.ptr, name.len) == 0;
+    return raw_key.len >= name.len + 5 && json_key_is_escaped(raw_key, name);
+}
 
 // The first member of `object` called `name`, JK_NONE if there is none.
 struct json_slice json_get(struct json_slice object, struct span name);

@@ -24,7 +24,7 @@ struct hole {
 
 // Zero it to start.
 struct skeleton {
-    uint16_t ends[SKELETON_HOLES_MAX + 1]; // of the parts around the holes, in `bytes`
+    uint16_t lens[SKELETON_HOLES_MAX + 1]; // of the parts around the holes, which fill `bytes`
     uint8_t kinds[SKELETON_HOLES_MAX], tags[SKELETON_HOLES_MAX];
     uint8_t hole_count;
     bool set;

@@ -136,6 +136,14 @@ void config_diff(const struct config *a, const struct config *b, config_change_f
 // memory and the cgroup's limit. 0 when neither can be read.
 uint64_t config_memory(const struct config *cfg, struct config_world *world);
 
+// The API key that an account takes from api_key_file or api_key_env, without the line end behind
+// it: for snap_account_extra. OK with *out NULL when the account names neither. `why` says what is
+// wrong, without any of the key.
+enum { ACCOUNT_WHY_MAX = 256 };
+must_use struct err account_key_load(const struct account *account, struct config_world *world,
+                                     struct vault *vault, struct secret **out,
+                                     char why[ACCOUNT_WHY_MAX]);
+
 // `config explain KEY` (a setting, a field such as "accounts.priority", or a code such as C0312):
 // false if there is no such thing; then *out holds a hint.
 bool config_explain(struct span key, struct text *out);
@@ -155,5 +163,7 @@ struct config_address {
 };
 // NULL: good, else what is wrong.
 const char *config_address_parse(struct span text, struct config_address *out);
+// An IPv4 or IPv6 address, without brackets: AF_INET and 4 bytes, or AF_INET6 and 16.
+must_use bool config_ip_parse(struct span text, int *family, uint8_t bytes[16]);
 
 #endif

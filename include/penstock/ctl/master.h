@@ -26,4 +26,7 @@ must_use struct err master_load(const struct config *cfg, struct config_world *w
                                 struct env *env, struct vault *vault, struct secret **out,
                                 struct master_info *info);
 
+// Makes a directory with mode 0700, and what is missing above it. Returns 0 or an errno.
+must_use int dirs_make(const char *dir);
+
 #endif

@@ -41,7 +41,8 @@ struct sim_profile {
     uint32_t fd_max;                         // descriptors the product may have open
 
     // These change when and in which pieces things happen, within what io.h allows.
-    uint16_t split;        // bytes arrive, or are received, in two pieces
+    uint16_t split;        // what is sent arrives in two pieces
+    uint16_t short_io;     // an operation takes or gives fewer bytes than it could
     uint16_t delay;        // an operation notices late what it waits for
     uint16_t stall;        // a segment, and all behind it, is held back
     uint16_t shuffle;      // a completion overtakes those of other operations

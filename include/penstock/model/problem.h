@@ -57,6 +57,8 @@ struct problem *problem_warn(struct problems *problems, enum problem_code code, 
                              const char *path, const char *format, ...) printf_like(5, 6);
 void problem_hint(struct problem *problem, const char *format, ...) printf_like(2, 3);
 void problem_help(struct problem *problem, const char *format, ...) printf_like(2, 3);
+// "path.name", cut to fit, with a NUL; `path` may be empty. Returns its length.
+size_t problem_path(char out[PROBLEM_PATH_MAX], struct span path, struct span name);
 // By place, then by order of arrival.
 void problems_sort(struct problems *problems);
 

@@ -5,6 +5,7 @@
 #include "penstock/relay/shard.h"
 
 #include <pthread.h>
+#include <semaphore.h>
 #include <stdatomic.h>
 
 // Commands only ever rise.
@@ -23,6 +24,7 @@ struct shard_thread {
     uint32_t conns_max;
     struct io *io;
     struct io *control; // woken when the state changes; may be NULL
+    sem_t joined; // nobody wakes its io any more
     _Atomic uint32_t command;
     _Atomic uint32_t state;
     struct err err; // after THREAD_FAILED

@@ -1,25 +1,25 @@
-#include "penstock/base/fault.h"
+#include "penstock/base/guard.h"
 
 #include "penstock/base/check.h"
 
 static const struct {
     const char *name, *test;
-} rows[FAULT_COUNT] = {
-#define FAULT_ROW(name, test, text) [FAULT_##name] = { #name, test },
-#include "penstock/base/fault.def"
-#undef FAULT_ROW
+} rows[GUARD_COUNT] = {
+#define GUARD_ROW(name, test, text) [GUARD_##name] = { #name, test },
+#include "penstock/base/guard.def"
+#undef GUARD_ROW
 };
 
-const char *fault_point_name(enum fault fault)
+const char *guard_name(enum guard guard)
 {
-    assert(fault < FAULT_COUNT);
-    return rows[fault].name;
+    assert(guard < GUARD_COUNT);
+    return rows[guard].name;
 }
 
-const char *fault_test(enum fault fault)
+const char *guard_test(enum guard guard)
 {
-    assert(fault < FAULT_COUNT);
-    return rows[fault].test;
+    assert(guard < GUARD_COUNT);
+    return rows[guard].test;
 }
 
 #ifdef PENSTOCK_FAULT_POINTS
@@ -28,7 +28,7 @@ const char *fault_test(enum fault fault)
 #include <stdatomic.h>
 #include <stdlib.h>
 
-static atomic_bool guard_off[FAULT_COUNT];
+static atomic_bool guard_off[GUARD_COUNT];
 static pthread_once_t environment_read = PTHREAD_ONCE_INIT;
 
 static bool is_listed(struct span list, struct span name)
@@ -47,23 +47,23 @@ static void read_environment(void)
     const char *list = getenv("PENSTOCK_FAULTS");
     if (list == NULL)
         return;
-    for (int i = 0; i < FAULT_COUNT; i++)
+    for (int i = 0; i < GUARD_COUNT; i++)
         if (is_listed(span_str(list), span_str(rows[i].name)))
             atomic_store_explicit(&guard_off[i], true, memory_order_relaxed);
 }
 
-bool fault_guard_is_on(enum fault fault)
+bool guard_is_on(enum guard guard)
 {
-    assert(fault < FAULT_COUNT);
+    assert(guard < GUARD_COUNT);
     verify(pthread_once(&environment_read, read_environment) == 0);
-    return !atomic_load_explicit(&guard_off[fault], memory_order_relaxed);
+    return !atomic_load_explicit(&guard_off[guard], memory_order_relaxed);
 }
 
-void fault_set(enum fault fault, bool off)
+void guard_set(enum guard guard, bool off)
 {
-    assert(fault < FAULT_COUNT);
+    assert(guard < GUARD_COUNT);
     verify(pthread_once(&environment_read, read_environment) == 0);
-    atomic_store_explicit(&guard_off[fault], off, memory_order_relaxed);
+    atomic_store_explicit(&guard_off[guard], off, memory_order_relaxed);
 }
 
 #endif

@@ -1,0 +1,36 @@
+// publish.h - brings what the registry holds before the shards: destinations, their addresses,
+// snapshots.
+//
+// The control thread owns a publisher. Old snapshots are reclaimed by a timer of its loop.
+#ifndef PENSTOCK_CTL_PUBLISH_H
+#define PENSTOCK_CTL_PUBLISH_H
+
+#include "penstock/ctl/registry.h"
+#include "penstock/net/resolver.h"
+
+struct publisher {
+    struct loop *loop;
+    struct keyring *keyring;
+    struct vault *vault;
+    struct snap_hub *hub;
+    struct slots *slots;
+    struct dests *dests;
+    struct resolver *resolver;
+    struct timer reclaim;
+    uint64_t published; // snapshots made current
+};
+
+// Fill all but the last two members first.
+void publisher_init(struct publisher *publisher);
+void publisher_stop(struct publisher *publisher);
+
+must_use struct err publisher_build(struct publisher *publisher, const struct registry *registry,
+                                    struct snapshot **out, struct registry_why *why);
+// Makes *snap current and sets it to NULL. OVERLOADED: to be tried again.
+must_use struct err publisher_publish(struct publisher *publisher, struct snapshot **snap);
+
+// The destination of an account, entered if it is new; DEST_NONE when `why` says why not.
+must_use uint32_t publisher_dest(struct publisher *publisher, const struct account *account,
+                                 struct registry_why *why);
+
+#endif

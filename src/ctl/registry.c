@@ -1,0 +1,418 @@
+// What is in force: loading it, finding it.
+#include "registry_impl.h"
+
+#include <stdio.h>
+
+static const struct {
+    enum store_kind store;
+    size_t id_at, name_at;
+} kinds[ENTITY_COUNT] = {
+    [ENTITY_ACCOUNT] = { STORE_ACCOUNT, offsetof(struct account, id),
+                         offsetof(struct account, name) },
+    [ENTITY_KEY] = { STORE_KEY, offsetof(struct key, id), offsetof(struct key, name) },
+    [ENTITY_ROUTE] = { STORE_MODEL, offsetof(struct route, id), offsetof(struct route, name) },
+    [ENTITY_SETTING] = { STORE_SETTING, offsetof(struct setting, id),
+                         offsetof(struct setting, name) },
+};
+
+enum store_kind store_kind_of(enum entity_kind kind)
+{
+    return kinds[kind].store;
+}
+
+struct span entity_id(enum entity_kind kind, const struct record *record)
+{
+    return *(const struct span *)((const char *)record + kinds[kind].id_at);
+}
+
+struct span entity_name(enum entity_kind kind, const struct record *record)
+{
+    return *(const struct span *)((const char *)record + kinds[kind].name_at);
+}
+
+// --- three sorted arrays ---
+
+static int span_cmp(struct span a, struct span b)
+{
+    const size_t len = min_size(a.len, b.len);
+    const int order = len > 0 ? memcmp(a.ptr, b.ptr, len) : 0;
+    return order != 0 ? order : (a.len > b.len) - (a.len < b.len);
+}
+
+static struct span sort_key(const struct entity *entity, enum entity_kind kind, bool by_name)
+{
+    return by_name ? entity_name(kind, entity->record) : entity_id(kind, entity->record);
+}
+
+// The place of the first entity that is not before `text`.
+static uint32_t place_of(const struct entities *list, enum entity_kind kind, struct span text,
+                         bool by_name)
+{
+    struct entity **items = by_name ? list->by_name : list->by_id;
+    uint32_t low = 0, high = list->count;
+    while (low < high) {
+        const uint32_t mid = low + (high - low) / 2;
+        if (span_cmp(sort_key(items[mid], kind, by_name), text) < 0)
+            low = mid + 1;
+        else
+            high = mid;
+    }
+    return low;
+}
+
+struct entity *entities_find(const struct entities *list, enum entity_kind kind, struct span id)
+{
+    const uint32_t at = place_of(list, kind, id, false);
+    const bool found = at < list->count && span_eq(entity_id(kind, list->by_id[at]->record), id);
+    return found ? list->by_id[at] : NULL;
+}
+
+struct entity *entities_named(const struct entities *list, enum entity_kind kind, struct span name)
+{
+    const uint32_t at = place_of(list, kind, name, true);
+    const bool found =
+        at < list->count && span_eq(entity_name(kind, list->by_name[at]->record), name);
+    return found ? list->by_name[at] : NULL;
+}
+
+static uint32_t usage_place_of(const struct entities *list, uint64_t usage_id)
+{
+    uint32_t low = 0, high = list->count;
+    while (low < high) {
+        const uint32_t mid = low + (high - low) / 2;
+        if (list->by_usage[mid]->usage_id < usage_id)
+            low = mid + 1;
+        else
+            high = mid;
+    }
+    return low;
+}
+
+static struct entity **grown(struct entity **items, uint32_t count, uint32_t cap)
+{
+    struct entity **more = mem_take(cap, sizeof(struct entity *));
+    verify(more != NULL); // the control thread has no better answer
+    if (count > 0)
+        memcpy(more, items, count * sizeof(struct entity *));
+    mem_give(items);
+    return more;
+}
+
+static void insert(struct entity **items, uint32_t count, uint32_t at, struct entity *entity)
+{
+    memmove(&items[at + 1], &items[at], (count - at) * sizeof(struct entity *));
+    items[at] = entity;
+}
+
+void entities_add(struct entities *list, enum entity_kind kind, const struct entity *entity)
+{
+    if (list->count == list->cap) {
+        list->cap = list->cap > 0 ? list->cap * 2 : 64;
+        list->by_id = grown(list->by_id, list->count, list->cap);
+        list->by_name = grown(list->by_name, list->count, list->cap);
+        list->by_usage = grown(list->by_usage, list->count, list->cap);
+    }
+    struct entity *made = mem_take(1, sizeof(*made));
+    verify(made != NULL);
+    *made = *entity;
+    made->usage_id = usage_model_id(entity_id(kind, made->record));
+    const uint32_t id_at = place_of(list, kind, entity_id(kind, made->record), false);
+    const uint32_t name_at = place_of(list, kind, entity_name(kind, made->record), true);
+    insert(list->by_id, list->count, id_at, made);
+    insert(list->by_name, list->count, name_at, made);
+    insert(list->by_usage, list->count, usage_place_of(list, made->usage_id), made);
+    list->count++;
+}
+
+static void take_out(struct entity **items, uint32_t count, const struct entity *entity,
+                     uint32_t from)
+{
+    while (from < count && items[from] != entity)
+        from++;
+    assert(from < count);
+    memmove(&items[from], &items[from + 1], (count - from - 1) * sizeof(struct entity *));
+}
+
+void entities_remove(struct entities *list, enum entity_kind kind, struct entity *entity)
+{
+    const struct span id = entity_id(kind, entity->record);
+    const struct span name = entity_name(kind, entity->record);
+    take_out(list->by_id, list->count, entity, place_of(list, kind, id, false));
+    take_out(list->by_name, list->count, entity, place_of(list, kind, name, true));
+    take_out(list->by_usage, list->count, entity, usage_place_of(list, entity->usage_id));
+    list->count--;
+    mem_give(entity);
+}
+
+// --- loading ---
+
+// A secret that stands in a file or a variable, without the line end that an editor leaves.
+static struct secret *read_elsewhere(struct registry *registry, const struct account *account)
+{
+    struct config_world *world = config_world_system();
+    struct text text = { 0 };
+    if (account->api_key_file.len > 0) {
+        if (world->read(world, account->api_key_file.ptr, SECRET_MAX, &text, NULL) != 0) {
+            text_fini(&text);
+            return NULL;
+        }
+    } else {
+        const char *value = world->env(world, account->api_key_env.ptr);
+        if (value != NULL)
+            text_add(&text, span_str(value));
+    }
+    struct span bytes = text_span(&text);
+    while (bytes.len > 0 && (unsigned char)bytes.ptr[bytes.len - 1] <= ' ')
+        bytes.len--;
+    struct secret *secret = bytes.len > 0 ? secret_new(registry->cfg.vault, bytes) : NULL;
+    text_fini(&text);
+    return secret;
+}
+
+static struct err load_api_keys(struct registry *registry, struct registry_why *why)
+{
+    const struct config *config = registry->cfg.config;
+    registry->api_keys = mem_take(max_size(config->account_count, 1), sizeof(struct api_key_of));
+    verify(registry->api_keys != NULL);
+    for (uint32_t i = 0; i < config->account_count; i++) {
+        const struct account *account = config->accounts[i];
+        if (account->api_key_file.len == 0 && account->api_key_env.len == 0)
+            continue;
+        struct secret *secret = read_elsewhere(registry, account);
+        if (secret == NULL) {
+            fit_printf(why->text, sizeof(why->text), "the key of account `%.*s` is not in %s %.*s",
+                       (int)account->name.len, account->name.ptr,
+                       account->api_key_file.len > 0 ? "the file" : "the variable",
+                       (int)max_size(account->api_key_file.len, account->api_key_env.len),
+                       account->api_key_file.len > 0 ? account->api_key_file.ptr
+                                                     : account->api_key_env.ptr);
+            return ERR(CONFIG);
+        }
+        registry->api_keys[registry->api_key_count++] = (struct api_key_of){ account, secret };
+    }
+    return OK;
+}
+
+const struct secret *registry_api_key(const struct registry *registry,
+                                      const struct account *account)
+{
+    for (uint32_t i = 0; i < registry->api_key_count; i++)
+        if (registry->api_keys[i].account == account)
+            return registry->api_keys[i].secret;
+    return account->api_key;
+}
+
+static void load_file(struct registry *registry)
+{
+    const struct config *config = registry->cfg.config;
+    for (uint32_t i = 0; i < config->account_count; i++)
+        entities_add(&registry->kinds[ENTITY_ACCOUNT], ENTITY_ACCOUNT,
+                     &(struct entity){ .record = &config->accounts[i]->record });
+    for (uint32_t i = 0; i < config->key_count; i++) {
+        struct key *key = config->keys[i];
+        if (key->key != NULL)
+            key_adopt(key, &registry->hasher, secret_reveal(key->key));
+        entities_add(&registry->kinds[ENTITY_KEY], ENTITY_KEY,
+                     &(struct entity){ .record = &key->record });
+    }
+    for (uint32_t i = 0; i < config->route_count; i++)
+        entities_add(&registry->kinds[ENTITY_ROUTE], ENTITY_ROUTE,
+                     &(struct entity){ .record = &config->routes[i]->record });
+}
+
+struct loading {
+    struct registry *registry;
+    enum entity_kind kind;
+    struct registry_why *why;
+    struct err err;
+};
+
+static bool on_stored(void *arg, const struct store_entity *stored)
+{
+    struct loading *load = arg;
+    struct registry *registry = load->registry;
+    struct entities *list = &registry->kinds[load->kind];
+    const struct table *table = entity_tables[load->kind];
+    struct record *record;
+    load->err = record_unpack(table, stored->value, stored->key, registry->cfg.keyring,
+                              registry->cfg.vault, &record);
+    if (failed(load->err)) {
+        fit_printf(load->why->text, sizeof(load->why->text), "the %s %.*s in the store: %s",
+                   table->name, (int)stored->key.len, stored->key.ptr, err_text(load->err.code));
+        return false;
+    }
+    // What the file declares is the file's outright.
+    if (entities_find(list, load->kind, stored->key) != NULL ||
+        entities_named(list, load->kind, entity_name(load->kind, record)) != NULL) {
+        registry->hidden++;
+        record_free(&record);
+        return true;
+    }
+    entities_add(list, load->kind, &(struct entity){ record, stored->version, 0 });
+    return true;
+}
+
+static struct err load(struct registry *registry, struct registry_why *why)
+{
+    TRY(load_api_keys(registry, why));
+    load_file(registry);
+    for (int kind = 0; kind < ENTITY_COUNT; kind++) {
+        struct loading load = { registry, (enum entity_kind)kind, why, OK };
+        TRY(store_scan(registry->cfg.store, kinds[kind].store, on_stored, &load));
+        TRY(load.err);
+    }
+    return OK;
+}
+
+struct err registry_new(struct registry **out, const struct registry_cfg *cfg,
+                        struct registry_why *why)
+{
+    struct registry *registry = mem_take(1, sizeof(*registry));
+    if (registry == NULL)
+        return ERR(NO_MEMORY);
+    registry->cfg = *cfg;
+    why->text[0] = '\0';
+    list_init(&registry->queue);
+    list_init(&registry->ended);
+    key_hasher_init(&registry->hasher, cfg->keyring->lookup);
+    struct err err = load(registry, why);
+    if (failed(err) && why->text[0] == '\0')
+        fit_printf(why->text, sizeof(why->text), "%s", err_text(err.code));
+    if (failed(err))
+        registry_free(&registry);
+    *out = registry;
+    return err;
+}
+
+void registry_free(struct registry **owner)
+{
+    struct registry *registry = *owner;
+    *owner = NULL;
+    if (registry == NULL)
+        return;
+    for (int kind = 0; kind < ENTITY_COUNT; kind++) {
+        struct entities *list = &registry->kinds[kind];
+        for (uint32_t i = 0; i < list->count; i++) {
+            if (!entity_from_file(list->by_id[i]))
+                record_free(&list->by_id[i]->record);
+            mem_give(list->by_id[i]);
+        }
+        mem_give(list->by_id);
+        mem_give(list->by_name);
+        mem_give(list->by_usage);
+    }
+    for (uint32_t i = 0; i < registry->api_key_count; i++)
+        secret_free(&registry->api_keys[i].secret);
+    mem_give(registry->api_keys);
+    record_free(&registry->next);
+    record_free(&registry->gone_record);
+    if (registry->snap != NULL)
+        snapshot_free(&registry->snap);
+    text_fini(&registry->packed);
+    text_fini(&registry->gone);
+    bytes_wipe(&registry->hasher, sizeof(registry->hasher));
+    mem_give(registry);
+}
+
+void registry_use_client(struct registry *registry, struct store_client *client)
+{
+    assert(!registry_is_busy(registry));
+    registry->client = client;
+}
+
+// --- finding ---
+
+uint32_t registry_count(const struct registry *registry, enum entity_kind kind)
+{
+    return registry->kinds[kind].count;
+}
+
+uint32_t registry_hidden(const struct registry *registry)
+{
+    return registry->hidden;
+}
+
+const struct entity *registry_get(const struct registry *registry, enum entity_kind kind,
+                                  struct span id)
+{
+    return entities_find(&registry->kinds[kind], kind, id);
+}
+
+const struct entity *registry_by_name(const struct registry *registry, enum entity_kind kind,
+                                      struct span name)
+{
+    return entities_named(&registry->kinds[kind], kind, name);
+}
+
+const struct entity *registry_next(const struct registry *registry, enum entity_kind kind,
+                                   struct span after)
+{
+    const struct entities *list = &registry->kinds[kind];
+    uint32_t at = after.len > 0 ? place_of(list, kind, after, false) : 0;
+    if (after.len > 0 && at < list->count &&
+        span_eq(entity_id(kind, list->by_id[at]->record), after))
+        at++;
+    return at < list->count ? list->by_id[at] : NULL;
+}
+
+static size_t gone_key(enum entity_kind kind, uint64_t usage_id, char out[CHANGE_ID_MAX + 1])
+{
+    return fit_printf(out, CHANGE_ID_MAX + 1, GONE_PREFIX "%s-%016llx", entity_tables[kind]->name,
+                      (unsigned long long)usage_id);
+}
+
+bool registry_usage_name(const struct registry *registry, enum entity_kind kind, uint64_t usage_id,
+                         struct registry_name *out)
+{
+    const struct entities *list = &registry->kinds[kind];
+    const uint32_t at = usage_place_of(list, usage_id);
+    if (at < list->count && list->by_usage[at]->usage_id == usage_id) {
+        const struct record *record = list->by_usage[at]->record;
+        *out = (struct registry_name){ entity_id(kind, record), entity_name(kind, record), false };
+        return true;
+    }
+    char id[CHANGE_ID_MAX + 1];
+    const size_t len = gone_key(kind, usage_id, id);
+    const struct entity *gone =
+        entities_find(&registry->kinds[ENTITY_SETTING], ENTITY_SETTING, span_of(id, len));
+    if (gone == NULL)
+        return false;
+    // Its value is the id, a space and the name.
+    const struct span value = ((const struct setting *)gone->record)->value;
+    const size_t cut = span_find(value, ' ');
+    *out = (struct registry_name){ span_upto(value, cut),
+                                   span_from(value, min_size(cut + 1, value.len)), true };
+    return true;
+}
+
+struct record *gone_setting(struct registry *registry, enum entity_kind kind,
+                            const struct entity *entity, char id[CHANGE_ID_MAX + 1])
+{
+    struct setting *setting = (struct setting *)record_new(&setting_table, registry->cfg.vault);
+    const size_t len = gone_key(kind, entity->usage_id, id);
+    struct text value = { 0 };
+    text_add(&value, entity_id(kind, entity->record));
+    text_add(&value, SPAN(" "));
+    text_add(&value, entity_name(kind, entity->record));
+    record_text(&setting->record, &setting->id, span_of(id, len));
+    record_text(&setting->record, &setting->name, span_of(id, len));
+    record_text(&setting->record, &setting->value, text_span(&value));
+    setting->updated_at = env_wall_ns(registry->cfg.env);
+    text_fini(&value);
+    return &setting->record;
+}
+
+struct err registry_each_next(const struct registry *registry, enum entity_kind kind,
+                              registry_fn *fn, void *arg)
+{
+    const struct entities *list = &registry->kinds[kind];
+    const struct change *change = registry->change;
+    const bool is_changing = change != NULL && change->kind == kind;
+    for (uint32_t i = 0; i < list->count; i++) {
+        const struct entity *entity = list->by_id[i];
+        if (is_changing && span_eq(entity_id(kind, entity->record), span_str(change->id)))
+            continue;
+        TRY(fn(arg, entity->record, entity_from_file(entity)));
+    }
+    return is_changing && registry->next != NULL ? fn(arg, registry->next, false) : OK;
+}
