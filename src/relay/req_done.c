@@ -79,7 +79,7 @@ enum next step_done(struct req *req)
     req_lease_drop(req);
     pump_hold_drop(req);
     answer_end(req);
-    arena_reset(&req->arena);
+    req_arena_reset(req);
     timer_stop(&shard->loop.wheel, &req->timer);
     task_cancel(&req->task);
     list_take(&req->link);
