@@ -412,6 +412,9 @@ static bool publish_first(struct process *process)
     struct err err = publisher_build(&process->publisher, process->registry, &snap, &why);
     if (failed(err))
         say("error", "%s", why.text);
+    else if (process->publisher.skipped > 0)
+        say("warning", "%u stored accounts cannot be served: %s", process->publisher.skipped,
+            process->publisher.skipped_why.text);
     return !failed(err) && !failed(publisher_publish(&process->publisher, &snap));
 }
 
