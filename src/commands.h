@@ -22,6 +22,7 @@ enum exit_status {
 int cmd_serve(int argc, char **argv);
 int cmd_mock(int argc, char **argv);
 int cmd_config_check(int argc, char **argv);
+int cmd_key_mint(int argc, char **argv);
 int cmd_io_check(int argc, char **argv);
 int cmd_version(int argc, char **argv);
 

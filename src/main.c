@@ -14,6 +14,7 @@ static const struct verb verbs[] = {
     { "serve", NULL, cmd_serve, "[-c FILE]", "Runs the gateway." },
     { "mock", NULL, cmd_mock, "[--listen ADDRESS:PORT]", "Runs the mock vendor." },
     { "config", "check", cmd_config_check, "-c FILE", "Checks a configuration file." },
+    { "key", "mint", cmd_key_mint, "", "Makes a key for a configuration file." },
     { "io", "check", cmd_io_check, "",
       "Shows what this kernel offers, and which backend is used." },
     { "version", NULL, cmd_version, "", "Shows version and libraries." },
