@@ -99,7 +99,7 @@ static uint32_t connections_max(const struct config *cfg)
     return (uint32_t)min_u64(min_u64(wanted, most), UINT32_MAX / 2);
 }
 
-static bool resolve_listener(struct span address, union dest_addr *out)
+bool resolve_listener(struct span address, union dest_addr *out)
 {
     struct config_address parts;
     if (config_address_parse(address, &parts) != NULL || parts.is_unix)
@@ -265,7 +265,9 @@ static void stop(struct process *process)
     }
     if (process->mock_runs)
         mock_thread_stop(&process->mock);
+    process_admin_stop(process);
     process_store_stop(process);
+    process_admin_fini(process);
     if (process->io != NULL) {
         publisher_stop(&process->publisher);
         timer_stop(&process->loop.wheel, &process->poll_again);
@@ -414,6 +416,9 @@ static int begin(struct process *process, const char *config_path)
     status = process_store_start(process);
     if (status != EXIT_DONE)
         return status;
+    status = process_admin_open(process);
+    if (status != EXIT_DONE)
+        return status;
     if (!start_mock(process) || !start_shards(process))
         return EXIT_FAILED;
     io_poll(process->io, &process->signal_op, process->signal_fd, POLLIN);
@@ -428,6 +433,7 @@ int process_run(struct process *process, const char *config_path)
     (void)prctl(PR_SET_DUMPABLE, 0);
     int status = begin(process, config_path);
     if (status == EXIT_DONE) {
+        process_admin_ready(process);
         say("", "ready");
         while (!process->stopping && !(process->draining && all_drained(process)))
             loop_turn(&process->loop, UINT64_MAX);

@@ -187,7 +187,6 @@ struct err tls_ctx_server(struct tls_ctx **out, const struct tls_server_config *
     struct tls_ctx *ctx = ctx_new(config->env, true, config->session_max);
     if (ctx == NULL)
         return ERR(NO_MEMORY);
-    tls_scope_get()->env = ctx->env;
     ctx->identities = tls_heap_take(count * sizeof(ctx->identities[0]));
     struct err err = ctx->identities != NULL ? OK : ERR(NO_MEMORY);
     if (config->tickets != NULL)
@@ -214,7 +213,6 @@ struct err tls_ctx_client(struct tls_ctx **out, const struct tls_client_config *
     struct tls_ctx *ctx = ctx_new(config->env, false, config->session_max);
     if (ctx == NULL)
         return ERR(NO_MEMORY);
-    tls_scope_get()->env = ctx->env;
     ctx->roots = tls_roots_get(config->roots);
     ctx->cache.count_max = config->resume_max;
     ctx->wctx = wolfSSL_CTX_new(wolfSSLv23_client_method());

@@ -111,6 +111,10 @@ enum next req_goto(struct req *req, enum step to);
 // Decides between another attempt and an error for the client.
 enum next req_fail(struct req *req, struct err err);
 void req_lease_drop(struct req *req);
+// Overwrites the request head for the vendor, which holds the account's secret.
+void req_head_wipe(struct req *req);
+// The same, and gives the arena back.
+void req_arena_reset(struct req *req);
 void req_arm(struct req *req, uint64_t ns);
 static inline struct span req_id(const struct req *req)
 {

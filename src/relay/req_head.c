@@ -40,11 +40,11 @@ static struct req *req_new(struct shard *shard, struct stream *stream)
     task_init(&req->task, req_run);
     list_init(&req->link);
     list_push_back(&shard->live, &req->link);
-    arena_init(&req->arena, &shard->chunks, true);
+    arena_init(&req->arena, &shard->chunks);
     stream->owner = &req->task;
     req_make_id(shard, req->record.request_id, req->id);
     req->record.start_ns = shard->loop.wall_ns;
-    shard->counters.in_flight++;
+    counter_add(&shard->counters.in_flight, 1);
     uint64_t total = shard->shared->relay->total_ns;
     req->deadline_ns = total != 0 ? shard->loop.now_ns + total : 0;
     return req;

@@ -10,7 +10,10 @@
 #include "penstock/base/check.h"
 #include "req.h"
 
-enum { PUMP_TURN_BYTES = 256 * KIB }; // of one request in one turn
+enum {
+    PUMP_TURN_BYTES = 256 * KIB, // of one request in one turn
+    REPLY_ROOM_MIN = 2 * KIB,    // for the fields of an answer's head
+};
 
 bool pump_hold(struct req *req, struct span bytes, size_t max)
 {
@@ -40,8 +43,8 @@ void pump_hold_drop(struct req *req)
 
 struct err pump_note_head(struct req *req, const struct http_head *head)
 {
-    size_t room = ARENA_CHUNK - 64;
-    char *at = arena_take(&req->arena, room);
+    size_t room;
+    char *at = arena_rest(&req->arena, REPLY_ROOM_MIN, &room);
     if (at == NULL)
         return ERR(OVERLOADED);
     struct put out = put_into(at, room);
@@ -62,7 +65,7 @@ static void forget(struct req *req)
     char alias[MODEL_NAME_MAX * 6 + 2] = "";
     struct span kept = span_of(alias, req->alias.len);
     memcpy(alias, req->alias.ptr != NULL ? req->alias.ptr : "", req->alias.len);
-    arena_reset(&req->arena);
+    req_arena_reset(req);
     req->plan = NULL;
     req->answer->note = NULL;
     req->model = req->vendor_model = req->fields = req->query = req->up_head = SPAN_NONE;
@@ -142,6 +145,10 @@ static bool send_held(struct req *req, uint32_t len)
     if (!stream_send_copy(req->stream, span_of(pump->hold->buf.data, len)))
         return false;
     uint32_t rest = pump->hold_len - len;
+    if (rest == 0) { // torn events are rare: the memory goes back between them
+        pump_hold_drop(req);
+        return true;
+    }
     memmove(pump->hold->buf.data, pump->hold->buf.data + len, rest);
     pump->hold_len = rest;
     return true;
@@ -286,14 +293,22 @@ static enum next finish(struct req *req)
     struct pump *pump = &req->pump;
     struct answer *answer = req->answer;
     answer_pass_end(req);
+    bool torn = pump->hold_len > pump->event_at;
+    if (pump->sse && torn) { // a last event without its blank line: it may be all there
+        struct wire_event seen;
+        const char *at = pump->hold->buf.data + pump->event_at;
+        wire_stream_event(&answer->stream, span_of(at, pump->hold_len - pump->event_at), &seen);
+    }
     enum wire_end end = answer->stream.wire != NULL && pump->sse ? wire_stream_end(&answer->stream)
                                                                  : WIRE_END_COMPLETE;
     if (end == WIRE_END_TRUNCATED || end == WIRE_END_ERROR)
         return req_fail(req, ERR(UPSTREAM_TRUNCATED));
     if (!pump->committed && !commit(req))
         return req_fail(req, ERR(OVERLOADED));
-    // A last event without its blank line: complete, or the verdict would be another.
+    // Readers drop an event that no blank line ends, so it gets one.
     if (pump->hold_len > 0 && !send_held(req, pump->hold_len))
+        return req_fail(req, ERR(OVERLOADED));
+    if (pump->sse && torn && !stream_send_copy(req->stream, SPAN("\n\n")))
         return req_fail(req, ERR(OVERLOADED));
     // A vendor that says more than its own end is not trusted with another request.
     if (req->fetch.body_done)

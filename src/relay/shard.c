@@ -49,6 +49,20 @@ struct err shard_listen(struct shard *shard, const struct sockaddr *addr, sockle
     return OK;
 }
 
+// What the parts count for themselves, for threads that must not look at them.
+static void show_figures(struct shard *shard)
+{
+    struct shard_counters *counters = &shard->counters;
+    const struct io_stats *io = io_stats(shard->loop.io);
+    counter_set(&counters->connections, shard->net.conns.count_out);
+    counter_set(&counters->upstream_idle, shard->upool.count);
+    counter_set(&counters->upstream_reused, shard->upool.reused);
+    counter_set(&counters->turns, shard->loop.turns);
+    counter_set(&counters->turns_slow, shard->loop.turns_slow);
+    counter_set(&counters->syscalls, io->syscalls);
+    counter_set(&counters->no_buffers, io->no_buffers);
+}
+
 void shard_turn(struct shard *shard, uint64_t until_ns)
 {
     // What a request needs of a snapshot beyond one turn it has copied, so each turn may begin with
@@ -59,6 +73,9 @@ void shard_turn(struct shard *shard, uint64_t until_ns)
     loop_work(&shard->loop);
     if (shard->port != NULL)
         usage_port_kick(shard->port);
+    if (shard->access != NULL)
+        access_port_kick(shard->access);
+    show_figures(shard);
 }
 
 void shard_drain(struct shard *shard)

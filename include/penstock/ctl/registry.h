@@ -134,6 +134,8 @@ must_use bool registry_ask(struct registry *registry, struct registry_op *op);
 // Goes on with what can go on and calls `done` of what has ended. True while a change waits only
 // for a shard to take an older snapshot: it should be called again in a millisecond.
 bool registry_poll(struct registry *registry);
+// Before the store's end: what is submitted from here on is answered with DRAINING.
+void registry_close(struct registry *registry);
 // Whether something was submitted and not answered.
 bool registry_is_busy(const struct registry *registry);
 

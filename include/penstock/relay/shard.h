@@ -9,9 +9,10 @@
 #include "penstock/acct/snapshot.h"
 #include "penstock/http/client.h"
 #include "penstock/http/server.h"
+#include "penstock/model/access_port.h"
 #include "penstock/model/usage_port.h"
 #include "penstock/wire/fault.h"
-#include "penstock/wire/route.h"
+#include "penstock/wire/figures.h"
 
 enum { SHARD_LISTENERS_MAX = 16 };
 
@@ -30,8 +31,6 @@ struct relay_limits {
     bool log_access;
 };
 
-struct access_log; // where access lines go; see relay/access.h
-
 struct shard_shared {
     struct snap_hub *hub;
     struct slot *slots;
@@ -39,15 +38,6 @@ struct shard_shared {
     struct budget_process *budget;
     const struct relay_limits *relay;
     const struct server_limits *server;
-};
-
-struct shard_counters {
-    uint64_t requests[OP_COUNT][6]; // by status class; 0: the client was gone before an answer
-    uint64_t attempts, retries, stale_retries;
-    uint64_t client_gone, truncated, stalled;
-    uint64_t shed; // refused for lack of memory
-    uint64_t fields_dropped;
-    uint64_t in_flight, streams;
 };
 
 struct shard {
@@ -63,9 +53,10 @@ struct shard {
     struct list live;            // requests, oldest first
     const struct snapshot *snap; // of this turn
     struct usage_port *port;
+    struct access_port *access; // NULL: no access lines
     struct shard_counters counters;
     uint64_t id_state;        // of request ids
-    struct fault_note note; // of an event being looked at; copied by who keeps it
+    struct fault_note note;   // of an event being looked at; copied by who keeps it
     struct http_head up_head; // the answer being looked at; not kept past a step
     bool draining;
 };

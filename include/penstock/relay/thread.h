@@ -19,6 +19,7 @@ struct shard_thread {
     struct io_config io_config;
     const struct shard_shared *shared;
     struct usage_port *port;
+    struct access_port *access;    // NULL: no access lines
     const union dest_addr *listen; // listen_count addresses
     uint32_t listen_count;
     uint32_t conns_max;
