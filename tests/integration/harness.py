@@ -39,7 +39,6 @@ BACKENDS = ("uring", "epoll")
 READY_S = 30
 DRAIN_S = 5
 STOP_S = 30
-READY = re.compile(r"^penstock: ready$", re.M)
 REPORTS = re.compile(
     r"ERROR: \w+Sanitizer|WARNING: ThreadSanitizer|runtime error: |LeakSanitizer|"
     r"^(assertion|promise|bug)\b.* failed", re.M
@@ -139,7 +138,6 @@ class Gateway:
         self.key = new_key()
         self.data, self.admin = ("127.0.0.1", free_port()), ("127.0.0.1", free_port())
         self.process = None
-        self.log_from = 0  # where the log of the newest process begins
         self.clients = []
         accounts = list(accounts) + [self.account(kind, at) for kind, at in vendors.items()]
         resources = {"accounts": accounts, "keys": [{"name": "test", "key": self.key}]}
@@ -175,10 +173,9 @@ class Gateway:
     def log_path(self):
         return os.path.join(self.home, "penstock.log")
 
-    def log(self, start=0):
-        with open(self.log_path, "rb") as file:
-            file.seek(start)
-            return file.read().decode("utf-8", "replace")
+    def log(self):
+        with open(self.log_path, encoding="utf-8", errors="replace") as file:
+            return file.read()
 
     def write_config(self):
         for folder in ("state", "run"):
@@ -190,7 +187,6 @@ class Gateway:
         self.write_config()
         environment = {**os.environ, **self.env}
         with open(self.log_path, "ab") as log:
-            self.log_from = log.tell()
             self.process = subprocess.Popen(
                 [binary(), "serve", "-c", self.config_path], cwd=self.home, env=environment,
                 stdin=subprocess.DEVNULL, stdout=log, stderr=log,
@@ -204,8 +200,11 @@ class Gateway:
         while time.monotonic() < end:
             if self.process.poll() is not None:
                 raise AssertionError(f"penstock exited with {self.process.returncode}:\n{self.log()}")
-            if READY.search(self.log(self.log_from)):
-                return
+            try:
+                if self.ask_admin("/readyz").status == 200:
+                    return
+            except (OSError, AssertionError):
+                pass
             time.sleep(0.02)
         raise AssertionError(f"penstock was not ready after {seconds} s:\n{self.log()}")
 

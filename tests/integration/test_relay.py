@@ -237,7 +237,8 @@ class Endings(GatewayTest):
         self.assertLess(took, 0.5)
 
     def test_a_running_stream_survives_sigterm(self):
-        """P10: no new connection is taken, the stream runs to its end, the exit is clean."""
+        """P10: readyz fails at once, nobody new gets in, the stream runs to its end, and the exit is
+        clean."""
         go = threading.Event()
 
         def script(peer):
@@ -256,6 +257,7 @@ class Endings(GatewayTest):
         pieces = client.pieces(answer)
         body = next(pieces)
         gateway.signal(signal.SIGTERM)
+        self.eventually(lambda: gateway.ask_admin("/readyz").status == 503, "readyz says 503")
         self.eventually(lambda: refuses(gateway.data), "new connections are refused")
         go.set()
         body += b"".join(pieces)

@@ -25,7 +25,7 @@ struct shard_thread {
     uint32_t conns_max;
     struct io *io;
     struct io *control; // woken when the state changes; may be NULL
-    sem_t joined; // nobody wakes its io any more
+    sem_t joined;       // nobody wakes its io any more
     _Atomic uint32_t command;
     _Atomic uint32_t state;
     struct err err; // after THREAD_FAILED
