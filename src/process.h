@@ -48,7 +48,9 @@ struct process {
     struct shard_thread shards[PROCESS_SHARDS_MAX];
     uint32_t shard_count, started_count;
     union dest_addr listen[PROCESS_LISTEN_MAX];
+    struct certs *certs[PROCESS_LISTEN_MAX]; // of the listeners with TLS
     uint32_t listen_count;
+    struct timer ticket_timer; // a fresh ticket key, before the oldest in use ends
     struct mock_thread mock;
     bool mock_runs;
     struct io_op signal_op;
@@ -58,6 +60,7 @@ struct process {
 };
 
 // Runs until a signal ends it. Returns an exit status.
+void process_reload_certs(struct process *process);
 int process_run(struct process *process, const char *config_path);
 
 // One line a fact, for operators; requests have their own log.

@@ -40,11 +40,13 @@ void shard_fini(struct shard *shard)
     net_fini(&shard->net);
 }
 
-struct err shard_listen(struct shard *shard, const struct sockaddr *addr, socklen_t len)
+struct err shard_listen(struct shard *shard, const struct sockaddr *addr, socklen_t len,
+                        struct certs *certs)
 {
     assert(shard->server_count < SHARD_LISTENERS_MAX);
     struct server *server = &shard->servers[shard->server_count];
     TRY(server_open(server, &shard->net, &shard->app, shard->shared->server, addr, len));
+    server_secure(server, certs);
     shard->server_count++;
     return OK;
 }

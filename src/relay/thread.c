@@ -21,7 +21,8 @@ static struct err open_shard(struct shard_thread *thread)
     thread->shard.access = thread->access;
     for (uint32_t i = 0; i < thread->listen_count; i++) {
         const union dest_addr *addr = &thread->listen[i];
-        struct err err = shard_listen(&thread->shard, &addr->any, dest_addr_len(addr));
+        struct err err =
+            shard_listen(&thread->shard, &addr->any, dest_addr_len(addr), thread->certs[i]);
         if (failed(err)) {
             snprintf(thread->why, sizeof(thread->why), "cannot listen on port %u: %s",
                      ntohs(addr->v4.sin_port), strerror(err.sys));

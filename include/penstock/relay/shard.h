@@ -67,7 +67,9 @@ must_use struct err shard_init(struct shard *shard, uint32_t idx, struct io *io,
                                uint32_t conns_max);
 void shard_fini(struct shard *shard);
 
-must_use struct err shard_listen(struct shard *shard, const struct sockaddr *addr, socklen_t len);
+// `certs` NULL: plaintext; otherwise they outlive the shard.
+must_use struct err shard_listen(struct shard *shard, const struct sockaddr *addr, socklen_t len,
+                                 struct certs *certs);
 
 // One turn: takes the newest snapshot, runs the loop, hands over records.
 void shard_turn(struct shard *shard, uint64_t until_ns);

@@ -21,6 +21,7 @@ struct shard_thread {
     struct usage_port *port;
     struct access_port *access;    // NULL: no access lines
     const union dest_addr *listen; // listen_count addresses
+    struct certs *const *certs;    // as many; NULL where plaintext
     uint32_t listen_count;
     uint32_t conns_max;
     struct io *io;
