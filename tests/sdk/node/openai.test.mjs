@@ -211,7 +211,7 @@ suite('errors', () => {
     test('an error before any content is a status', async () => {
         await assert.rejects(
             client.chat.completions.create({ ...chat, model: faults.early_error, stream: true }),
-            (error) => error instanceof OpenAI.InternalServerError && error.status === 503,
+            (error) => error instanceof OpenAI.InternalServerError && error.status === 502,
         )
     })
 

@@ -48,7 +48,9 @@ def test_count_tokens(client, models):
 
 
 def test_embed_content(client, models):
-    answer = client.models.embed_content(model=models["gemini_embedding"], contents=["one", "two"])
+    # Of strings, the client would make the parts of one content.
+    contents = [types.UserContent(text) for text in ("one", "two")]
+    answer = client.models.embed_content(model=models["gemini_embedding"], contents=contents)
     assert [item.values for item in answer.embeddings] == [[0.25, -0.5, 0.125]] * 2
 
 
