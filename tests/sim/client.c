@@ -98,6 +98,7 @@ static void client_connect(struct client *client)
     client->connections_left--;
     client->call_count = client->sent = client->answered = 0;
     client->out_at = client->read_bytes = 0;
+    client->give_up_ns = 0;
     client->half_closed = client->was_told_close = client->response_begun = false;
     client->in.len = 0;
     client->response = (struct response){ .body = client->response.body };
@@ -404,6 +405,15 @@ static void client_run(struct client *client)
     if (state == SIM_RESET || state == SIM_REFUSED) {
         leave(client, true, true);
         return;
+    }
+    if (stalled) { // it comes back long after the gateway must have given it up
+        if (client->give_up_ns == 0)
+            client->give_up_ns = world->env.mono + 60 * NS_PER_S;
+        if (world->env.mono >= client->give_up_ns) {
+            leave(client, false, false);
+            return;
+        }
+        client_later(client, client->give_up_ns - world->env.mono);
     }
     if (!stalled && sim_at_end(client->peer)) {
         struct call *call = next_answered(client);

@@ -131,8 +131,11 @@ static void judge_good(struct client *client, struct call *call, const struct re
     enum match match = match_any(call, body, client->half_closed, &which);
     const struct attempt *attempt = &call->attempts[which];
     if (match == MATCH_NONE) {
-        world_violation(world, "call %08x: %zu bytes that no vendor said to it: ...%.*s",
-                        call->nonce, body.len, (int)min_size(body.len, 300),
+        world_violation(world,
+                        "call %08x (kind %u, %u attempts): %zu bytes that no vendor said to it: "
+                        "%.*s ... %.*s",
+                        call->nonce, call->kind, call->attempt_count, body.len,
+                        (int)min_size(body.len, 400), body.ptr, (int)min_size(body.len, 300),
                         body.ptr + body.len - min_size(body.len, 300));
         return;
     }
@@ -183,7 +186,7 @@ static void judge_error(struct client *client, struct call *call, const struct r
     if (call->bad != BAD_NONE && !fits && !may_fail)
         world_violation(world, "call %08x: status %d, should be %d", call->nonce, response->status,
                         want);
-    bool busy = world->limited && response->status == 503;
+    bool busy = world->limited && (response->status == 503 || response->status == 529);
     if (call->bad == BAD_NONE && !any_ill(call) && !busy && !may_fail)
         world_violation(world, "call %08x: status %d without a reason: %.*s", call->nonce,
                         response->status, (int)min_size(body.len, 400), body.ptr);
@@ -450,8 +453,8 @@ static void judge_records(struct sim_world *world)
         const struct call *call = &world->calls[k];
         bool must = call->authenticated && (call->request_id[0] != '\0' || call->attempt_count > 0);
         if (call->records > 1 || (must && call->records == 0))
-            world_violation(world, "call %08x: %u usage records (fate %u)", call->nonce,
-                            call->records, call->fate);
+            world_violation(world, "call %08x: %u usage records (fate %u, bad %u)", call->nonce,
+                            call->records, call->fate, call->bad);
         if (!call->authenticated && call->records > 0)
             world_violation(world, "call %08x: a record for nobody", call->nonce);
     }
@@ -473,10 +476,8 @@ void judge_end(struct sim_world *world)
         judge_pool(world, "bodies", &shard->net.bodies);
         for (uint32_t k = 0; k < shard->server_count; k++)
             judge_pool(world, "client connections", &shard->servers[k].slab);
-        if (shard->net.conns.count_out != shard->upool.count)
-            world_violation(world, "%u connections are left, %u of them are pooled",
-                            (unsigned)shard->net.conns.count_out, shard->upool.count);
-        if (shard->upool.count == 0 && shard->net.budget.used != 0)
+        judge_pool(world, "connections", &shard->net.conns);
+        if (shard->net.budget.used != 0)
             world_violation(world, "%lld bytes are still charged to the memory budget",
                             (long long)shard->net.budget.used);
     }

@@ -171,7 +171,7 @@ struct client {
     struct response response;
     unsigned connections_left;
     bool tick_pending, half_closed, was_told_close, done, response_begun;
-    uint64_t leave_ns, idle_since_ns;
+    uint64_t leave_ns, idle_since_ns, give_up_ns;
 };
 
 void client_start(struct client *client);

@@ -160,8 +160,7 @@ void setup_open(struct sim_world *world)
     world->shards = world_memory(SIM_SHARDS_MAX * sizeof(*world->shards));
     world->slots_of_ports =
         world_memory((size_t)SIM_SHARDS_MAX * SIM_PORT_SLOTS * sizeof(*world->slots_of_ports));
-    world->spills =
-        world_memory((size_t)SIM_SHARDS_MAX * USAGE_SPILL_MAX * sizeof(*world->spills));
+    world->spills = world_memory((size_t)SIM_SHARDS_MAX * USAGE_SPILL_MAX * sizeof(*world->spills));
     world->shared = (struct shard_shared){
         .hub = world->hub,
         .slots = slots_base(world->slots),

@@ -246,6 +246,8 @@ static void end_shards(struct sim_world *world)
     }
     if (!shards_idle(world))
         world_violation(world, "the shards do not come to rest");
+    for (unsigned i = 0; i < world->shard_count && shards_idle(world); i++)
+        shard_close(&world->shards[i]);
     uint64_t rest = world->env.mono + NS_PER_S; // the last completions
     while (world->env.mono < rest)
         (void)world_move(world);
@@ -254,17 +256,27 @@ static void end_shards(struct sim_world *world)
 static void close_world(struct sim_world *world)
 {
     char why[128];
-    for (unsigned i = 0; i < world->shard_count; i++)
+    for (unsigned i = 0; i < world->shard_count; i++) {
+        if (!shard_is_closed(&world->shards[i])) {
+            world_violation(world, "shard %u does not close", i);
+            return;
+        }
         shard_fini(&world->shards[i]);
+    }
     if (!sim_is_clean(world->sim, why, sizeof(why)))
         world_violation(world, "after the end: %s", why);
-    if (world->budget.used != 0)
+    // The shards report in steps.
+    if (llabs(world->budget.used) > (long long)BUDGET_STEP * world->shard_count)
         world_violation(world, "the process still counts %lld bytes",
                         (long long)world->budget.used);
 }
 
 static void free_world(struct sim_world *world)
 {
+    // What did not close cannot be freed; the violation is told.
+    for (unsigned i = 0; i < world->shard_count; i++)
+        if (world->shards[i].net.scratch != NULL)
+            return;
     setup_close(world);
     sim_free(&world->sim);
     for (unsigned i = 0; i < world->call_count; i++)
