@@ -31,11 +31,10 @@ struct err shard_init(struct shard *shard, uint32_t idx, struct io *io, struct e
 
 void shard_fini(struct shard *shard)
 {
-    assert(shard_is_idle(shard));
+    assert(shard_is_closed(shard));
     for (uint32_t i = 0; i < shard->server_count; i++)
         server_fini(&shard->servers[i]);
     upool_fini(&shard->upool);
-    loop_turn(&shard->loop, 0); // the closed connections' last completions
     slab_fini(&shard->reqs);
     slab_fini(&shard->unpacks);
     slab_fini(&shard->answers);
@@ -107,4 +106,15 @@ bool shard_is_idle(const struct shard *shard)
         if (!server_is_idle(&shard->servers[i]))
             return false;
     return list_is_empty(&shard->live);
+}
+
+void shard_close(struct shard *shard)
+{
+    assert(shard_is_idle(shard));
+    upool_close(&shard->upool);
+}
+
+bool shard_is_closed(const struct shard *shard)
+{
+    return shard_is_idle(shard) && shard->net.conns.count_out == 0;
 }

@@ -68,6 +68,7 @@ struct shard {
 must_use struct err shard_init(struct shard *shard, uint32_t idx, struct io *io, struct env *env,
                                const struct shard_shared *shared, struct usage_port *port,
                                uint32_t conns_max);
+// Only when shard_is_closed().
 void shard_fini(struct shard *shard);
 
 // `certs` NULL: plaintext; otherwise they outlive the shard.
@@ -82,5 +83,10 @@ void shard_turn(struct shard *shard, uint64_t until_ns);
 void shard_drain(struct shard *shard);
 void shard_cut(struct shard *shard);
 bool shard_is_idle(const struct shard *shard);
+
+// For an idle shard: closes the connections that are pooled. Turns follow until shard_is_closed():
+// the kernel has then returned every operation.
+void shard_close(struct shard *shard);
+bool shard_is_closed(const struct shard *shard);
 
 #endif
