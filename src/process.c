@@ -2,6 +2,7 @@
 
 #include "commands.h"
 #include "penstock/base/check.h"
+#include "penstock/net/certs.h"
 #include "penstock/net/tls.h"
 
 #include <arpa/inet.h>
@@ -14,6 +15,8 @@
 #include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <unistd.h>
+
+#define TICKET_ROTATE_NS (UINT64_C(4) * 3600 * NS_PER_S)
 
 enum {
     CONTROL_BUFS = 256,
@@ -70,6 +73,8 @@ static void take_limits(struct process *process)
         .first_byte_whole_ns = cfg->timeouts.first_byte_whole_ns,
         .stream_idle_ns = cfg->timeouts.stream_idle_ns,
         .total_ns = cfg->timeouts.total_ns,
+        .origins = cfg->cors.origins.items,
+        .origin_count = cfg->cors.origins.count,
         .half_close_keep = cfg->client_half_close == HALF_CLOSE_KEEP,
         .log_access = cfg->log.access,
     };
@@ -77,6 +82,7 @@ static void take_limits(struct process *process)
         .head_bytes = (uint32_t)cfg->limits.head,
         .requests_per_connection = (uint32_t)cfg->limits.requests_per_connection,
         .head_ns = cfg->timeouts.header_ns,
+        .handshake_ns = cfg->timeouts.handshake_ns,
         .idle_ns = cfg->timeouts.idle_ns,
         .stall_ns = cfg->timeouts.body_stall_ns,
         .write_stall_ns = cfg->timeouts.write_stall_ns,
@@ -99,7 +105,7 @@ static uint32_t connections_max(const struct config *cfg)
     return (uint32_t)min_u64(min_u64(wanted, most), UINT32_MAX / 2);
 }
 
-static bool resolve_listener(struct span address, union dest_addr *out)
+bool resolve_listener(struct span address, union dest_addr *out)
 {
     struct config_address parts;
     if (config_address_parse(address, &parts) != NULL || parts.is_unix)
@@ -123,6 +129,47 @@ static bool resolve_listener(struct span address, union dest_addr *out)
     return inet_pton(AF_INET6, text, &out->v6.sin6_addr) == 1;
 }
 
+static bool load_certs(struct process *process, const struct config_listener *listener,
+                       uint32_t idx)
+{
+    const struct config_tls *tls = listener->tls.items;
+    uint32_t count = listener->tls.count;
+    if (count == 0)
+        return true;
+    struct span paths[CERTS_MAX][2];
+    char why[TLS_WHY_MAX] = "there are too many certificates";
+    if (process->certs[idx] == NULL && failed(certs_new(&process->certs[idx])))
+        return false;
+    for (uint32_t i = 0; i < count && count <= CERTS_MAX; i++)
+        paths[i][0] = tls[i].cert, paths[i][1] = tls[i].key;
+    if (count > CERTS_MAX ||
+        failed(certs_load_files(process->certs[idx], paths, count, env_system(), why))) {
+        say("error", "the certificates of %.*s: %s", (int)listener->address.len,
+            listener->address.ptr, why);
+        return false;
+    }
+    return true;
+}
+
+// Reads the certificates again; what cannot be used leaves the old ones in place.
+void process_reload_certs(struct process *process)
+{
+    const struct objects *data = &process->cfg->listen.data;
+    for (uint32_t i = 0; i < data->count && i < process->listen_count; i++)
+        if (load_certs(process, &((const struct config_listener *)data->items)[i], i) &&
+            process->certs[i] != NULL)
+            say("", "certificates reloaded");
+}
+
+static void on_ticket_timer(struct timer *timer)
+{
+    struct process *process = container_of(timer, struct process, ticket_timer);
+    for (uint32_t i = 0; i < process->listen_count; i++)
+        if (process->certs[i] != NULL)
+            certs_rotate_tickets(process->certs[i], env_system());
+    timer_arm(&process->loop.wheel, timer, process->loop.now_ns + TICKET_ROTATE_NS);
+}
+
 static bool take_listeners(struct process *process)
 {
     const struct objects *data = &process->cfg->listen.data;
@@ -134,7 +181,8 @@ static bool take_listeners(struct process *process)
                 listener->address.ptr);
             return false;
         }
-        process->listen_count++;
+        if (!load_certs(process, listener, process->listen_count++))
+            return false;
     }
     return true;
 }
@@ -174,6 +222,7 @@ static bool start_shards(struct process *process)
             .shared = &process->shared,
             .port = store_port(process->store, i),
             .listen = process->listen,
+            .certs = process->certs,
             .listen_count = process->listen_count,
             .conns_max = conns,
             .control = process->io,
@@ -231,6 +280,8 @@ static void on_signal(struct io_op *op, struct io_done done)
     if (done.res > 0 && read(process->signal_fd, &info, sizeof(info)) == (ssize_t)sizeof(info)) {
         if (info.ssi_signo == SIGQUIT) {
             process->stopping = true;
+        } else if (info.ssi_signo == SIGHUP) {
+            process_reload_certs(process);
         } else if (!process->draining) {
             process->draining = true;
             command_all(process, THREAD_DRAIN);
@@ -249,6 +300,7 @@ static bool watch_signals(struct process *process)
     sigaddset(&set, SIGTERM);
     sigaddset(&set, SIGINT);
     sigaddset(&set, SIGQUIT);
+    sigaddset(&set, SIGHUP);
     signal(SIGPIPE, SIG_IGN);
     if (pthread_sigmask(SIG_BLOCK, &set, NULL) != 0)
         return false;
@@ -265,11 +317,14 @@ static void stop(struct process *process)
     }
     if (process->mock_runs)
         mock_thread_stop(&process->mock);
+    process_admin_stop(process);
     process_store_stop(process);
+    process_admin_fini(process);
     if (process->io != NULL) {
         publisher_stop(&process->publisher);
         timer_stop(&process->loop.wheel, &process->poll_again);
         timer_stop(&process->loop.wheel, &process->drain_timer);
+        timer_stop(&process->loop.wheel, &process->ticket_timer);
         if (process->signal_op.in_flight)
             io_cancel(process->io, &process->signal_op);
         if (process->resolver != NULL)
@@ -283,6 +338,8 @@ static void stop(struct process *process)
         snap_hub_free(&process->hub);
     if (process->slots != NULL)
         slots_free(&process->slots);
+    for (uint32_t i = 0; i < process->listen_count; i++)
+        certs_free(&process->certs[i]);
     dests_free(&process->dests);
     keyring_fini(&process->keyring);
     config_free(&process->cfg);
@@ -355,6 +412,9 @@ static bool publish_first(struct process *process)
     struct err err = publisher_build(&process->publisher, process->registry, &snap, &why);
     if (failed(err))
         say("error", "%s", why.text);
+    else if (process->publisher.skipped > 0)
+        say("warning", "%u stored accounts cannot be served: %s", process->publisher.skipped,
+            process->publisher.skipped_why.text);
     return !failed(err) && !failed(publisher_publish(&process->publisher, &snap));
 }
 
@@ -383,14 +443,14 @@ static int begin(struct process *process, const char *config_path)
     if (!load_config(process, config_path))
         return EXIT_INVALID;
     take_limits(process);
-    if (!take_listeners(process))
-        return EXIT_INVALID;
-    if (failed(open_keys(process)))
-        return EXIT_INVALID;
     if (failed(tls_init(why))) {
         say("error", "%s", why);
         return EXIT_FAILED;
     }
+    if (!take_listeners(process))
+        return EXIT_INVALID;
+    if (failed(open_keys(process)))
+        return EXIT_INVALID;
     int cpus[PROCESS_SHARDS_MAX];
     uint32_t cpu_count = cpus_allowed(cpus, PROCESS_SHARDS_MAX);
     uint32_t wanted = process->cfg->shards != 0 ? (uint32_t)process->cfg->shards : cpu_count;
@@ -414,9 +474,15 @@ static int begin(struct process *process, const char *config_path)
     status = process_store_start(process);
     if (status != EXIT_DONE)
         return status;
+    status = process_admin_open(process);
+    if (status != EXIT_DONE)
+        return status;
     if (!start_mock(process) || !start_shards(process))
         return EXIT_FAILED;
     io_poll(process->io, &process->signal_op, process->signal_fd, POLLIN);
+    process->ticket_timer.on_fire = on_ticket_timer;
+    timer_arm(&process->loop.wheel, &process->ticket_timer,
+              process->loop.now_ns + TICKET_ROTATE_NS);
     return EXIT_DONE;
 }
 
@@ -428,6 +494,7 @@ int process_run(struct process *process, const char *config_path)
     (void)prctl(PR_SET_DUMPABLE, 0);
     int status = begin(process, config_path);
     if (status == EXIT_DONE) {
+        process_admin_ready(process);
         say("", "ready");
         while (!process->stopping && !(process->draining && all_drained(process)))
             loop_turn(&process->loop, UINT64_MAX);

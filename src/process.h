@@ -5,8 +5,10 @@
 #define PENSTOCK_PROCESS_H
 
 #include "mock_thread.h"
+#include "penstock/ctl/admin.h"
 #include "penstock/ctl/config.h"
 #include "penstock/ctl/master.h"
+#include "penstock/ctl/prober.h"
 #include "penstock/ctl/publish.h"
 #include "penstock/ctl/registry.h"
 #include "penstock/net/resolver.h"
@@ -32,6 +34,13 @@ struct process {
     struct publisher publisher;
     struct task poll; // of the registry
     struct timer poll_again;
+    struct net net; // of the control thread
+    bool has_net, admin_runs;
+    struct view view;
+    struct tokens tokens;
+    struct api api;
+    struct prober prober;
+    struct admin admin;
     struct budget_process budget;
     struct relay_limits relay;
     struct server_limits server;
@@ -39,20 +48,37 @@ struct process {
     struct shard_thread shards[PROCESS_SHARDS_MAX];
     uint32_t shard_count, started_count;
     union dest_addr listen[PROCESS_LISTEN_MAX];
+    struct certs *certs[PROCESS_LISTEN_MAX]; // of the listeners with TLS
     uint32_t listen_count;
+    struct timer ticket_timer; // a fresh ticket key, before the oldest in use ends
     struct mock_thread mock;
     bool mock_runs;
     struct io_op signal_op;
     int signal_fd;
     struct timer drain_timer;
-    bool draining, stopping;
+    bool ready, draining, stopping;
 };
 
 // Runs until a signal ends it. Returns an exit status.
+void process_reload_certs(struct process *process);
 int process_run(struct process *process, const char *config_path);
 
 // One line a fact, for operators; requests have their own log.
 void say(const char *level, const char *format, ...) printf_like(2, 3);
+
+// The address of a listener; false if it is none that can be bound.
+must_use bool resolve_listener(struct span address, union dest_addr *out);
+
+// --- process_admin.c: the admin listeners and what they show ---
+
+// When the store runs. Returns an exit status.
+must_use int process_admin_open(struct process *process);
+// When the shards run: what only they know.
+void process_admin_ready(struct process *process);
+// Before the store is stopped.
+void process_admin_stop(struct process *process);
+// After it: frees what its last answers went to.
+void process_admin_fini(struct process *process);
 
 // --- process_store.c: the store, its thread, and what is loaded from it ---
 

@@ -125,8 +125,13 @@ int process_store_start(struct process *process)
 void process_store_stop(struct process *process)
 {
     if (process->store_runs) {
+        registry_close(process->registry);
         store_stop(process->store);
         verify(pthread_join(process->store_thread, NULL) == 0);
+        // Its last answers. The shards have ended, so nothing keeps a snapshot from being
+        // published.
+        while (registry_is_busy(process->registry))
+            (void)registry_poll(process->registry);
     }
     process->store_runs = false;
     registry_free(&process->registry);

@@ -14,8 +14,6 @@ void arena_reset(struct arena *arena)
     while (arena->chunks != NULL) {
         struct arena_chunk *chunk = arena->chunks;
         arena->chunks = chunk->next;
-        if (arena->wipe)
-            explicit_bzero(chunk, sizeof(*chunk));
         slab_give(arena->slab, chunk);
     }
     arena->used = 0;
@@ -49,6 +47,15 @@ void *arena_take(struct arena *arena, size_t len)
     void *at = arena->chunks->bytes + arena->used;
     arena->used += (uint32_t)len;
     return at;
+}
+
+void *arena_rest(struct arena *arena, size_t least, size_t *len)
+{
+    assert(least <= CHUNK_ROOM);
+    if ((arena->chunks == NULL || arena->used + least > CHUNK_ROOM) && !grow(arena))
+        return NULL;
+    *len = (CHUNK_ROOM - arena->used) / ALIGN * ALIGN;
+    return arena_take(arena, *len);
 }
 
 struct span arena_copy(struct arena *arena, struct span text)

@@ -422,7 +422,7 @@ static void begin(struct registry *registry, struct change *change)
     problems_init(&registry->problems);
     registry->change = change;
     registry->phase = PHASE_COMMIT;
-    struct err err = prepare(registry, change, &count);
+    struct err err = registry->is_closed ? ERR(DRAINING) : prepare(registry, change, &count);
     registry->op = (struct registry_op){ .done = on_committed };
     registry->op.op.kind = STORE_OP_COMMIT;
     registry->op.op.commit.changes = registry->parts;
@@ -479,6 +479,8 @@ static void do_directly(struct store *store, struct store_op *op)
 
 bool registry_ask(struct registry *registry, struct registry_op *op)
 {
+    if (registry->is_closed)
+        return false;
     op->op.user = op;
     list_init(&op->link);
     if (registry->client != NULL) {
@@ -521,6 +523,11 @@ bool registry_poll(struct registry *registry)
             return false;
         }
     }
+}
+
+void registry_close(struct registry *registry)
+{
+    registry->is_closed = true;
 }
 
 bool registry_is_busy(const struct registry *registry)

@@ -2,6 +2,7 @@
 #include "penstock/http/server.h"
 
 #include "penstock/base/check.h"
+#include "penstock/net/certs.h"
 #include "serve.h"
 
 #include <errno.h>
@@ -80,6 +81,30 @@ void serve_close(struct serve *serve, enum conn_why why, bool reset)
     serve_free(serve);
 }
 
+void server_secure(struct server *server, struct certs *certs)
+{
+    assert(server->count == 0);
+    server->certs = certs;
+}
+
+// Puts TLS on a fresh connection, with the newest certificates.
+static bool secure(struct server *server, struct conn *conn)
+{
+    uint32_t generation = certs_generation(server->certs);
+    if (server->tls == NULL || server->certs_generation != generation) {
+        struct tls_ctx *tls;
+        struct err err = certs_context(server->certs, server->net->loop->env,
+                                       server->limits.connections, &tls, &generation);
+        if (failed(err))
+            return false;
+        if (server->tls != NULL)
+            tls_ctx_put(&server->tls); // its sessions keep it
+        server->tls = tls;
+        server->certs_generation = generation;
+    }
+    return conn_tls_accept(conn, server->tls);
+}
+
 static void serve_open(struct server *server, int fd)
 {
     struct serve *serve = slab_take(&server->slab);
@@ -99,7 +124,14 @@ static void serve_open(struct server *server, int fd)
     list_push_back(&server->serves, &serve->link);
     server->count++;
     server->accepted++;
+    if (server->certs != NULL && !secure(server, serve->conn)) {
+        serve_close(serve, WHY_TLS, false);
+        return;
+    }
     serve_await_head(serve);
+    if (server->certs != NULL && server->limits.handshake_ns != 0)
+        serve_arm(serve,
+                  server->limits.handshake_ns); // the head's own time counts from its first byte
 }
 
 // One waiting connection, or -1 at once. The listener blocks, as a ring wants it, so it is asked
@@ -211,6 +243,8 @@ void server_fini(struct server *server)
     if (server->spare_fd >= 0)
         close(server->spare_fd);
     server->fd = server->spare_fd = -1;
+    if (server->tls != NULL)
+        tls_ctx_put(&server->tls);
     slab_fini(&server->slab);
 }
 

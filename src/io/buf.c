@@ -1,10 +1,10 @@
 #include "penstock/io/buf.h"
 
 #include "penstock/base/check.h"
+#include "penstock/base/mem.h"
 #include "penstock/base/poison.h"
 
 #include <errno.h>
-#include <stdlib.h>
 #include <sys/mman.h>
 
 enum { BUF_COUNT_MAX = 32768 }; // what one provided-buffer ring can hold
@@ -29,7 +29,7 @@ static struct err class_init(struct bufpool *pool, enum buf_class cls, uint32_t 
     // 2 MB resident for the first byte.
     (void)madvise(memory, len, MADV_DONTDUMP);
     (void)madvise(memory, len, MADV_NOHUGEPAGE);
-    pool->cls[cls].bufs = calloc(count, sizeof(struct buf));
+    pool->cls[cls].bufs = mem_take(count, sizeof(struct buf));
     if (pool->cls[cls].bufs == NULL)
         return ERR(NO_MEMORY);
     POISON(memory, len);
@@ -59,7 +59,7 @@ void bufpool_fini(struct bufpool *pool)
 {
     for (int cls = 0; cls < BUF_CLASS_COUNT; cls++) {
         assert(pool->cls[cls].count_out == 0);
-        free(pool->cls[cls].bufs);
+        mem_give(pool->cls[cls].bufs);
         size_t len = (size_t)pool->cls[cls].count_max * class_bytes[cls];
         if (pool->cls[cls].memory != NULL) {
             UNPOISON(pool->cls[cls].memory, len); // the addresses may be mapped again

@@ -2,10 +2,9 @@
 
 #include "conn_tls.h"
 #include "penstock/base/check.h"
+#include "penstock/base/mem.h"
 #include "penstock/net/body.h"
 #include "penstock/net/conn.h"
-
-#include <stdlib.h>
 
 #define TRIM_NS NS_PER_S
 
@@ -25,7 +24,7 @@ struct err net_init(struct net *net, struct loop *loop, struct budget_process *b
     net->loop = loop;
     net->io = loop->io;
     net->bufs = io_bufs(loop->io);
-    net->scratch = malloc(NET_SCRATCH);
+    net->scratch = mem_take(1, NET_SCRATCH);
     if (net->scratch == NULL)
         return ERR(NO_MEMORY);
     budget_init(&net->budget, budget);
@@ -69,6 +68,6 @@ void net_fini(struct net *net)
     slab_fini(&net->tls);
     slab_fini(&net->bodies);
     extent_pool_fini(&net->extents);
-    free(net->scratch);
+    mem_give(net->scratch);
     net->scratch = NULL;
 }

@@ -3,6 +3,8 @@
 #include "penstock/base/check.h"
 #include "penstock/codec/url.h"
 
+enum { FIELDS_ROOM_MIN = 2 * KIB };
+
 // A row with a trailing '-' is a prefix. Everything that no row names is dropped and counted:
 // a vendor gets what its API documents, not what a client happened to send.
 struct field_row {
@@ -74,8 +76,8 @@ static bool passes_to_vendor(const struct http_field *field, uint32_t format)
 
 struct err fields_collect(struct req *req, const struct http_head *head, struct span query)
 {
-    size_t room = ARENA_CHUNK / 2;
-    char *at = arena_take(&req->arena, room);
+    size_t room;
+    char *at = arena_rest(&req->arena, FIELDS_ROOM_MIN, &room);
     if (at == NULL)
         return ERR(OVERLOADED);
     struct put out = put_into(at, room);
@@ -85,7 +87,7 @@ struct err fields_collect(struct req *req, const struct http_head *head, struct 
         if (passes_to_vendor(field, format))
             http_put_field(&out, field->name, field->value);
         else if (field->id == HF_OTHER)
-            req->shard->counters.fields_dropped++;
+            counter_add(&req->shard->counters.fields_dropped, 1);
     }
     if (out.full)
         return ERR(HEAD_TOO_LARGE);

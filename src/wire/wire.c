@@ -269,6 +269,11 @@ void wire_stream_id(struct wire_stream *stream, struct json_slice id)
         stream->id_len = (uint8_t)json_string_decode(id, stream->id, WIRE_ID_MAX, NULL);
 }
 
+bool wire_is_done(struct span data)
+{
+    return span_starts(span_trim(data), SPAN("[DONE]"));
+}
+
 bool wire_has_content(struct json_slice value)
 {
     if (value.kind == JK_STRING)

@@ -1,8 +1,8 @@
 // arena.h - short-lived memory of one request: taken in order, given back at once.
 //
 // Chunks come from a slab of ARENA_CHUNK bytes; a larger need is refused (NULL), because whatever
-// is larger has a buffer or a region of its own. arena_reset() gives every chunk back; with `wipe`
-// set the bytes are zeroed first, because vendor secrets pass through here.
+// is larger has a buffer or a memory of its own. arena_reset() gives every chunk back. What is
+// secret in an arena is wiped by whoever put it there.
 #ifndef PENSTOCK_BASE_ARENA_H
 #define PENSTOCK_BASE_ARENA_H
 
@@ -16,12 +16,11 @@ struct arena {
     struct arena_chunk *chunks;
     uint32_t used; // of the newest chunk
     uint16_t count;
-    bool wipe;
 };
 
-static inline void arena_init(struct arena *arena, struct slab *slab, bool wipe)
+static inline void arena_init(struct arena *arena, struct slab *slab)
 {
-    *arena = (struct arena){ .slab = slab, .wipe = wipe };
+    *arena = (struct arena){ .slab = slab };
 }
 
 void arena_reset(struct arena *arena);
@@ -29,6 +28,10 @@ void arena_reset(struct arena *arena);
 // `len` bytes, aligned to 8, uninitialised; NULL when len does not fit a chunk, ARENA_CHUNKS_MAX
 // are in use, or the slab is empty.
 must_use void *arena_take(struct arena *arena, size_t len);
+
+// All that is left of the newest chunk if that is at least `least` bytes, else a whole new chunk:
+// for texts whose length is known only when they are written. Sets *len. Trim it afterwards.
+must_use void *arena_rest(struct arena *arena, size_t least, size_t *len);
 
 // A copy of `text` that lives as long as the arena; ptr is NULL on failure (and for an empty text).
 must_use struct span arena_copy(struct arena *arena, struct span text);

@@ -166,6 +166,8 @@ bool wire_choices_ended(const struct wire_stream *stream);
 // An error object was seen; the first one counts.
 void wire_stream_fail(struct wire_stream *stream, struct json_slice error);
 void wire_stream_id(struct wire_stream *stream, struct json_slice id);
+// True for "[DONE]", which some servers send where it does not belong.
+bool wire_is_done(struct span data);
 // A text, list or object with something in it.
 bool wire_has_content(struct json_slice value);
 
