@@ -278,11 +278,11 @@ static void on_signal(struct io_op *op, struct io_done done)
     struct process *process = container_of(op, struct process, signal_op);
     struct signalfd_siginfo info;
     if (done.res > 0 && read(process->signal_fd, &info, sizeof(info)) == (ssize_t)sizeof(info)) {
-        if (info.ssi_signo == SIGQUIT) {
-            process->stopping = true;
-        } else if (info.ssi_signo == SIGHUP) {
+        if (info.ssi_signo == SIGHUP) {
             process_reload_certs(process);
-        } else if (!process->draining) {
+        } else if (info.ssi_signo == SIGQUIT || process->draining) {
+            process->stopping = true; // who asks twice does not want to wait
+        } else {
             process->draining = true;
             command_all(process, THREAD_DRAIN);
             timer_arm(&process->loop.wheel, &process->drain_timer,
