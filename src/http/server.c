@@ -397,6 +397,10 @@ static void serve_timeout(struct timer *timer)
         return;
     switch ((enum serve_state)serve->state) {
     case SERVE_HEAD:
+        if (list_is_linked(&serve->task.link)) { // what has just come is looked at first
+            serve_arm(serve, 0);
+            break;
+        }
         serve->server->head.target = SPAN_NONE; // it was another connection's
         if (serve->conn->rx_len > 0)
             refuse(serve, ERR(HEAD_TIMEOUT));

@@ -118,14 +118,15 @@ enum next step_wait(struct req *req)
 {
     struct shard *shard = req->shard;
     enum next next;
-    if (interrupted(req, ERR(UPSTREAM_FIRST_BYTE), &next))
+    if (interrupted(req, OK, &next))
         return next;
     struct http_head *head = &shard->up_head;
     size_t used = 0;
     struct err err = OK;
     enum parse parse = fetch_head(&req->fetch, head, &used, &err);
     if (parse == PARSE_MORE)
-        return NEXT_WAIT;
+        // An answer that came with the deadline counts, as after a pause of the process.
+        return interrupted(req, ERR(UPSTREAM_FIRST_BYTE), &next) ? next : NEXT_WAIT;
     if (parse == PARSE_BAD)
         return req_fail(req, err);
     req->up_status = (uint16_t)head->status;
@@ -177,14 +178,14 @@ static bool hold_refusal(struct req *req, const struct seg *piece)
 enum next step_refused(struct req *req)
 {
     enum next next;
-    if (interrupted(req, ERR(UPSTREAM_IDLE), &next))
+    if (interrupted(req, OK, &next))
         return next;
     for (;;) {
         struct seg piece;
         struct err err = OK;
         enum parse parse = fetch_body(&req->fetch, &piece, &err);
         if (parse == PARSE_MORE)
-            return NEXT_WAIT;
+            return interrupted(req, ERR(UPSTREAM_IDLE), &next) ? next : NEXT_WAIT;
         if (parse != PARSE_DATA) {
             if (parse == PARSE_DONE)
                 fetch_end(&req->fetch);
