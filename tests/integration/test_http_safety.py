@@ -16,7 +16,7 @@ SMUGGLED = "POST /v1/messages HTTP/1.1\r\nhost: x\r\ncontent-length: 2\r\n\r\n{}
 class Requests(FaultTest):
     def setUp(self):
         super().setUp()
-        self.there, self.vendor_ = self.pair(config={"limits": {"json_depth": 64}})
+        self.there, self.vendor_ = self.pair()
 
     def send(self, wire):
         """(status, whether the connection was ended) of raw bytes; status None without an answer."""
@@ -49,6 +49,7 @@ class Requests(FaultTest):
                 self.assertTrue(closed, "the connection is kept")
         self.assertEqual(self.vendor_.requests, [], "a vendor got a request that nobody sent")
         self.assert_good(self.there)
+        self.vendor_.requests.clear()
 
     def test_C8_ambiguous_framing(self):
         body = json.dumps(OPENAI.request("x", False)[1])
@@ -166,8 +167,9 @@ class Requests(FaultTest):
             with self.subTest(path):
                 self.vendor_.requests.clear()
                 answer = self.there.post(path, OPENAI.request("x", False)[1])
-                if answer.status == 200:  # decoded once: then the vendor's path is canonical
-                    self.assertEqual(path, "/v1/%63hat/completions")
+                if answer.status == 200:  # its canonical form names a route, and only that goes on
+                    self.assertIn(path, ("/v1/%63hat/completions", "/v1//chat/completions",
+                                         "//v1/chat/completions", "/v1/chat/completions/"))
                     self.assertEqual(self.vendor_.requests[0].target, CHAT)
                 else:
                     self.assertIn(answer.status, (400, 404))
@@ -222,7 +224,7 @@ class Requests(FaultTest):
             self.assertNotIn(key, request.target)
 
     def test_bodies_are_limited_in_depth_and_unambiguous(self):
-        deep = b'{"model":"m","messages":' + b"[" * 100 + b"]" * 100 + b"}"
+        deep = b'{"model":"m","messages":' + b"[" * 600 + b"]" * 600 + b"}"
         for body in (deep, b'{"model":"m","model":"n"}', b'{"stream":true,"model":"m","stream":false}',
                      b'{"model":"m","m\\u006fdel":"n"}'):
             answer = self.there.post(CHAT, body)
@@ -285,7 +287,14 @@ class Connections(FaultTest):
         held = [gateway.client() for _ in range(30)]
         for client in held:
             client.close()
-        self.eventually(lambda: gateway.ask(OPENAI).status == 200, "served again", 5)
+
+        def served():
+            try:
+                return gateway.ask(OPENAI).status == 200
+            except (OSError, Cut):  # still above the limit: closed at once
+                return False
+
+        self.eventually(served, "served again", 5)
 
     def test_http_1_0_clients(self):
         gateway, _ = self.pair()
