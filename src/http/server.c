@@ -359,11 +359,9 @@ void serve_next(struct serve *serve)
     assert(stream->ended);
     stream_body_drop(stream);
     serve->has_stream = false;
-    bool unread = stream->framing == HTTP_UNTIL_CLOSE ||
-                  (stream->framing != HTTP_NO_BODY && stream->body_state != BODY_COMPLETE);
     if (conn->tx_failed || conn->rx_state == RX_FAILED) {
         serve_close(serve, WHY_PEER, false);
-    } else if (serve->keep_alive && !unread) {
+    } else if (serve->keep_alive && !stream_has_unread(stream)) {
         serve_await_head(serve);
     } else {
         // Closing a socket with unread bytes would reset it and could destroy the answer on its

@@ -294,10 +294,25 @@ static struct err pass_events(struct req *req, const struct seg *piece)
 
 // --- the step ---
 
+// Only the end of the connection ends this body, and a cut looks like that too: JSON that began and
+// did not end tells.
+static bool is_cut_short(struct req *req)
+{
+    struct answer *answer = req->answer;
+    if (req->pump.sse || req->fetch.framing != HTTP_UNTIL_CLOSE)
+        return false;
+    if (answer->pass_memory == NULL)
+        return true; // not even a beginning
+    struct wire_pass *pass = &answer->pass;
+    return !pass->bad && !pass->ended && !json_tap_end(&pass->tap);
+}
+
 static enum next finish(struct req *req)
 {
     struct pump *pump = &req->pump;
     struct answer *answer = req->answer;
+    if (is_cut_short(req))
+        return req_fail(req, pump->committed ? ERR(UPSTREAM_TRUNCATED) : ERR(UPSTREAM_CLOSED));
     answer_pass_end(req);
     enum wire_end end = answer->stream.wire != NULL && pump->sse ? wire_stream_end(&answer->stream)
                                                                  : WIRE_END_COMPLETE;
