@@ -372,9 +372,11 @@ enum next step_stream(struct req *req)
         }
         if (parse == PARSE_DONE)
             return finish(req);
-        if (parse == PARSE_BAD && req->pump.terminal)
-            return finish(
-                req); // cut after the format's own end: complete, only the connection is not
+        if (parse == PARSE_BAD && req->pump.terminal) {
+            // Cut after the format's own end: complete, but for a torn event behind it.
+            req->pump.hold_len = req->pump.event_at;
+            return finish(req);
+        }
         if (parse == PARSE_BAD)
             return req_fail(req, err);
         err = req->pump.sse ? pass_events(req, &piece) : pass_whole(req, &piece);

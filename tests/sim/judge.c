@@ -244,7 +244,7 @@ static uint64_t age_of(struct sim_world *world, const void *subject, uint64_t id
     for (unsigned i = 0; i < JUDGE_WATCHED; i++) {
         struct watched *watched = &judge->watched[i];
         if (watched->subject == subject && watched->identity == identity) {
-            if (watched->sign != sign) {
+            if (watched->sign != sign || watched->turn + 1 < judge->turn) {
                 watched->sign = sign;
                 watched->since_ns = world->env.mono;
             }
