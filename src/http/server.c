@@ -11,7 +11,8 @@
 #include <unistd.h>
 
 #define ACCEPT_RETRY_NS (UINT64_C(100) * NS_PER_MS)
-enum { BACKLOG = 4096 };
+// ACCEPT_BURST: connections that may still arrive when accepting was told to pause.
+enum { BACKLOG = 4096, ACCEPT_BURST = 64 };
 
 static void on_accept(struct io_op *op, struct io_done done);
 static void serve_run(struct task *task);
@@ -44,7 +45,7 @@ struct err server_open(struct server *server, struct net *net, struct http_app *
     server->accept.on_done = on_accept;
     server->accept_retry.on_fire = on_accept_retry;
     list_init(&server->serves);
-    slab_init(&server->slab, sizeof(struct serve), limits->connections);
+    slab_init(&server->slab, sizeof(struct serve), (size_t)limits->connections + ACCEPT_BURST);
     server->spare_fd = -1;
     TRY(io_listen(net->io, addr, len, BACKLOG, &server->fd));
     server->spare_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
@@ -393,11 +394,9 @@ void serve_next(struct serve *serve)
     assert(stream->ended);
     stream_body_drop(stream);
     serve->has_stream = false;
-    bool unread = stream->framing == HTTP_UNTIL_CLOSE ||
-                  (stream->framing != HTTP_NO_BODY && stream->body_state != BODY_COMPLETE);
     if (conn->tx_failed || conn->rx_state == RX_FAILED) {
         serve_close(serve, WHY_PEER, false);
-    } else if (serve->keep_alive && !unread) {
+    } else if (serve->keep_alive && !stream_has_unread(stream)) {
         serve_await_head(serve);
     } else {
         // Closing a socket with unread bytes would reset it and could destroy the answer on its

@@ -294,6 +294,8 @@ bool stream_reply_end(struct stream *stream, struct put *out, enum reply_framing
                       uint64_t length)
 {
     struct serve *serve = stream_serve(stream);
+    if (stream_has_unread(stream))
+        serve->keep_alive = false; // an early answer; what is left of the body is not a request
     stream->reply_left = 0;
     if (framing == REPLY_LENGTH) {
         stream->reply_left = stream->no_body ? 0 : length;

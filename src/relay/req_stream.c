@@ -304,10 +304,25 @@ static struct err pass_events(struct req *req, const struct seg *piece)
 
 // --- the step ---
 
+// Only the end of the connection ends this body, and a cut looks like that too: JSON that began and
+// did not end tells.
+static bool is_cut_short(struct req *req)
+{
+    struct answer *answer = req->answer;
+    if (req->pump.sse || req->fetch.framing != HTTP_UNTIL_CLOSE)
+        return false;
+    if (answer->pass_memory == NULL)
+        return true; // not even a beginning
+    struct wire_pass *pass = &answer->pass;
+    return !pass->bad && !pass->ended && !json_tap_end(&pass->tap);
+}
+
 static enum next finish(struct req *req)
 {
     struct pump *pump = &req->pump;
     struct answer *answer = req->answer;
+    if (is_cut_short(req))
+        return req_fail(req, pump->committed ? ERR(UPSTREAM_TRUNCATED) : ERR(UPSTREAM_CLOSED));
     if (req->unpack != NULL && failed(inflate_end(&req->unpack->inflate)))
         return req_fail(req, ERR(UPSTREAM_TRUNCATED));
     answer_pass_end(req);
@@ -400,9 +415,11 @@ enum next step_stream(struct req *req)
         }
         if (parse == PARSE_DONE)
             return finish(req);
-        if (parse == PARSE_BAD && req->pump.terminal)
-            return finish(
-                req); // cut after the format's own end: complete, only the connection is not
+        if (parse == PARSE_BAD && req->pump.terminal) {
+            // Cut after the format's own end: complete, but for a torn event behind it.
+            req->pump.hold_len = req->pump.event_at;
+            return finish(req);
+        }
         if (parse == PARSE_BAD)
             return req_fail(req, err);
         err = req->unpack != NULL ? pass_packed(req, &piece) : pass_piece(req, &piece);

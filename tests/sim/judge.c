@@ -201,8 +201,9 @@ void judge_answer(struct client *client, struct call *call, const struct respons
         judge_good(client, call, response, cut);
     else
         judge_error(client, call, response, cut);
-    world_note(client->world, "call %08x: status %d, fate %u, %zu bytes", call->nonce,
-               response->status, call->fate, response->body.len);
+    world_note(client->world, "call %08x: status %d, fate %u, %zu bytes: %.*s", call->nonce,
+               response->status, call->fate, response->body.len,
+               response->status < 300 ? 0 : (int)response->body.len, response->body.ptr);
 }
 
 void judge_silence(struct client *client, struct call *call, bool reset)
@@ -217,7 +218,8 @@ void judge_silence(struct client *client, struct call *call, bool reset)
     bool between = client->was_told_close || call->pipelined ||
                    call->began_ns - client->idle_since_ns > world->server.idle_ns - NS_PER_S ||
                    call->began_ns - client->idle_since_ns > world->server.head_ns - NS_PER_S;
-    if (sent && !between && !network_is_to_blame(world, call) && call->bad == BAD_NONE)
+    bool may_end = network_is_to_blame(world, call) || any_ill(call); // a cut before any byte left
+    if (sent && !between && !may_end && call->bad == BAD_NONE)
         world_violation(world, "call %08x: closed without a word", call->nonce);
 }
 
@@ -242,7 +244,7 @@ static uint64_t age_of(struct sim_world *world, const void *subject, uint64_t id
     for (unsigned i = 0; i < JUDGE_WATCHED; i++) {
         struct watched *watched = &judge->watched[i];
         if (watched->subject == subject && watched->identity == identity) {
-            if (watched->sign != sign) {
+            if (watched->sign != sign || watched->turn + 1 < judge->turn) {
                 watched->sign = sign;
                 watched->since_ns = world->env.mono;
             }
