@@ -263,6 +263,7 @@ void serve_await_head(struct serve *serve)
     serve->state = SERVE_HEAD;
     serve->scan = (struct http_scan){ 0 };
     serve->since_ns = 0;
+    serve->progress = serve->conn->tx_bytes;
     conn_rx_allow(serve->conn, CONN_RX_HEAD, BUF_SMALL);
     if (serve->conn->rx_len > 0)
         loop_ready(server->net->loop, &serve->task); // pipelined: one request a turn
@@ -358,8 +359,26 @@ static void serve_linger(struct serve *serve)
     uint32_t len = conn->rx_len;
     serve->lingered += len;
     conn_rx_consume(conn, len);
-    if (conn->rx_state != RX_OPEN || conn->tx_failed || serve->lingered > LINGER_BYTES)
+    bool ended = conn->rx_state == RX_FAILED || conn->tx_failed;
+    bool sent = conn->tx_len == 0; // a client that only half-closed still reads
+    if (ended || (sent && conn->rx_state == RX_EOF) || serve->lingered > LINGER_BYTES) {
         serve_close(serve, WHY_DONE, false);
+    } else if (sent && serve->since_ns == 0) {
+        serve->since_ns = serve->server->net->loop->now_ns;
+        serve_arm(serve, LINGER_NS);
+    }
+}
+
+// Whether the client still takes what is queued for it, though nobody waits for the end of that.
+// Then it is given more time.
+static bool still_reading(struct serve *serve)
+{
+    struct conn *conn = serve->conn;
+    if (conn->tx_len == 0 || conn->tx_bytes == serve->progress)
+        return false;
+    serve->progress = conn->tx_bytes;
+    serve_arm(serve, serve->server->limits.write_stall_ns);
+    return true;
 }
 
 static void serve_run(struct task *task)
@@ -375,8 +394,11 @@ static void serve_run(struct task *task)
 static void serve_timeout(struct timer *timer)
 {
     struct serve *serve = container_of(timer, struct serve, timer);
+    if (serve->state != SERVE_STREAM && still_reading(serve))
+        return;
     switch ((enum serve_state)serve->state) {
     case SERVE_HEAD:
+        serve->server->head.target = SPAN_NONE; // it was another connection's
         if (serve->conn->rx_len > 0)
             refuse(serve, ERR(HEAD_TIMEOUT));
         else
@@ -385,6 +407,21 @@ static void serve_timeout(struct timer *timer)
     case SERVE_STREAM: serve_stream_timeout(serve); break;
     case SERVE_LINGER: serve_close(serve, WHY_TIMEOUT, false); break;
     }
+}
+
+// Closing a socket with unread bytes would reset it and could destroy the answer on its way:
+// half-close, read what still comes within bounds, then close.
+void serve_linger_begin(struct serve *serve)
+{
+    struct conn *conn = serve->conn;
+    conn_tx_finish(conn);
+    serve->state = SERVE_LINGER;
+    serve->since_ns = 0; // when the last byte had left
+    serve->progress = conn->tx_bytes;
+    conn_rx_allow(conn, CONN_RX_LIMIT, BUF_LARGE);
+    conn_tx_notify(conn, 0);
+    serve_arm(serve, max_u64(serve->server->limits.write_stall_ns, LINGER_NS));
+    loop_ready(serve->server->net->loop, &serve->task);
 }
 
 void serve_next(struct serve *serve)
@@ -396,15 +433,10 @@ void serve_next(struct serve *serve)
     serve->has_stream = false;
     if (conn->tx_failed || conn->rx_state == RX_FAILED) {
         serve_close(serve, WHY_PEER, false);
-    } else if (serve->keep_alive && !stream_has_unread(stream)) {
+    } else if (serve->keep_alive && !stream_has_unread(stream) &&
+               (conn->rx_state == RX_OPEN || conn->rx_len > 0)) {
         serve_await_head(serve);
     } else {
-        // Closing a socket with unread bytes would reset it and could destroy the answer on its
-        // way: half-close, read what still comes within bounds, then close.
-        conn_tx_finish(conn);
-        serve->state = SERVE_LINGER;
-        conn_rx_allow(conn, CONN_RX_LIMIT, BUF_LARGE);
-        serve_arm(serve, LINGER_NS);
-        loop_ready(serve->server->net->loop, &serve->task);
+        serve_linger_begin(serve);
     }
 }

@@ -241,6 +241,8 @@ void serve_stream(struct serve *serve)
     uint8_t before = stream->client;
     if (stream->body_state == BODY_COLLECTING)
         collect(stream);
+    else // a receive that was cancelled for the body's own may have ended only after the body
+        conn_rx_allow(conn, conn->rx_limit, (enum buf_class)conn->rx_cls);
     if (conn->rx_state == RX_FAILED || conn->tx_failed)
         stream->client = CLIENT_GONE;
     else if (conn->rx_state == RX_EOF && stream->client == CLIENT_HERE)
@@ -412,5 +414,9 @@ void stream_abort(struct stream *stream, enum conn_why why)
     serve->has_stream = false;
     // A body that only the end of the connection delimits would look whole after a FIN.
     bool looks_whole = stream->replied && !stream->chunked && stream->reply_left == 0;
-    serve_close(serve, why, looks_whole);
+    // A client that is there gets what was queued for it before the cut.
+    if (why == WHY_CANCELLED && stream->replied && !looks_whole && !serve->conn->tx_failed)
+        serve_linger_begin(serve);
+    else
+        serve_close(serve, why, looks_whole);
 }

@@ -139,22 +139,17 @@ static struct err pass_whole(struct req *req, const struct seg *piece)
 
 // --- event streams ---
 
-// Sends what is held, up to `len` bytes of it, and keeps the rest.
-static bool send_held(struct req *req, uint32_t len)
+// Sends all that is held. A long event takes its memory along: a copy of it could be more than
+// the queue of a slow reader has room for.
+static bool send_held(struct req *req)
 {
     struct pump *pump = &req->pump;
-    if (len == 0)
-        return true;
-    if (!stream_send_copy(req->stream, span_of(pump->hold->buf.data, len)))
-        return false;
-    uint32_t rest = pump->hold_len - len;
-    if (rest == 0) { // torn events are rare: the memory goes back between them
-        pump_hold_drop(req);
-        return true;
-    }
-    memmove(pump->hold->buf.data, pump->hold->buf.data + len, rest);
-    pump->hold_len = rest;
-    return true;
+    const struct body *hold = pump->hold;
+    bool sent = pump->hold_len <= BUF_SMALL_BYTES
+                    ? stream_send_copy(req->stream, span_of(hold->buf.data, pump->hold_len))
+                    : stream_send(req->stream, &pump->hold->buf, hold->buf.data, pump->hold_len);
+    pump_hold_drop(req); // torn events are rare: the memory goes back between them
+    return sent;
 }
 
 // An event with the client's name for the model in place of the vendor's.
@@ -224,7 +219,7 @@ static struct err take_event(struct req *req, struct span event, bool held, stru
         pump->hold_len = pump->event_at = 0;
         return OK;
     }
-    if (pump->hold_len > 0 && !send_held(req, pump->hold_len))
+    if (pump->hold_len > 0 && !send_held(req))
         return ERR(OVERLOADED);
     pump->event_at = 0;
     *forward = !held;
@@ -339,7 +334,7 @@ static enum next finish(struct req *req)
     if (!pump->committed && !commit(req))
         return req_fail(req, ERR(OVERLOADED));
     // Readers drop an event that no blank line ends, so it gets one.
-    if (pump->hold_len > 0 && !send_held(req, pump->hold_len))
+    if (pump->hold_len > 0 && !send_held(req))
         return req_fail(req, ERR(OVERLOADED));
     if (pump->sse && torn && !stream_send_copy(req->stream, SPAN("\n\n")))
         return req_fail(req, ERR(OVERLOADED));
@@ -362,8 +357,9 @@ static bool client_left(struct req *req)
         return false;
     if (!req->pump.committed)
         return true;
-    // A client that sent FIN may still read. A write tells: a closed one answers with RST.
-    if (req->pump.sse && !req->pump.notified) {
+    // A client that sent FIN may still read. A write tells: a closed one answers with RST. Inside
+    // an event that passes in pieces nothing may be said; the pieces tell as well.
+    if (req->pump.sse && !req->pump.notified && !req->pump.overlong) {
         req->pump.notified = true;
         struct span probe = wire_keepalive((enum wire_family)req->family);
         return !stream_send_copy(req->stream, probe);
@@ -408,6 +404,8 @@ enum next step_stream(struct req *req)
         enum parse parse = fetch_body(&req->fetch, &piece, &err);
         if (parse == PARSE_MORE) {
             if (moved == 0 && req->timer.deadline_ns == 0) {
+                if (req->pump.terminal)
+                    return finish(req); // only the framing's end is missing
                 bool total = req->deadline_ns != 0 && shard->loop.now_ns >= req->deadline_ns;
                 return req_fail(req, total ? ERR(UPSTREAM_TOTAL) : ERR(UPSTREAM_IDLE));
             }

@@ -2,6 +2,7 @@
 speaks all of them and fails on demand, and the assertions that every fault ends in."""
 
 import concurrent.futures
+import hashlib
 import json
 import os
 import time
@@ -218,6 +219,18 @@ class FaultGateway(Gateway):
         path, body = form.request(text, stream)
         client.request("POST", path, body, [("authorization", f"Bearer {self.key}"), *headers])
         return client
+
+    def measure(self, form, text=OK, stream=True):
+        """For answers too large to keep: whether it is complete, its bytes' number and SHA-256."""
+        with self.begin(form, text, stream) as client:
+            count, digest = 0, hashlib.sha256()
+            try:
+                for piece in client.pieces(client.head()):
+                    count += len(piece)
+                    digest.update(piece)
+            except Cut:
+                return False, count, digest.hexdigest()
+            return True, count, digest.hexdigest()
 
     def ask(self, form, text=OK, stream=True, **options):
         with self.begin(form, text, stream, **options) as client:
