@@ -73,6 +73,8 @@ static void take_limits(struct process *process)
         .first_byte_whole_ns = cfg->timeouts.first_byte_whole_ns,
         .stream_idle_ns = cfg->timeouts.stream_idle_ns,
         .total_ns = cfg->timeouts.total_ns,
+        .origins = cfg->cors.origins.items,
+        .origin_count = cfg->cors.origins.count,
         .half_close_keep = cfg->client_half_close == HALF_CLOSE_KEEP,
         .log_access = cfg->log.access,
     };
@@ -410,6 +412,9 @@ static bool publish_first(struct process *process)
     struct err err = publisher_build(&process->publisher, process->registry, &snap, &why);
     if (failed(err))
         say("error", "%s", why.text);
+    else if (process->publisher.skipped > 0)
+        say("warning", "%u stored accounts cannot be served: %s", process->publisher.skipped,
+            process->publisher.skipped_why.text);
     return !failed(err) && !failed(publisher_publish(&process->publisher, &snap));
 }
 

@@ -65,7 +65,7 @@ struct err upool_init(struct upool *pool, struct net *net, uint64_t idle_ns, uin
     return OK;
 }
 
-void upool_fini(struct upool *pool)
+void upool_close(struct upool *pool)
 {
     timer_stop(&pool->net->loop->wheel, &pool->timer);
     while (!list_is_empty(&pool->by_age)) {
@@ -74,6 +74,11 @@ void upool_fini(struct upool *pool)
         idle_remove(idle);
         conn_close(&conn, WHY_SHUTDOWN, false);
     }
+}
+
+void upool_fini(struct upool *pool)
+{
+    upool_close(pool);
     slab_fini(&pool->slab);
     mem_give(pool->dests);
     pool->dests = NULL;

@@ -6,9 +6,11 @@
 // queue: above the mark nothing more is taken from the vendor's connection, whose receive then runs
 // dry.
 #include "answer.h"
+#include "cors.h"
 #include "fields.h"
 #include "penstock/base/check.h"
 #include "req.h"
+#include "unpack.h"
 
 enum {
     PUMP_TURN_BYTES = 256 * KIB, // of one request in one turn
@@ -69,7 +71,7 @@ static void forget(struct req *req)
     req->plan = NULL;
     req->answer->note = NULL;
     req->model = req->vendor_model = req->fields = req->query = req->up_head = SPAN_NONE;
-    req->version = req->detail = req->reply_fields = SPAN_NONE;
+    req->version = req->detail = req->reply_fields = req->origin = SPAN_NONE;
     req->alias = arena_copy(&req->arena, kept);
 }
 
@@ -83,13 +85,14 @@ static bool commit(struct req *req)
     if (!stream_reply(stream, req->up_status, &out))
         return false;
     put_span(&out, req->reply_fields);
+    cors_fields(&out, req->origin);
     http_put_field(&out, SPAN("x-request-id"), req_id(req));
     if (req->family == FAMILY_ANTHROPIC)
         http_put_field(&out, SPAN("request-id"), req_id(req));
     if (pump->sse)
         put_span(&out, SPAN("cache-control: no-cache\r\nx-accel-buffering: no\r\n"));
-    // With another name for the model the length is not known beforehand.
-    bool whole = !pump->sse && req->reply_length >= 0 && req->alias.len == 0;
+    // With another name for the model, or unpacked, the length is not known beforehand.
+    bool whole = !pump->sse && req->reply_length >= 0 && req->alias.len == 0 && req->unpack == NULL;
     uint64_t length = whole ? (uint64_t)req->reply_length : 0;
     if (!stream_reply_end(stream, &out, whole ? REPLY_LENGTH : REPLY_STREAM, length))
         return false;
@@ -173,8 +176,24 @@ static struct err event_error(struct req *req)
     return fault_err(note->fault);
 }
 
-// The verdict on one whole event decides what becomes of it. `held`: it lies at the end of `hold`.
-static struct err take_event(struct req *req, struct span event, bool held, bool *forward)
+// Whole events of a piece that leave as they lie, together; before anything else is sent, they must
+// have left.
+struct run {
+    const struct seg *piece;
+    struct span bytes;
+};
+
+static bool run_send(struct req *req, struct run *run, struct span rest)
+{
+    bool sent = stream_send(req->stream, run->piece->buf, run->bytes.ptr, run->bytes.len);
+    run->bytes = span_upto(rest, 0);
+    return sent;
+}
+
+// The verdict on one whole event decides what becomes of it: sent here, held, dropped, or left to
+// the caller for its run. `held`: it lies at the end of `hold`, and the run is empty.
+static struct err take_event(struct req *req, struct span event, bool held, struct run *run,
+                             bool *forward)
 {
     struct pump *pump = &req->pump;
     struct wire_stream *stream = &req->answer->stream;
@@ -200,7 +219,7 @@ static struct err take_event(struct req *req, struct span event, bool held, bool
     if (!pump->committed && !commit(req))
         return ERR(OVERLOADED);
     if (seen.model.len > 0 && req->alias.len > 0) {
-        if (!send_renamed(req, event, seen.model))
+        if (!run_send(req, run, SPAN_NONE) || !send_renamed(req, event, seen.model))
             return ERR(OVERLOADED);
         pump->hold_len = pump->event_at = 0;
         return OK;
@@ -213,7 +232,7 @@ static struct err take_event(struct req *req, struct span event, bool held, bool
 }
 
 // The end of a torn event: it is put together, judged and sent from there.
-static struct err join_event(struct req *req, struct span rest)
+static struct err join_event(struct req *req, struct span rest, struct run *run)
 {
     struct pump *pump = &req->pump;
     if (!pump_hold(req, rest, 2 * REQ_HOLD_MAX))
@@ -221,7 +240,7 @@ static struct err join_event(struct req *req, struct span rest)
     struct span event =
         span_of(pump->hold->buf.data + pump->event_at, pump->hold_len - pump->event_at);
     bool forward;
-    return take_event(req, event, true, &forward);
+    return take_event(req, event, true, run, &forward);
 }
 
 // An event that outgrew the hold passes through in pieces until its end.
@@ -247,7 +266,7 @@ static struct err pass_events(struct req *req, const struct seg *piece)
 {
     struct pump *pump = &req->pump;
     struct span in = span_of(piece->ptr, piece->len);
-    struct span run = span_upto(in, 0); // whole events that leave as they lie
+    struct run run = { piece, span_upto(in, 0) };
     while (in.len > 0) {
         size_t used = 0;
         bool ended = sse_scan_feed(&pump->scan, in, &used) == PARSE_DATA;
@@ -258,32 +277,29 @@ static struct err pass_events(struct req *req, const struct seg *piece)
             pump->overlong = !ended;
             if (ended)
                 answer_pass_end(req);
-            run = span_upto(in, 0);
+            run.bytes = span_upto(in, 0);
             continue;
         }
         bool torn = pump->hold_len > pump->event_at;
         bool forward = false;
         if (!ended) {
-            if (!stream_send(req->stream, piece->buf, run.ptr, run.len))
+            if (!run_send(req, &run, in))
                 return ERR(OVERLOADED);
-            run = span_upto(in, 0);
             if (!pump_hold(req, part, pump->event_at + REQ_HOLD_MAX))
                 TRY(overflow(req, piece, part));
         } else if (torn) {
-            TRY(join_event(req, part));
-            run = span_upto(in, 0);
+            TRY(join_event(req, part, &run));
+            run.bytes = span_upto(in, 0);
         } else {
-            TRY(take_event(req, part, false, &forward));
-            if (forward) {
-                run.len += part.len;
-            } else {
-                if (!stream_send(req->stream, piece->buf, run.ptr, run.len))
-                    return ERR(OVERLOADED);
-                run = span_upto(in, 0);
-            }
+            TRY(take_event(req, part, false, &run, &forward));
+            if (forward)
+                run.bytes =
+                    span_of(run.bytes.len > 0 ? run.bytes.ptr : part.ptr, run.bytes.len + part.len);
+            else if (!run_send(req, &run, in))
+                return ERR(OVERLOADED);
         }
     }
-    return stream_send(req->stream, piece->buf, run.ptr, run.len) ? OK : ERR(OVERLOADED);
+    return run_send(req, &run, in) ? OK : ERR(OVERLOADED);
 }
 
 // --- the step ---
@@ -292,6 +308,8 @@ static enum next finish(struct req *req)
 {
     struct pump *pump = &req->pump;
     struct answer *answer = req->answer;
+    if (req->unpack != NULL && failed(inflate_end(&req->unpack->inflate)))
+        return req_fail(req, ERR(UPSTREAM_TRUNCATED));
     answer_pass_end(req);
     bool torn = pump->hold_len > pump->event_at;
     if (pump->sse && torn) { // a last event without its blank line: it may be all there
@@ -315,6 +333,7 @@ static enum next finish(struct req *req)
         fetch_end(&req->fetch);
     else
         fetch_stop(&req->fetch, WHY_PROTOCOL);
+    req->err = OK; // of an attempt before this one
     stream_finish(req->stream);
     return req_goto(req, STEP_DONE);
 }
@@ -335,6 +354,29 @@ static bool client_left(struct req *req)
         return !stream_send_copy(req->stream, probe);
     }
     return false;
+}
+
+static struct err pass_piece(struct req *req, const struct seg *piece)
+{
+    return req->pump.sse ? pass_events(req, piece) : pass_whole(req, piece);
+}
+
+// A piece of a compressed answer, of which more plain pieces come.
+static struct err pass_packed(struct req *req, const struct seg *piece)
+{
+    struct span in = span_of(piece->ptr, piece->len);
+    for (;;) {
+        struct seg plain;
+        struct err err = OK;
+        enum parse parse = unpack_piece(req, &in, &plain, &err);
+        if (parse == PARSE_BAD)
+            return err;
+        if (parse == PARSE_MORE)
+            return OK;
+        err = pass_piece(req, &plain);
+        buf_put(plain.buf);
+        TRY(err);
+    }
 }
 
 enum next step_stream(struct req *req)
@@ -363,7 +405,7 @@ enum next step_stream(struct req *req)
                 req); // cut after the format's own end: complete, only the connection is not
         if (parse == PARSE_BAD)
             return req_fail(req, err);
-        err = req->pump.sse ? pass_events(req, &piece) : pass_whole(req, &piece);
+        err = req->unpack != NULL ? pass_packed(req, &piece) : pass_piece(req, &piece);
         moved += piece.len;
         buf_put(piece.buf);
         if (failed(err))

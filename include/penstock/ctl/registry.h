@@ -87,6 +87,8 @@ must_use bool registry_usage_name(const struct registry *registry, enum entity_k
 typedef struct err registry_fn(void *arg, const struct record *record, bool from_file);
 must_use struct err registry_each_next(const struct registry *registry, enum entity_kind kind,
                                        registry_fn *fn, void *arg);
+// Whether `record` is what the change under way makes.
+bool registry_is_next(const struct registry *registry, const struct record *record);
 // The credential of an account: its own, or what its api_key_file or api_key_env held at the start.
 const struct secret *registry_api_key(const struct registry *registry,
                                       const struct account *account);

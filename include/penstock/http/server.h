@@ -63,10 +63,11 @@ struct stream {
     uint8_t body_state; // enum body_state
     uint8_t client;     // enum stream_client
     bool expect_continue;
-    bool replied; // a final head was sent
-    bool chunked; // the answer is framed in chunks
-    bool no_body; // the answer has no body, whatever is said (HEAD, 204, 304)
-    bool stalled; // the client stopped reading for longer than the limit
+    bool replied;   // a final head was sent
+    bool chunked;   // the answer is framed in chunks
+    bool no_body;   // the answer has no body, whatever is said (HEAD, 204, 304)
+    bool no_length; // nor a length
+    bool stalled;   // the client stopped reading for longer than the limit
     bool ended;
     struct err body_err;
     uint64_t body_left;  // of a body with a length, what is still to come
@@ -149,6 +150,8 @@ static inline struct serve *stream_serve(struct stream *stream)
 // 100-continue when the client waits for it. May complete before it returns; the owner is woken all
 // the same.
 void stream_collect(struct stream *stream, size_t max);
+// Puts `len` bytes in `body`, whose reference it takes over, in place of a collected body.
+void stream_body_replace(struct stream *stream, struct body *body, size_t len);
 // Lets go of the body before the end of the stream.
 void stream_body_drop(struct stream *stream);
 
