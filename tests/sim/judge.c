@@ -327,9 +327,10 @@ static void judge_shard(struct sim_world *world, struct shard *shard)
     unsigned live = 0;
     for (struct list *at = shard->live.next; at != &shard->live; at = at->next, live++)
         judge_req(world, container_of(at, struct req, link));
-    if (live != shard->counters.in_flight)
+    uint64_t counted = counter_get(&shard->counters.in_flight);
+    if (live != counted)
         world_violation(world, "%u requests are alive, %llu are counted", live,
-                        (unsigned long long)shard->counters.in_flight);
+                        (unsigned long long)counted);
     for (uint32_t i = 0; i < shard->server_count; i++) {
         struct list *serves = &shard->servers[i].serves;
         for (struct list *at = serves->next; at != serves; at = at->next)
