@@ -13,6 +13,8 @@ enum serve_state {
 void serve_await_head(struct serve *serve);
 void serve_close(struct serve *serve, enum conn_why why, bool reset);
 void serve_arm(struct serve *serve, uint64_t ns);
+// Ends the connection behind what is queued.
+void serve_leave(struct serve *serve);
 // The stream has ended: next head, or the end of the connection.
 void serve_next(struct serve *serve);
 

@@ -16,6 +16,7 @@ enum { BACKLOG = 4096, ACCEPT_BURST = 64 };
 static void on_accept(struct io_op *op, struct io_done done);
 static void serve_run(struct task *task);
 static void serve_timeout(struct timer *timer);
+static void serve_depart(struct serve *serve, enum conn_why why);
 
 // --- the listener ---
 
@@ -183,7 +184,7 @@ void server_drain(struct server *server)
         serve->keep_alive = false;
         // A request that is already on its way gets its answer.
         if (serve->state == SERVE_HEAD && serve->conn->rx_len == 0 && serve->requests > 0)
-            serve_close(serve, WHY_SHUTDOWN, false);
+            serve_depart(serve, WHY_SHUTDOWN);
     }
 }
 
@@ -285,7 +286,7 @@ static void serve_head(struct serve *serve)
     struct conn *conn = serve->conn;
     if (conn->rx_len == 0) {
         if (conn->rx_state != RX_OPEN)
-            serve_close(serve, WHY_PEER, false);
+            serve_depart(serve, WHY_PEER);
         return;
     }
     if (serve->since_ns == 0) { // the first byte of this head
@@ -302,7 +303,7 @@ static void serve_head(struct serve *serve)
     switch (parse) {
     case PARSE_MORE:
         if (conn->rx_state != RX_OPEN)
-            serve_close(serve, WHY_PEER, false);
+            serve_depart(serve, WHY_PEER);
         else // a head may be as long as its limit, so that much must fit
             conn_rx_allow(conn, server->limits.head_bytes + CONN_RX_HEAD, BUF_SMALL);
         return;
@@ -318,14 +319,58 @@ static void serve_head(struct serve *serve)
     buf_put(keep);
 }
 
+// Closing a socket with unread bytes would reset it and could destroy the answer on its way, and so
+// would closing before the kernel has taken all of it: half-closes behind what is queued, reads
+// within bounds what still comes, then closes.
+void serve_leave(struct serve *serve)
+{
+    struct conn *conn = serve->conn;
+    conn_tx_finish(conn);
+    serve->state = SERVE_LINGER;
+    serve->flushed = false;
+    serve->progress = conn->tx_bytes;
+    conn_rx_allow(conn, CONN_RX_LIMIT, BUF_LARGE);
+    serve_arm(serve, serve->server->limits.write_stall_ns);
+    conn_tx_notify(conn, 0);
+    loop_ready(serve->server->net->loop, &serve->task);
+}
+
 static void serve_linger(struct serve *serve)
 {
     struct conn *conn = serve->conn;
     uint32_t len = conn->rx_len;
     serve->lingered += len;
     conn_rx_consume(conn, len);
-    if (conn->rx_state != RX_OPEN || conn->tx_failed || serve->lingered > LINGER_BYTES)
+    bool unsent = conn->tx_len > 0;
+    if (conn->rx_state == RX_FAILED || conn->tx_failed || serve->lingered > LINGER_BYTES) {
+        serve_close(serve, WHY_DONE, unsent); // a cut must not look like the end
+    } else if (!unsent && conn->rx_state == RX_EOF) {
         serve_close(serve, WHY_DONE, false);
+    } else if (!unsent && !serve->flushed) {
+        serve->flushed = true;
+        serve_arm(serve, LINGER_NS);
+    }
+}
+
+static void serve_linger_timeout(struct serve *serve)
+{
+    struct conn *conn = serve->conn;
+    bool unsent = conn->tx_len > 0;
+    if (unsent && conn->tx_bytes != serve->progress) {
+        serve->progress = conn->tx_bytes; // slow, but it reads
+        serve_arm(serve, serve->server->limits.write_stall_ns);
+    } else {
+        serve_close(serve, unsent ? WHY_STALLED : WHY_TIMEOUT, unsent);
+    }
+}
+
+// Nothing more is to be read; what was answered may still be on its way.
+static void serve_depart(struct serve *serve, enum conn_why why)
+{
+    if (serve->conn->tx_len > 0 && !serve->conn->tx_failed && serve->conn->rx_state != RX_FAILED)
+        serve_leave(serve);
+    else
+        serve_close(serve, why, false);
 }
 
 static void serve_run(struct task *task)
@@ -346,10 +391,10 @@ static void serve_timeout(struct timer *timer)
         if (serve->conn->rx_len > 0)
             refuse(serve, ERR(HEAD_TIMEOUT));
         else
-            serve_close(serve, WHY_TIMEOUT, false);
+            serve_depart(serve, WHY_TIMEOUT);
         break;
     case SERVE_STREAM: serve_stream_timeout(serve); break;
-    case SERVE_LINGER: serve_close(serve, WHY_TIMEOUT, false); break;
+    case SERVE_LINGER: serve_linger_timeout(serve); break;
     }
 }
 
@@ -365,12 +410,6 @@ void serve_next(struct serve *serve)
     } else if (serve->keep_alive && !stream_has_unread(stream)) {
         serve_await_head(serve);
     } else {
-        // Closing a socket with unread bytes would reset it and could destroy the answer on its
-        // way: half-close, read what still comes within bounds, then close.
-        conn_tx_finish(conn);
-        serve->state = SERVE_LINGER;
-        conn_rx_allow(conn, CONN_RX_LIMIT, BUF_LARGE);
-        serve_arm(serve, LINGER_NS);
-        loop_ready(serve->server->net->loop, &serve->task);
+        serve_leave(serve);
     }
 }

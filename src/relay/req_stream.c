@@ -320,7 +320,12 @@ static enum next finish(struct req *req)
         return req_fail(req, ERR(UPSTREAM_TRUNCATED));
     if (!pump->committed && !commit(req))
         return req_fail(req, ERR(OVERLOADED));
-    // A last event without its blank line: complete, or the verdict would be another.
+    // A last event without its blank line: complete, or the verdict would be another. Only where
+    // nothing but the end of the connection says that the body has ended, it may be torn.
+    bool torn = req->fetch.framing == HTTP_UNTIL_CLOSE && pump->hold_len > 0 &&
+                pump->hold->buf.data[pump->hold_len - 1] != '\n';
+    if (torn)
+        pump->hold_len = pump->event_at;
     if (pump->hold_len > 0 && !send_held(req, pump->hold_len))
         return req_fail(req, ERR(OVERLOADED));
     // A vendor that says more than its own end is not trusted with another request.
@@ -343,7 +348,7 @@ static bool client_left(struct req *req)
     if (!req->pump.committed)
         return true;
     // A client that sent FIN may still read. A write tells: a closed one answers with RST.
-    if (req->pump.sse && !req->pump.notified) {
+    if (req->pump.sse && !req->pump.notified && !req->pump.overlong) {
         req->pump.notified = true;
         struct span probe = wire_keepalive((enum wire_family)req->family);
         return !stream_send_copy(req->stream, probe);
