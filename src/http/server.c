@@ -2,6 +2,7 @@
 #include "penstock/http/server.h"
 
 #include "penstock/base/check.h"
+#include "penstock/base/secret.h"
 #include "penstock/net/certs.h"
 #include "serve.h"
 
@@ -72,6 +73,7 @@ static void serve_free(struct serve *serve)
     assert(serve->conn == NULL && !serve->has_stream);
     timer_stop(&loop->wheel, &serve->timer);
     list_take(&serve->link);
+    bytes_wipe(serve->app_room, sizeof(serve->app_room));
     serve->task.run = on_bury;
     loop_bury(loop, &serve->task);
 }

@@ -132,7 +132,9 @@ static struct err route_and_auth(struct req *req, const struct http_head *head,
     bool query_allowed = req->family == FAMILY_GEMINI;
     TRY(find_key(head, target->query, query_allowed, key_room, &text));
     const struct snap_key *key;
-    struct err err = snapshot_auth(shard->snap, text, shard->loop.wall_ns, &key);
+    _Static_assert(sizeof(struct snap_memo) <= SERVE_APP_BYTES, "one connection's memory");
+    struct snap_memo *memo = stream_app_room(req->stream);
+    struct err err = snapshot_auth_memo(shard->snap, memo, text, shard->loop.wall_ns, &key);
     bytes_wipe(key_room, target->query.len);
     TRY(err);
     req->record.key_id = usage_model_id(key->id);

@@ -64,7 +64,7 @@ struct err pump_note_head(struct req *req, const struct http_head *head)
 // Wipes the arena; only the client's name for the model stays, where answers must carry it.
 static void forget(struct req *req)
 {
-    char alias[MODEL_NAME_MAX * 6 + 2] = "";
+    char alias[MODEL_NAME_MAX * 6 + 2] uninitialized;
     struct span kept = span_of(alias, req->alias.len);
     memcpy(alias, req->alias.ptr != NULL ? req->alias.ptr : "", req->alias.len);
     req_arena_reset(req);
