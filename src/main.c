@@ -39,6 +39,8 @@ static const struct verb verbs[] = {
     { "key", "create", cmd_key_create, EITHER,
       "--name N [--models A,B] [--formats A,B] [--description D] [--expires-at TIME] [--disabled]",
       "Makes a key and prints it, this once." },
+    { "key", "mint", cmd_key_mint, ALONE, "",
+      "Prints a fresh key for a configuration file; no gateway knows it yet." },
     { "key", "revoke", cmd_key_remove, EITHER, "NAME",
       "Removes a key, which is refused from then on." },
     { "model", "list", cmd_model_list, EITHER, "", "Lists models." },

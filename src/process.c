@@ -62,6 +62,8 @@ static void take_limits(struct process *process)
         .first_byte_whole_ns = cfg->timeouts.first_byte_whole_ns,
         .stream_idle_ns = cfg->timeouts.stream_idle_ns,
         .total_ns = cfg->timeouts.total_ns,
+        .origins = cfg->cors.origins.items,
+        .origin_count = cfg->cors.origins.count,
         .half_close_keep = cfg->client_half_close == HALF_CLOSE_KEEP,
         .log_access = cfg->log.access,
     };
@@ -379,7 +381,8 @@ static int begin(struct process *process, const char *config_path)
 
 int process_run(struct process *process, const char *config_path)
 {
-    memset(process, 0, sizeof(*process));
+    // It comes zeroed: touching megabytes of places for shards would make them resident.
+    assert(process->cfg == NULL && process->io == NULL);
     process->signal_fd = -1;
     // Prompts, answers and keys are in this memory: no core file and no other process reads it.
     (void)prctl(PR_SET_DUMPABLE, 0);

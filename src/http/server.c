@@ -2,6 +2,7 @@
 #include "penstock/http/server.h"
 
 #include "penstock/base/check.h"
+#include "penstock/base/secret.h"
 #include "penstock/net/certs.h"
 #include "serve.h"
 
@@ -11,7 +12,8 @@
 #include <unistd.h>
 
 #define ACCEPT_RETRY_NS (UINT64_C(100) * NS_PER_MS)
-enum { BACKLOG = 4096 };
+// ACCEPT_BURST: connections that may still arrive when accepting was told to pause.
+enum { BACKLOG = 4096, ACCEPT_BURST = 64 };
 
 static void on_accept(struct io_op *op, struct io_done done);
 static void serve_run(struct task *task);
@@ -44,7 +46,7 @@ struct err server_open(struct server *server, struct net *net, struct http_app *
     server->accept.on_done = on_accept;
     server->accept_retry.on_fire = on_accept_retry;
     list_init(&server->serves);
-    slab_init(&server->slab, sizeof(struct serve), limits->connections);
+    slab_init(&server->slab, sizeof(struct serve), (size_t)limits->connections + ACCEPT_BURST);
     server->spare_fd = -1;
     TRY(io_listen(net->io, addr, len, BACKLOG, &server->fd));
     server->spare_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
@@ -71,6 +73,7 @@ static void serve_free(struct serve *serve)
     assert(serve->conn == NULL && !serve->has_stream);
     timer_stop(&loop->wheel, &serve->timer);
     list_take(&serve->link);
+    bytes_wipe(serve->app_room, sizeof(serve->app_room));
     serve->task.run = on_bury;
     loop_bury(loop, &serve->task);
 }
@@ -262,6 +265,7 @@ void serve_await_head(struct serve *serve)
     serve->state = SERVE_HEAD;
     serve->scan = (struct http_scan){ 0 };
     serve->since_ns = 0;
+    serve->progress = serve->conn->tx_bytes;
     conn_rx_allow(serve->conn, CONN_RX_HEAD, BUF_SMALL);
     if (serve->conn->rx_len > 0)
         loop_ready(server->net->loop, &serve->task); // pipelined: one request a turn
@@ -357,8 +361,26 @@ static void serve_linger(struct serve *serve)
     uint32_t len = conn->rx_len;
     serve->lingered += len;
     conn_rx_consume(conn, len);
-    if (conn->rx_state != RX_OPEN || conn->tx_failed || serve->lingered > LINGER_BYTES)
+    bool ended = conn->rx_state == RX_FAILED || conn->tx_failed;
+    bool sent = conn->tx_len == 0; // a client that only half-closed still reads
+    if (ended || (sent && conn->rx_state == RX_EOF) || serve->lingered > LINGER_BYTES) {
         serve_close(serve, WHY_DONE, false);
+    } else if (sent && serve->since_ns == 0) {
+        serve->since_ns = serve->server->net->loop->now_ns;
+        serve_arm(serve, LINGER_NS);
+    }
+}
+
+// Whether the client still takes what is queued for it, though nobody waits for the end of that.
+// Then it is given more time.
+static bool still_reading(struct serve *serve)
+{
+    struct conn *conn = serve->conn;
+    if (conn->tx_len == 0 || conn->tx_bytes == serve->progress)
+        return false;
+    serve->progress = conn->tx_bytes;
+    serve_arm(serve, serve->server->limits.write_stall_ns);
+    return true;
 }
 
 static void serve_run(struct task *task)
@@ -374,8 +396,11 @@ static void serve_run(struct task *task)
 static void serve_timeout(struct timer *timer)
 {
     struct serve *serve = container_of(timer, struct serve, timer);
+    if (serve->state != SERVE_STREAM && still_reading(serve))
+        return;
     switch ((enum serve_state)serve->state) {
     case SERVE_HEAD:
+        serve->server->head.target = SPAN_NONE; // it was another connection's
         if (serve->conn->rx_len > 0)
             refuse(serve, ERR(HEAD_TIMEOUT));
         else
@@ -386,6 +411,21 @@ static void serve_timeout(struct timer *timer)
     }
 }
 
+// Closing a socket with unread bytes would reset it and could destroy the answer on its way:
+// half-close, read what still comes within bounds, then close.
+void serve_linger_begin(struct serve *serve)
+{
+    struct conn *conn = serve->conn;
+    conn_tx_finish(conn);
+    serve->state = SERVE_LINGER;
+    serve->since_ns = 0; // when the last byte had left
+    serve->progress = conn->tx_bytes;
+    conn_rx_allow(conn, CONN_RX_LIMIT, BUF_LARGE);
+    conn_tx_notify(conn, 0);
+    serve_arm(serve, max_u64(serve->server->limits.write_stall_ns, LINGER_NS));
+    loop_ready(serve->server->net->loop, &serve->task);
+}
+
 void serve_next(struct serve *serve)
 {
     struct conn *conn = serve->conn;
@@ -393,19 +433,12 @@ void serve_next(struct serve *serve)
     assert(stream->ended);
     stream_body_drop(stream);
     serve->has_stream = false;
-    bool unread = stream->framing == HTTP_UNTIL_CLOSE ||
-                  (stream->framing != HTTP_NO_BODY && stream->body_state != BODY_COMPLETE);
     if (conn->tx_failed || conn->rx_state == RX_FAILED) {
         serve_close(serve, WHY_PEER, false);
-    } else if (serve->keep_alive && !unread) {
+    } else if (serve->keep_alive && !stream_has_unread(stream) &&
+               (conn->rx_state == RX_OPEN || conn->rx_len > 0)) {
         serve_await_head(serve);
     } else {
-        // Closing a socket with unread bytes would reset it and could destroy the answer on its
-        // way: half-close, read what still comes within bounds, then close.
-        conn_tx_finish(conn);
-        serve->state = SERVE_LINGER;
-        conn_rx_allow(conn, CONN_RX_LIMIT, BUF_LARGE);
-        serve_arm(serve, LINGER_NS);
-        loop_ready(serve->server->net->loop, &serve->task);
+        serve_linger_begin(serve);
     }
 }

@@ -10,14 +10,15 @@ enum { FIELDS_ROOM_MIN = 2 * KIB };
 struct field_row {
     struct span name;
     uint32_t formats;
+    char first; // letter of the name
 };
 #define ALL FORMATS_ALL
 #define OAI (BIT(FORMAT_OPENAI) | BIT(FORMAT_RESPONSES))
 #define ANT BIT(FORMAT_ANTHROPIC)
 #define GEM BIT(FORMAT_GEMINI)
-#define ROW(text, formats)                  \
-    {                                       \
-        { text, sizeof(text) - 1 }, formats \
+#define ROW(text, formats)                             \
+    {                                                  \
+        { text, sizeof(text) - 1 }, formats, (text)[0] \
     }
 
 static const struct field_row to_vendor[] = {
@@ -49,6 +50,12 @@ static const struct field_row to_client[] = {
     ROW("x-ratelimit-", ALL),         ROW("x-should-retry", ALL),
 };
 
+// No name that begins with another letter needs a closer look.
+static bool may_match(const struct field_row *row, struct span name)
+{
+    return name.len > 0 && row->first == (name.ptr[0] | 0x20);
+}
+
 static bool row_matches(const struct field_row *row, struct span name)
 {
     struct span want = row->name;
@@ -61,7 +68,8 @@ static bool row_matches(const struct field_row *row, struct span name)
 static bool passes(const struct field_row *rows, size_t count, struct span name, uint32_t format)
 {
     for (size_t i = 0; i < count; i++)
-        if ((rows[i].formats & format) != 0 && row_matches(&rows[i], name))
+        if (may_match(&rows[i], name) && (rows[i].formats & format) != 0 &&
+            row_matches(&rows[i], name))
             return true;
     return false;
 }

@@ -3,6 +3,7 @@
 #include "penstock/base/check.h"
 #include "reply.h"
 #include "req.h"
+#include "unpack.h"
 
 enum next step_fail(struct req *req)
 {
@@ -79,6 +80,7 @@ enum next step_done(struct req *req)
     req_lease_drop(req);
     pump_hold_drop(req);
     answer_end(req);
+    unpack_end(req);
     req_arena_reset(req);
     timer_stop(&shard->loop.wheel, &req->timer);
     task_cancel(&req->task);

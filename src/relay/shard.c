@@ -5,6 +5,21 @@
 #include "penstock/base/check.h"
 #include "reply.h"
 #include "req.h"
+#include "unpack.h"
+
+static void *chunk_take(void *ctx, void **keeper)
+{
+    _Static_assert((int)BUF_SMALL_BYTES >= (int)ARENA_CHUNK, "a small buffer is a chunk");
+    struct buf *buf = bufpool_take(ctx, BUF_SMALL);
+    *keeper = buf;
+    return buf != NULL ? buf->data : NULL;
+}
+
+static void chunk_give(void *ctx, void *memory, void *keeper)
+{
+    (void)ctx, (void)memory;
+    buf_put(keeper);
+}
 
 struct err shard_init(struct shard *shard, uint32_t idx, struct io *io, struct env *env,
                       const struct shard_shared *shared, struct usage_port *port,
@@ -20,8 +35,9 @@ struct err shard_init(struct shard *shard, uint32_t idx, struct io *io, struct e
                    shared->relay->idle_per_host, conns_max));
     shard->app = (struct http_app){ req_on_request, req_http_error };
     slab_init(&shard->reqs, sizeof(struct req), conns_max);
+    slab_init(&shard->unpacks, sizeof(struct unpack), conns_max);
     slab_init(&shard->answers, sizeof(struct answer), conns_max);
-    slab_init(&shard->chunks, ARENA_CHUNK, (size_t)conns_max * ARENA_CHUNKS_MAX);
+    shard->chunks = (struct arena_source){ chunk_take, chunk_give, shard->net.bufs };
     list_init(&shard->live);
     env_random(env, &shard->id_state, sizeof(shard->id_state));
     return OK;
@@ -29,14 +45,13 @@ struct err shard_init(struct shard *shard, uint32_t idx, struct io *io, struct e
 
 void shard_fini(struct shard *shard)
 {
-    assert(shard_is_idle(shard));
+    assert(shard_is_closed(shard));
     for (uint32_t i = 0; i < shard->server_count; i++)
         server_fini(&shard->servers[i]);
     upool_fini(&shard->upool);
-    loop_turn(&shard->loop, 0); // the closed connections' last completions
     slab_fini(&shard->reqs);
+    slab_fini(&shard->unpacks);
     slab_fini(&shard->answers);
-    slab_fini(&shard->chunks);
     net_fini(&shard->net);
 }
 
@@ -104,4 +119,15 @@ bool shard_is_idle(const struct shard *shard)
         if (!server_is_idle(&shard->servers[i]))
             return false;
     return list_is_empty(&shard->live);
+}
+
+void shard_close(struct shard *shard)
+{
+    assert(shard_is_idle(shard));
+    upool_close(&shard->upool);
+}
+
+bool shard_is_closed(const struct shard *shard)
+{
+    return shard_is_idle(shard) && shard->net.conns.count_out == 0;
 }

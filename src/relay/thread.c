@@ -5,6 +5,8 @@
 #include <sched.h>
 #include <stdio.h>
 
+#define CLOSE_TURN_NS (UINT64_C(10) * NS_PER_MS)
+
 static void set_state(struct shard_thread *thread, enum thread_state state)
 {
     atomic_store_explicit(&thread->state, state, memory_order_release);
@@ -74,6 +76,9 @@ static void *run(void *arg)
         }
         shard_turn(shard, UINT64_MAX);
     }
+    shard_close(shard);
+    while (!shard_is_closed(shard))
+        shard_turn(shard, shard->loop.now_ns + CLOSE_TURN_NS);
     shard_fini(shard);
     snap_hub_leave(thread->shared->hub, thread->idx);
     set_state(thread, THREAD_ENDED);

@@ -306,6 +306,7 @@ void wire_pass_init(struct wire_pass *pass, struct wire_stream *stream, bool sse
     pass->elements = 0;
     stream->whole |= !sse;
     json_tap_init(&pass->tap, plan_of(stream->wire), memory);
+    pass->tap.told = stream->wire->model_paths; // nobody asks where the others lie
 }
 
 enum happened { NOTHING, MODEL_BEGINS, MODEL_ENDED };

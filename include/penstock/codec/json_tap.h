@@ -70,6 +70,7 @@ void json_tap_plan_init(struct json_tap_plan *plan, const struct json_tap_path *
 struct json_tap {
     const struct json_tap_plan *plan;
     char *values; // plan->value_bytes of the caller's memory
+    uint8_t told; // only paths before this one tell of BEGIN and END; the caller's to lower
     uint64_t pos; // bytes consumed of the whole text
     struct json_tap_hit hits[JSON_TAP_PATHS_MAX];
     enum json_tap_event event; // after PARSE_DATA

@@ -7,6 +7,7 @@
 #define PENSTOCK_RELAY_SHARD_H
 
 #include "penstock/acct/snapshot.h"
+#include "penstock/base/arena.h"
 #include "penstock/http/client.h"
 #include "penstock/http/server.h"
 #include "penstock/model/access_port.h"
@@ -28,6 +29,8 @@ struct relay_limits {
     uint64_t first_byte_stream_ns, first_byte_whole_ns, stream_idle_ns;
     uint64_t total_ns; // 0: no limit
     bool half_close_keep;
+    const struct span *origins; // that browsers may call from
+    uint32_t origin_count;
     bool log_access;
 };
 
@@ -49,15 +52,17 @@ struct shard {
     struct http_app app;
     struct server servers[SHARD_LISTENERS_MAX];
     uint32_t server_count;
-    struct slab reqs, chunks, answers;
+    struct slab reqs, answers, unpacks;
+    struct arena_source chunks;  // of requests' arenas: small buffers of the pool
     struct list live;            // requests, oldest first
     const struct snapshot *snap; // of this turn
     struct usage_port *port;
     struct access_port *access; // NULL: no access lines
     struct shard_counters counters;
-    uint64_t id_state;        // of request ids
-    struct fault_note note;   // of an event being looked at; copied by who keeps it
-    struct http_head up_head; // the answer being looked at; not kept past a step
+    uint64_t id_state;                 // of request ids
+    char target_room[HTTP_TARGET_MAX]; // for the path of the head being looked at
+    struct fault_note note;            // of an event being looked at; copied by who keeps it
+    struct http_head up_head;          // the answer being looked at; not kept past a step
     bool draining;
 };
 
@@ -65,6 +70,7 @@ struct shard {
 must_use struct err shard_init(struct shard *shard, uint32_t idx, struct io *io, struct env *env,
                                const struct shard_shared *shared, struct usage_port *port,
                                uint32_t conns_max);
+// Only when shard_is_closed().
 void shard_fini(struct shard *shard);
 
 // `certs` NULL: plaintext; otherwise they outlive the shard.
@@ -79,5 +85,10 @@ void shard_turn(struct shard *shard, uint64_t until_ns);
 void shard_drain(struct shard *shard);
 void shard_cut(struct shard *shard);
 bool shard_is_idle(const struct shard *shard);
+
+// For an idle shard: closes the connections that are pooled. Turns follow until shard_is_closed():
+// the kernel has then returned every operation.
+void shard_close(struct shard *shard);
+bool shard_is_closed(const struct shard *shard);
 
 #endif
