@@ -144,10 +144,11 @@ static struct err check_address(struct registry *registry, const struct account 
 }
 
 // What the operator of this machine asks for is trusted as the file is, and stays so.
-static void trust(struct registry *registry, struct record *record)
+static void trust(struct registry *registry, struct record *record, bool is_local)
 {
-    const struct value yes = { .kind = VALUE_BOOL, .text = SPAN("true") };
-    field_read(record, table_find(record->table, span_str(trust_field)), &yes, FROM_FILE, "",
+    const struct value value = { .kind = VALUE_BOOL,
+                                 .text = is_local ? SPAN("true") : SPAN("false") };
+    field_read(record, table_find(record->table, span_str(trust_field)), &value, FROM_FILE, "",
                &registry->problems);
 }
 
@@ -155,9 +156,11 @@ static struct err check_account(struct registry *registry, struct change *change
                                 struct record *record, const struct account *before)
 {
     const struct account *account = account_of(record);
-    TRY(check_address(registry, account, change->is_local));
-    if (change->is_local)
-        trust(registry, record);
+    // An address that was allowed when it was given stays; a new one is judged anew.
+    if (before == NULL || !span_eq(before->base_url, account->base_url)) {
+        TRY(check_address(registry, account, change->is_local));
+        trust(registry, record, change->is_local);
+    }
     if (account->api_key != NULL) {
         const struct span bytes = secret_reveal(account->api_key);
         if (bytes.ptr[0] == ' ' || bytes.ptr[bytes.len - 1] == ' ') {
