@@ -633,6 +633,8 @@ class Operating(AdminTest):
                 self.assertEqual(client.answer().status, 200)
             self.assertEqual(gateway.ask_admin("/readyz").status, 200)
         client.close()
+        text = gateway.ask_admin("/metrics").body.decode()
+        self.assertGreater(metric(text, "penstock_log_records_dropped_total"), 0)
         os.close(read_end)
 
     def test_sigterm_fails_readiness_first_and_accepts_until_the_delay_is_over(self):
