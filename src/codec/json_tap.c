@@ -33,6 +33,12 @@ struct run {
 
 // --------------------------------------------------------------------------------------- plan
 
+// One bit that a name always has and few others share. `name` is not empty.
+static inline uint64_t mark_of(struct span name)
+{
+    return UINT64_C(1) << (((unsigned char)name.ptr[0] + 5 * name.len) & 63);
+}
+
 static uint8_t find_child(const struct json_tap_plan *plan, uint8_t node, struct span name)
 {
     for (uint8_t at = plan->nodes[node].child; at != 0; at = plan->nodes[at].next)
@@ -51,6 +57,7 @@ static uint8_t add_child(struct json_tap_plan *plan, uint8_t node, struct span n
     plan->nodes[added] =
         (struct json_tap_node){ .name = name, .path = -1, .next = plan->nodes[node].child };
     plan->nodes[node].child = added;
+    plan->nodes[node].marks |= mark_of(name);
     return added;
 }
 
@@ -478,6 +485,8 @@ static const char *quick_value(const char *at, const char *end)
 
 static const char *quick_space(const char *at, const char *end)
 {
+    if (likely(at < end && (unsigned char)*at > ' '))
+        return at;
     while (at < end && (*at == ' ' || *at == '\n' || *at == '\r' || *at == '\t'))
         at++;
     return at;
@@ -485,13 +494,10 @@ static const char *quick_space(const char *at, const char *end)
 
 static uint8_t quick_child(const struct json_tap *tap, struct span key)
 {
-    const struct json_tap_node *nodes = tap->plan->nodes;
-    if (key.len > JSON_TAP_KEY_MAX)
+    const struct json_tap_node *node = &tap->plan->nodes[tap->levels[tap->depth]];
+    if (key.len == 0 || key.len > JSON_TAP_KEY_MAX || (node->marks & mark_of(key)) == 0)
         return NODE_NONE;
-    for (uint8_t at = nodes[tap->levels[tap->depth]].child; at != 0; at = nodes[at].next)
-        if (json_key_is(key, nodes[at].name))
-            return at;
-    return NODE_NONE;
+    return find_child(tap->plan, tap->levels[tap->depth], key);
 }
 
 // Passes the member at run->at, whose key comes first. False, and nothing has changed, if it is
@@ -502,11 +508,11 @@ static bool quick_member(struct run *run)
     const char *end = run->end, *key = quick_space(run->at, end);
     if (key == end || *key != '"')
         return false;
-    const char *at = string_end(key, end);
-    if (at == NULL)
+    const char *at = quote_run(key + 1, end);
+    if (at == end || *at == '\\') // the states resolve escapes
         return false;
-    uint8_t child = quick_child(tap, span_of(key + 1, (size_t)(at - key) - 2));
-    at = quick_space(at, end);
+    uint8_t child = quick_child(tap, span_of(key + 1, (size_t)(at - key) - 1));
+    at = quick_space(at + 1, end);
     if (at == end || *at != ':')
         return false;
     const char *value = quick_space(at + 1, end);

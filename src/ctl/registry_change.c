@@ -421,7 +421,7 @@ static void on_committed(struct registry_op *op)
 
 static void begin(struct registry *registry, struct change *change)
 {
-    uint32_t count;
+    uint32_t count = 0;
     problems_init(&registry->problems);
     registry->change = change;
     registry->phase = PHASE_COMMIT;

@@ -356,16 +356,18 @@ bool stream_send(struct stream *stream, struct buf *buf, const char *ptr, size_t
 {
     if (len == 0 || stream->no_body)
         return true;
-    return send_open(stream, len) && conn_tx_ref(stream_serve(stream)->conn, buf, ptr, len) &&
-           send_close(stream);
+    stream->torn = stream->torn || !send_open(stream, len) ||
+                   !conn_tx_ref(stream_serve(stream)->conn, buf, ptr, len) || !send_close(stream);
+    return !stream->torn;
 }
 
 bool stream_send_copy(struct stream *stream, struct span bytes)
 {
     if (bytes.len == 0 || stream->no_body)
         return true;
-    return send_open(stream, bytes.len) && conn_tx_copy(stream_serve(stream)->conn, bytes) &&
-           send_close(stream);
+    stream->torn = stream->torn || !send_open(stream, bytes.len) ||
+                   !conn_tx_copy(stream_serve(stream)->conn, bytes) || !send_close(stream);
+    return !stream->torn;
 }
 
 void stream_notify(struct stream *stream, uint32_t low)
@@ -395,7 +397,8 @@ void stream_finish(struct stream *stream)
     struct serve *serve = stream_serve(stream);
     assert(stream->replied && !stream->ended);
     assert(stream->reply_left == 0);
-    if (stream->chunked && !stream->no_body && !conn_tx_copy(serve->conn, SPAN("0\r\n\r\n"))) {
+    if (stream->torn ||
+        (stream->chunked && !stream->no_body && !conn_tx_copy(serve->conn, SPAN("0\r\n\r\n")))) {
         stream_abort(stream, WHY_LIMIT);
         return;
     }
@@ -414,9 +417,10 @@ void stream_abort(struct stream *stream, enum conn_why why)
     serve->has_stream = false;
     // A body that only the end of the connection delimits would look whole after a FIN.
     bool looks_whole = stream->replied && !stream->chunked && stream->reply_left == 0;
-    // A client that is there gets what was queued for it before the cut.
-    if (why == WHY_CANCELLED && stream->replied && !looks_whole && !serve->conn->tx_failed)
-        serve_linger_begin(serve);
+    bool client_reads = stream->client != CLIENT_GONE && !serve->conn->tx_failed && !stream->torn;
+    // What was answered before, on the same connection, still arrives.
+    if (why == WHY_CANCELLED && client_reads && !looks_whole)
+        serve_leave(serve);
     else
         serve_close(serve, why, looks_whole);
 }

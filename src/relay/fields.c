@@ -53,7 +53,7 @@ static const struct field_row to_client[] = {
 // No name that begins with another letter needs a closer look.
 static bool may_match(const struct field_row *row, struct span name)
 {
-    return name.len > 0 && row->first == (name.ptr[0] | 0x20);
+    return row->first == (name.ptr[0] | 0x20);
 }
 
 static bool row_matches(const struct field_row *row, struct span name)
@@ -67,7 +67,7 @@ static bool row_matches(const struct field_row *row, struct span name)
 
 static bool passes(const struct field_row *rows, size_t count, struct span name, uint32_t format)
 {
-    for (size_t i = 0; i < count; i++)
+    for (size_t i = 0; i < count && name.len > 0; i++)
         if (may_match(&rows[i], name) && (rows[i].formats & format) != 0 &&
             row_matches(&rows[i], name))
             return true;

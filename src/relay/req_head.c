@@ -137,7 +137,7 @@ static struct err route_and_auth(struct req *req, const struct http_head *head,
     struct err err = snapshot_auth_memo(shard->snap, memo, text, shard->loop.wall_ns, &key);
     bytes_wipe(key_room, target->query.len);
     TRY(err);
-    req->record.key_id = usage_model_id(key->id);
+    req->record.key_id = key->usage_id;
     memcpy(req->key_digest, key->digest, sizeof(req->key_digest));
     TRY(snap_key_allows(key, (enum format)req->format, SPAN_NONE));
     return budget_level(&shard->net.budget) == BUDGET_SHED ? ERR(OVERLOADED) : OK;

@@ -325,7 +325,12 @@ static enum next finish(struct req *req)
     if (pump->sse && torn) { // a last event without its blank line: it may be all there
         struct wire_event seen;
         const char *at = pump->hold->buf.data + pump->event_at;
+        uint32_t bad = answer->stream.bad_events;
         wire_stream_event(&answer->stream, span_of(at, pump->hold_len - pump->event_at), &seen);
+        if (answer->stream.bad_events != bad) { // it is not: nobody gets a part of an event
+            pump->hold_len = pump->event_at;
+            torn = false;
+        }
     }
     enum wire_end end = answer->stream.wire != NULL && pump->sse ? wire_stream_end(&answer->stream)
                                                                  : WIRE_END_COMPLETE;

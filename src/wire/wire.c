@@ -309,6 +309,11 @@ void wire_pass_init(struct wire_pass *pass, struct wire_stream *stream, bool sse
     pass->tap.told = stream->wire->model_paths; // nobody asks where the others lie
 }
 
+void wire_pass_keep_model(struct wire_pass *pass)
+{
+    pass->tap.told = 0;
+}
+
 enum happened { NOTHING, MODEL_BEGINS, MODEL_ENDED };
 
 static enum happened take_tap_event(struct wire_pass *pass)

@@ -314,9 +314,10 @@ static void judge_serve(struct sim_world *world, const struct serve *serve)
     switch ((enum serve_state)serve->state) {
     case SERVE_HEAD: limit = world->server.head_ns + world->server.idle_ns; break;
     case SERVE_STREAM: return; // the request's step is watched
-    case SERVE_LINGER: limit = LINGER_NS; break;
+    case SERVE_LINGER: limit = 2 * world->server.write_stall_ns + LINGER_NS; break;
     }
-    uint64_t age = age_of(world, serve, serve->requests, serve->state);
+    uint64_t sign = serve->state * UINT64_C(0x100000001) + serve->conn->tx_bytes;
+    uint64_t age = age_of(world, serve, serve->requests, sign);
     if (age > limit + JUDGE_SLACK_MS * NS_PER_MS)
         world_violation(world, "a client's connection has been in state %u for %llu ms",
                         serve->state, (unsigned long long)(age / NS_PER_MS));
@@ -475,7 +476,6 @@ void judge_end(struct sim_world *world)
         struct shard *shard = &world->shards[i];
         judge_pool(world, "requests", &shard->reqs);
         judge_pool(world, "answers", &shard->answers);
-        judge_pool(world, "arena chunks", &shard->chunks);
         judge_pool(world, "bodies", &shard->net.bodies);
         for (uint32_t k = 0; k < shard->server_count; k++)
             judge_pool(world, "client connections", &shard->servers[k].slab);

@@ -51,6 +51,7 @@ struct json_tap_node {
     struct span name;
     int8_t path;         // the one that ends here, -1 if none
     uint8_t child, next; // first child, next sibling; 0 is none, since the root is nobody's child
+    uint64_t marks;      // of its children's names, a bit each: most keys are none
 };
 
 struct json_tap_plan {

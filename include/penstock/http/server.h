@@ -71,6 +71,7 @@ struct stream {
     bool no_body;   // the answer has no body, whatever is said (HEAD, 204, 304)
     bool no_length; // nor a length
     bool stalled;   // the client stopped reading for longer than the limit
+    bool torn;      // a part of the answer found no memory: nothing can follow it
     bool ended;
     struct err body_err;
     uint64_t body_left;  // of a body with a length, what is still to come
@@ -93,6 +94,7 @@ struct serve {
     uint8_t state;
     bool keep_alive;
     bool has_stream;
+    bool flushed; // lingering: the kernel has taken all that was queued
     uint32_t requests;
     uint32_t lingered;
     struct http_scan scan; // of the head that is arriving
