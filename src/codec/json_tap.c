@@ -42,7 +42,7 @@ static inline uint64_t mark_of(struct span name)
 static uint8_t find_child(const struct json_tap_plan *plan, uint8_t node, struct span name)
 {
     for (uint8_t at = plan->nodes[node].child; at != 0; at = plan->nodes[at].next)
-        if (span_eq(plan->nodes[at].name, name))
+        if (span_eq_name(plan->nodes[at].name, name))
             return at;
     return NODE_NONE;
 }
