@@ -45,6 +45,15 @@ void stream_body_drop(struct stream *stream)
     stream->body = SPAN_NONE;
 }
 
+void stream_body_replace(struct stream *stream, struct body *body, size_t len)
+{
+    assert(stream->body_state == BODY_COMPLETE);
+    stream_body_drop(stream);
+    stream->body_big = body;
+    stream->body_buf = &body->buf;
+    stream->body = span_of(body->buf.data, len);
+}
+
 // Memory for a body of `len` bytes, empty.
 static bool body_store(struct stream *stream, size_t len)
 {
@@ -232,6 +241,8 @@ void serve_stream(struct serve *serve)
     uint8_t before = stream->client;
     if (stream->body_state == BODY_COLLECTING)
         collect(stream);
+    else // a receive that was cancelled for the body's own may have ended only after the body
+        conn_rx_allow(conn, conn->rx_limit, (enum buf_class)conn->rx_cls);
     if (conn->rx_state == RX_FAILED || conn->tx_failed)
         stream->client = CLIENT_GONE;
     else if (conn->rx_state == RX_EOF && stream->client == CLIENT_HERE)
@@ -271,6 +282,7 @@ bool stream_reply(struct stream *stream, int status, struct put *out)
         return false;
     *out = put_into(room, BUF_SMALL_BYTES);
     stream->no_body = stream->method == HTTP_HEAD || status == 204 || status == 304;
+    stream->no_length = status == 204; // RFC 9110 8.6
     put_span(out, SPAN("HTTP/1.1 "));
     char code[4] = { (char)('0' + status / 100), (char)('0' + status / 10 % 10),
                      (char)('0' + status % 10), ' ' };
@@ -284,10 +296,13 @@ bool stream_reply_end(struct stream *stream, struct put *out, enum reply_framing
                       uint64_t length)
 {
     struct serve *serve = stream_serve(stream);
+    if (stream_has_unread(stream))
+        serve->keep_alive = false; // an early answer; what is left of the body is not a request
     stream->reply_left = 0;
     if (framing == REPLY_LENGTH) {
         stream->reply_left = stream->no_body ? 0 : length;
-        http_put_field_u64(out, SPAN("content-length"), length);
+        if (!stream->no_length)
+            http_put_field_u64(out, SPAN("content-length"), length);
     } else if (stream->minor > 0) {
         stream->chunked = true;
         http_put_field(out, SPAN("transfer-encoding"), SPAN("chunked"));
@@ -341,16 +356,18 @@ bool stream_send(struct stream *stream, struct buf *buf, const char *ptr, size_t
 {
     if (len == 0 || stream->no_body)
         return true;
-    return send_open(stream, len) && conn_tx_ref(stream_serve(stream)->conn, buf, ptr, len) &&
-           send_close(stream);
+    stream->torn = stream->torn || !send_open(stream, len) ||
+                   !conn_tx_ref(stream_serve(stream)->conn, buf, ptr, len) || !send_close(stream);
+    return !stream->torn;
 }
 
 bool stream_send_copy(struct stream *stream, struct span bytes)
 {
     if (bytes.len == 0 || stream->no_body)
         return true;
-    return send_open(stream, bytes.len) && conn_tx_copy(stream_serve(stream)->conn, bytes) &&
-           send_close(stream);
+    stream->torn = stream->torn || !send_open(stream, bytes.len) ||
+                   !conn_tx_copy(stream_serve(stream)->conn, bytes) || !send_close(stream);
+    return !stream->torn;
 }
 
 void stream_notify(struct stream *stream, uint32_t low)
@@ -380,7 +397,8 @@ void stream_finish(struct stream *stream)
     struct serve *serve = stream_serve(stream);
     assert(stream->replied && !stream->ended);
     assert(stream->reply_left == 0);
-    if (stream->chunked && !stream->no_body && !conn_tx_copy(serve->conn, SPAN("0\r\n\r\n"))) {
+    if (stream->torn ||
+        (stream->chunked && !stream->no_body && !conn_tx_copy(serve->conn, SPAN("0\r\n\r\n")))) {
         stream_abort(stream, WHY_LIMIT);
         return;
     }
@@ -399,5 +417,10 @@ void stream_abort(struct stream *stream, enum conn_why why)
     serve->has_stream = false;
     // A body that only the end of the connection delimits would look whole after a FIN.
     bool looks_whole = stream->replied && !stream->chunked && stream->reply_left == 0;
-    serve_close(serve, why, looks_whole);
+    bool client_reads = stream->client != CLIENT_GONE && !serve->conn->tx_failed && !stream->torn;
+    // What was answered before, on the same connection, still arrives.
+    if (why == WHY_CANCELLED && client_reads && !looks_whole)
+        serve_leave(serve);
+    else
+        serve_close(serve, why, looks_whole);
 }

@@ -100,12 +100,12 @@ enum next req_fail(struct req *req, struct err err)
         // Nothing of the request can have been acted on: a pooled connection was already closed.
         req->stale_retries++;
         req->fresh = true;
-        shard->counters.stale_retries++;
+        counter_add(&shard->counters.stale_retries, 1);
         return req_goto(req, STEP_DIAL);
     }
     req_lease_drop(req);
     if (may_retry(req, err)) {
-        shard->counters.retries++;
+        counter_add(&shard->counters.retries, 1);
         return req_goto(req, STEP_PICK);
     }
     return req_goto(req, STEP_FAIL);

@@ -6,6 +6,7 @@
 #define PENSTOCK_RELAY_REQ_H
 
 #include "penstock/base/arena.h"
+#include "penstock/codec/inflate.h"
 #include "penstock/codec/splice.h"
 #include "penstock/codec/sse.h"
 #include "penstock/relay/shard.h"
@@ -79,6 +80,7 @@ struct req {
     struct span query;        // the client's, without the key; in the arena
     struct span up_head;      // the whole request head for the vendor
     struct span version;      // of the API, as in the client's path; in the arena
+    struct span origin;       // that a browser may read this answer from; in the arena
     struct span allow;        // the methods of this path; static text
     struct span detail;       // for the client, beside the error's own text; in the arena
     struct plan *plan;        // in the arena
@@ -90,6 +92,8 @@ struct req {
     struct dial_limits dial;
     uint32_t dest;
     struct fetch fetch;
+    enum coding coding;    // of the request's body as it came
+    struct unpack *unpack; // while a compressed body is being unpacked
     struct answer *answer; // of the attempt in progress, or of the last one
     struct span alias;     // the client's name for the model as JSON, where the vendor has another
     bool body_sent;        // the request went to a vendor

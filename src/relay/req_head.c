@@ -1,4 +1,5 @@
 // HEAD and AUTH: from a parsed head to a request that may exist.
+#include "cors.h"
 #include "fields.h"
 #include "models.h"
 #include "penstock/base/check.h"
@@ -49,7 +50,7 @@ static struct req *req_new(struct shard *shard, struct stream *stream)
     stream->owner = &req->task;
     req_make_id(shard, req->record.request_id, req->id);
     req->record.start_ns = shard->loop.wall_ns;
-    shard->counters.in_flight++;
+    counter_add(&shard->counters.in_flight, 1);
     uint64_t total = shard->shared->relay->total_ns;
     req->deadline_ns = total != 0 ? shard->loop.now_ns + total : 0;
     return req;
@@ -113,10 +114,7 @@ static struct err route_and_auth(struct req *req, const struct http_head *head,
                                  struct wire_route *route, struct url_target *target)
 {
     struct shard *shard = req->shard;
-    char *room = arena_take(&req->arena, min_size(head->target.len, ARENA_CHUNK / 2));
-    if (room == NULL || head->target.len > ARENA_CHUNK / 2)
-        return ERR(TARGET_TOO_LONG);
-    TRY(url_target_parse(head->target, room, head->target.len, target));
+    TRY(url_target_parse(head->target, shard->target_room, sizeof(shard->target_room), target));
     bool post = head->method == HTTP_POST;
     *route = wire_route_find(target->path, post ? METHOD_POST : METHOD_GET);
     req->family = (uint8_t)route->family;
@@ -157,6 +155,8 @@ void req_on_request(struct http_app *app, struct stream *stream, const struct ht
         stream_answer(stream, 200, SPAN("text/plain"), SPAN_NONE, SPAN("ok\n"));
         return;
     }
+    if (head->method == HTTP_OPTIONS && cors_preflight(shard, stream, head))
+        return;
     struct req *req = req_new(shard, stream);
     if (req == NULL) {
         reply_early(shard, stream, head->target, ERR(OVERLOADED));
@@ -165,8 +165,11 @@ void req_on_request(struct http_app *app, struct stream *stream, const struct ht
     struct wire_route route = { .op = OP_NONE };
     struct url_target target = { SPAN_NONE, SPAN_NONE };
     req->step = STEP_BODY;
-    req->record.format = req->format;
+    req->origin = arena_copy(&req->arena, cors_origin(shard, head));
     struct err err = route_and_auth(req, head, &route, &target);
+    req->record.format = req->format;
+    if (!failed(err))
+        err = coding_find(head, &req->coding);
     if (!failed(err) && route.model.len > 0) {
         char *room = arena_take(&req->arena, route.model.len);
         struct span model =
@@ -174,6 +177,8 @@ void req_on_request(struct http_app *app, struct stream *stream, const struct ht
         req->model = arena_copy(&req->arena, model);
         req->version = arena_copy(&req->arena, route.version);
     }
+    if (!failed(err) && (route.op == OP_RESPONSE_GET || route.op == OP_RESPONSE_CANCEL))
+        err = ERR(RESPONSE_UNKNOWN);
     if (!failed(err) && (route.op == OP_MODELS || route.op == OP_MODEL)) {
         err = models_answer(req, target.query);
         if (!failed(err)) {

@@ -5,6 +5,7 @@
 #include "penstock/codec/json_writer.h"
 #include "penstock/provider/provider.h"
 #include "req.h"
+#include "unpack.h"
 
 enum next step_body(struct req *req)
 {
@@ -16,6 +17,18 @@ enum next step_body(struct req *req)
     case BODY_COLLECTING: return NEXT_WAIT;
     case BODY_FAILED: return req_fail(req, stream->body_err);
     case BODY_COMPLETE: break;
+    }
+    if (req->coding != CODING_IDENTITY) {
+        struct err err = req->unpack == NULL ? unpack_begin(req, req->coding, false) : OK;
+        if (failed(err))
+            return req_fail(req, err);
+        enum parse parse = unpack_body(req, &err);
+        if (parse == PARSE_BAD)
+            return req_fail(req, err);
+        if (parse == PARSE_MORE) {
+            loop_ready(&req->shard->loop, &req->task);
+            return NEXT_WAIT;
+        }
     }
     req->record.bytes_in = stream->body.len;
     return req_goto(req, STEP_PLAN);
@@ -110,6 +123,11 @@ enum next step_plan(struct req *req)
     if (req->stream_wanted)
         req->record.flags |= USAGE_STREAM;
 
+    // A response lives at the account that made it. With one account there is no doubt which.
+    struct json_slice previous = body_value(req, BODY_PREVIOUS);
+    if (previous.kind == JK_STRING &&
+        snapshot_route(shard->snap, (enum format)req->format, req->model).count != 1)
+        return req_fail(req, ERR(STORED_RESPONSE));
     // The key may have been revoked while the body was on its way.
     const struct snap_key *key = snapshot_key(shard->snap, req->key_digest);
     if (key == NULL || !key->enabled)
@@ -312,7 +330,7 @@ enum next step_pick(struct req *req)
         .connect_ns = or_else(account->connect_ns, limits->connect_ns),
         .handshake_ns = limits->handshake_ns,
     };
-    shard->counters.attempts++;
+    counter_add(&shard->counters.attempts, 1);
     req->usage_added = false;
     edit_stream_options(req);
     struct span secret =
