@@ -157,7 +157,8 @@ static void judge_good(struct client *client, struct call *call, const struct re
                         "(match %d, %zu bytes)",
                         call->nonce, attempt->ill, attempt->written, attempt->wire_len, match,
                         body.len);
-    if (match == MATCH_TERMINAL && attempt->ill == ILL_NONE)
+    call->short_end = match == MATCH_TERMINAL;
+    if (call->short_end && attempt->ill == ILL_NONE && !world->hostile)
         world_violation(world, "call %08x: the end of a good answer is missing", call->nonce);
     if (match == MATCH_BROKEN && !may_fail)
         world_violation(world, "call %08x: an error event without a reason", call->nonce);
@@ -414,7 +415,7 @@ static void judge_record(struct sim_world *world, struct call *call,
     bool told_all = true;
     for (unsigned i = 0; i < call->attempt_count; i++)
         told_all &= call->attempts[i].ill == ILL_NONE || call->attempts[i].whole;
-    if (call->fate == FATE_WHOLE && told_all)
+    if (call->fate == FATE_WHOLE && told_all && !call->short_end)
         judge_tokens(world, call, record);
     if (call->fate == FATE_WHOLE && (record->status != 200 || record->err != ERR_NONE))
         world_violation(world, "call %08x: complete, but recorded with status %u, error %s",
