@@ -71,6 +71,13 @@ static struct err add_account(void *arg, const struct record *record, bool from_
         .dest = publisher_dest(building->publisher, account, building->why),
         .api_key = registry_api_key(building->registry, account),
     };
+    if (extra.dest == DEST_NONE && !from_file && !registry_is_next(building->registry, record)) {
+        // It could be served when it was made: a file that it names is gone, say. The others are
+        // served without it.
+        building->publisher->skipped++;
+        building->publisher->skipped_why = *building->why;
+        return OK;
+    }
     if (extra.dest == DEST_NONE)
         return ERR(INVALID);
     return snap_builder_account(building->builder, account, &extra);
@@ -103,6 +110,7 @@ struct err publisher_build(struct publisher *publisher, const struct registry *r
 {
     struct building building = { publisher, registry, NULL, why };
     why->text[0] = '\0';
+    publisher->skipped = 0;
     TRY(snap_builder_new(&building.builder, publisher->keyring, publisher->vault, publisher->slots,
                          snap_hub_next(publisher->hub)));
     struct err err = add_all(&building);

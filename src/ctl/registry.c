@@ -416,3 +416,8 @@ struct err registry_each_next(const struct registry *registry, enum entity_kind 
     }
     return is_changing && registry->next != NULL ? fn(arg, registry->next, false) : OK;
 }
+
+bool registry_is_next(const struct registry *registry, const struct record *record)
+{
+    return registry->next == record;
+}

@@ -144,10 +144,11 @@ static struct err check_address(struct registry *registry, const struct account 
 }
 
 // What the operator of this machine asks for is trusted as the file is, and stays so.
-static void trust(struct registry *registry, struct record *record)
+static void trust(struct registry *registry, struct record *record, bool is_local)
 {
-    const struct value yes = { .kind = VALUE_BOOL, .text = SPAN("true") };
-    field_read(record, table_find(record->table, span_str(trust_field)), &yes, FROM_FILE, "",
+    const struct value value = { .kind = VALUE_BOOL,
+                                 .text = is_local ? SPAN("true") : SPAN("false") };
+    field_read(record, table_find(record->table, span_str(trust_field)), &value, FROM_FILE, "",
                &registry->problems);
 }
 
@@ -155,9 +156,11 @@ static struct err check_account(struct registry *registry, struct change *change
                                 struct record *record, const struct account *before)
 {
     const struct account *account = account_of(record);
-    TRY(check_address(registry, account, change->is_local));
-    if (change->is_local)
-        trust(registry, record);
+    // An address that was allowed when it was given stays; a new one is judged anew.
+    if (before == NULL || !span_eq(before->base_url, account->base_url)) {
+        TRY(check_address(registry, account, change->is_local));
+        trust(registry, record, change->is_local);
+    }
     if (account->api_key != NULL) {
         const struct span bytes = secret_reveal(account->api_key);
         if (bytes.ptr[0] == ' ' || bytes.ptr[bytes.len - 1] == ' ') {
@@ -418,11 +421,11 @@ static void on_committed(struct registry_op *op)
 
 static void begin(struct registry *registry, struct change *change)
 {
-    uint32_t count;
+    uint32_t count = 0;
     problems_init(&registry->problems);
     registry->change = change;
     registry->phase = PHASE_COMMIT;
-    struct err err = prepare(registry, change, &count);
+    struct err err = registry->is_closed ? ERR(DRAINING) : prepare(registry, change, &count);
     registry->op = (struct registry_op){ .done = on_committed };
     registry->op.op.kind = STORE_OP_COMMIT;
     registry->op.op.commit.changes = registry->parts;
@@ -479,6 +482,8 @@ static void do_directly(struct store *store, struct store_op *op)
 
 bool registry_ask(struct registry *registry, struct registry_op *op)
 {
+    if (registry->is_closed)
+        return false;
     op->op.user = op;
     list_init(&op->link);
     if (registry->client != NULL) {
@@ -521,6 +526,11 @@ bool registry_poll(struct registry *registry)
             return false;
         }
     }
+}
+
+void registry_close(struct registry *registry)
+{
+    registry->is_closed = true;
 }
 
 bool registry_is_busy(const struct registry *registry)

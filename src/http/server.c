@@ -2,6 +2,8 @@
 #include "penstock/http/server.h"
 
 #include "penstock/base/check.h"
+#include "penstock/base/secret.h"
+#include "penstock/net/certs.h"
 #include "serve.h"
 
 #include <errno.h>
@@ -72,6 +74,7 @@ static void serve_free(struct serve *serve)
     assert(serve->conn == NULL && !serve->has_stream);
     timer_stop(&loop->wheel, &serve->timer);
     list_take(&serve->link);
+    bytes_wipe(serve->app_room, sizeof(serve->app_room));
     serve->task.run = on_bury;
     loop_bury(loop, &serve->task);
 }
@@ -80,6 +83,30 @@ void serve_close(struct serve *serve, enum conn_why why, bool reset)
 {
     conn_close(&serve->conn, why, reset);
     serve_free(serve);
+}
+
+void server_secure(struct server *server, struct certs *certs)
+{
+    assert(server->count == 0);
+    server->certs = certs;
+}
+
+// Puts TLS on a fresh connection, with the newest certificates.
+static bool secure(struct server *server, struct conn *conn)
+{
+    uint32_t generation = certs_generation(server->certs);
+    if (server->tls == NULL || server->certs_generation != generation) {
+        struct tls_ctx *tls;
+        struct err err = certs_context(server->certs, server->net->loop->env,
+                                       server->limits.connections, &tls, &generation);
+        if (failed(err))
+            return false;
+        if (server->tls != NULL)
+            tls_ctx_put(&server->tls); // its sessions keep it
+        server->tls = tls;
+        server->certs_generation = generation;
+    }
+    return conn_tls_accept(conn, server->tls);
 }
 
 static void serve_open(struct server *server, int fd)
@@ -101,7 +128,14 @@ static void serve_open(struct server *server, int fd)
     list_push_back(&server->serves, &serve->link);
     server->count++;
     server->accepted++;
+    if (server->certs != NULL && !secure(server, serve->conn)) {
+        serve_close(serve, WHY_TLS, false);
+        return;
+    }
     serve_await_head(serve);
+    if (server->certs != NULL && server->limits.handshake_ns != 0)
+        serve_arm(serve,
+                  server->limits.handshake_ns); // the head's own time counts from its first byte
 }
 
 // One waiting connection, or -1 at once. The listener blocks, as a ring wants it, so it is asked
@@ -213,6 +247,8 @@ void server_fini(struct server *server)
     if (server->spare_fd >= 0)
         close(server->spare_fd);
     server->fd = server->spare_fd = -1;
+    if (server->tls != NULL)
+        tls_ctx_put(&server->tls);
     slab_fini(&server->slab);
 }
 
@@ -230,6 +266,7 @@ void serve_await_head(struct serve *serve)
     serve->state = SERVE_HEAD;
     serve->scan = (struct http_scan){ 0 };
     serve->since_ns = 0;
+    serve->progress = serve->conn->tx_bytes;
     conn_rx_allow(serve->conn, CONN_RX_HEAD, BUF_SMALL);
     if (serve->conn->rx_len > 0)
         loop_ready(server->net->loop, &serve->task); // pipelined: one request a turn
@@ -388,6 +425,7 @@ static void serve_timeout(struct timer *timer)
     struct serve *serve = container_of(timer, struct serve, timer);
     switch ((enum serve_state)serve->state) {
     case SERVE_HEAD:
+        serve->server->head.target = SPAN_NONE; // it was another connection's
         if (serve->conn->rx_len > 0)
             refuse(serve, ERR(HEAD_TIMEOUT));
         else
@@ -407,7 +445,8 @@ void serve_next(struct serve *serve)
     serve->has_stream = false;
     if (conn->tx_failed || conn->rx_state == RX_FAILED) {
         serve_close(serve, WHY_PEER, false);
-    } else if (serve->keep_alive && !stream_has_unread(stream)) {
+    } else if (serve->keep_alive && !stream_has_unread(stream) &&
+               (conn->rx_state == RX_OPEN || conn->rx_len > 0)) {
         serve_await_head(serve);
     } else {
         serve_leave(serve);

@@ -45,6 +45,15 @@ void stream_body_drop(struct stream *stream)
     stream->body = SPAN_NONE;
 }
 
+void stream_body_replace(struct stream *stream, struct body *body, size_t len)
+{
+    assert(stream->body_state == BODY_COMPLETE);
+    stream_body_drop(stream);
+    stream->body_big = body;
+    stream->body_buf = &body->buf;
+    stream->body = span_of(body->buf.data, len);
+}
+
 // Memory for a body of `len` bytes, empty.
 static bool body_store(struct stream *stream, size_t len)
 {
@@ -232,6 +241,8 @@ void serve_stream(struct serve *serve)
     uint8_t before = stream->client;
     if (stream->body_state == BODY_COLLECTING)
         collect(stream);
+    else // a receive that was cancelled for the body's own may have ended only after the body
+        conn_rx_allow(conn, conn->rx_limit, (enum buf_class)conn->rx_cls);
     if (conn->rx_state == RX_FAILED || conn->tx_failed)
         stream->client = CLIENT_GONE;
     else if (conn->rx_state == RX_EOF && stream->client == CLIENT_HERE)
@@ -271,6 +282,7 @@ bool stream_reply(struct stream *stream, int status, struct put *out)
         return false;
     *out = put_into(room, BUF_SMALL_BYTES);
     stream->no_body = stream->method == HTTP_HEAD || status == 204 || status == 304;
+    stream->no_length = status == 204; // RFC 9110 8.6
     put_span(out, SPAN("HTTP/1.1 "));
     char code[4] = { (char)('0' + status / 100), (char)('0' + status / 10 % 10),
                      (char)('0' + status % 10), ' ' };
@@ -289,7 +301,8 @@ bool stream_reply_end(struct stream *stream, struct put *out, enum reply_framing
     stream->reply_left = 0;
     if (framing == REPLY_LENGTH) {
         stream->reply_left = stream->no_body ? 0 : length;
-        http_put_field_u64(out, SPAN("content-length"), length);
+        if (!stream->no_length)
+            http_put_field_u64(out, SPAN("content-length"), length);
     } else if (stream->minor > 0) {
         stream->chunked = true;
         http_put_field(out, SPAN("transfer-encoding"), SPAN("chunked"));

@@ -1,6 +1,7 @@
 #include "penstock/model/usage_port.h"
 
 #include "penstock/base/check.h"
+#include "penstock/base/guard.h"
 
 #include <stdatomic.h>
 
@@ -103,7 +104,8 @@ static void spill_move(struct usage_port *port)
 bool usage_port_push(struct usage_port *port, const struct usage_record *record)
 {
     struct usage_record clamped = *record;
-    usage_record_clamp(&clamped);
+    if (GUARD(USAGE_CLAMP))
+        usage_record_clamp(&clamped);
     if (unlikely(port->spill_count > 0))
         spill_move(port);
     if (likely(put(port, &clamped, sizeof(clamped), 0)))

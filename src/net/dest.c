@@ -1,6 +1,7 @@
 #include "penstock/net/dest.h"
 
 #include "penstock/base/check.h"
+#include "penstock/base/mem.h"
 
 #include <arpa/inet.h>
 #include <stdatomic.h>
@@ -28,7 +29,7 @@ struct dests {
 
 struct err dests_new(struct dests **out)
 {
-    *out = calloc(1, sizeof(**out));
+    *out = mem_take(1, sizeof(**out));
     return *out != NULL ? OK : ERR(NO_MEMORY);
 }
 
@@ -42,7 +43,7 @@ void dests_free(struct dests **dests)
             tls_roots_put(&dest->roots);
         free(dest);
     }
-    free(*dests);
+    mem_give(*dests);
     *dests = NULL;
 }
 
@@ -131,6 +132,7 @@ uint32_t dests_intern(struct dests *dests, const struct dest_key *key, char *why
         return DEST_NONE;
     size_t text_len = key->host.len + key->ca_file.len + key->server_name.len + 3;
     size_t size = round_up(sizeof(struct dest) + text_len, CACHE_LINE);
+    // layer-check: once a destination; shards poll its lines, so none may share one with another.
     struct dest *dest = aligned_alloc(CACHE_LINE, size);
     if (dest == NULL) {
         if (roots != NULL)

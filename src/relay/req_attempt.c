@@ -2,6 +2,7 @@
 #include "answer.h"
 #include "penstock/base/check.h"
 #include "req.h"
+#include "unpack.h"
 
 enum { RETRY_AFTER_MAX_S = 7 * 86400 };
 
@@ -64,13 +65,6 @@ enum next step_send(struct req *req)
     req->sent_ns = req->shard->loop.now_ns;
     req_arm(req, req->first_byte_ns);
     return req_goto(req, STEP_WAIT);
-}
-
-// An encoded answer would have to be decoded to be looked at; none was asked for.
-static bool encoding_is_plain(const struct http_head *head)
-{
-    const struct http_field *field = http_field_find(head, HF_CONTENT_ENCODING);
-    return field == NULL || span_eq_nocase(field->value, SPAN("identity"));
 }
 
 static bool is_event_stream(const struct http_head *head)
@@ -136,7 +130,13 @@ enum next step_wait(struct req *req)
         return req_fail(req, err);
     req->up_status = (uint16_t)head->status;
     note_vendor_id(req, head);
-    if (!encoding_is_plain(head))
+    // None was asked for; what comes all the same is decoded if it can be.
+    enum coding coding;
+    unpack_end(req);
+    err = coding_find(head, &coding);
+    if (!failed(err) && coding != CODING_IDENTITY)
+        err = unpack_begin(req, coding, true);
+    if (failed(err))
         return req_fail(req, ERR(UPSTREAM_ENCODING));
     req->pump = (struct pump){ .sse = is_event_stream(head) };
     if (head->status >= 300) {
@@ -153,6 +153,25 @@ enum next step_wait(struct req *req)
         return req_fail(req, err);
     req_arm(req, req->idle_ns);
     return req_goto(req, STEP_STREAM);
+}
+
+// Keeps a piece of a vendor's error, unpacked. False: enough of it was seen, or it is damaged.
+static bool hold_refusal(struct req *req, const struct seg *piece)
+{
+    struct span in = span_of(piece->ptr, piece->len);
+    if (req->unpack == NULL)
+        return pump_hold(req, in, REQ_REFUSAL_MAX);
+    for (;;) {
+        struct seg plain;
+        struct err err;
+        enum parse parse = unpack_piece(req, &in, &plain, &err);
+        if (parse != PARSE_DATA)
+            return parse == PARSE_MORE;
+        bool fits = pump_hold(req, span_of(plain.ptr, plain.len), REQ_REFUSAL_MAX);
+        buf_put(plain.buf);
+        if (!fits)
+            return false;
+    }
 }
 
 enum next step_refused(struct req *req)
@@ -172,7 +191,7 @@ enum next step_refused(struct req *req)
             // A cut error body is still an error; what came of it is shown.
             return req_fail(req, refusal_classify(req));
         }
-        bool fits = pump_hold(req, span_of(piece.ptr, piece.len), REQ_REFUSAL_MAX);
+        bool fits = hold_refusal(req, &piece);
         buf_put(piece.buf);
         if (!fits)
             return req_fail(req, refusal_classify(req));

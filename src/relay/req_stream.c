@@ -6,11 +6,16 @@
 // queue: above the mark nothing more is taken from the vendor's connection, whose receive then runs
 // dry.
 #include "answer.h"
+#include "cors.h"
 #include "fields.h"
 #include "penstock/base/check.h"
 #include "req.h"
+#include "unpack.h"
 
-enum { PUMP_TURN_BYTES = 256 * KIB }; // of one request in one turn
+enum {
+    PUMP_TURN_BYTES = 256 * KIB, // of one request in one turn
+    REPLY_ROOM_MIN = 2 * KIB,    // for the fields of an answer's head
+};
 
 bool pump_hold(struct req *req, struct span bytes, size_t max)
 {
@@ -40,8 +45,8 @@ void pump_hold_drop(struct req *req)
 
 struct err pump_note_head(struct req *req, const struct http_head *head)
 {
-    size_t room = ARENA_CHUNK - 64;
-    char *at = arena_take(&req->arena, room);
+    size_t room;
+    char *at = arena_rest(&req->arena, REPLY_ROOM_MIN, &room);
     if (at == NULL)
         return ERR(OVERLOADED);
     struct put out = put_into(at, room);
@@ -59,14 +64,14 @@ struct err pump_note_head(struct req *req, const struct http_head *head)
 // Wipes the arena; only the client's name for the model stays, where answers must carry it.
 static void forget(struct req *req)
 {
-    char alias[MODEL_NAME_MAX * 6 + 2] = "";
+    char alias[MODEL_NAME_MAX * 6 + 2] uninitialized;
     struct span kept = span_of(alias, req->alias.len);
     memcpy(alias, req->alias.ptr != NULL ? req->alias.ptr : "", req->alias.len);
-    arena_reset(&req->arena);
+    req_arena_reset(req);
     req->plan = NULL;
     req->answer->note = NULL;
     req->model = req->vendor_model = req->fields = req->query = req->up_head = SPAN_NONE;
-    req->version = req->detail = req->reply_fields = SPAN_NONE;
+    req->version = req->detail = req->reply_fields = req->origin = SPAN_NONE;
     req->alias = arena_copy(&req->arena, kept);
 }
 
@@ -80,13 +85,14 @@ static bool commit(struct req *req)
     if (!stream_reply(stream, req->up_status, &out))
         return false;
     put_span(&out, req->reply_fields);
+    cors_fields(&out, req->origin);
     http_put_field(&out, SPAN("x-request-id"), req_id(req));
     if (req->family == FAMILY_ANTHROPIC)
         http_put_field(&out, SPAN("request-id"), req_id(req));
     if (pump->sse)
         put_span(&out, SPAN("cache-control: no-cache\r\nx-accel-buffering: no\r\n"));
-    // With another name for the model the length is not known beforehand.
-    bool whole = !pump->sse && req->reply_length >= 0 && req->alias.len == 0;
+    // With another name for the model, or unpacked, the length is not known beforehand.
+    bool whole = !pump->sse && req->reply_length >= 0 && req->alias.len == 0 && req->unpack == NULL;
     uint64_t length = whole ? (uint64_t)req->reply_length : 0;
     if (!stream_reply_end(stream, &out, whole ? REPLY_LENGTH : REPLY_STREAM, length))
         return false;
@@ -133,18 +139,17 @@ static struct err pass_whole(struct req *req, const struct seg *piece)
 
 // --- event streams ---
 
-// Sends what is held, up to `len` bytes of it, and keeps the rest.
-static bool send_held(struct req *req, uint32_t len)
+// Sends all that is held. A long event takes its memory along: a copy of it could be more than
+// the queue of a slow reader has room for.
+static bool send_held(struct req *req)
 {
     struct pump *pump = &req->pump;
-    if (len == 0)
-        return true;
-    if (!stream_send_copy(req->stream, span_of(pump->hold->buf.data, len)))
-        return false;
-    uint32_t rest = pump->hold_len - len;
-    memmove(pump->hold->buf.data, pump->hold->buf.data + len, rest);
-    pump->hold_len = rest;
-    return true;
+    const struct body *hold = pump->hold;
+    bool sent = pump->hold_len <= BUF_SMALL_BYTES
+                    ? stream_send_copy(req->stream, span_of(hold->buf.data, pump->hold_len))
+                    : stream_send(req->stream, &pump->hold->buf, hold->buf.data, pump->hold_len);
+    pump_hold_drop(req); // torn events are rare: the memory goes back between them
+    return sent;
 }
 
 // An event with the client's name for the model in place of the vendor's.
@@ -214,7 +219,7 @@ static struct err take_event(struct req *req, struct span event, bool held, stru
         pump->hold_len = pump->event_at = 0;
         return OK;
     }
-    if (pump->hold_len > 0 && !send_held(req, pump->hold_len))
+    if (pump->hold_len > 0 && !send_held(req))
         return ERR(OVERLOADED);
     pump->event_at = 0;
     *forward = !held;
@@ -313,20 +318,30 @@ static enum next finish(struct req *req)
     struct answer *answer = req->answer;
     if (is_cut_short(req))
         return req_fail(req, pump->committed ? ERR(UPSTREAM_TRUNCATED) : ERR(UPSTREAM_CLOSED));
+    if (req->unpack != NULL && failed(inflate_end(&req->unpack->inflate)))
+        return req_fail(req, ERR(UPSTREAM_TRUNCATED));
     answer_pass_end(req);
+    bool torn = pump->hold_len > pump->event_at;
+    if (pump->sse && torn) { // a last event without its blank line: it may be all there
+        struct wire_event seen;
+        const char *at = pump->hold->buf.data + pump->event_at;
+        uint32_t bad = answer->stream.bad_events;
+        wire_stream_event(&answer->stream, span_of(at, pump->hold_len - pump->event_at), &seen);
+        if (answer->stream.bad_events != bad) { // it is not: nobody gets a part of an event
+            pump->hold_len = pump->event_at;
+            torn = false;
+        }
+    }
     enum wire_end end = answer->stream.wire != NULL && pump->sse ? wire_stream_end(&answer->stream)
                                                                  : WIRE_END_COMPLETE;
     if (end == WIRE_END_TRUNCATED || end == WIRE_END_ERROR)
         return req_fail(req, ERR(UPSTREAM_TRUNCATED));
     if (!pump->committed && !commit(req))
         return req_fail(req, ERR(OVERLOADED));
-    // A last event without its blank line: complete, or the verdict would be another. Only where
-    // nothing but the end of the connection says that the body has ended, it may be torn.
-    bool torn = req->fetch.framing == HTTP_UNTIL_CLOSE && pump->hold_len > 0 &&
-                pump->hold->buf.data[pump->hold_len - 1] != '\n';
-    if (torn)
-        pump->hold_len = pump->event_at;
-    if (pump->hold_len > 0 && !send_held(req, pump->hold_len))
+    // Readers drop an event that no blank line ends, so it gets one.
+    if (pump->hold_len > 0 && !send_held(req))
+        return req_fail(req, ERR(OVERLOADED));
+    if (pump->sse && torn && !stream_send_copy(req->stream, SPAN("\n\n")))
         return req_fail(req, ERR(OVERLOADED));
     // A vendor that says more than its own end is not trusted with another request.
     if (req->fetch.body_done)
@@ -347,13 +362,37 @@ static bool client_left(struct req *req)
         return false;
     if (!req->pump.committed)
         return true;
-    // A client that sent FIN may still read. A write tells: a closed one answers with RST.
+    // A client that sent FIN may still read. A write tells: a closed one answers with RST. Inside
+    // an event that passes in pieces nothing may be said; the pieces tell as well.
     if (req->pump.sse && !req->pump.notified && !req->pump.overlong) {
         req->pump.notified = true;
         struct span probe = wire_keepalive((enum wire_family)req->family);
         return !stream_send_copy(req->stream, probe);
     }
     return false;
+}
+
+static struct err pass_piece(struct req *req, const struct seg *piece)
+{
+    return req->pump.sse ? pass_events(req, piece) : pass_whole(req, piece);
+}
+
+// A piece of a compressed answer, of which more plain pieces come.
+static struct err pass_packed(struct req *req, const struct seg *piece)
+{
+    struct span in = span_of(piece->ptr, piece->len);
+    for (;;) {
+        struct seg plain;
+        struct err err = OK;
+        enum parse parse = unpack_piece(req, &in, &plain, &err);
+        if (parse == PARSE_BAD)
+            return err;
+        if (parse == PARSE_MORE)
+            return OK;
+        err = pass_piece(req, &plain);
+        buf_put(plain.buf);
+        TRY(err);
+    }
 }
 
 enum next step_stream(struct req *req)
@@ -370,6 +409,8 @@ enum next step_stream(struct req *req)
         enum parse parse = fetch_body(&req->fetch, &piece, &err);
         if (parse == PARSE_MORE) {
             if (moved == 0 && req->timer.deadline_ns == 0) {
+                if (req->pump.terminal)
+                    return finish(req); // only the framing's end is missing
                 bool total = req->deadline_ns != 0 && shard->loop.now_ns >= req->deadline_ns;
                 return req_fail(req, total ? ERR(UPSTREAM_TOTAL) : ERR(UPSTREAM_IDLE));
             }
@@ -384,7 +425,7 @@ enum next step_stream(struct req *req)
         }
         if (parse == PARSE_BAD)
             return req_fail(req, err);
-        err = req->pump.sse ? pass_events(req, &piece) : pass_whole(req, &piece);
+        err = req->unpack != NULL ? pass_packed(req, &piece) : pass_piece(req, &piece);
         moved += piece.len;
         buf_put(piece.buf);
         if (failed(err))

@@ -20,9 +20,11 @@ static struct err open_shard(struct shard_thread *thread)
     TRY(io_new(&thread->io, &thread->io_config, env, thread->why, sizeof(thread->why)));
     TRY(shard_init(&thread->shard, thread->idx, thread->io, env, thread->shared, thread->port,
                    thread->conns_max));
+    thread->shard.access = thread->access;
     for (uint32_t i = 0; i < thread->listen_count; i++) {
         const union dest_addr *addr = &thread->listen[i];
-        struct err err = shard_listen(&thread->shard, &addr->any, dest_addr_len(addr));
+        struct err err =
+            shard_listen(&thread->shard, &addr->any, dest_addr_len(addr), thread->certs[i]);
         if (failed(err)) {
             snprintf(thread->why, sizeof(thread->why), "cannot listen on port %u: %s",
                      ntohs(addr->v4.sin_port), strerror(err.sys));

@@ -61,12 +61,12 @@ static inline uint8_t *put_bytes(uint8_t *at, const void *from, size_t len)
     return at + len;
 }
 
-static inline uint8_t *put_u32(uint8_t *at, uint32_t value)
+static inline uint8_t *put_le32(uint8_t *at, uint32_t value)
 {
     return put_bytes(at, &value, sizeof(value));
 }
 
-static inline uint8_t *put_u64(uint8_t *at, uint64_t value)
+static inline uint8_t *put_le64(uint8_t *at, uint64_t value)
 {
     return put_bytes(at, &value, sizeof(value));
 }

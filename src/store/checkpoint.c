@@ -115,8 +115,8 @@ static struct err put_vector(struct store *store)
         return ERR(NO_MEMORY);
     uint8_t *at = value;
     *at++ = VECTOR_VERSION;
-    at = put_u32(at, store->boot);
-    at = put_u32(at, store->clock.hour);
+    at = put_le32(at, store->boot);
+    at = put_le32(at, store->clock.hour);
     at = put_bytes(at, &count, sizeof(count));
     for (uint32_t i = 0; i < store->shard_count; i++) {
         const struct shard_log *log = &store->logs[i];
@@ -124,8 +124,8 @@ static struct err put_vector(struct store *store)
             continue;
         uint16_t shard = (uint16_t)i;
         at = put_bytes(at, &shard, sizeof(shard));
-        at = put_u64(at, log->covered);
-        at = put_u64(at, log->covered_order_ns);
+        at = put_le64(at, log->covered);
+        at = put_le64(at, log->covered_order_ns);
         at = put_bytes(at, log->covered_hash, USAGE_BLOCK_HASH_BYTES);
     }
     db_put(&store->db, store->batch, STORE_META, VECTOR_KEY, span_of(value, (size_t)(at - value)));

@@ -7,6 +7,7 @@
 
 #include "bytes.h"
 #include "penstock/base/check.h"
+#include "penstock/base/guard.h"
 
 #include <stdio.h>
 
@@ -56,7 +57,7 @@ struct err store_scan(struct store *store, enum store_kind kind, store_entity_fn
 
 static struct err check_version(uint64_t wanted, uint64_t found)
 {
-    if (wanted == STORE_ANY || wanted == found)
+    if (wanted == STORE_ANY || wanted == found || !GUARD(STORE_VERSIONS))
         return OK;
     if (wanted == 0)
         return ERR(CONFLICT);
@@ -134,7 +135,7 @@ struct err entity_commit(struct store *store, const struct store_change *changes
     for (uint32_t i = 0; i < count; i++)
         put_change(store, &changes[i], revision);
     put_revision(store, store->batch, revision);
-    err = store_write(store, store->batch, true);
+    err = store_write(store, store->batch, GUARD(STORE_COMMIT_SYNC));
     if (failed(err)) {
         COUNT(store, commits_failed, 1);
         keep_undo(store, undo, revision);
@@ -191,7 +192,7 @@ struct err entity_recover(struct store *store)
     if (store->undo == NULL)
         return OK;
     // The number is used up even if nothing of the commit has arrived: versions never repeat.
-    if (found == store->undo_revision)
+    if (found == store->undo_revision && GUARD(STORE_UNDO))
         TRY(store_write(store, store->undo, true));
     store->revision = store->undo_revision;
     db_batch_free(store->undo);

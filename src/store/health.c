@@ -7,6 +7,7 @@
 #include "internal.h"
 
 #include "penstock/base/check.h"
+#include "penstock/base/guard.h"
 #include "wal.h"
 
 #include <dirent.h>
@@ -115,7 +116,9 @@ static struct err open_checked(struct store *store, const struct db_cfg *cfg, en
         err = open_trimmed(store, cfg, mode == DB_READONLY);
     TRY(err);
     uint64_t sequence = db_sequence(&store->db);
-    return mode != DB_NEW && sequence < store->marker.synced ? forgotten(store, sequence) : OK;
+    if (mode != DB_NEW && sequence < store->marker.synced && GUARD(STORE_MARKER))
+        return forgotten(store, sequence);
+    return OK;
 }
 
 struct err health_open_db(struct store *store, enum db_mode mode)
@@ -310,7 +313,7 @@ static void watch_disk(struct store *store)
 {
     const uint64_t free_bytes = disk_free(store), low = store->cfg.disk_min_bytes;
     SHOW(store, disk_free_bytes, free_bytes);
-    if (free_bytes < low)
+    if (free_bytes < low && GUARD(STORE_DISK_MARK))
         store->is_detail_stopped = true;
     else if (free_bytes > low + low / 4) // not to and fro at the mark
         store->is_detail_stopped = false;

@@ -8,6 +8,7 @@
 #include "internal.h"
 
 #include "penstock/base/check.h"
+#include "penstock/base/guard.h"
 #include "penstock/base/mem.h"
 
 void hour_clock_init(struct hour_clock *clock, struct env *env, uint32_t hour)
@@ -31,7 +32,7 @@ uint64_t hour_clock_now(struct hour_clock *clock, struct env *env)
 {
     const uint64_t mono = env_mono_ns(env);
     const uint64_t offset = env_wall_ns(env) - mono;
-    if (!is_jump(offset, clock->offset_ns)) {
+    if (!is_jump(offset, clock->offset_ns) || !GUARD(STORE_CLOCK)) {
         clock->offset_ns = offset;
         clock->is_held = false;
     } else if (!clock->is_held || is_jump(offset, clock->held_offset_ns)) {
@@ -44,7 +45,7 @@ uint64_t hour_clock_now(struct hour_clock *clock, struct env *env)
     }
     uint64_t now = mono + clock->offset_ns;
     uint32_t hour = (uint32_t)(now / HOUR_NS);
-    if (hour > clock->hour)
+    if (hour > clock->hour || !GUARD(STORE_HOURS))
         clock->hour = hour;
     return now;
 }
@@ -251,6 +252,16 @@ static const struct usage_slot *port_slot(void *arg, uint32_t index)
     return usage_port_peek(view->port, view->skip + index);
 }
 
+// Gives places back whose slots are only in memory yet.
+static void release_early(struct shard_log *log)
+{
+    usage_port_release(log->port, log->taken);
+    log->taken = 0;
+    log->folded_slots = 0;
+    for (struct list *at = log->pending.next; at != &log->pending; at = at->next)
+        container_of(at, struct pending, link)->slots = 0;
+}
+
 static void take_detail(struct store *store, uint16_t shard)
 {
     struct shard_log *log = &store->logs[shard];
@@ -261,6 +272,8 @@ static void take_detail(struct store *store, uint16_t shard)
     struct pending *last = container_of(log->pending.prev, struct pending, link);
     last->slots = count;
     log->taken += count;
+    if (!GUARD(STORE_KEEP_SLOTS))
+        release_early(log);
 }
 
 static void take_folded(struct store *store, uint16_t shard)
@@ -271,16 +284,6 @@ static void take_folded(struct store *store, uint16_t shard)
         fold_slot(store, shard, slot);
         log->taken++;
     }
-}
-
-// Gives places back whose slots are only in memory yet.
-static void release_early(struct shard_log *log)
-{
-    usage_port_release(log->port, log->taken);
-    log->taken = 0;
-    log->folded_slots = 0;
-    for (struct list *at = log->pending.next; at != &log->pending; at = at->next)
-        container_of(at, struct pending, link)->slots = 0;
 }
 
 // While nothing can be written: leave slots in the ring, where even a kill does not lose them, as

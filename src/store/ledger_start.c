@@ -7,6 +7,7 @@
 #include "internal.h"
 
 #include "penstock/base/check.h"
+#include "penstock/base/guard.h"
 
 #include <stdio.h>
 
@@ -73,7 +74,7 @@ static struct err count_blocks(struct store *store, uint32_t hour)
             store->boot = id.boot;
             for (uint32_t i = 0; i < store->shard_count; i++)
                 store->logs[i].next = store->logs[i].covered = 0;
-        } else if (id.first < store->logs[id.shard].covered) {
+        } else if (id.first < store->logs[id.shard].covered && GUARD(STORE_POSITIONS)) {
             seek(store, &iter, id.hour, id.shard);
         } else {
             store->clock.hour = max_u64(store->clock.hour, id.hour);
@@ -217,7 +218,8 @@ struct err ledger_start(struct store *store)
     hour_clock_init(&store->clock, store->env, hour);
     TRY(names_load(&store->names, &store->db, store->cfg.models_max));
     TRY(count_blocks(store, hour));
-    TRY(replay_rings(store));
+    if (GUARD(STORE_REPLAY))
+        TRY(replay_rings(store));
     if (store->is_readonly)
         return OK;
     TRY(begin_boot(store));

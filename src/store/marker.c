@@ -92,12 +92,12 @@ struct err marker_write(struct marker *marker, bool sync)
     assert(marker->fd >= 0);
     uint8_t slot[SLOT_BYTES] = { 0 };
     marker->turn++;
-    uint8_t *at = put_u32(slot, MAGIC);
-    at = put_u64(at, marker->turn);
-    at = put_u64(at, marker->synced);
-    at = put_u64(at, marker->revision);
-    at = put_u32(at, marker->boot);
-    at = put_u32(at, crc32c(span_of(slot, (size_t)(at - slot))));
+    uint8_t *at = put_le32(slot, MAGIC);
+    at = put_le64(at, marker->turn);
+    at = put_le64(at, marker->synced);
+    at = put_le64(at, marker->revision);
+    at = put_le32(at, marker->boot);
+    at = put_le32(at, crc32c(span_of(slot, (size_t)(at - slot))));
     off_t where = (off_t)(marker->turn & 1) * SLOT_BYTES;
     if (pwrite(marker->fd, slot, sizeof(slot), where) != (ssize_t)sizeof(slot))
         return ERR_SYS(SYSTEM, errno);

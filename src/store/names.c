@@ -2,6 +2,7 @@
 
 #include "bytes.h"
 #include "penstock/base/check.h"
+#include "penstock/base/guard.h"
 #include "penstock/base/mem.h"
 
 enum { CAP_MIN = 64, KEY_BYTES = 8 };
@@ -79,7 +80,7 @@ uint64_t names_note(struct names *names, uint64_t id, struct span text)
         return id;
     if (names->cap != 0 && names->ids[place_of(names, id)] == id)
         return id;
-    if (names->count >= names->count_max)
+    if (names->count >= names->count_max && GUARD(STORE_MODELS_BOUND))
         return USAGE_MODEL_OTHER;
     add(names, id);
     struct name *name = fresh_add(names);

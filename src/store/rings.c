@@ -32,13 +32,13 @@ static bool path_of(char path[PATH_BYTES], const char *runtime_dir, const char *
 
 static void put_head(char *base, const struct rings_id *id)
 {
-    uint8_t *at = put_u32((uint8_t *)base, MAGIC);
+    uint8_t *at = put_le32((uint8_t *)base, MAGIC);
     at = put_bytes(at, id->uuid, RINGS_UUID_BYTES);
-    at = put_u32(at, id->boot);
-    at = put_u32(at, id->shard_count);
-    at = put_u32(at, id->slot_count);
-    at = put_u32(at, sizeof(struct usage_slot));
-    put_u32(at, crc32c(span_of(base, HEAD_COVERED)));
+    at = put_le32(at, id->boot);
+    at = put_le32(at, id->shard_count);
+    at = put_le32(at, id->slot_count);
+    at = put_le32(at, sizeof(struct usage_slot));
+    put_le32(at, crc32c(span_of(base, HEAD_COVERED)));
 }
 
 static bool get_head(const char *base, size_t len, struct rings_id *id)

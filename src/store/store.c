@@ -2,6 +2,7 @@
 #include "internal.h"
 
 #include "penstock/base/check.h"
+#include "penstock/base/guard.h"
 #include "penstock/base/mem.h"
 
 #include <errno.h>
@@ -64,7 +65,8 @@ static struct err take_lock(struct store *store)
         say(store, "its lock file cannot be opened");
         return ERR_SYS(STORE, errno);
     }
-    if (flock(store->lock_fd, (store->is_readonly ? LOCK_SH : LOCK_EX) | LOCK_NB) != 0) {
+    if (flock(store->lock_fd, (store->is_readonly ? LOCK_SH : LOCK_EX) | LOCK_NB) != 0 &&
+        GUARD(STORE_LOCK)) {
         ssize_t len = pread(store->lock_fd, text, sizeof(text) - 1, 0);
         text[len > 0 ? len : 0] = '\0';
         snprintf(store->why.text, sizeof(store->why.text), "process %s has it open",
@@ -100,7 +102,7 @@ static struct err open_files(struct store *store)
                  store->dir);
         return err;
     }
-    if (!has_current && has_marker) {
+    if (!has_current && has_marker && GUARD(STORE_CURRENT)) {
         snprintf(store->why.text, sizeof(store->why.text), "%.240s/CURRENT is missing", store->dir);
         return ERR(STORE_CORRUPT);
     }
@@ -134,7 +136,7 @@ static struct err check_schema(struct store *store)
     if (value.bytes.len == sizeof(schema))
         memcpy(&schema, value.bytes.ptr, sizeof(schema));
     db_value_free(&value);
-    if (schema.min_reader > SCHEMA_VERSION) {
+    if (schema.min_reader > SCHEMA_VERSION && GUARD(STORE_SCHEMA)) {
         snprintf(store->why.text, sizeof(store->why.text),
                  "its layout is version %u and this program reads up to %d", schema.version,
                  SCHEMA_VERSION);

@@ -269,6 +269,11 @@ void wire_stream_id(struct wire_stream *stream, struct json_slice id)
         stream->id_len = (uint8_t)json_string_decode(id, stream->id, WIRE_ID_MAX, NULL);
 }
 
+bool wire_is_done(struct span data)
+{
+    return span_starts(span_trim(data), SPAN("[DONE]"));
+}
+
 bool wire_has_content(struct json_slice value)
 {
     if (value.kind == JK_STRING)
@@ -301,6 +306,12 @@ void wire_pass_init(struct wire_pass *pass, struct wire_stream *stream, bool sse
     pass->elements = 0;
     stream->whole |= !sse;
     json_tap_init(&pass->tap, plan_of(stream->wire), memory);
+    pass->tap.told = stream->wire->model_paths; // nobody asks where the others lie
+}
+
+void wire_pass_keep_model(struct wire_pass *pass)
+{
+    pass->tap.told = 0;
 }
 
 enum happened { NOTHING, MODEL_BEGINS, MODEL_ENDED };

@@ -329,9 +329,10 @@ static void judge_shard(struct sim_world *world, struct shard *shard)
     unsigned live = 0;
     for (struct list *at = shard->live.next; at != &shard->live; at = at->next, live++)
         judge_req(world, container_of(at, struct req, link));
-    if (live != shard->counters.in_flight)
+    uint64_t counted = counter_get(&shard->counters.in_flight);
+    if (live != counted)
         world_violation(world, "%u requests are alive, %llu are counted", live,
-                        (unsigned long long)shard->counters.in_flight);
+                        (unsigned long long)counted);
     for (uint32_t i = 0; i < shard->server_count; i++) {
         struct list *serves = &shard->servers[i].serves;
         for (struct list *at = serves->next; at != serves; at = at->next)
@@ -476,7 +477,6 @@ void judge_end(struct sim_world *world)
         struct shard *shard = &world->shards[i];
         judge_pool(world, "requests", &shard->reqs);
         judge_pool(world, "answers", &shard->answers);
-        judge_pool(world, "arena chunks", &shard->chunks);
         judge_pool(world, "bodies", &shard->net.bodies);
         for (uint32_t k = 0; k < shard->server_count; k++)
             judge_pool(world, "client connections", &shard->servers[k].slab);

@@ -18,9 +18,11 @@ struct publisher {
     struct resolver *resolver;
     struct timer reclaim;
     uint64_t published; // snapshots made current
+    uint32_t skipped;   // stored accounts that cannot be served now, as of the last build
+    struct registry_why skipped_why; // of one of them
 };
 
-// Fill all but the last two members first.
+// Fill all before `reclaim` first.
 void publisher_init(struct publisher *publisher);
 void publisher_stop(struct publisher *publisher);
 
