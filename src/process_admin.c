@@ -8,9 +8,7 @@
 
 enum {
     CONNECTIONS_MAX = (ADMIN_LISTENERS_MAX + 1) * ADMIN_CONNECTIONS + PROBES_MAX * DIAL_PARALLEL,
-    LISTENER_TEXT_MAX = 160,
 };
-static const uint64_t nothing_dropped;
 
 static const char *unready(void *arg)
 {
@@ -41,8 +39,9 @@ static void fill_view(struct process *process)
         .backend = "none",
         .backend_note = "",
         .started_ns = env_wall_ns(env_system()),
+        .access = process->access.count > 0 ? process->access.ports : NULL,
         .published = &process->publisher.published,
-        .log_dropped = &nothing_dropped,
+        .log_dropped = &process->log.dropped,
         .unready = unready,
         .draining = is_draining,
         .arg = process,
@@ -58,12 +57,13 @@ static bool open_tokens(struct process *process)
     struct err err = tokens_init(&process->tokens, process->registry, &process->keyring,
                                  env_system(), process->cfg->state_dir, &made, text);
     if (failed(err)) {
-        say("error", "the setup token cannot be written to %s: %s", process->tokens.path,
-            strerror(err.sys));
+        log_say(&process->log, LOG_ERROR, "the setup token cannot be written to %s: %s",
+                process->tokens.path, strerror(err.sys));
     } else if (made) {
-        say("", "the setup token for the admin API is in %s", process->tokens.path);
+        log_say(&process->log, LOG_INFO, "the setup token for the admin API is in %s",
+                process->tokens.path);
         if (isatty(STDERR_FILENO))
-            say("", "setup token: %s", text);
+            log_say(&process->log, LOG_INFO, "setup token: %s", text);
     }
     bytes_wipe(text, sizeof(text));
     return !failed(err);
@@ -75,32 +75,30 @@ static int open_listeners(struct process *process)
     for (uint32_t i = 0; i < list->count; i++) {
         const struct config_listener *listener = &((const struct config_listener *)list->items)[i];
         union dest_addr addr;
-        // Never in plain text where TLS was asked for.
-        if (listener->tls.count > 0) {
-            say("error",
-                "the admin listener %s cannot serve TLS in this version; give it a "
-                "loopback address, with a TLS proxy before it",
-                listener->address.ptr);
+        if (!process_load_certs(process, listener, &process->admin_certs[i]))
             return EXIT_INVALID;
-        }
         if (!resolve_listener(listener->address, &addr)) {
-            say("error", "cannot listen on %s", listener->address.ptr);
+            log_say(&process->log, LOG_ERROR, "cannot listen on %s", listener->address.ptr);
             return EXIT_INVALID;
         }
         struct err err = admin_listen(&process->admin, &addr.any, dest_addr_len(&addr));
         if (failed(err)) {
-            say("error", "cannot listen on %s: %s", listener->address.ptr, strerror(err.sys));
+            log_say(&process->log, LOG_ERROR, "cannot listen on %s: %s", listener->address.ptr,
+                    strerror(err.sys));
             return EXIT_FAILED;
         }
+        if (process->admin_certs[i] != NULL)
+            server_secure(&process->admin.servers[i], process->admin_certs[i]);
     }
     const char *path = process->cfg->listen.control.ptr;
     struct err err = admin_listen_socket(&process->admin, path);
     if (err.code == ERR_RUNNING) {
-        say("error", "another gateway answers at %s; give this one a runtime_dir of its own", path);
+        log_say(&process->log, LOG_ERROR,
+                "another gateway answers at %s; give this one a runtime_dir of its own", path);
         return EXIT_CONFLICT;
     }
     if (failed(err)) {
-        say("error", "cannot listen on %s: %s", path, strerror(err.sys));
+        log_say(&process->log, LOG_ERROR, "cannot listen on %s: %s", path, strerror(err.sys));
         return EXIT_FAILED;
     }
     return EXIT_DONE;

@@ -2,6 +2,7 @@
 #include "penstock/http/server.h"
 
 #include "penstock/base/check.h"
+#include "penstock/base/secret.h"
 #include "penstock/net/certs.h"
 #include "serve.h"
 
@@ -11,11 +12,13 @@
 #include <unistd.h>
 
 #define ACCEPT_RETRY_NS (UINT64_C(100) * NS_PER_MS)
-enum { BACKLOG = 4096 };
+// ACCEPT_BURST: connections that may still arrive when accepting was told to pause.
+enum { BACKLOG = 4096, ACCEPT_BURST = 64 };
 
 static void on_accept(struct io_op *op, struct io_done done);
 static void serve_run(struct task *task);
 static void serve_timeout(struct timer *timer);
+static void serve_depart(struct serve *serve, enum conn_why why);
 
 // --- the listener ---
 
@@ -44,7 +47,7 @@ struct err server_open(struct server *server, struct net *net, struct http_app *
     server->accept.on_done = on_accept;
     server->accept_retry.on_fire = on_accept_retry;
     list_init(&server->serves);
-    slab_init(&server->slab, sizeof(struct serve), limits->connections);
+    slab_init(&server->slab, sizeof(struct serve), (size_t)limits->connections + ACCEPT_BURST);
     server->spare_fd = -1;
     TRY(io_listen(net->io, addr, len, BACKLOG, &server->fd));
     server->spare_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
@@ -71,6 +74,7 @@ static void serve_free(struct serve *serve)
     assert(serve->conn == NULL && !serve->has_stream);
     timer_stop(&loop->wheel, &serve->timer);
     list_take(&serve->link);
+    bytes_wipe(serve->app_room, sizeof(serve->app_room));
     serve->task.run = on_bury;
     loop_bury(loop, &serve->task);
 }
@@ -214,7 +218,7 @@ void server_drain(struct server *server)
         serve->keep_alive = false;
         // A request that is already on its way gets its answer.
         if (serve->state == SERVE_HEAD && serve->conn->rx_len == 0 && serve->requests > 0)
-            serve_close(serve, WHY_SHUTDOWN, false);
+            serve_depart(serve, WHY_SHUTDOWN);
     }
 }
 
@@ -319,7 +323,7 @@ static void serve_head(struct serve *serve)
     struct conn *conn = serve->conn;
     if (conn->rx_len == 0) {
         if (conn->rx_state != RX_OPEN)
-            serve_close(serve, WHY_PEER, false);
+            serve_depart(serve, WHY_PEER);
         return;
     }
     if (serve->since_ns == 0) { // the first byte of this head
@@ -336,7 +340,7 @@ static void serve_head(struct serve *serve)
     switch (parse) {
     case PARSE_MORE:
         if (conn->rx_state != RX_OPEN)
-            serve_close(serve, WHY_PEER, false);
+            serve_depart(serve, WHY_PEER);
         else // a head may be as long as its limit, so that much must fit
             conn_rx_allow(conn, server->limits.head_bytes + CONN_RX_HEAD, BUF_SMALL);
         return;
@@ -352,32 +356,58 @@ static void serve_head(struct serve *serve)
     buf_put(keep);
 }
 
+// Closing a socket with unread bytes would reset it and could destroy the answer on its way, and so
+// would closing before the kernel has taken all of it: half-closes behind what is queued, reads
+// within bounds what still comes, then closes.
+void serve_leave(struct serve *serve)
+{
+    struct conn *conn = serve->conn;
+    conn_tx_finish(conn);
+    serve->state = SERVE_LINGER;
+    serve->flushed = false;
+    serve->progress = conn->tx_bytes;
+    conn_rx_allow(conn, CONN_RX_LIMIT, BUF_LARGE);
+    serve_arm(serve, serve->server->limits.write_stall_ns);
+    conn_tx_notify(conn, 0);
+    loop_ready(serve->server->net->loop, &serve->task);
+}
+
 static void serve_linger(struct serve *serve)
 {
     struct conn *conn = serve->conn;
     uint32_t len = conn->rx_len;
     serve->lingered += len;
     conn_rx_consume(conn, len);
-    bool ended = conn->rx_state == RX_FAILED || conn->tx_failed;
-    bool sent = conn->tx_len == 0; // a client that only half-closed still reads
-    if (ended || (sent && conn->rx_state == RX_EOF) || serve->lingered > LINGER_BYTES) {
+    bool unsent = conn->tx_len > 0;
+    if (conn->rx_state == RX_FAILED || conn->tx_failed || serve->lingered > LINGER_BYTES) {
+        serve_close(serve, WHY_DONE, unsent); // a cut must not look like the end
+    } else if (!unsent && conn->rx_state == RX_EOF) {
         serve_close(serve, WHY_DONE, false);
-    } else if (sent && serve->since_ns == 0) {
-        serve->since_ns = serve->server->net->loop->now_ns;
+    } else if (!unsent && !serve->flushed) {
+        serve->flushed = true;
         serve_arm(serve, LINGER_NS);
     }
 }
 
-// Whether the client still takes what is queued for it, though nobody waits for the end of that.
-// Then it is given more time.
-static bool still_reading(struct serve *serve)
+static void serve_linger_timeout(struct serve *serve)
 {
     struct conn *conn = serve->conn;
-    if (conn->tx_len == 0 || conn->tx_bytes == serve->progress)
-        return false;
-    serve->progress = conn->tx_bytes;
-    serve_arm(serve, serve->server->limits.write_stall_ns);
-    return true;
+    bool unsent = conn->tx_len > 0;
+    if (unsent && conn->tx_bytes != serve->progress) {
+        serve->progress = conn->tx_bytes; // slow, but it reads
+        serve_arm(serve, serve->server->limits.write_stall_ns);
+    } else {
+        serve_close(serve, unsent ? WHY_STALLED : WHY_TIMEOUT, unsent);
+    }
+}
+
+// Nothing more is to be read; what was answered may still be on its way.
+static void serve_depart(struct serve *serve, enum conn_why why)
+{
+    if (serve->conn->tx_len > 0 && !serve->conn->tx_failed && serve->conn->rx_state != RX_FAILED)
+        serve_leave(serve);
+    else
+        serve_close(serve, why, false);
 }
 
 static void serve_run(struct task *task)
@@ -393,8 +423,6 @@ static void serve_run(struct task *task)
 static void serve_timeout(struct timer *timer)
 {
     struct serve *serve = container_of(timer, struct serve, timer);
-    if (serve->state != SERVE_STREAM && still_reading(serve))
-        return;
     switch ((enum serve_state)serve->state) {
     case SERVE_HEAD:
         if (list_is_linked(&serve->task.link)) { // what has just come is looked at first
@@ -405,26 +433,11 @@ static void serve_timeout(struct timer *timer)
         if (serve->conn->rx_len > 0)
             refuse(serve, ERR(HEAD_TIMEOUT));
         else
-            serve_close(serve, WHY_TIMEOUT, false);
+            serve_depart(serve, WHY_TIMEOUT);
         break;
     case SERVE_STREAM: serve_stream_timeout(serve); break;
-    case SERVE_LINGER: serve_close(serve, WHY_TIMEOUT, false); break;
+    case SERVE_LINGER: serve_linger_timeout(serve); break;
     }
-}
-
-// Closing a socket with unread bytes would reset it and could destroy the answer on its way:
-// half-close, read what still comes within bounds, then close.
-void serve_linger_begin(struct serve *serve)
-{
-    struct conn *conn = serve->conn;
-    conn_tx_finish(conn);
-    serve->state = SERVE_LINGER;
-    serve->since_ns = 0; // when the last byte had left
-    serve->progress = conn->tx_bytes;
-    conn_rx_allow(conn, CONN_RX_LIMIT, BUF_LARGE);
-    conn_tx_notify(conn, 0);
-    serve_arm(serve, max_u64(serve->server->limits.write_stall_ns, LINGER_NS));
-    loop_ready(serve->server->net->loop, &serve->task);
 }
 
 void serve_next(struct serve *serve)
@@ -434,13 +447,12 @@ void serve_next(struct serve *serve)
     assert(stream->ended);
     stream_body_drop(stream);
     serve->has_stream = false;
-    bool unread = stream->framing == HTTP_UNTIL_CLOSE ||
-                  (stream->framing != HTTP_NO_BODY && stream->body_state != BODY_COMPLETE);
     if (conn->tx_failed || conn->rx_state == RX_FAILED) {
         serve_close(serve, WHY_PEER, false);
-    } else if (serve->keep_alive && !unread && (conn->rx_state == RX_OPEN || conn->rx_len > 0)) {
+    } else if (serve->keep_alive && !stream_has_unread(stream) &&
+               (conn->rx_state == RX_OPEN || conn->rx_len > 0)) {
         serve_await_head(serve);
     } else {
-        serve_linger_begin(serve);
+        serve_leave(serve);
     }
 }

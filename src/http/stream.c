@@ -316,10 +316,25 @@ bool stream_reply(struct stream *stream, int status, struct put *out)
     return true;
 }
 
+// A body that nobody asked for and that is all there is passed over: the connection can go on.
+static void body_pass_over(struct stream *stream)
+{
+    struct conn *conn = stream_serve(stream)->conn;
+    if (stream->body_state != BODY_NONE || stream->framing != HTTP_LENGTH ||
+        stream->body_left > conn->rx_len)
+        return;
+    conn_rx_consume(conn, (size_t)stream->body_left);
+    stream->body_left = 0;
+    stream->body_state = BODY_COMPLETE;
+}
+
 bool stream_reply_end(struct stream *stream, struct put *out, enum reply_framing framing,
                       uint64_t length)
 {
     struct serve *serve = stream_serve(stream);
+    body_pass_over(stream);
+    if (stream_has_unread(stream))
+        serve->keep_alive = false; // an early answer; what is left of the body is not a request
     stream->reply_left = 0;
     if (framing == REPLY_LENGTH) {
         stream->reply_left = stream->no_body ? 0 : length;
@@ -378,16 +393,18 @@ bool stream_send(struct stream *stream, struct buf *buf, const char *ptr, size_t
 {
     if (len == 0 || stream->no_body)
         return true;
-    return send_open(stream, len) && conn_tx_ref(stream_serve(stream)->conn, buf, ptr, len) &&
-           send_close(stream);
+    stream->torn = stream->torn || !send_open(stream, len) ||
+                   !conn_tx_ref(stream_serve(stream)->conn, buf, ptr, len) || !send_close(stream);
+    return !stream->torn;
 }
 
 bool stream_send_copy(struct stream *stream, struct span bytes)
 {
     if (bytes.len == 0 || stream->no_body)
         return true;
-    return send_open(stream, bytes.len) && conn_tx_copy(stream_serve(stream)->conn, bytes) &&
-           send_close(stream);
+    stream->torn = stream->torn || !send_open(stream, bytes.len) ||
+                   !conn_tx_copy(stream_serve(stream)->conn, bytes) || !send_close(stream);
+    return !stream->torn;
 }
 
 void stream_notify(struct stream *stream, uint32_t low)
@@ -417,7 +434,8 @@ void stream_finish(struct stream *stream)
     struct serve *serve = stream_serve(stream);
     assert(stream->replied && !stream->ended);
     assert(stream->reply_left == 0);
-    if (stream->chunked && !stream->no_body && !conn_tx_copy(serve->conn, SPAN("0\r\n\r\n"))) {
+    if (stream->torn ||
+        (stream->chunked && !stream->no_body && !conn_tx_copy(serve->conn, SPAN("0\r\n\r\n")))) {
         stream_abort(stream, WHY_LIMIT);
         return;
     }
@@ -436,9 +454,10 @@ void stream_abort(struct stream *stream, enum conn_why why)
     serve->has_stream = false;
     // A body that only the end of the connection delimits would look whole after a FIN.
     bool looks_whole = stream->replied && !stream->chunked && stream->reply_left == 0;
-    // A client that is there gets what was queued for it before the cut.
-    if (why == WHY_CANCELLED && stream->replied && !looks_whole && !serve->conn->tx_failed)
-        serve_linger_begin(serve);
+    bool client_reads = stream->client != CLIENT_GONE && !serve->conn->tx_failed && !stream->torn;
+    // What was answered before, on the same connection, still arrives.
+    if (why == WHY_CANCELLED && client_reads && !looks_whole)
+        serve_leave(serve);
     else
         serve_close(serve, why, looks_whole);
 }

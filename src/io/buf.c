@@ -75,6 +75,10 @@ struct buf *bufpool_take(struct bufpool *pool, enum buf_class cls)
     if (buf != NULL) {
         pool->cls[cls].free = buf->next;
         buf->next = NULL;
+        buf->is_cold = false;
+        pool->cls[cls].count_free--;
+        if (pool->cls[cls].count_free < pool->cls[cls].free_low)
+            pool->cls[cls].free_low = pool->cls[cls].count_free;
     } else {
         // A buffer that was never out is touched only when all used ones are.
         if (pool->cls[cls].count_used == pool->cls[cls].count_max)
@@ -86,6 +90,28 @@ struct buf *bufpool_take(struct bufpool *pool, enum buf_class cls)
     pool->cls[cls].count_out++;
     UNPOISON(buf->data, buf->cap);
     return buf;
+}
+
+bool bufpool_trim(struct bufpool *pool, uint32_t max)
+{
+    uint32_t done = 0;
+    for (int cls = 0; cls < BUF_CLASS_COUNT; cls++) {
+        // The list gives the warmest first, so what nobody reached in this period is at its end.
+        uint32_t warm = pool->cls[cls].count_free - pool->cls[cls].free_low;
+        struct buf *buf = pool->cls[cls].free;
+        for (uint32_t i = 0; i < warm; i++)
+            buf = buf->next;
+        for (; buf != NULL && done < max; buf = buf->next) {
+            if (buf->is_cold)
+                continue;
+            // Advice: where it is refused the memory stays resident, which harms nothing.
+            (void)madvise(buf->data, buf->cap, MADV_DONTNEED);
+            buf->is_cold = true;
+            done++;
+        }
+        pool->cls[cls].free_low = pool->cls[cls].count_free;
+    }
+    return done == max;
 }
 
 struct buf *buf_at(struct bufpool *pool, enum buf_class cls, uint32_t index)
@@ -107,6 +133,7 @@ void buf_free(struct buf *buf)
     POISON(buf->data, buf->cap);
     buf->next = pool->cls[buf->cls].free;
     pool->cls[buf->cls].free = buf;
+    pool->cls[buf->cls].count_free++;
     if (unlikely(pool->starved) && pool->on_refill != NULL)
         pool->on_refill(pool->on_refill_arg);
 }

@@ -75,6 +75,7 @@ static struct conn *conn_new(struct net *net, struct task *owner)
     conn_tx_init(conn);
     task_init(&conn->bury, on_bury);
     conn_charge(conn, sizeof(*conn));
+    net_wake_trim(net);
     return conn;
 }
 

@@ -7,14 +7,25 @@
 #include "penstock/net/conn.h"
 
 #define TRIM_NS NS_PER_S
+enum { TRIM_BUFS_MAX = 1024 }; // a tick
 
 static void on_trim(struct timer *timer)
 {
     struct net *net = container_of(timer, struct net, trim);
     extent_pool_trim(&net->extents);
-    // Rests while there is nothing to trim; body_take() starts it again.
-    if (net->extents.kept_bytes > 0 || net->bodies.count_out > 0)
+    bool more = bufpool_trim(net->bufs, TRIM_BUFS_MAX);
+    // Rests while there is nothing to trim; net_wake_trim() starts it again.
+    net->trim_idle =
+        more || net->conns.count_out > 0 || net->extents.kept_bytes > 0 ? 0 : net->trim_idle + 1;
+    if (net->trim_idle < 2) // what was used in the last period is cold only after another
         timer_arm(&net->loop->wheel, timer, net->loop->now_ns + TRIM_NS);
+}
+
+void net_wake_trim(struct net *net)
+{
+    net->trim_idle = 0;
+    if (net->trim.deadline_ns == 0)
+        timer_arm(&net->loop->wheel, &net->trim, net->loop->now_ns + TRIM_NS);
 }
 
 struct err net_init(struct net *net, struct loop *loop, struct budget_process *budget,

@@ -10,7 +10,7 @@ char *segq_reserve(struct segq *queue, struct bufpool *bufs, size_t len)
         return last->buf->data + last->buf->cap - queue->room;
     if (queue->count == SEGQ_MAX)
         return NULL;
-    bool small = len <= BUF_SMALL_BYTES && queue->count < SEGQ_DENSE;
+    bool small = len <= BUF_SMALL_BYTES && queue->count < SEGQ_REFS;
     struct buf *buf = bufpool_take(bufs, small ? BUF_SMALL : BUF_LARGE);
     if (buf == NULL)
         return NULL;
@@ -60,13 +60,13 @@ bool segq_ref(struct segq *queue, struct bufpool *bufs, struct buf *buf, const c
         last->len += (uint32_t)len; // the very next bytes of the same buffer
         return true;
     }
-    size_t copy_max = queue->count < SEGQ_DENSE ? SEGQ_COPY_MAX - 1 : BUF_LARGE_BYTES;
-    if (len <= copy_max)
+    size_t copied = queue->count < SEGQ_REFS ? SEGQ_COPY_MAX - 1 : BUF_LARGE_BYTES;
+    if (len <= copied)
         return segq_copy(queue, bufs, span_of(ptr, len));
     if (segq_push(queue, buf_get(buf), ptr, len))
         return true;
     buf_put(buf);
-    return false;
+    return segq_copy(queue, bufs, span_of(ptr, len));
 }
 
 uint32_t segq_iov(struct segq *queue, struct iovec *iov, uint32_t max)

@@ -5,19 +5,21 @@
 
 enum { FIELDS_ROOM_MIN = 2 * KIB };
 
-// A row with a trailing '-' is a prefix. Everything that no row names is dropped and counted:
-// a vendor gets what its API documents, not what a client happened to send.
+// In the order of their first letters. A row with a trailing '-' is a prefix. Everything that no
+// row names is dropped and counted: a vendor gets what its API documents, not what a client
+// happened to send.
 struct field_row {
     struct span name;
     uint32_t formats;
+    char first; // letter of the name
 };
 #define ALL FORMATS_ALL
 #define OAI (BIT(FORMAT_OPENAI) | BIT(FORMAT_RESPONSES))
 #define ANT BIT(FORMAT_ANTHROPIC)
 #define GEM BIT(FORMAT_GEMINI)
-#define ROW(text, formats)                  \
-    {                                       \
-        { text, sizeof(text) - 1 }, formats \
+#define ROW(text, formats)                             \
+    {                                                  \
+        { text, sizeof(text) - 1 }, formats, (text)[0] \
     }
 
 static const struct field_row to_vendor[] = {
@@ -60,8 +62,10 @@ static bool row_matches(const struct field_row *row, struct span name)
 
 static bool passes(const struct field_row *rows, size_t count, struct span name, uint32_t format)
 {
-    for (size_t i = 0; i < count; i++)
-        if ((rows[i].formats & format) != 0 && row_matches(&rows[i], name))
+    char first = (char)(name.ptr[0] | 0x20);
+    for (size_t i = 0; i < count && rows[i].first <= first; i++)
+        if (rows[i].first == first && (rows[i].formats & format) != 0 &&
+            row_matches(&rows[i], name))
             return true;
     return false;
 }

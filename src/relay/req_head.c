@@ -22,11 +22,16 @@ void req_make_id(struct shard *shard, uint8_t bytes[USAGE_ID_BYTES], char text[R
     low *= UINT64_C(0x9e3779b97f4a7c15); // a bijection: still unique, but not a visible counter
     memcpy(bytes, &high, 8);
     memcpy(bytes + 8, &low, 8);
-    for (unsigned i = 0; i < REQ_ID_LEN; i++) {
-        text[REQ_ID_LEN - 1 - i] = digits[low & 31];
-        low = low >> 5 | high << 59;
-        high >>= 5;
+    // Twelve digits are 60 bits; the two in front are what is left of 128.
+    enum { GROUP = 12, GROUP_BITS = 5 * GROUP };
+    uint64_t middle = low >> GROUP_BITS | high << (64 - GROUP_BITS);
+    uint64_t top = high >> (2 * GROUP_BITS - 64);
+    for (unsigned i = 1; i <= GROUP; i++, low >>= 5, middle >>= 5) {
+        text[REQ_ID_LEN - i] = digits[low & 31];
+        text[REQ_ID_LEN - GROUP - i] = digits[middle & 31];
     }
+    text[1] = digits[top & 31];
+    text[0] = digits[top >> 5];
 }
 
 static struct req *req_new(struct shard *shard, struct stream *stream)
@@ -132,10 +137,12 @@ static struct err route_and_auth(struct req *req, const struct http_head *head,
     bool query_allowed = req->family == FAMILY_GEMINI;
     TRY(find_key(head, target->query, query_allowed, key_room, &text));
     const struct snap_key *key;
-    struct err err = snapshot_auth(shard->snap, text, shard->loop.wall_ns, &key);
+    _Static_assert(sizeof(struct snap_memo) <= SERVE_APP_BYTES, "one connection's memory");
+    struct snap_memo *memo = stream_app_room(req->stream);
+    struct err err = snapshot_auth_memo(shard->snap, memo, text, shard->loop.wall_ns, &key);
     bytes_wipe(key_room, target->query.len);
     TRY(err);
-    req->record.key_id = usage_model_id(key->id);
+    req->record.key_id = key->usage_id;
     memcpy(req->key_digest, key->digest, sizeof(req->key_digest));
     TRY(snap_key_allows(key, (enum format)req->format, SPAN_NONE));
     return budget_level(&shard->net.budget) == BUDGET_SHED ? ERR(OVERLOADED) : OK;

@@ -39,7 +39,7 @@ static struct plan *plan_begin(struct req *req)
     struct plan *plan = arena_take(&req->arena, sizeof(*plan));
     if (plan == NULL)
         return NULL;
-    memset(plan, 0, sizeof(*plan));
+    plan->splice.count = 0; // the rest is set below, or counted by this
     plan->items[BODY_MODEL] = (struct json_member){ .name = SPAN("model"), .decides = true };
     plan->items[BODY_STREAM] = (struct json_member){ .name = SPAN("stream"), .decides = true };
     plan->items[BODY_STREAM_OPTIONS] =
@@ -317,10 +317,10 @@ enum next step_pick(struct req *req)
     req->fresh = false;
     req->stale_retries = 0;
     req->record.attempts = req->attempts;
-    req->record.account_id = usage_model_id(account->id);
+    req->record.account_id = account->usage_id;
     req->dest = account->dest;
     req->vendor_model = arena_copy(&req->arena, vendor_model);
-    req->plan->splice = (struct splice){ .count = 0 };
+    req->plan->splice.count = 0;
     req->first_byte_ns = req->stream_wanted
                              ? or_else(account->first_byte_stream_ns, limits->first_byte_stream_ns)
                              : or_else(account->first_byte_whole_ns, limits->first_byte_whole_ns);

@@ -64,9 +64,11 @@ struct err pump_note_head(struct req *req, const struct http_head *head)
 // Wipes the arena; only the client's name for the model stays, where answers must carry it.
 static void forget(struct req *req)
 {
-    char alias[MODEL_NAME_MAX * 6 + 2] = "";
-    struct span kept = span_of(alias, req->alias.len);
+    char alias[MODEL_NAME_MAX * 6 + 2] uninitialized;
+    assert(req->alias.len <= sizeof(alias));
+    alias[0] = '\0'; // gcc looks no further than whether any of it was written
     memcpy(alias, req->alias.ptr != NULL ? req->alias.ptr : "", req->alias.len);
+    struct span kept = span_of(alias, req->alias.len);
     req_arena_reset(req);
     req->plan = NULL;
     req->answer->note = NULL;
@@ -299,10 +301,25 @@ static struct err pass_events(struct req *req, const struct seg *piece)
 
 // --- the step ---
 
+// Only the end of the connection ends this body, and a cut looks like that too: JSON that began and
+// did not end tells.
+static bool is_cut_short(struct req *req)
+{
+    struct answer *answer = req->answer;
+    if (req->pump.sse || req->fetch.framing != HTTP_UNTIL_CLOSE)
+        return false;
+    if (answer->pass_memory == NULL)
+        return true; // not even a beginning
+    struct wire_pass *pass = &answer->pass;
+    return !pass->bad && !pass->ended && !json_tap_end(&pass->tap);
+}
+
 static enum next finish(struct req *req)
 {
     struct pump *pump = &req->pump;
     struct answer *answer = req->answer;
+    if (is_cut_short(req))
+        return req_fail(req, pump->committed ? ERR(UPSTREAM_TRUNCATED) : ERR(UPSTREAM_CLOSED));
     if (req->unpack != NULL && failed(inflate_end(&req->unpack->inflate)))
         return req_fail(req, ERR(UPSTREAM_TRUNCATED));
     answer_pass_end(req);
@@ -310,7 +327,12 @@ static enum next finish(struct req *req)
     if (pump->sse && torn) { // a last event without its blank line: it may be all there
         struct wire_event seen;
         const char *at = pump->hold->buf.data + pump->event_at;
+        uint32_t bad = answer->stream.bad_events;
         wire_stream_event(&answer->stream, span_of(at, pump->hold_len - pump->event_at), &seen);
+        if (answer->stream.bad_events != bad) { // it is not: nobody gets a part of an event
+            pump->hold_len = pump->event_at;
+            torn = false;
+        }
     }
     enum wire_end end = answer->stream.wire != NULL && pump->sse ? wire_stream_end(&answer->stream)
                                                                  : WIRE_END_COMPLETE;
@@ -398,9 +420,11 @@ enum next step_stream(struct req *req)
         }
         if (parse == PARSE_DONE)
             return finish(req);
-        if (parse == PARSE_BAD && req->pump.terminal)
-            return finish(
-                req); // cut after the format's own end: complete, only the connection is not
+        if (parse == PARSE_BAD && req->pump.terminal) {
+            // Cut after the format's own end: complete, but for a torn event behind it.
+            req->pump.hold_len = req->pump.event_at;
+            return finish(req);
+        }
         if (parse == PARSE_BAD)
             return req_fail(req, err);
         err = req->unpack != NULL ? pass_packed(req, &piece) : pass_piece(req, &piece);

@@ -7,6 +7,20 @@
 #include "req.h"
 #include "unpack.h"
 
+static void *chunk_take(void *ctx, void **keeper)
+{
+    _Static_assert((int)BUF_SMALL_BYTES >= (int)ARENA_CHUNK, "a small buffer is a chunk");
+    struct buf *buf = bufpool_take(ctx, BUF_SMALL);
+    *keeper = buf;
+    return buf != NULL ? buf->data : NULL;
+}
+
+static void chunk_give(void *ctx, void *memory, void *keeper)
+{
+    (void)ctx, (void)memory;
+    buf_put(keeper);
+}
+
 struct err shard_init(struct shard *shard, uint32_t idx, struct io *io, struct env *env,
                       const struct shard_shared *shared, struct usage_port *port,
                       uint32_t conns_max)
@@ -23,7 +37,7 @@ struct err shard_init(struct shard *shard, uint32_t idx, struct io *io, struct e
     slab_init(&shard->reqs, sizeof(struct req), conns_max);
     slab_init(&shard->unpacks, sizeof(struct unpack), conns_max);
     slab_init(&shard->answers, sizeof(struct answer), conns_max);
-    slab_init(&shard->chunks, ARENA_CHUNK, (size_t)conns_max * ARENA_CHUNKS_MAX);
+    shard->chunks = (struct arena_source){ chunk_take, chunk_give, shard->net.bufs };
     list_init(&shard->live);
     env_random(env, &shard->id_state, sizeof(shard->id_state));
     return OK;
@@ -38,7 +52,6 @@ void shard_fini(struct shard *shard)
     slab_fini(&shard->reqs);
     slab_fini(&shard->unpacks);
     slab_fini(&shard->answers);
-    slab_fini(&shard->chunks);
     net_fini(&shard->net);
 }
 

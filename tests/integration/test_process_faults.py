@@ -134,7 +134,8 @@ class Ending(FaultTest):
         self.assertEqual(status, 0)
         self.assertLess(time.monotonic() - began, 8)
 
-    def test_P10_the_second_signal_ends_it(self):
+    def test_P10_a_second_signal_of_another_kind_ends_it(self):
+        """A second SIGTERM changes nothing; SIGQUIT does not wait."""
         def hang(peer, form):
             begin_stream(peer, form)
             peer.hang(15)
@@ -144,8 +145,10 @@ class Ending(FaultTest):
         client.head()
         gateway.signal(signal.SIGTERM)
         time.sleep(0.5)
-        self.assertTrue(gateway.running())
         gateway.signal(signal.SIGTERM)
+        time.sleep(0.3)
+        self.assertTrue(gateway.running())
+        gateway.signal(signal.SIGQUIT)
         _, status = stop_within(gateway, 10)
         self.assertEqual(status, 0)
 

@@ -43,7 +43,7 @@ static void draw_bad(struct sim_world *world, struct call *call)
     if (call->bad == BAD_TYPE && call->kind >= KIND_GEMINI)
         call->bad = BAD_JSON;
     if (call->bad == BAD_CHUNK || call->bad == BAD_LENGTHS)
-        call->chunked = true;
+        call->chunked = true, call->http10 = false;
     if (call->bad == BAD_CHUNK)
         call->fill += 200; // enough for three chunks
     if (call->bad == BAD_BIG)

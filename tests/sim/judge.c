@@ -9,6 +9,7 @@ enum {
     JUDGE_WATCHED = 512,
     // A turn takes time, ticks of the wheel are 4 ms, completions may be noticed late.
     JUDGE_SLACK_MS = 250,
+    JUDGE_SLEEP_MS = 20,
 };
 
 static bool network_is_to_blame(const struct sim_world *world, const struct call *call)
@@ -157,7 +158,8 @@ static void judge_good(struct client *client, struct call *call, const struct re
                         "(match %d, %zu bytes)",
                         call->nonce, attempt->ill, attempt->written, attempt->wire_len, match,
                         body.len);
-    if (match == MATCH_TERMINAL && attempt->ill == ILL_NONE)
+    call->short_end = match == MATCH_TERMINAL;
+    if (call->short_end && attempt->ill == ILL_NONE && !world->hostile)
         world_violation(world, "call %08x: the end of a good answer is missing", call->nonce);
     if (match == MATCH_BROKEN && !may_fail)
         world_violation(world, "call %08x: an error event without a reason", call->nonce);
@@ -201,8 +203,9 @@ void judge_answer(struct client *client, struct call *call, const struct respons
         judge_good(client, call, response, cut);
     else
         judge_error(client, call, response, cut);
-    world_note(client->world, "call %08x: status %d, fate %u, %zu bytes", call->nonce,
-               response->status, call->fate, response->body.len);
+    world_note(client->world, "call %08x: status %d, fate %u, %zu bytes: %.*s", call->nonce,
+               response->status, call->fate, response->body.len,
+               response->status < 300 ? 0 : (int)response->body.len, response->body.ptr);
 }
 
 void judge_silence(struct client *client, struct call *call, bool reset)
@@ -217,7 +220,8 @@ void judge_silence(struct client *client, struct call *call, bool reset)
     bool between = client->was_told_close || call->pipelined ||
                    call->began_ns - client->idle_since_ns > world->server.idle_ns - NS_PER_S ||
                    call->began_ns - client->idle_since_ns > world->server.head_ns - NS_PER_S;
-    if (sent && !between && !network_is_to_blame(world, call) && call->bad == BAD_NONE)
+    bool may_end = network_is_to_blame(world, call) || any_ill(call); // a cut before any byte left
+    if (sent && !between && !may_end && call->bad == BAD_NONE)
         world_violation(world, "call %08x: closed without a word", call->nonce);
 }
 
@@ -242,7 +246,7 @@ static uint64_t age_of(struct sim_world *world, const void *subject, uint64_t id
     for (unsigned i = 0; i < JUDGE_WATCHED; i++) {
         struct watched *watched = &judge->watched[i];
         if (watched->subject == subject && watched->identity == identity) {
-            if (watched->sign != sign) {
+            if (watched->sign != sign || watched->turn + 1 < judge->turn) {
                 watched->sign = sign;
                 watched->since_ns = world->env.mono;
             }
@@ -306,15 +310,61 @@ static void judge_req(struct sim_world *world, const struct req *req)
         world_violation(world, "%u bytes are held of one vendor", up->rx_len);
 }
 
+// A connection whose owner may take more, with nothing to take and no receive under way.
+static bool is_deaf(const struct conn *conn)
+{
+    return conn->rx_state == RX_OPEN && conn->rx_len == 0 && !conn->rx_op.in_flight;
+}
+
+// Work that is there and that nothing will wake the request for: it would sleep until a deadline.
+static void judge_sleep(struct sim_world *world, const struct req *req)
+{
+    const struct conn *client = stream_serve(req->stream)->conn;
+    const struct conn *up = fetch_is_active(&req->fetch) ? req->fetch.conn : NULL;
+    bool asleep = false;
+    switch ((enum step)req->step) {
+    case STEP_BODY:
+        asleep = req->stream->body_state >= BODY_COMPLETE || client->rx_len > 0 || is_deaf(client);
+        break;
+    case STEP_WAIT:
+    case STEP_REFUSED: asleep = up != NULL && (is_deaf(up) || !conn_rx_open(up)); break;
+    case STEP_STREAM:
+        asleep = client->tx_len <= world->relay.stream_bytes / 2 && up != NULL &&
+                 (up->rx_len > 0 || is_deaf(up) || !conn_rx_open(up));
+        break;
+    case STEP_DIAL:
+    case STEP_PLAN:
+    case STEP_PICK:
+    case STEP_SEND:
+    case STEP_FAIL:
+    case STEP_DONE:
+    case STEP_COUNT: break;
+    }
+    asleep &= !list_is_linked(&req->task.link);
+    uint64_t identity;
+    memcpy(&identity, req->record.request_id + 8, sizeof(identity));
+    // While it is awake the sign changes with every turn.
+    uint64_t age = age_of(world, &req->task, identity, asleep ? 1 : 2 + world->judge->turn);
+    if (age > JUDGE_SLEEP_MS * NS_PER_MS)
+        world_violation(world,
+                        "a request of model %.*s sleeps in step %s although there is work: client "
+                        "queue %u, held %u, vendor held %u, state %d, armed %d",
+                        (int)req->record.model_len, req->record.model,
+                        req_step_name((enum step)req->step), client->tx_len, client->rx_len,
+                        up != NULL ? up->rx_len : 0, up != NULL ? up->rx_state : -1,
+                        up != NULL && up->rx_op.in_flight);
+}
+
 static void judge_serve(struct sim_world *world, const struct serve *serve)
 {
     uint64_t limit = UINT64_MAX;
     switch ((enum serve_state)serve->state) {
     case SERVE_HEAD: limit = world->server.head_ns + world->server.idle_ns; break;
     case SERVE_STREAM: return; // the request's step is watched
-    case SERVE_LINGER: limit = LINGER_NS; break;
+    case SERVE_LINGER: limit = 2 * world->server.write_stall_ns + LINGER_NS; break;
     }
-    uint64_t age = age_of(world, serve, serve->requests, serve->state);
+    uint64_t sign = serve->state * UINT64_C(0x100000001) + serve->conn->tx_bytes;
+    uint64_t age = age_of(world, serve, serve->requests, sign);
     if (age > limit + JUDGE_SLACK_MS * NS_PER_MS)
         world_violation(world, "a client's connection has been in state %u for %llu ms",
                         serve->state, (unsigned long long)(age / NS_PER_MS));
@@ -323,11 +373,14 @@ static void judge_serve(struct sim_world *world, const struct serve *serve)
 static void judge_shard(struct sim_world *world, struct shard *shard)
 {
     unsigned live = 0;
-    for (struct list *at = shard->live.next; at != &shard->live; at = at->next, live++)
+    for (struct list *at = shard->live.next; at != &shard->live; at = at->next, live++) {
         judge_req(world, container_of(at, struct req, link));
-    if (live != shard->counters.in_flight)
+        judge_sleep(world, container_of(at, struct req, link));
+    }
+    uint64_t counted = counter_get(&shard->counters.in_flight);
+    if (live != counted)
         world_violation(world, "%u requests are alive, %llu are counted", live,
-                        (unsigned long long)shard->counters.in_flight);
+                        (unsigned long long)counted);
     for (uint32_t i = 0; i < shard->server_count; i++) {
         struct list *serves = &shard->servers[i].serves;
         for (struct list *at = serves->next; at != serves; at = at->next)
@@ -411,7 +464,7 @@ static void judge_record(struct sim_world *world, struct call *call,
     bool told_all = true;
     for (unsigned i = 0; i < call->attempt_count; i++)
         told_all &= call->attempts[i].ill == ILL_NONE || call->attempts[i].whole;
-    if (call->fate == FATE_WHOLE && told_all)
+    if (call->fate == FATE_WHOLE && told_all && !call->short_end)
         judge_tokens(world, call, record);
     if (call->fate == FATE_WHOLE && (record->status != 200 || record->err != ERR_NONE))
         world_violation(world, "call %08x: complete, but recorded with status %u, error %s",
@@ -472,7 +525,6 @@ void judge_end(struct sim_world *world)
         struct shard *shard = &world->shards[i];
         judge_pool(world, "requests", &shard->reqs);
         judge_pool(world, "answers", &shard->answers);
-        judge_pool(world, "arena chunks", &shard->chunks);
         judge_pool(world, "bodies", &shard->net.bodies);
         for (uint32_t k = 0; k < shard->server_count; k++)
             judge_pool(world, "client connections", &shard->servers[k].slab);

@@ -143,7 +143,7 @@ static void open_shard(struct sim_world *world, unsigned idx)
     verify(!failed(shard_init(shard, idx, world->ios[idx], &world->env.env, &world->shared,
                               &world->ports[idx], SETUP_CONNS)));
     struct sockaddr_in addr = world_addr("10.0.0.", 1 + idx, SIM_PORT);
-    verify(!failed(shard_listen(shard, (struct sockaddr *)&addr, sizeof(addr))));
+    verify(!failed(shard_listen(shard, (struct sockaddr *)&addr, sizeof(addr), NULL)));
 }
 
 void setup_open(struct sim_world *world)

@@ -150,6 +150,10 @@ static void take_records(struct sim_world *world)
                 world_violation(world, "a summary although the port had room");
             else
                 world->records[world->record_count++] = slot->record;
+            world_note(world, "record of %.*s: status %u, %s, %u attempts, flags %x",
+                       (int)slot->record.model_len, slot->record.model, slot->record.status,
+                       err_name((enum err_code)slot->record.err), slot->record.attempts,
+                       slot->record.flags);
             usage_port_release(&world->ports[i], 1);
         }
     }

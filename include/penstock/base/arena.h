@@ -1,26 +1,33 @@
 // arena.h - short-lived memory of one request: taken in order, given back at once.
 //
-// Chunks come from a slab of ARENA_CHUNK bytes; a larger need is refused (NULL), because whatever
-// is larger has a buffer or a memory of its own. arena_reset() gives every chunk back. What is
-// secret in an arena is wiped by whoever put it there.
+// Chunks of ARENA_CHUNK bytes come from a source, as a rule a pool of buffers; a larger need is
+// refused (NULL), because whatever is larger has a memory of its own. arena_reset() gives every
+// chunk back. What is secret in an arena is wiped by whoever put it there.
 #ifndef PENSTOCK_BASE_ARENA_H
 #define PENSTOCK_BASE_ARENA_H
 
 #include "penstock/base/base.h"
-#include "penstock/base/slab.h"
 
 enum { ARENA_CHUNK = 4 * KIB, ARENA_CHUNKS_MAX = 16 };
 
+// Where chunks come from: take() returns memory of ARENA_CHUNK bytes or NULL and may set *keeper,
+// which give() gets back.
+struct arena_source {
+    void *(*take)(void *ctx, void **keeper);
+    void (*give)(void *ctx, void *memory, void *keeper);
+    void *ctx;
+};
+
 struct arena {
-    struct slab *slab; // of objects of ARENA_CHUNK bytes
+    const struct arena_source *source;
     struct arena_chunk *chunks;
     uint32_t used; // of the newest chunk
     uint16_t count;
 };
 
-static inline void arena_init(struct arena *arena, struct slab *slab)
+static inline void arena_init(struct arena *arena, const struct arena_source *source)
 {
-    *arena = (struct arena){ .slab = slab };
+    *arena = (struct arena){ .source = source };
 }
 
 void arena_reset(struct arena *arena);

@@ -22,7 +22,10 @@ struct server;
 struct serve;
 struct stream;
 
-enum { LINGER_BYTES = 1 * MIB };
+enum {
+    LINGER_BYTES = 1 * MIB,
+    SERVE_APP_BYTES = 128, // of each connection, for the application
+};
 #define LINGER_NS (UINT64_C(2) * NS_PER_S)
 
 struct server_limits {
@@ -68,6 +71,7 @@ struct stream {
     bool no_body;   // the answer has no body, whatever is said (HEAD, 204, 304)
     bool no_length; // nor a length
     bool stalled;   // the client stopped reading for longer than the limit
+    bool torn;      // a part of the answer found no memory: nothing can follow it
     bool ended;
     uint8_t rechecks; // whether a client that sent FIN has reset the connection since
     struct err body_err;
@@ -91,6 +95,7 @@ struct serve {
     uint8_t state;
     bool keep_alive;
     bool has_stream;
+    bool flushed; // lingering: the kernel has taken all that was queued
     uint32_t requests;
     uint32_t lingered;
     struct http_scan scan; // of the head that is arriving
@@ -98,6 +103,7 @@ struct serve {
     uint64_t progress;     // bytes seen when the timer last looked
     uint64_t progress_ns;  // when they were last seen to grow
     struct stream stream;
+    uint64_t app_room[SERVE_APP_BYTES / sizeof(uint64_t)];
 };
 
 struct server {
@@ -143,6 +149,13 @@ void server_fini(struct server *server);
 static inline struct serve *stream_serve(struct stream *stream)
 {
     return container_of(stream, struct serve, stream);
+}
+
+// SERVE_APP_BYTES that the application may use as it likes: zeros on a new connection, kept from
+// request to request, wiped when the connection ends.
+static inline void *stream_app_room(struct stream *stream)
+{
+    return stream_serve(stream)->app_room;
 }
 
 // Collects the body, up to `max` bytes, into contiguous memory and wakes the owner when body_state

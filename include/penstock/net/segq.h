@@ -12,13 +12,11 @@
 #include <sys/uio.h>
 
 enum {
-    SEGQ_MAX = 16,
+    SEGQ_MAX = 32,
+    // From here on pieces are copied into large buffers, so that a sender that keeps to a number of
+    // bytes does not run out of segments before: the last ones hold 256 KiB.
+    SEGQ_REFS = 16,
     SEGQ_COPY_MAX = 1 * KIB, // shorter pieces are copied, which costs less than a segment
-    // From this many segments on the reader is slow, and places are dearer than copies: pieces up
-    // to a large buffer are packed into large buffers. So the ring holds, however small the pieces
-    // are, the 64 KB that may be queued when the last and largest one comes (with its framing):
-    // each further pair of places holds at least a large buffer's bytes.
-    SEGQ_DENSE = SEGQ_MAX / 4,
 };
 
 // A piece of memory with its keeper: `len` bytes at `ptr`, inside `buf`.

@@ -7,6 +7,7 @@
 #define PENSTOCK_RELAY_SHARD_H
 
 #include "penstock/acct/snapshot.h"
+#include "penstock/base/arena.h"
 #include "penstock/http/client.h"
 #include "penstock/http/server.h"
 #include "penstock/model/access_port.h"
@@ -51,7 +52,8 @@ struct shard {
     struct http_app app;
     struct server servers[SHARD_LISTENERS_MAX];
     uint32_t server_count;
-    struct slab reqs, chunks, answers, unpacks;
+    struct slab reqs, answers, unpacks;
+    struct arena_source chunks;  // of requests' arenas: small buffers of the pool
     struct list live;            // requests, oldest first
     const struct snapshot *snap; // of this turn
     struct usage_port *port;
