@@ -9,6 +9,7 @@ enum {
     JUDGE_WATCHED = 512,
     // A turn takes time, ticks of the wheel are 4 ms, completions may be noticed late.
     JUDGE_SLACK_MS = 250,
+    JUDGE_SLEEP_MS = 20,
 };
 
 static bool network_is_to_blame(const struct sim_world *world, const struct call *call)
@@ -157,7 +158,8 @@ static void judge_good(struct client *client, struct call *call, const struct re
                         "(match %d, %zu bytes)",
                         call->nonce, attempt->ill, attempt->written, attempt->wire_len, match,
                         body.len);
-    if (match == MATCH_TERMINAL && attempt->ill == ILL_NONE)
+    call->short_end = match == MATCH_TERMINAL;
+    if (call->short_end && attempt->ill == ILL_NONE && !world->hostile)
         world_violation(world, "call %08x: the end of a good answer is missing", call->nonce);
     if (match == MATCH_BROKEN && !may_fail)
         world_violation(world, "call %08x: an error event without a reason", call->nonce);
@@ -308,6 +310,51 @@ static void judge_req(struct sim_world *world, const struct req *req)
         world_violation(world, "%u bytes are held of one vendor", up->rx_len);
 }
 
+// A connection whose owner may take more, with nothing to take and no receive under way.
+static bool is_deaf(const struct conn *conn)
+{
+    return conn->rx_state == RX_OPEN && conn->rx_len == 0 && !conn->rx_op.in_flight;
+}
+
+// Work that is there and that nothing will wake the request for: it would sleep until a deadline.
+static void judge_sleep(struct sim_world *world, const struct req *req)
+{
+    const struct conn *client = stream_serve(req->stream)->conn;
+    const struct conn *up = fetch_is_active(&req->fetch) ? req->fetch.conn : NULL;
+    bool asleep = false;
+    switch ((enum step)req->step) {
+    case STEP_BODY:
+        asleep = req->stream->body_state >= BODY_COMPLETE || client->rx_len > 0 || is_deaf(client);
+        break;
+    case STEP_WAIT:
+    case STEP_REFUSED: asleep = up != NULL && (is_deaf(up) || !conn_rx_open(up)); break;
+    case STEP_STREAM:
+        asleep = client->tx_len <= world->relay.stream_bytes / 2 && up != NULL &&
+                 (up->rx_len > 0 || is_deaf(up) || !conn_rx_open(up));
+        break;
+    case STEP_DIAL:
+    case STEP_PLAN:
+    case STEP_PICK:
+    case STEP_SEND:
+    case STEP_FAIL:
+    case STEP_DONE:
+    case STEP_COUNT: break;
+    }
+    asleep &= !list_is_linked(&req->task.link);
+    uint64_t identity;
+    memcpy(&identity, req->record.request_id + 8, sizeof(identity));
+    // While it is awake the sign changes with every turn.
+    uint64_t age = age_of(world, &req->task, identity, asleep ? 1 : 2 + world->judge->turn);
+    if (age > JUDGE_SLEEP_MS * NS_PER_MS)
+        world_violation(world,
+                        "a request of model %.*s sleeps in step %s although there is work: client "
+                        "queue %u, held %u, vendor held %u, state %d, armed %d",
+                        (int)req->record.model_len, req->record.model,
+                        req_step_name((enum step)req->step), client->tx_len, client->rx_len,
+                        up != NULL ? up->rx_len : 0, up != NULL ? up->rx_state : -1,
+                        up != NULL && up->rx_op.in_flight);
+}
+
 static void judge_serve(struct sim_world *world, const struct serve *serve)
 {
     uint64_t limit = UINT64_MAX;
@@ -326,8 +373,10 @@ static void judge_serve(struct sim_world *world, const struct serve *serve)
 static void judge_shard(struct sim_world *world, struct shard *shard)
 {
     unsigned live = 0;
-    for (struct list *at = shard->live.next; at != &shard->live; at = at->next, live++)
+    for (struct list *at = shard->live.next; at != &shard->live; at = at->next, live++) {
         judge_req(world, container_of(at, struct req, link));
+        judge_sleep(world, container_of(at, struct req, link));
+    }
     uint64_t counted = counter_get(&shard->counters.in_flight);
     if (live != counted)
         world_violation(world, "%u requests are alive, %llu are counted", live,
@@ -415,7 +464,7 @@ static void judge_record(struct sim_world *world, struct call *call,
     bool told_all = true;
     for (unsigned i = 0; i < call->attempt_count; i++)
         told_all &= call->attempts[i].ill == ILL_NONE || call->attempts[i].whole;
-    if (call->fate == FATE_WHOLE && told_all)
+    if (call->fate == FATE_WHOLE && told_all && !call->short_end)
         judge_tokens(world, call, record);
     if (call->fate == FATE_WHOLE && (record->status != 200 || record->err != ERR_NONE))
         world_violation(world, "call %08x: complete, but recorded with status %u, error %s",

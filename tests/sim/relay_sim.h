@@ -104,8 +104,9 @@ struct call {
     struct attempt attempts[SIM_ATTEMPTS_MAX];
     unsigned attempt_count;
     unsigned records;
-    bool excused; // its client left, stopped reading, or was treated badly by the network
-    bool slow;    // its client may be so slow that it is given up
+    bool excused;   // its client left, stopped reading, or was treated badly by the network
+    bool short_end; // complete in substance, without the last formalities
+    bool slow;      // its client may be so slow that it is given up
 };
 
 struct say {
