@@ -13,7 +13,7 @@
 #include <unistd.h>
 
 #define RETRY_NS (UINT64_C(50) * NS_PER_MS)
-enum { TEXT_MAX = 2 * KIB };
+enum { TEXT_MAX = 2 * KIB, NOTICE_MAX = 256 };
 
 static const char *const level_names[] = {
     [LOG_DEBUG] = "debug",
@@ -169,10 +169,14 @@ static void tell_dropped(struct log *log)
 
 bool log_line(struct log *log, struct span line)
 {
-    if (log->untold > 0)
-        tell_dropped(log);
-    if (log->untold == 0 && keep(log, line))
-        return true;
+    // What was lost is told once, where lines go on: so there is room for both, or for neither.
+    const size_t need = line.len + (log->untold > 0 ? NOTICE_MAX : 0);
+    if (log->buffer != NULL && need <= LOG_BUFFER_MAX - log->len) {
+        if (log->untold > 0)
+            tell_dropped(log);
+        if (keep(log, line))
+            return true;
+    }
     log->dropped++;
     log->untold++;
     return false;

@@ -263,6 +263,8 @@ static const char *never_unready(void *arg)
     return NULL;
 }
 
+#define LATENCY "penstock_request_duration_seconds"
+
 static void test_metrics_text(void)
 {
     static struct shard_counters shards[2];
@@ -296,14 +298,13 @@ static void test_metrics_text(void)
         "penstock_requests_total{route=\"messages\",format=\"anthropic\",status_class=\"5xx\"} 1",
         "penstock_request_errors_total{reason=\"upstream_idle\",side=\"upstream\"} 1",
         "penstock_tokens_total{format=\"anthropic\",type=\"output\"} 9",
-        "penstock_request_duration_seconds_bucket{route=\"chat\",format=\"openai\",le=\"0.01\"} 1",
-        "penstock_request_duration_seconds_bucket{route=\"chat\",format=\"openai\",le=\"0.64\"} 1",
-        "penstock_request_duration_seconds_bucket{route=\"chat\",format=\"openai\",le=\"1.28\"} 2",
-        "penstock_request_duration_seconds_bucket{route=\"chat\",format=\"openai\",le=\"327.68\"} "
-        "2",
-        "penstock_request_duration_seconds_bucket{route=\"chat\",format=\"openai\",le=\"+Inf\"} 2",
-        "penstock_request_duration_seconds_sum{route=\"chat\",format=\"openai\"} 1.255000",
-        "penstock_request_duration_seconds_count{route=\"chat\",format=\"openai\"} 2",
+        LATENCY "_bucket{route=\"chat\",format=\"openai\",le=\"0.01\"} 1",
+        LATENCY "_bucket{route=\"chat\",format=\"openai\",le=\"0.64\"} 1",
+        LATENCY "_bucket{route=\"chat\",format=\"openai\",le=\"1.28\"} 2",
+        LATENCY "_bucket{route=\"chat\",format=\"openai\",le=\"327.68\"} 2",
+        LATENCY "_bucket{route=\"chat\",format=\"openai\",le=\"+Inf\"} 2",
+        LATENCY "_sum{route=\"chat\",format=\"openai\"} 1.255000",
+        LATENCY "_count{route=\"chat\",format=\"openai\"} 2",
         "penstock_requests_in_flight 1",
         "penstock_io_backend{backend=\"epoll\"} 1",
         "penstock_memory_limit_bytes 1000",
