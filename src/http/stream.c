@@ -7,7 +7,9 @@
 enum {
     BODY_RATE_MIN = 1 * KIB, // bytes a second that a body must keep, after BODY_RATE_GRACE_NS
     CHUNKED_BODY_FIRST = 64 * KIB,
+    RECHECKS_MAX = 7, // each after twice the time: together about 2.5 s
 };
+#define RECHECK_NS (UINT64_C(20) * NS_PER_MS)
 #define BODY_RATE_GRACE_NS (UINT64_C(5) * NS_PER_S)
 #define BODY_CHECK_NS (UINT64_C(1) * NS_PER_S)
 
@@ -234,6 +236,24 @@ static void body_check(struct stream *stream)
         serve_arm(serve, BODY_CHECK_NS);
 }
 
+// After a FIN nothing is received any more, so a reset, by which a client that had closed answers
+// whatever is written to it, would be seen only by the write after that. It is asked for instead.
+static void half_closed(struct stream *stream)
+{
+    stream->client = CLIENT_HALF;
+    if (stream->body_state != BODY_COLLECTING)
+        serve_arm(stream_serve(stream), RECHECK_NS);
+}
+
+static void recheck(struct stream *stream)
+{
+    struct serve *serve = stream_serve(stream);
+    conn_rx_recheck(serve->conn);
+    serve->progress = serve->conn->tx_bytes;
+    bool last = ++stream->rechecks == RECHECKS_MAX;
+    serve_arm(serve, last ? serve->server->limits.write_stall_ns : RECHECK_NS << stream->rechecks);
+}
+
 void serve_stream(struct serve *serve)
 {
     struct stream *stream = &serve->stream;
@@ -246,7 +266,7 @@ void serve_stream(struct serve *serve)
     if (conn->rx_state == RX_FAILED || conn->tx_failed)
         stream->client = CLIENT_GONE;
     else if (conn->rx_state == RX_EOF && stream->client == CLIENT_HERE)
-        stream->client = CLIENT_HALF;
+        half_closed(stream);
     if (stream->client != before || conn->tx_len <= conn->tx_low)
         wake(stream);
 }
@@ -256,6 +276,10 @@ void serve_stream_timeout(struct serve *serve)
     struct stream *stream = &serve->stream;
     if (stream->body_state == BODY_COLLECTING) {
         body_check(stream);
+        return;
+    }
+    if (stream->client == CLIENT_HALF && stream->rechecks < RECHECKS_MAX) {
+        recheck(stream);
         return;
     }
     if (!stream->replied || serve->conn->tx_len == 0)

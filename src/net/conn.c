@@ -180,6 +180,14 @@ void conn_rx_arm(struct conn *conn)
     io_recv(conn->net->io, &conn->rx_op, conn->fd, (enum buf_class)conn->rx_cls, credit);
 }
 
+void conn_rx_recheck(struct conn *conn)
+{
+    if (conn->rx_state != RX_EOF || conn->fd < 0 || !io_has_hung_up(conn->net->io, conn->fd))
+        return;
+    conn_rx_fail(conn, ECONNRESET);
+    conn_wake(conn);
+}
+
 void conn_rx_allow(struct conn *conn, uint32_t limit, enum buf_class cls)
 {
     conn->rx_limit = limit;
@@ -270,7 +278,7 @@ bool conn_rx_push(struct conn *conn, struct buf *buf, const char *ptr, uint32_t 
 
 void conn_rx_fail(struct conn *conn, int sys)
 {
-    if (conn->rx_state != RX_OPEN)
+    if (conn->rx_state == RX_FAILED)
         return;
     conn->rx_state = RX_FAILED;
     conn->sys = sys;

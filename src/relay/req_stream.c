@@ -65,9 +65,9 @@ struct err pump_note_head(struct req *req, const struct http_head *head)
 static void forget(struct req *req)
 {
     char alias[MODEL_NAME_MAX * 6 + 2] uninitialized;
-    alias[0] = '\0'; // gcc looks no further than whether any of it was written
-    struct span kept = span_of(alias, req->alias.len);
+    assert(req->alias.len <= sizeof(alias));
     memcpy(alias, req->alias.ptr != NULL ? req->alias.ptr : "", req->alias.len);
+    struct span kept = span_of(alias, req->alias.len);
     req_arena_reset(req);
     req->plan = NULL;
     req->answer->note = NULL;

@@ -3,6 +3,7 @@
 #include "penstock/base/check.h"
 
 enum { UNPACK_FIRST = 64 * KIB };
+#define UNPACK_ANSWER_MAX (UINT64_C(1) << 40) // it passes through and is never held
 
 static void charge(struct req *req)
 {
@@ -18,7 +19,7 @@ struct err unpack_begin(struct req *req, enum coding coding, bool is_answer)
     if (unpack == NULL)
         return ERR(OVERLOADED);
     memset(unpack, 0, sizeof(*unpack));
-    uint64_t most = is_answer ? UINT64_MAX : req->shard->shared->relay->body_bytes;
+    uint64_t most = is_answer ? UNPACK_ANSWER_MAX : req->shard->shared->relay->body_bytes;
     struct err err = inflate_open(&unpack->inflate, coding, is_answer, most);
     if (failed(err)) {
         slab_give(&req->shard->unpacks, unpack);

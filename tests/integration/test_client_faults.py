@@ -494,12 +494,13 @@ class Greedy(FaultTest):
         stop = threading.Event()
 
         def flood():
-            client, count = gateway.client(), 0
-            body = json.dumps(OPENAI.request("x", False)[1]).encode()
+            count = 0
             while not stop.is_set():
-                client.request("POST", CHAT, body, [("authorization", f"Bearer {new_key()}")])
-                self.assertEqual(client.answer().status, 401)
-                count += 1
+                with Client(gateway.data) as client:
+                    client.request("POST", CHAT, OPENAI.request("x", False)[1],
+                                   [("authorization", f"Bearer {new_key()}")])
+                    self.assertEqual(client.answer().status, 401)
+                    count += 1
             return count
 
         def honest():

@@ -73,6 +73,7 @@ struct stream {
     bool stalled;   // the client stopped reading for longer than the limit
     bool torn;      // a part of the answer found no memory: nothing can follow it
     bool ended;
+    uint8_t rechecks; // whether a client that sent FIN has reset the connection since
     struct err body_err;
     uint64_t body_left;  // of a body with a length, what is still to come
     uint64_t reply_left; // of an answer with a length

@@ -106,6 +106,10 @@ void conn_set_owner(struct conn *conn, struct task *owner);
 // How many bytes may be held, and in which class of buffers the next receive is armed. 0 stops.
 void conn_rx_allow(struct conn *conn, uint32_t limit, enum buf_class cls);
 
+// After RX_EOF: asks whether the peer has reset the connection since. If so, the owner is woken and
+// finds RX_FAILED; a socket that was only half-closed stays at its end.
+void conn_rx_recheck(struct conn *conn);
+
 static inline bool conn_rx_open(const struct conn *conn)
 {
     return conn->rx_state == RX_OPEN;
