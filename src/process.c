@@ -249,6 +249,7 @@ static struct err open_control(struct process *process)
                      process->cfg->timeouts.dns_ns));
     process->publisher = (struct publisher){
         .loop = &process->loop,
+        .config = process->cfg,
         .keyring = &process->keyring,
         .vault = process->vault,
         .hub = process->hub,

@@ -42,7 +42,7 @@ static inline uint64_t mark_of(struct span name)
 static uint8_t find_child(const struct json_tap_plan *plan, uint8_t node, struct span name)
 {
     for (uint8_t at = plan->nodes[node].child; at != 0; at = plan->nodes[at].next)
-        if (span_eq(plan->nodes[at].name, name))
+        if (span_eq_name(plan->nodes[at].name, name))
             return at;
     return NODE_NONE;
 }
@@ -98,14 +98,18 @@ void json_tap_plan_init(struct json_tap_plan *plan, const struct json_tap_path *
 void json_tap_init(struct json_tap *tap, const struct json_tap_plan *plan, char *values)
 {
     assert(values != NULL || plan->value_bytes == 0);
-    *tap = (struct json_tap){
-        .plan = plan,
-        .values = values,
-        .told = JSON_TAP_PATHS_MAX,
-        .state = ST_VALUE,
-        .active = -1,
-        .child = NODE_ROOT,
-    };
+    // Neither the key nor the bits of levels are read before they are written, nor are hits of
+    // paths that the plan does not have.
+    memset(tap, 0, offsetof(struct json_tap, hits));
+    memset(tap->hits, 0, plan->path_count * sizeof(tap->hits[0]));
+    memset((char *)tap + offsetof(struct json_tap, event), 0,
+           offsetof(struct json_tap, levels) - offsetof(struct json_tap, event));
+    tap->plan = plan;
+    tap->values = values;
+    tap->told = JSON_TAP_PATHS_MAX;
+    tap->state = ST_VALUE;
+    tap->active = -1;
+    tap->child = NODE_ROOT;
 }
 
 static uint64_t here(const struct run *run)

@@ -4,6 +4,17 @@
 
 #include "penstock/codec/simd.h"
 
+#if defined(__SSE2__)
+// A bit for each of the sixteen bytes at `at` that is a quote or a backslash.
+static inline unsigned quote_mask(const char *at)
+{
+    __m128i bytes = _mm_loadu_si128((const __m128i *)(const void *)at);
+    __m128i hit = _mm_or_si128(_mm_cmpeq_epi8(bytes, _mm_set1_epi8('"')),
+                               _mm_cmpeq_epi8(bytes, _mm_set1_epi8('\\')));
+    return (unsigned)_mm_movemask_epi8(hit);
+}
+#endif
+
 // The first quote or backslash; bare control bytes are no reason to lose the structure. Most
 // strings here are short, so the first bytes are looked at in line.
 static inline const char *quote_run(const char *at, const char *end)
@@ -11,13 +22,16 @@ static inline const char *quote_run(const char *at, const char *end)
     bool high = false;
 #if defined(__SSE2__)
     while (likely(end - at >= SIMD_FIRST)) {
-        __m128i bytes = _mm_loadu_si128((const __m128i *)(const void *)at);
-        __m128i hit = _mm_or_si128(_mm_cmpeq_epi8(bytes, _mm_set1_epi8('"')),
-                                   _mm_cmpeq_epi8(bytes, _mm_set1_epi8('\\')));
-        unsigned stop = (unsigned)_mm_movemask_epi8(hit);
+        unsigned stop = quote_mask(at);
         if (stop != 0)
             return at + __builtin_ctz(stop);
         at += SIMD_FIRST;
+        if (end - at >= SIMD_FIRST) { // long names end here
+            stop = quote_mask(at);
+            if (stop != 0)
+                return at + __builtin_ctz(stop);
+            at += SIMD_FIRST;
+        }
         at += simd_best->string_run(at, (size_t)(end - at), &high);
         if (at == end || *at == '"' || *at == '\\')
             return at;

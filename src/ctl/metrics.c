@@ -236,6 +236,8 @@ static void put_loops(const struct view *view, struct text *out)
                                               memory_order_relaxed)));
     one(out, "penstock_memory_limit_bytes", "gauge", "Bytes that may be held for peers.",
         (uint64_t)view->budget->limit);
+    if (view->resolver == NULL)
+        return;
     const struct resolver_stats dns = resolver_stats(view->resolver);
     one(out, "penstock_dns_lookups_total", "counter", "Look-ups of vendors' names.", dns.lookups);
     one(out, "penstock_dns_failures_total", "counter", "Look-ups that failed.", dns.failures);

@@ -1,4 +1,5 @@
 // A change on its way: read, judged, built, committed, shown. One at a time.
+#include "penstock/ctl/address.h"
 #include "registry_impl.h"
 
 #include <stdio.h>
@@ -76,41 +77,6 @@ static struct err check_route(struct registry *registry, struct change *change,
 
 // --- where an account made by the API may be ---
 
-static bool in_cidr(struct span cidr, int family, const uint8_t addr[16])
-{
-    const size_t slash = span_find(cidr, '/');
-    uint64_t bits;
-    uint8_t base[16];
-    int base_family;
-    if (!config_ip_parse(span_upto(cidr, slash), &base_family, base) || base_family != family ||
-        slash == cidr.len || !span_u64(span_from(cidr, slash + 1), &bits))
-        return false;
-    for (uint64_t bit = 0; bit < bits; bit++)
-        if (((base[bit / 8] ^ addr[bit / 8]) >> (7 - bit % 8) & 1) != 0)
-            return false;
-    return true;
-}
-
-static bool is_link_local(int family, const uint8_t addr[16])
-{
-    return in_cidr(SPAN("169.254.0.0/16"), family, addr) ||
-           in_cidr(SPAN("fe80::/10"), family, addr) ||
-           in_cidr(SPAN("::ffff:169.254.0.0/112"), family, addr);
-}
-
-// Loopback, private, shared and unspecified ranges, and IPv4 in IPv6's clothes.
-static bool is_private(int family, const uint8_t addr[16])
-{
-    static const char *const ranges[] = {
-        "0.0.0.0/8", "10.0.0.0/8", "100.64.0.0/10", "127.0.0.0/8",    "172.16.0.0/12",
-        "::1/128",   "::/128",     "fc00::/7",      "192.168.0.0/16", "::ffff:0:0/96",
-    };
-    for (size_t i = 0; i < ARRAY_LEN(ranges); i++)
-        if (in_cidr(span_str(ranges[i]), family, addr))
-            return true;
-    return false;
-}
-
 // The address of an account that did not come from the file. Only what is written as an address (or
 // is "localhost") can be judged here; what a name resolves to is judged when it is dialled.
 static struct err check_address(struct registry *registry, const struct account *account,
@@ -126,13 +92,10 @@ static struct err check_address(struct registry *registry, const struct account 
         host = SPAN("127.0.0.1");
     if (!config_ip_parse(host, &family, addr))
         return OK;
-    const bool link_local = is_link_local(family, addr);
-    if (!link_local && (is_local || !is_private(family, addr)))
+    const bool link_local = address_is_link_local(family, addr);
+    if (!link_local && (is_local || !address_is_private(family, addr) ||
+                        address_in(registry->cfg.config->upstream.allow_cidr, family, addr)))
         return OK;
-    const struct strings allowed = registry->cfg.config->upstream.allow_cidr;
-    for (uint32_t i = 0; i < allowed.count && !link_local; i++)
-        if (in_cidr(allowed.items[i], family, addr))
-            return OK;
     struct problem *problem = problem_add(
         &registry->problems, PROBLEM_INCONSISTENT, (struct place){ 0 }, "base_url",
         link_local ? "`base_url` is a link-local address, which is never allowed"

@@ -316,10 +316,23 @@ bool stream_reply(struct stream *stream, int status, struct put *out)
     return true;
 }
 
+// A body that nobody asked for and that is all there is passed over: the connection can go on.
+static void body_pass_over(struct stream *stream)
+{
+    struct conn *conn = stream_serve(stream)->conn;
+    if (stream->body_state != BODY_NONE || stream->framing != HTTP_LENGTH ||
+        stream->body_left > conn->rx_len)
+        return;
+    conn_rx_consume(conn, (size_t)stream->body_left);
+    stream->body_left = 0;
+    stream->body_state = BODY_COMPLETE;
+}
+
 bool stream_reply_end(struct stream *stream, struct put *out, enum reply_framing framing,
                       uint64_t length)
 {
     struct serve *serve = stream_serve(stream);
+    body_pass_over(stream);
     if (stream_has_unread(stream))
         serve->keep_alive = false; // an early answer; what is left of the body is not a request
     stream->reply_left = 0;

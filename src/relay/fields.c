@@ -5,8 +5,9 @@
 
 enum { FIELDS_ROOM_MIN = 2 * KIB };
 
-// A row with a trailing '-' is a prefix. Everything that no row names is dropped and counted:
-// a vendor gets what its API documents, not what a client happened to send.
+// In the order of their first letters. A row with a trailing '-' is a prefix. Everything that no
+// row names is dropped and counted: a vendor gets what its API documents, not what a client
+// happened to send.
 struct field_row {
     struct span name;
     uint32_t formats;
@@ -50,12 +51,6 @@ static const struct field_row to_client[] = {
     ROW("x-ratelimit-", ALL),         ROW("x-should-retry", ALL),
 };
 
-// No name that begins with another letter needs a closer look.
-static bool may_match(const struct field_row *row, struct span name)
-{
-    return row->first == (name.ptr[0] | 0x20);
-}
-
 static bool row_matches(const struct field_row *row, struct span name)
 {
     struct span want = row->name;
@@ -67,8 +62,9 @@ static bool row_matches(const struct field_row *row, struct span name)
 
 static bool passes(const struct field_row *rows, size_t count, struct span name, uint32_t format)
 {
-    for (size_t i = 0; i < count && name.len > 0; i++)
-        if (may_match(&rows[i], name) && (rows[i].formats & format) != 0 &&
+    char first = (char)(name.ptr[0] | 0x20);
+    for (size_t i = 0; i < count && rows[i].first <= first; i++)
+        if (rows[i].first == first && (rows[i].formats & format) != 0 &&
             row_matches(&rows[i], name))
             return true;
     return false;

@@ -22,11 +22,16 @@ void req_make_id(struct shard *shard, uint8_t bytes[USAGE_ID_BYTES], char text[R
     low *= UINT64_C(0x9e3779b97f4a7c15); // a bijection: still unique, but not a visible counter
     memcpy(bytes, &high, 8);
     memcpy(bytes + 8, &low, 8);
-    for (unsigned i = 0; i < REQ_ID_LEN; i++) {
-        text[REQ_ID_LEN - 1 - i] = digits[low & 31];
-        low = low >> 5 | high << 59;
-        high >>= 5;
+    // Twelve digits are 60 bits; the two in front are what is left of 128.
+    enum { GROUP = 12, GROUP_BITS = 5 * GROUP };
+    uint64_t middle = low >> GROUP_BITS | high << (64 - GROUP_BITS);
+    uint64_t top = high >> (2 * GROUP_BITS - 64);
+    for (unsigned i = 1; i <= GROUP; i++, low >>= 5, middle >>= 5) {
+        text[REQ_ID_LEN - i] = digits[low & 31];
+        text[REQ_ID_LEN - GROUP - i] = digits[middle & 31];
     }
+    text[1] = digits[top & 31];
+    text[0] = digits[top >> 5];
 }
 
 static struct req *req_new(struct shard *shard, struct stream *stream)

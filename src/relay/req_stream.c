@@ -66,6 +66,7 @@ static void forget(struct req *req)
 {
     char alias[MODEL_NAME_MAX * 6 + 2] uninitialized;
     assert(req->alias.len <= sizeof(alias));
+    alias[0] = '\0'; // gcc looks no further than whether any of it was written
     memcpy(alias, req->alias.ptr != NULL ? req->alias.ptr : "", req->alias.len);
     struct span kept = span_of(alias, req->alias.len);
     req_arena_reset(req);

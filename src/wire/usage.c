@@ -169,6 +169,8 @@ static bool read_details(struct usage_told *told, const struct language *languag
     struct json_slice value, inner;
     while (json_member_next(&iter, &key, &value)) {
         any |= read_word(told, language, outer, key, value);
+        if (value.kind != JK_OBJECT)
+            continue;
         struct json_iter deeper = json_members_of(value);
         while (json_member_next(&deeper, &inner_key, &inner))
             any |= read_word(told, language, key, inner_key, inner);

@@ -67,7 +67,12 @@ const struct wire *wire_of(enum wire_op op)
 void wire_stream_init(struct wire_stream *stream, const struct wire *wire, bool hide_usage)
 {
     assert(wire != NULL);
-    *stream = (struct wire_stream){ .wire = wire, .hide_usage = hide_usage };
+    // A skeleton that is not set and an id without a length need no zeros.
+    memset(stream, 0, offsetof(struct wire_stream, skeleton));
+    stream->skeleton.set = false;
+    stream->skeleton.hole_count = 0;
+    stream->wire = wire;
+    stream->hide_usage = hide_usage;
 }
 
 // ---------------------------------------------------------------------- events known by likeness

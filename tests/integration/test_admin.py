@@ -627,12 +627,14 @@ class Operating(AdminTest):
         open(gateway.log_path, "w", encoding="ascii").close()
         gateway.wait_ready()
         client = gateway.client()
-        with self.within(60, "3000 requests without a reader of the log"):
-            for _ in range(3000):
+        with self.within(60, "5000 requests without a reader of the log"):
+            for _ in range(5000):
                 client.request("POST", CHAT, chat(), [("authorization", f"Bearer {gateway.key}")])
                 self.assertEqual(client.answer().status, 200)
             self.assertEqual(gateway.ask_admin("/readyz").status, 200)
         client.close()
+        text = gateway.ask_admin("/metrics").body.decode()
+        self.assertGreater(metric(text, "penstock_log_records_dropped_total"), 0)
         os.close(read_end)
 
     def test_sigterm_fails_readiness_first_and_accepts_until_the_delay_is_over(self):

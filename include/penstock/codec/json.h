@@ -125,8 +125,7 @@ bool json_key_is_escaped(struct span raw_key, struct span name); // used by the 
 static inline bool json_key_is(struct span raw_key, struct span name)
 {
     if (raw_key.len == name.len)
-        return name.len == 0 ||
-               (raw_key.ptr[0] == name.ptr[0] && memcmp(raw_key.ptr, name.ptr, name.len) == 0);
+        return span_eq_name(raw_key, name);
     return raw_key.len >= name.len + 5 && (raw_key.len - name.len) % 5 == 0 &&
            json_key_is_escaped(raw_key, name);
 }

@@ -10,6 +10,7 @@
 
 struct publisher {
     struct loop *loop;
+    const struct config *config;
     struct keyring *keyring;
     struct vault *vault;
     struct snap_hub *hub;
@@ -32,7 +33,8 @@ must_use struct err publisher_build(struct publisher *publisher, const struct re
 must_use struct err publisher_publish(struct publisher *publisher, struct snapshot **snap);
 
 // The destination of an account, entered if it is new; DEST_NONE when `why` says why not.
+// `trusted`: it may be anywhere.
 must_use uint32_t publisher_dest(struct publisher *publisher, const struct account *account,
-                                 struct registry_why *why);
+                                 bool trusted, struct registry_why *why);
 
 #endif
