@@ -13,7 +13,8 @@
 
 #define ACCEPT_RETRY_NS (UINT64_C(100) * NS_PER_MS)
 // ACCEPT_BURST: connections that may still arrive when accepting was told to pause.
-enum { BACKLOG = 4096, ACCEPT_BURST = 64 };
+// PIPELINE_QUEUE_MAX: of answers that a client did not take yet when its next request is looked at.
+enum { BACKLOG = 4096, ACCEPT_BURST = 64, PIPELINE_QUEUE_MAX = 16 * KIB };
 
 static void on_accept(struct io_op *op, struct io_done done);
 static void serve_run(struct task *task);
@@ -317,6 +318,13 @@ static void begin_stream(struct serve *serve)
     server->app->on_request(server->app, stream, head);
 }
 
+// A client that sends requests and does not read the answers: the queue for it may not grow.
+static bool is_behind(const struct serve *serve)
+{
+    const struct conn *conn = serve->conn;
+    return conn->tx_len > PIPELINE_QUEUE_MAX && !conn->tx_failed && conn->rx_state != RX_FAILED;
+}
+
 static void serve_head(struct serve *serve)
 {
     struct server *server = serve->server;
@@ -324,6 +332,12 @@ static void serve_head(struct serve *serve)
     if (conn->rx_len == 0) {
         if (conn->rx_state != RX_OPEN)
             serve_depart(serve, WHY_PEER);
+        return;
+    }
+    if (is_behind(serve)) { // the next request waits until earlier answers were taken
+        serve->progress = conn->tx_bytes;
+        serve_arm(serve, server->limits.write_stall_ns);
+        conn_tx_notify(conn, PIPELINE_QUEUE_MAX);
         return;
     }
     if (serve->since_ns == 0) { // the first byte of this head
@@ -420,6 +434,17 @@ static void serve_run(struct task *task)
     }
 }
 
+static void serve_behind_timeout(struct serve *serve)
+{
+    struct conn *conn = serve->conn;
+    if (conn->tx_bytes == serve->progress) {
+        serve_close(serve, WHY_STALLED, true);
+        return;
+    }
+    serve->progress = conn->tx_bytes;
+    serve_arm(serve, serve->server->limits.write_stall_ns);
+}
+
 static void serve_timeout(struct timer *timer)
 {
     struct serve *serve = container_of(timer, struct serve, timer);
@@ -430,7 +455,9 @@ static void serve_timeout(struct timer *timer)
             break;
         }
         serve->server->head.target = SPAN_NONE; // it was another connection's
-        if (serve->conn->rx_len > 0)
+        if (serve->conn->rx_len > 0 && is_behind(serve))
+            serve_behind_timeout(serve);
+        else if (serve->conn->rx_len > 0)
             refuse(serve, ERR(HEAD_TIMEOUT));
         else
             serve_depart(serve, WHY_TIMEOUT);

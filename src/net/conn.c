@@ -101,7 +101,9 @@ struct conn *conn_dial(struct net *net, const struct sockaddr *addr, socklen_t l
     conn->state = CONN_OPENING;
     // The sending operation is free until there is a connection to send on.
     conn->tx_op.on_done = on_connect;
-    io_connect(net->io, &conn->tx_op, addr, len);
+    assert(len <= sizeof(conn->addr));
+    memcpy(&conn->addr, addr, len);
+    io_connect(net->io, &conn->tx_op, (const struct sockaddr *)&conn->addr, len);
     return conn;
 }
 

@@ -340,10 +340,12 @@ static enum next finish(struct req *req)
         return req_fail(req, ERR(UPSTREAM_TRUNCATED));
     if (!pump->committed && !commit(req))
         return req_fail(req, ERR(OVERLOADED));
-    // Readers drop an event that no blank line ends, so it gets one.
+    // Readers drop an event that no blank line ends, so it gets what is missing of one.
+    bool line_ended = pump->hold_len > 0 && pump->hold->buf.data[pump->hold_len - 1] == '\n';
+    struct span blank = line_ended ? SPAN("\n") : SPAN("\n\n");
     if (pump->hold_len > 0 && !send_held(req))
         return req_fail(req, ERR(OVERLOADED));
-    if (pump->sse && torn && !stream_send_copy(req->stream, SPAN("\n\n")))
+    if (pump->sse && torn && !stream_send_copy(req->stream, blank))
         return req_fail(req, ERR(OVERLOADED));
     // A vendor that says more than its own end is not trusted with another request.
     if (req->fetch.body_done)

@@ -108,7 +108,7 @@ static void client_connect(struct client *client)
     client->manner = MANNER_GOOD;
     if (world_chance(world, 400))
         client->manner = (uint8_t)world_below(world, MANNER_COUNT);
-    client->read_max = client->manner == MANNER_SLOW ? 1 + world_below(world, 3000) : SIZE_MAX;
+    client->read_max = client->manner == MANNER_SLOW ? 300 + world_below(world, 3000) : SIZE_MAX;
     client->stall_at = client->manner == MANNER_STALL ? world_below(world, 30000) : SIZE_MAX;
     client->leave_ns =
         world->env.mono +

@@ -303,9 +303,6 @@ static void judge_req(struct sim_world *world, const struct req *req)
         world_violation(world, "a request of model %.*s is past its whole deadline, in step %s",
                         (int)req->record.model_len, req->record.model,
                         req_step_name((enum step)req->step));
-    size_t queue_max = world->relay.stream_bytes + 2 * REQ_HOLD_MAX + 2 * BUF_LARGE_BYTES;
-    if (client->tx_len > queue_max)
-        world_violation(world, "%u bytes are queued for one client", client->tx_len);
     if (up != NULL && up->rx_len > up->rx_limit + CONN_RX_LIMIT + BUF_LARGE_BYTES)
         world_violation(world, "%u bytes are held of one vendor", up->rx_len);
 }
@@ -357,6 +354,9 @@ static void judge_sleep(struct sim_world *world, const struct req *req)
 
 static void judge_serve(struct sim_world *world, const struct serve *serve)
 {
+    size_t queue_max = world->relay.stream_bytes + 2 * REQ_HOLD_MAX + 2 * BUF_LARGE_BYTES;
+    if (serve->conn->tx_len > queue_max)
+        world_violation(world, "%u bytes are queued for one client", serve->conn->tx_len);
     uint64_t limit = UINT64_MAX;
     switch ((enum serve_state)serve->state) {
     case SERVE_HEAD: limit = world->server.head_ns + world->server.idle_ns; break;

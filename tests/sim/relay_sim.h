@@ -200,6 +200,16 @@ struct link {
 
 void vendor_open(struct vendor *vendor);
 
+// --- a client that never reads (flood.c)
+
+struct flood {
+    struct sim_peer *peer;
+    uint64_t written;
+};
+
+void flood_start(struct flood *flood, struct sim_world *world);
+void flood_end(struct flood *flood);
+
 // --- the world (world.c)
 
 struct sim_world {
@@ -235,6 +245,7 @@ struct sim_world {
     struct vendor vendors[SIM_VENDORS];
     struct link links[SIM_LINKS_MAX];
     struct client clients[SIM_CLIENTS_MAX];
+    struct flood flood;
     struct call calls[SIM_CALLS_MAX];
     struct usage_record records[4 * SIM_CALLS_MAX];
     unsigned record_count;

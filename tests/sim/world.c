@@ -327,7 +327,10 @@ struct sim_report world_run(uint64_t seed, bool trace)
         };
         client_start(&world->clients[i]);
     }
+    if (world_chance(world, 50))
+        flood_start(&world->flood, world);
     run_clients(world);
+    flood_end(&world->flood);
     end_shards(world);
     judge_end(world);
     close_world(world);
