@@ -328,8 +328,10 @@ static enum next finish(struct req *req)
         struct wire_event seen;
         const char *at = pump->hold->buf.data + pump->event_at;
         uint32_t bad = answer->stream.bad_events;
+        uint64_t count = answer->stream.event_count;
         wire_stream_event(&answer->stream, span_of(at, pump->hold_len - pump->event_at), &seen);
-        if (answer->stream.bad_events != bad) { // it is not: nobody gets a part of an event
+        bool good = answer->stream.bad_events == bad && answer->stream.event_count != count;
+        if (!good || (seen.flags & WIRE_HIDE)) { // nobody gets a part of an event
             pump->hold_len = pump->event_at;
             torn = false;
         }

@@ -151,7 +151,7 @@ struct response {
     size_t at; // where it begins in the client's `in`
     size_t head_len;
     int status;
-    bool chunked, close, until_close, event_stream, no_length;
+    bool chunked, close, until_close, event_stream;
     uint64_t length;
     struct text body;
     size_t parsed; // of `in`
@@ -250,7 +250,6 @@ struct sim_world {
     struct usage_record records[4 * SIM_CALLS_MAX];
     unsigned record_count;
     unsigned violations;
-    uint64_t outcome; // a hash of what became of the calls
     struct judge *judge;
 };
 

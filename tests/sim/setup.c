@@ -30,16 +30,15 @@ static struct record *from_json(struct sim_world *world, const struct table *tab
 static const struct {
     const char *type, *secret;
     uint8_t kinds;
-    bool own_names; // it calls the alias models by other names
 } vendor_types[SIM_VENDORS] = {
-    { "openai", "sk-vendor-0-secret", BIT(KIND_CHAT) | BIT(KIND_RESPONSES), true },
-    { "openai-compatible", "sk-vendor-1-secret", BIT(KIND_CHAT) | BIT(KIND_RESPONSES), true },
-    { "anthropic", "sk-ant-vendor-2-secret", BIT(KIND_MESSAGES), true },
-    { "anthropic", "sk-ant-vendor-3-secret", BIT(KIND_MESSAGES), true },
-    { "gemini", "vendor-4-secret", BIT(KIND_GEMINI) | BIT(KIND_GEMINI_ARRAY), true },
-    { "gemini", "vendor-5-secret", BIT(KIND_GEMINI) | BIT(KIND_GEMINI_ARRAY), true },
-    { "openai-compatible", "sk-vendor-6-secret", BIT(KIND_CHAT) | BIT(KIND_RESPONSES), true },
-    { "openai", "sk-vendor-7-secret", BIT(KIND_CHAT) | BIT(KIND_RESPONSES), true },
+    { "openai", "sk-vendor-0-secret", BIT(KIND_CHAT) | BIT(KIND_RESPONSES) },
+    { "openai-compatible", "sk-vendor-1-secret", BIT(KIND_CHAT) | BIT(KIND_RESPONSES) },
+    { "anthropic", "sk-ant-vendor-2-secret", BIT(KIND_MESSAGES) },
+    { "anthropic", "sk-ant-vendor-3-secret", BIT(KIND_MESSAGES) },
+    { "gemini", "vendor-4-secret", BIT(KIND_GEMINI) | BIT(KIND_GEMINI_ARRAY) },
+    { "gemini", "vendor-5-secret", BIT(KIND_GEMINI) | BIT(KIND_GEMINI_ARRAY) },
+    { "openai-compatible", "sk-vendor-6-secret", BIT(KIND_CHAT) | BIT(KIND_RESPONSES) },
+    { "openai", "sk-vendor-7-secret", BIT(KIND_CHAT) | BIT(KIND_RESPONSES) },
 };
 
 static void add_account(struct sim_world *world, struct snap_builder *builder, unsigned idx)

@@ -270,9 +270,9 @@ static void close_world(struct sim_world *world)
     if (!sim_is_clean(world->sim, why, sizeof(why)))
         world_violation(world, "after the end: %s", why);
     // The shards report in steps.
-    if (llabs(world->budget.used) > (long long)BUDGET_STEP * world->shard_count)
-        world_violation(world, "the process still counts %lld bytes",
-                        (long long)world->budget.used);
+    int64_t used = world->budget.used;
+    if (llabs(used) > (long long)BUDGET_STEP * world->shard_count)
+        world_violation(world, "the process still counts %lld bytes", (long long)used);
 }
 
 static void free_world(struct sim_world *world)
