@@ -18,6 +18,7 @@
 // --- The faults
 
 static _Atomic int write_errno, sync_errno;
+static _Atomic int writes_left = -1; // then write fails; -1: without end
 static _Atomic uint64_t free_bytes = UINT64_MAX;
 
 // What a power cut leaves of each file: as much as was synced. Shared, since the cut is in a child.
@@ -66,7 +67,9 @@ static bool is_regular(int fd)
 ssize_t write(int fd, const void *bytes, size_t len)
 {
     int error = write_errno;
-    if (error != 0 && is_regular(fd))
+    if (writes_left > 0 && is_regular(fd))
+        writes_left--;
+    if (error != 0 && writes_left <= 0 && is_regular(fd))
         return fail_with(error);
     return syscall(SYS_write, fd, bytes, len);
 }
@@ -438,6 +441,74 @@ static void a_disk_may_fail_at_any_moment(void)
     scene_fini(&scene);
 }
 
+// Flushes and compactions run in the background all the time and fail there.
+static void a_disk_may_fail_in_the_background(void)
+{
+    struct scene scene;
+    scene_init(&scene);
+    store_close(&scene.store);
+    scene.cfg.write_buffer_bytes = 64 * KIB;
+    scene.cfg.wal_bytes_max = 256 * KIB;
+    scene.store = must_open(&scene.cfg);
+    for (int round = 0; round < 60 && test_failures == 0; round++) {
+        push_many(&scene, 3000);
+        writes_left = round % 10 * 7;
+        (round % 3 != 0 ? (_Atomic int *)&write_errno : &sync_errno)[0] =
+            round % 2 == 0 ? ENOSPC : EIO;
+        push_many(&scene, 1000 + (uint64_t)(round % 5) * 1000);
+        if (round % 4 == 0)
+            usleep(20 * 1000); // for the background, whose time is real
+        if (round % 4 < 2)
+            steps(&scene, 3);
+        write_errno = sync_errno = 0;
+        writes_left = -1;
+        steps(&scene, 20);
+        EXPECT_EQ(stats_of(&scene).state, STORE_OK);
+        EXPECT(!failed(commit(&scene, "k", "v")));
+        expect_sums(&scene);
+    }
+    expect_verified(scene.store);
+    store_close(&scene.store);
+    scene.store = must_open(&scene.cfg);
+    expect_sums(&scene);
+    expect_verified(scene.store);
+    scene_fini(&scene);
+}
+
+// A start that finds the disk full or failing, now or soon, says so and leaves the store as it was.
+static void a_start_on_a_failing_disk_is_an_error(void)
+{
+    struct scene scene;
+    scene_init(&scene);
+    push_many(&scene, 2000);
+    EXPECT(!failed(commit(&scene, "a", "1")));
+    int failures = 0;
+    for (int round = 0; round < 60 && test_failures == 0; round++) {
+        store_close(&scene.store);
+        struct store_why why = { "" };
+        writes_left = round;
+        (round % 3 != 0 ? (_Atomic int *)&write_errno : &sync_errno)[0] = ENOSPC;
+        struct err err = store_open(&scene.cfg, &scene.store, &why);
+        write_errno = sync_errno = 0;
+        writes_left = -1;
+        if (failed(err)) {
+            failures++;
+            EXPECT(err.code == ERR_STORE_FULL || err.code == ERR_STORE);
+            EXPECT(strstr(why.text, scene.place.store) != NULL);
+            scene.store = must_open(&scene.cfg);
+        } else {
+            steps(&scene, 30); // the last of its writes may have failed
+        }
+        EXPECT_EQ(stats_of(&scene).state, STORE_OK);
+        expect_sums(&scene);
+        struct listing listing;
+        EXPECT(!failed(list(scene.store, &listing)));
+        EXPECT_SPAN(span_str(listing.text), "a=1;");
+    }
+    EXPECT(failures > 20);
+    scene_fini(&scene);
+}
+
 // With a real file system, if the test may mount one: a tmpfs of 24 MB that other files fill.
 static void on_a_small_tmpfs(void)
 {
@@ -773,6 +844,7 @@ static void a_newer_layout_is_refused(void)
     set_schema(&scene, 9, 9);
     EXPECT_EQ(store_open(&scene.cfg, &scene.store, &why).code, ERR_STORE_TOO_NEW);
     EXPECT(strstr(why.text, "version 9") != NULL);
+    store_close(&scene.store);
     set_schema(&scene, 9, 1); // newer, but it says that we may
     scene.store = must_open(&scene.cfg);
     scene_fini(&scene);
@@ -789,6 +861,8 @@ int main(int argc, char **argv)
         TEST(a_failing_sync_acknowledges_nothing),
         TEST(a_failing_periodic_sync_is_noticed),
         TEST(a_disk_may_fail_at_any_moment),
+        TEST(a_disk_may_fail_in_the_background),
+        TEST(a_start_on_a_failing_disk_is_an_error),
         TEST(on_a_small_tmpfs),
         TEST(a_power_cut_keeps_what_was_acknowledged),
         TEST(damage_is_noticed),
