@@ -14,9 +14,11 @@ enum {
     BLOOM_BITS = 10,
     SMALL_BUFFER_BYTES = 1 * MIB,
     ARENA_BYTES = 128 * KIB, // a memtable grows by this much
-    LOG_LEVEL_HEADER = 5,    // what is logged once at each opening, nothing else
+    // RocksDB's log of its own doings gets only what is written at each opening, and is not rolled:
+    // Debian builds it with assertions, and one of them ends the process when that log is written
+    // to after a failed write, as on a full disk. What operators need, the store tells.
+    LOG_LEVEL_HEADER = 5,
     LOG_FILES = 3,
-    LOG_BYTES = 1 * MIB,
     FILE_BYTES = 16 * MIB,
     WAL_TAIL_ONLY = 0, // a torn last record is the end, any other damage an error
     WAL_POINT_IN_TIME = 2,
@@ -84,7 +86,6 @@ static rocksdb_options_t *options_new(const struct db_cfg *cfg, enum db_mode mod
     rocksdb_options_set_stats_persist_period_sec(options, 0);
     rocksdb_options_set_info_log_level(options, LOG_LEVEL_HEADER);
     rocksdb_options_set_keep_log_file_num(options, LOG_FILES);
-    rocksdb_options_set_max_log_file_size(options, LOG_BYTES);
     rocksdb_options_set_max_manifest_file_size(options, 4 * MIB);
     rocksdb_options_set_avoid_unnecessary_blocking_io(options, 1);
 
