@@ -201,7 +201,7 @@ class Pauses(FaultTest):
             self.assertEqual(body.count(form.events[1]), 30 + begun(form).count(form.events[1]), form)
 
     def test_P13_requests_that_waited_in_the_pause_are_served(self):
-        gateway, _ = self.pair(timeouts={"header": "1s", "body_stall": "1s", "first_byte_whole": "1s"})
+        gateway, _ = self.pair(timeouts={"header": "2s", "body_stall": "2s", "first_byte_whole": "2s"})
         self.assert_good(gateway)
         begun_before = gateway.client()
         begun_before.method = "POST"
