@@ -171,7 +171,8 @@ static bool begin_head(struct call *call, int status, struct put *out)
     return true;
 }
 
-static void answer_json(struct call *call, int status, struct span body)
+// `keeper` holds the body, or is NULL for a small one that is copied.
+static void answer_json(struct call *call, int status, struct span body, struct buf *keeper)
 {
     struct put out;
     if (!begin_head(call, status, &out)) {
@@ -179,8 +180,10 @@ static void answer_json(struct call *call, int status, struct span body)
         return;
     }
     http_put_field(&out, SPAN("content-type"), SPAN("application/json"));
-    if (!stream_reply_end(call->stream, &out, REPLY_LENGTH, body.len) ||
-        !stream_send_copy(call->stream, body)) {
+    bool sent = stream_reply_end(call->stream, &out, REPLY_LENGTH, body.len) &&
+                (keeper != NULL ? stream_send(call->stream, keeper, body.ptr, body.len)
+                                : stream_send_copy(call->stream, body));
+    if (!sent) {
         call_abort(call, false);
         return;
     }
@@ -193,7 +196,7 @@ static void answer_error(struct call *call, int status, struct span message)
     char room[4 * KIB];
     struct put out = put_into(room, sizeof(room));
     mock_error(call, status, message, &out);
-    answer_json(call, status, put_done(&out));
+    answer_json(call, status, put_done(&out), NULL);
 }
 
 static void answer_whole(struct call *call)
@@ -224,7 +227,7 @@ static void answer_whole(struct call *call)
         body_put(body);
         return;
     }
-    answer_json(call, 200, put_done(&out));
+    answer_json(call, 200, put_done(&out), &body->buf);
     body_put(body);
 }
 
