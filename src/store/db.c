@@ -124,8 +124,6 @@ static struct err set_up(struct db *db, const struct db_cfg *cfg, enum db_mode m
     db->options_small = rocksdb_options_create_copy(db->options);
     rocksdb_options_set_write_buffer_size(db->options_small, SMALL_BUFFER_BYTES);
     db->write = rocksdb_writeoptions_create();
-    db->write_sync = rocksdb_writeoptions_create();
-    rocksdb_writeoptions_set_sync(db->write_sync, 1);
     db->read = rocksdb_readoptions_create();
     return OK;
 }
@@ -203,8 +201,6 @@ void db_close(struct db *db)
     }
     if (db->read != NULL)
         rocksdb_readoptions_destroy(db->read);
-    if (db->write_sync != NULL)
-        rocksdb_writeoptions_destroy(db->write_sync);
     if (db->write != NULL)
         rocksdb_writeoptions_destroy(db->write);
     if (db->options_small != NULL)
@@ -278,17 +274,10 @@ void db_delete_range(struct db *db, rocksdb_writebatch_t *batch, enum store_kind
                                        to.len);
 }
 
-struct err db_write(struct db *db, rocksdb_writebatch_t *batch, bool sync)
+struct err db_write(struct db *db, rocksdb_writebatch_t *batch)
 {
     char *text = NULL;
-    rocksdb_write(db->db, sync ? db->write_sync : db->write, batch, &text);
-    return take_error(db->why, text);
-}
-
-struct err db_sync(struct db *db)
-{
-    char *text = NULL;
-    rocksdb_flush_wal(db->db, 1, &text);
+    rocksdb_write(db->db, db->write, batch, &text);
     return take_error(db->why, text);
 }
 

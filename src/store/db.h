@@ -35,7 +35,7 @@ struct db {
     struct rocksdb_cache_t *cache;
     struct rocksdb_column_family_handle_t *families[DB_FAMILIES_MAX];
     uint32_t family_count; // the first STORE_KIND_COUNT are ours in the order of kinds.def
-    struct rocksdb_writeoptions_t *write, *write_sync;
+    struct rocksdb_writeoptions_t *write;
     struct rocksdb_readoptions_t *read;
     struct store_why *why; // gets the text of each failure
 };
@@ -60,8 +60,8 @@ void db_delete(struct db *db, struct rocksdb_writebatch_t *batch, enum store_kin
                struct span key);
 void db_delete_range(struct db *db, struct rocksdb_writebatch_t *batch, enum store_kind kind,
                      struct span from, struct span to);
-must_use struct err db_write(struct db *db, struct rocksdb_writebatch_t *batch, bool sync);
-must_use struct err db_sync(struct db *db); // everything written so far is on stable storage
+// Not on stable storage before the next wal_sync(): RocksDB is never asked to sync, see wal.h.
+must_use struct err db_write(struct db *db, struct rocksdb_writebatch_t *batch);
 // Unlinks the files that lie wholly in [from, to); the keys that are left need db_delete_range().
 must_use struct err db_drop_files(struct db *db, enum store_kind kind, struct span from,
                                   struct span to);

@@ -145,7 +145,6 @@ struct err entity_commit(struct store *store, const struct store_change *changes
     db_batch_free(undo);
     store->revision = revision;
     store->marker.revision = revision;
-    store->marker.synced = db_sequence(&store->db);
     // The commit is durable; a marker that lags behind only notices less.
     if (failed(marker_write(&store->marker, true)))
         COUNT(store, write_errors, 1);

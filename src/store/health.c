@@ -1,14 +1,14 @@
 // health.c - failure and recovery, disk space, retention, figures.
 //
-// After a failed write RocksDB refuses all further ones, and its C API has no way to resume. So the
-// store keeps it open for reads, probes the disk with a file of its own, and when that can be
-// written and synced, opens the database again: what the log holds is then written to new files, so
-// nothing depends on pages whose sync has failed.
+// After a failed write RocksDB refuses all further ones, its C API has no way to resume, and its
+// own attempts to resume can end the process by an assertion. So the store closes it at once and
+// opens it for reading only, probes the disk with a file of its own, and when that can be written
+// and synced, opens the database again: what the logs hold is then written to new files, so nothing
+// depends on pages whose sync has failed.
 #include "internal.h"
 
 #include "penstock/base/check.h"
 #include "penstock/base/guard.h"
-#include "wal.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -27,7 +27,7 @@ struct err store_write(struct store *store, struct rocksdb_writebatch_t *batch, 
     if (store->is_readonly)
         return ERR(STORE_READONLY);
     const uint64_t start = env_mono_ns(store->env);
-    struct err err = db_write(&store->db, batch, sync);
+    struct err err = db_write(&store->db, batch);
     const uint64_t end = env_mono_ns(store->env);
     COUNT(store, writes, 1);
     COUNT(store, write_ns, end - start);
@@ -37,12 +37,10 @@ struct err store_write(struct store *store, struct rocksdb_writebatch_t *batch, 
         COUNT(store, write_errors, 1);
         return err;
     }
-    if (sync) {
-        store->marker.synced = db_sequence(&store->db);
-        store->sync_due_ns = 0;
-    } else if (store->sync_due_ns == 0) {
+    if (sync)
+        return store_sync(store);
+    if (store->sync_due_ns == 0)
         store->sync_due_ns = end + store->cfg.sync_ms * NS_PER_MS;
-    }
     return OK;
 }
 
@@ -50,17 +48,19 @@ struct err store_sync(struct store *store)
 {
     const uint64_t start = env_mono_ns(store->env);
     const uint64_t sequence = db_sequence(&store->db);
-    struct err err = db_sync(&store->db);
+    struct err err = wal_sync(&store->wal);
     COUNT(store, syncs, 1);
     COUNT(store, sync_ns, env_mono_ns(store->env) - start);
     if (failed(err)) {
         COUNT(store, write_errors, 1);
+        snprintf(store->why.text, sizeof(store->why.text), "syncing the log: %s",
+                 strerror(err.sys));
         return err;
     }
     store->sync_due_ns = 0;
     store->marker.synced = sequence;
     // Not synced itself: a marker that lags behind only notices less.
-    if (failed(marker_write(&store->marker, false)))
+    if (store->marker.fd >= 0 && failed(marker_write(&store->marker, false)))
         COUNT(store, write_errors, 1);
     return OK;
 }
@@ -145,14 +145,26 @@ static void set_state(struct store *store, enum store_state state, struct err ca
     SHOW(store, state, state);
 }
 
+static struct err open_for_reads(struct store *store)
+{
+    struct store_why said = store->why;
+    db_close(&store->db);
+    struct err err = health_open_db(store, DB_READONLY);
+    store->why = said;
+    return err;
+}
+
 void health_fail(struct store *store, struct err err)
 {
     assert(failed(err));
     if (store->state != STORE_OK)
         return; // the first cause is the one to tell
-    set_state(store, STORE_DEGRADED, err);
     store->retry_wait_ns = RETRY_MIN_NS;
     store->retry_at_ns = env_mono_ns(store->env) + store->retry_wait_ns;
+    set_state(store, STORE_DEGRADED, err);
+    store_abort_queries(store, err);
+    if (failed(open_for_reads(store)))
+        set_state(store, STORE_DOWN, err);
 }
 
 static uint64_t disk_free(const struct store *store)
@@ -194,15 +206,15 @@ static struct err reopen(struct store *store)
     store_abort_queries(store, store->cause);
     db_close(&store->db);
     struct err err = health_open_db(store, DB_NORMAL);
-    if (failed(err)) {
-        set_state(store, STORE_DOWN, err);
-        return err;
+    if (!failed(err)) {
+        err = entity_recover(store);
+        if (!failed(err))
+            err = store_sync(store);
     }
-    err = entity_recover(store);
-    if (!failed(err))
-        err = store_sync(store);
-    if (failed(err))
-        set_state(store, STORE_DEGRADED, err);
+    if (failed(err)) {
+        const bool reads = !failed(open_for_reads(store));
+        set_state(store, reads ? STORE_DEGRADED : STORE_DOWN, err);
+    }
     return err;
 }
 

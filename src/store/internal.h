@@ -18,6 +18,7 @@
 #include "penstock/store/aggregate.h"
 #include "penstock/store/usage_block.h"
 #include "rings.h"
+#include "wal.h"
 
 #include <stdatomic.h>
 
@@ -120,6 +121,7 @@ struct store {
     int lock_fd;
     struct store_why why;
     struct db db;
+    struct wal wal;
     struct marker marker;
     struct rings rings;
     uint8_t uuid[RINGS_UUID_BYTES];

@@ -222,6 +222,9 @@ struct err ledger_start(struct store *store)
         TRY(replay_rings(store));
     if (store->is_readonly)
         return OK;
+    // These count from here on; what was found is told by records_replayed and records_missing.
+    SHOW(store, records, 0);
+    SHOW(store, blocks, 0);
     TRY(begin_boot(store));
     return open_ports(store);
 }

@@ -154,6 +154,8 @@ static struct err open_parts(struct store *store)
 {
     TRY(take_lock(store));
     TRY(open_files(store));
+    if (!store->is_readonly)
+        TRY(wal_open(&store->wal, store->dir));
     TRY(ledger_init(store));
     TRY(check_schema(store));
     // Made last, so that a start that was killed while it made the database starts over.
@@ -172,6 +174,7 @@ static void free_parts(struct store *store)
     ledger_fini(store);
     db_batch_free(store->undo);
     db_close(&store->db);
+    wal_close(&store->wal);
     rings_free(&store->rings);
     marker_close(&store->marker);
     if (store->lock_fd >= 0)
@@ -207,8 +210,7 @@ static struct err open_as(const struct store_cfg *cfg, bool readonly, struct sto
     store->cfg = *cfg;
     store->env = cfg->env;
     store->is_readonly = readonly;
-    store->lock_fd = -1;
-    store->marker.fd = -1;
+    store->lock_fd = store->marker.fd = store->wal.dir_fd = -1;
     list_init(&store->queries);
     const char *runtime_dir = cfg->runtime_dir != NULL ? cfg->runtime_dir : "";
     struct err err = OK;
@@ -257,7 +259,7 @@ struct err store_repair(const char *dir, struct store_why *why)
     struct store *store = mem_take(1, sizeof(*store));
     if (store == NULL)
         return ERR(NO_MEMORY);
-    store->lock_fd = store->marker.fd = -1;
+    store->lock_fd = store->marker.fd = store->wal.dir_fd = -1;
     list_init(&store->queries);
     struct err err = OK;
     if (snprintf(store->dir, PATH_BYTES, "%s", dir) >= PATH_BYTES)

@@ -1,8 +1,4 @@
-// wal.c - reads the frames of RocksDB's write-ahead logs.
-//
-// A log is a row of blocks of 32 KB. In a block stand fragments of records: checksum u32 (masked),
-// length u16, type u8, payload. A fragment never crosses a block's end; what is too short for a
-// head is zero.
+// wal.c - RocksDB's write-ahead logs, as files.
 #include "wal.h"
 
 #include "bytes.h"
@@ -10,10 +6,112 @@
 #include "penstock/store/crc32c.h"
 
 #include <dirent.h>
+#include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
+
+static bool is_log(const char *name)
+{
+    size_t len = strlen(name);
+    return len > 4 && strcmp(name + len - 4, ".log") == 0;
+}
+
+// --- Syncing
+
+struct err wal_open(struct wal *wal, const char *dir)
+{
+    *wal = (struct wal){ .dir_fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC) };
+    return wal->dir_fd >= 0 ? OK : ERR_SYS(STORE, errno);
+}
+
+void wal_close(struct wal *wal)
+{
+    if (wal->dir_fd < 0)
+        return;
+    for (uint32_t i = 0; i < wal->count; i++)
+        close(wal->files[i].fd);
+    close(wal->dir_fd);
+    *wal = (struct wal){ .dir_fd = -1 };
+}
+
+// Makes sure that the log is in the table. A log that is gone meanwhile is no error: its content is
+// in table files.
+static struct err see_file(struct wal *wal, const char *name, bool *is_new)
+{
+    const uint64_t number = strtoull(name, NULL, 10);
+    for (uint32_t i = 0; i < wal->count; i++)
+        if (wal->files[i].number == number) {
+            wal->files[i].is_seen = true;
+            return OK;
+        }
+    if (wal->count == WAL_FILES_MAX)
+        return ERR(STORE);
+    int fd = openat(wal->dir_fd, name, O_RDONLY | O_CLOEXEC);
+    if (fd < 0)
+        return errno == ENOENT ? OK : ERR_SYS(STORE, errno);
+    wal->files[wal->count].number = number;
+    wal->files[wal->count].fd = fd;
+    wal->files[wal->count].is_seen = true;
+    wal->count++;
+    *is_new = true;
+    return OK;
+}
+
+// Brings the table up to the directory.
+static struct err see_files(struct wal *wal, bool *is_new)
+{
+    // A descriptor of its own, because the position of a directory belongs to the description.
+    int fd = openat(wal->dir_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    DIR *dir = fd >= 0 ? fdopendir(fd) : NULL;
+    if (dir == NULL) {
+        struct err err = ERR_SYS(STORE, errno);
+        if (fd >= 0)
+            close(fd);
+        return err;
+    }
+    for (uint32_t i = 0; i < wal->count; i++)
+        wal->files[i].is_seen = false;
+    struct err err = OK;
+    const struct dirent *entry;
+    while (!failed(err) && (entry = readdir(dir)) != NULL)
+        if (is_log(entry->d_name))
+            err = see_file(wal, entry->d_name, is_new);
+    closedir(dir);
+    uint32_t kept = 0;
+    for (uint32_t i = 0; i < wal->count; i++) {
+        if (wal->files[i].is_seen || failed(err))
+            wal->files[kept++] = wal->files[i];
+        else
+            close(wal->files[i].fd);
+    }
+    wal->count = kept;
+    return err;
+}
+
+static struct err sync_error(int error)
+{
+    return error == ENOSPC || error == EDQUOT ? ERR_SYS(STORE_FULL, error) : ERR_SYS(STORE, error);
+}
+
+struct err wal_sync(struct wal *wal)
+{
+    bool is_new = false;
+    TRY(see_files(wal, &is_new));
+    for (uint32_t i = 0; i < wal->count; i++)
+        if (fdatasync(wal->files[i].fd) != 0)
+            return sync_error(errno);
+    if (is_new && fsync(wal->dir_fd) != 0)
+        return sync_error(errno);
+    return OK;
+}
+
+// --- Looking for damage
+//
+// A log is a row of blocks of 32 KB. In a block stand fragments of records: checksum u32 (masked),
+// length u16, type u8, payload. A fragment never crosses a block's end; what is too short for a
+// head is zero.
 
 enum {
     WAL_BLOCK = 32 * KIB,
@@ -69,12 +167,6 @@ static bool check_file(const char *path, uint8_t *block, uint64_t *where)
     }
     close(fd);
     return damaged;
-}
-
-static bool is_log(const char *name)
-{
-    size_t len = strlen(name);
-    return len > 4 && strcmp(name + len - 4, ".log") == 0;
 }
 
 void wal_describe(const char *dir, char *out, size_t cap)

@@ -221,7 +221,7 @@ static void a_forger_is_found(void)
     }
     struct rocksdb_writebatch_t *batch = db_batch_new();
     db_put(&db, batch, STORE_USAGE, db_iter_key(&iter), usage_block_finish(&writer, 0));
-    EXPECT(!failed(db_write(&db, batch, true)));
+    EXPECT(!failed(db_write(&db, batch)));
     db_batch_free(batch);
     db_iter_close(&iter);
     db_close(&db);

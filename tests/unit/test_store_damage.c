@@ -164,7 +164,7 @@ static void set_schema(const struct scene *scene, uint32_t version, uint32_t min
         abort();
     struct rocksdb_writebatch_t *batch = db_batch_new();
     db_put(&db, batch, STORE_META, SPAN("schema"), span_of(schema, sizeof(schema)));
-    if (failed(db_write(&db, batch, true)))
+    if (failed(db_write(&db, batch)))
         abort();
     db_batch_free(batch);
     db_close(&db);

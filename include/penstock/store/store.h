@@ -252,7 +252,7 @@ struct store_stats {
     bool is_rings_shared;      // they outlive the process
     bool is_clock_held;        // the wall clock jumped and is not believed yet
     struct err cause;          // of a state that is not OK
-    uint64_t records;          // committed, one a request
+    uint64_t records;          // committed since the start, one a request
     uint64_t records_folded;   // of them, without their detail
     uint64_t records_replayed; // found in the rings of a killed process
     uint64_t records_missing;  // holes in the sequences found at start: an alarm
