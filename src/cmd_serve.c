@@ -1,4 +1,4 @@
-// `penstock serve`, `config check`, `io check`, `version`.
+// `penstock serve`, `io check`, `version`.
 #include "commands.h"
 #include "penstock/net/tls.h"
 #include "process.h"
@@ -25,33 +25,6 @@ int cmd_serve(int argc, char **argv)
         return EXIT_USAGE;
     }
     return process_run(&process, path);
-}
-
-int cmd_config_check(int argc, char **argv)
-{
-    static struct problems problems;
-    const char *path;
-    if (!config_option(argc, argv, &path) || path == NULL) {
-        fprintf(stderr, "usage: penstock config check -c FILE\n");
-        return EXIT_USAGE;
-    }
-    struct vault *vault;
-    if (failed(vault_new(&vault)))
-        return EXIT_FAILED;
-    problems_init(&problems);
-    struct text source = { 0 }, report = { 0 };
-    struct config *cfg = config_load_file(path, vault, config_world_system(), &problems, &source);
-    problems_render(&problems, path, span_of(source.ptr, source.len), &report);
-    if (problems.count > 0)
-        fputs(report.ptr, stderr);
-    int status = cfg != NULL ? EXIT_DONE : EXIT_INVALID;
-    if (cfg != NULL)
-        printf("%s is valid\n", path);
-    text_fini(&report);
-    text_fini(&source);
-    config_free(&cfg);
-    vault_free(&vault);
-    return status;
 }
 
 int cmd_io_check(int argc, char **argv)

@@ -15,22 +15,14 @@
 #include <sys/signalfd.h>
 #include <unistd.h>
 
+#define TICKET_ROTATE_NS (UINT64_C(4) * 3600 * NS_PER_S)
+
 enum {
     CONTROL_BUFS = 256,
     CONTROL_ENTRIES = 256,
     SLOTS_MAX = 256 * 1024,
     FDS_RESERVED = 256, // for everything that is not a relayed connection
 };
-
-void say(const char *level, const char *format, ...)
-{
-    char text[1024];
-    va_list args;
-    va_start(args, format);
-    vsnprintf(text, sizeof(text), format, args);
-    va_end(args);
-    fprintf(stderr, "penstock: %s%s%s\n", level, level[0] != '\0' ? ": " : "", text);
-}
 
 // --- the configuration ---
 
@@ -70,6 +62,8 @@ static void take_limits(struct process *process)
         .first_byte_whole_ns = cfg->timeouts.first_byte_whole_ns,
         .stream_idle_ns = cfg->timeouts.stream_idle_ns,
         .total_ns = cfg->timeouts.total_ns,
+        .origins = cfg->cors.origins.items,
+        .origin_count = cfg->cors.origins.count,
         .half_close_keep = cfg->client_half_close == HALF_CLOSE_KEEP,
         .log_access = cfg->log.access,
     };
@@ -77,6 +71,7 @@ static void take_limits(struct process *process)
         .head_bytes = (uint32_t)cfg->limits.head,
         .requests_per_connection = (uint32_t)cfg->limits.requests_per_connection,
         .head_ns = cfg->timeouts.header_ns,
+        .handshake_ns = cfg->timeouts.handshake_ns,
         .idle_ns = cfg->timeouts.idle_ns,
         .stall_ns = cfg->timeouts.body_stall_ns,
         .write_stall_ns = cfg->timeouts.write_stall_ns,
@@ -97,46 +92,6 @@ static uint32_t connections_max(const struct config *cfg)
         limit.rlim_cur > FDS_RESERVED * 2 ? limit.rlim_cur - FDS_RESERVED : FDS_RESERVED;
     uint64_t wanted = cfg->limits.connections != 0 ? (uint64_t)cfg->limits.connections * 2 : most;
     return (uint32_t)min_u64(min_u64(wanted, most), UINT32_MAX / 2);
-}
-
-static bool resolve_listener(struct span address, union dest_addr *out)
-{
-    struct config_address parts;
-    if (config_address_parse(address, &parts) != NULL || parts.is_unix)
-        return false;
-    struct span host = parts.host;
-    if (host.len == 0)
-        host = SPAN("0.0.0.0");
-    if (span_eq(host, SPAN("localhost")))
-        host = SPAN("127.0.0.1");
-    char text[INET6_ADDRSTRLEN];
-    memcpy(text, host.ptr, host.len);
-    text[host.len] = '\0';
-    memset(out, 0, sizeof(*out));
-    if (inet_pton(AF_INET, text, &out->v4.sin_addr) == 1) {
-        out->v4.sin_family = AF_INET;
-        out->v4.sin_port = htons(parts.port);
-        return true;
-    }
-    out->v6.sin6_family = AF_INET6;
-    out->v6.sin6_port = htons(parts.port);
-    return inet_pton(AF_INET6, text, &out->v6.sin6_addr) == 1;
-}
-
-static bool take_listeners(struct process *process)
-{
-    const struct objects *data = &process->cfg->listen.data;
-    for (uint32_t i = 0; i < data->count; i++) {
-        const struct config_listener *listener = &((const struct config_listener *)data->items)[i];
-        if (process->listen_count == PROCESS_LISTEN_MAX ||
-            !resolve_listener(listener->address, &process->listen[process->listen_count])) {
-            say("error", "cannot listen on %.*s", (int)listener->address.len,
-                listener->address.ptr);
-            return false;
-        }
-        process->listen_count++;
-    }
-    return true;
 }
 
 // --- shards ---
@@ -173,13 +128,15 @@ static bool start_shards(struct process *process)
                            .spin_us = (uint32_t)cfg->io.spin_us },
             .shared = &process->shared,
             .port = store_port(process->store, i),
+            .access = process->access.count > 0 ? &process->access.ports[i] : NULL,
             .listen = process->listen,
+            .certs = process->certs,
             .listen_count = process->listen_count,
             .conns_max = conns,
             .control = process->io,
         };
         if (failed(thread_start(thread))) {
-            say("error", "cannot start a thread");
+            log_say(&process->log, LOG_ERROR, "cannot start a thread");
             return false;
         }
         process->started_count++;
@@ -189,87 +146,40 @@ static bool start_shards(struct process *process)
         while (thread_state(thread) == THREAD_STARTING)
             loop_turn(&process->loop, process->loop.now_ns + 10 * NS_PER_MS);
         if (thread_state(thread) == THREAD_FAILED) {
-            say("error", "shard %u: %s", i, thread->why);
+            log_say(&process->log, LOG_ERROR, "shard %u: %s", i, thread->why);
             return false;
         }
         if (thread->pin_failed)
-            say("warning", "shard %u could not be pinned to its core", i);
+            log_say(&process->log, LOG_WARN, "shard %u could not be pinned to its core", i);
     }
-    say("", "%u shard%s on %s%s%s", process->shard_count, process->shard_count == 1 ? "" : "s",
-        io_backend_name(io_backend(process->shards[0].io)),
-        process->shards[0].why[0] != '\0' ? ": " : "", process->shards[0].why);
+    log_say(&process->log, LOG_INFO, "%u shard%s on %s%s%s", process->shard_count,
+            process->shard_count == 1 ? "" : "s",
+            io_backend_name(io_backend(process->shards[0].io)),
+            process->shards[0].why[0] != '\0' ? ": " : "", process->shards[0].why);
     return true;
 }
 
 // --- the end ---
 
-static void command_all(struct process *process, enum thread_command command)
-{
-    for (uint32_t i = 0; i < process->started_count; i++)
-        thread_command(&process->shards[i], command);
-}
-
-static bool all_drained(struct process *process)
-{
-    for (uint32_t i = 0; i < process->started_count; i++)
-        if (thread_state(&process->shards[i]) == THREAD_READY)
-            return false;
-    return true;
-}
-
-static void on_drain_timer(struct timer *timer)
-{
-    struct process *process = container_of(timer, struct process, drain_timer);
-    say("warning", "the drain deadline has passed; what is left is ended");
-    command_all(process, THREAD_CUT);
-}
-
-static void on_signal(struct io_op *op, struct io_done done)
-{
-    struct process *process = container_of(op, struct process, signal_op);
-    struct signalfd_siginfo info;
-    if (done.res > 0 && read(process->signal_fd, &info, sizeof(info)) == (ssize_t)sizeof(info)) {
-        if (info.ssi_signo == SIGQUIT) {
-            process->stopping = true;
-        } else if (!process->draining) {
-            process->draining = true;
-            command_all(process, THREAD_DRAIN);
-            timer_arm(&process->loop.wheel, &process->drain_timer,
-                      process->loop.now_ns + process->cfg->timeouts.drain_ns);
-        }
-    }
-    if (!process->stopping && done.res != -ECANCELED)
-        io_poll(process->io, op, process->signal_fd, POLLIN);
-}
-
-static bool watch_signals(struct process *process)
-{
-    sigset_t set;
-    sigemptyset(&set);
-    sigaddset(&set, SIGTERM);
-    sigaddset(&set, SIGINT);
-    sigaddset(&set, SIGQUIT);
-    signal(SIGPIPE, SIG_IGN);
-    if (pthread_sigmask(SIG_BLOCK, &set, NULL) != 0)
-        return false;
-    process->signal_fd = signalfd(-1, &set, SFD_NONBLOCK | SFD_CLOEXEC);
-    return process->signal_fd >= 0;
-}
-
 static void stop(struct process *process)
 {
     if (process->io != NULL && process->started_count > 0) {
-        command_all(process, THREAD_STOP);
+        process_command(process, THREAD_STOP);
         for (uint32_t i = 0; i < process->started_count; i++)
             thread_join(&process->shards[i]);
     }
     if (process->mock_runs)
         mock_thread_stop(&process->mock);
+    access_log_drain(&process->access);
+    process_admin_stop(process);
+    access_log_fini(&process->access);
     process_store_stop(process);
+    process_admin_fini(process);
     if (process->io != NULL) {
         publisher_stop(&process->publisher);
         timer_stop(&process->loop.wheel, &process->poll_again);
-        timer_stop(&process->loop.wheel, &process->drain_timer);
+        process_life_end(process);
+        timer_stop(&process->loop.wheel, &process->ticket_timer);
         if (process->signal_op.in_flight)
             io_cancel(process->io, &process->signal_op);
         if (process->resolver != NULL)
@@ -283,8 +193,10 @@ static void stop(struct process *process)
         snap_hub_free(&process->hub);
     if (process->slots != NULL)
         slots_free(&process->slots);
+    process_free_certs(process);
     dests_free(&process->dests);
     keyring_fini(&process->keyring);
+    log_close(&process->log);
     config_free(&process->cfg);
     vault_free(&process->vault);
     if (process->io != NULL)
@@ -302,11 +214,12 @@ static struct err open_keys(struct process *process)
     struct err err = master_load(process->cfg, config_world_system(), env_system(), process->vault,
                                  &master, &info);
     if (failed(err)) {
-        say("error", "the master key: %s", info.why);
+        log_say(&process->log, LOG_ERROR, "the master key: %s", info.why);
         return err;
     }
     if (info.source == MASTER_GENERATED)
-        say("", "a new master key was written to %s; keep a copy of it elsewhere", info.path);
+        log_say(&process->log, LOG_INFO,
+                "a new master key was written to %s; keep a copy of it elsewhere", info.path);
     err = keyring_init(&process->keyring, process->vault, master);
     secret_free(&master);
     return err;
@@ -323,12 +236,12 @@ static struct err open_control(struct process *process)
     char why[512] = "";
     struct err err = io_new(&process->io, &io, env_system(), why, sizeof(why));
     if (failed(err)) {
-        say("error", "%s", why);
+        log_say(&process->log, LOG_ERROR, "%s", why);
         return err;
     }
     loop_init(&process->loop, process->io, env_system());
-    process->drain_timer.on_fire = on_drain_timer;
-    process->signal_op.on_done = on_signal;
+    log_use_loop(&process->log, &process->loop);
+    process->access.loop = &process->loop;
     TRY(dests_new(&process->dests));
     TRY(slots_new(&process->slots, SLOTS_MAX));
     TRY(snap_hub_new(&process->hub, process->shard_count));
@@ -336,6 +249,7 @@ static struct err open_control(struct process *process)
                      process->cfg->timeouts.dns_ns));
     process->publisher = (struct publisher){
         .loop = &process->loop,
+        .config = process->cfg,
         .keyring = &process->keyring,
         .vault = process->vault,
         .hub = process->hub,
@@ -354,7 +268,10 @@ static bool publish_first(struct process *process)
     struct registry_why why;
     struct err err = publisher_build(&process->publisher, process->registry, &snap, &why);
     if (failed(err))
-        say("error", "%s", why.text);
+        log_say(&process->log, LOG_ERROR, "%s", why.text);
+    else if (process->publisher.skipped > 0)
+        log_say(&process->log, LOG_WARN, "%u stored accounts cannot be served: %s",
+                process->publisher.skipped, process->publisher.skipped_why.text);
     return !failed(err) && !failed(publisher_publish(&process->publisher, &snap));
 }
 
@@ -366,31 +283,68 @@ static bool start_mock(struct process *process)
     if (!resolve_listener(process->cfg->mock.address, &process->mock.addr))
         return false;
     if (failed(mock_thread_start(&process->mock))) {
-        say("error", "the mock vendor: %s", process->mock.why);
+        log_say(&process->log, LOG_ERROR, "the mock vendor: %s", process->mock.why);
         return false;
     }
     process->mock_runs = true;
     return true;
 }
 
+static void on_ticket_timer(struct timer *timer)
+{
+    struct process *process = container_of(timer, struct process, ticket_timer);
+    process_rotate_tickets(process);
+    timer_arm(&process->loop.wheel, timer, process->loop.now_ns + TICKET_ROTATE_NS);
+}
+
+// The log's own place, and the way there for the shards.
+static bool open_log(struct process *process)
+{
+    const struct config *cfg = process->cfg;
+    struct err err =
+        log_open(&process->log, env_system(), cfg->log.file, (enum config_log_level)cfg->log.level);
+    if (failed(err))
+        log_say(&process->log, LOG_ERROR, "the log %s cannot be opened: %s", cfg->log.file.ptr,
+                strerror(err.sys));
+    return !failed(err);
+}
+
+static void wake_access(void *arg)
+{
+    struct process *process = arg;
+    io_wake(process->io, NULL);
+}
+
+static bool open_access(struct process *process)
+{
+    if (!process->cfg->log.access)
+        return true;
+    struct access_log *access = &process->access;
+    access->log = &process->log;
+    access->registry = process->registry;
+    return !failed(access_log_init(access, process->shard_count, wake_access, process));
+}
+
 static int begin(struct process *process, const char *config_path)
 {
     char why[TLS_WHY_MAX] = "";
-    if (!watch_signals(process))
+    if (!process_watch_signals(process))
         return EXIT_FAILED;
     if (failed(vault_new(&process->vault)))
         return EXIT_FAILED;
     if (!load_config(process, config_path))
         return EXIT_INVALID;
+    if (!open_log(process))
+        return EXIT_FAILED;
     take_limits(process);
-    if (!take_listeners(process))
+    if (failed(tls_init(why))) {
+        log_say(&process->log, LOG_ERROR, "%s", why);
+        return EXIT_FAILED;
+    }
+    if (!process_take_listeners(process))
         return EXIT_INVALID;
     if (failed(open_keys(process)))
         return EXIT_INVALID;
-    if (failed(tls_init(why))) {
-        say("error", "%s", why);
-        return EXIT_FAILED;
-    }
     int cpus[PROCESS_SHARDS_MAX];
     uint32_t cpu_count = cpus_allowed(cpus, PROCESS_SHARDS_MAX);
     uint32_t wanted = process->cfg->shards != 0 ? (uint32_t)process->cfg->shards : cpu_count;
@@ -399,7 +353,7 @@ static int begin(struct process *process, const char *config_path)
     int status = process_store_open(process);
     if (status != EXIT_DONE)
         return status;
-    if (failed(open_control(process)))
+    if (!open_access(process) || failed(open_control(process)))
         return EXIT_FAILED;
     process->shared = (struct shard_shared){
         .hub = process->hub,
@@ -414,25 +368,34 @@ static int begin(struct process *process, const char *config_path)
     status = process_store_start(process);
     if (status != EXIT_DONE)
         return status;
+    status = process_admin_open(process);
+    if (status != EXIT_DONE)
+        return status;
     if (!start_mock(process) || !start_shards(process))
         return EXIT_FAILED;
     io_poll(process->io, &process->signal_op, process->signal_fd, POLLIN);
+    process->ticket_timer.on_fire = on_ticket_timer;
+    timer_arm(&process->loop.wheel, &process->ticket_timer,
+              process->loop.now_ns + TICKET_ROTATE_NS);
     return EXIT_DONE;
 }
 
 int process_run(struct process *process, const char *config_path)
 {
-    memset(process, 0, sizeof(*process));
+    // It comes zeroed: touching megabytes of places for shards would make them resident.
+    assert(process->cfg == NULL && process->io == NULL);
     process->signal_fd = -1;
     // Prompts, answers and keys are in this memory: no core file and no other process reads it.
     (void)prctl(PR_SET_DUMPABLE, 0);
     int status = begin(process, config_path);
     if (status == EXIT_DONE) {
-        say("", "ready");
-        while (!process->stopping && !(process->draining && all_drained(process)))
+        process_admin_ready(process);
+        process_life_begin(process);
+        log_say(&process->log, LOG_INFO, "ready");
+        while (!process->stopping && !(process->draining && process_is_drained(process)))
             loop_turn(&process->loop, UINT64_MAX);
         if (process->stopping)
-            command_all(process, THREAD_CUT);
+            process_command(process, THREAD_CUT);
     }
     stop(process);
     return status;

@@ -5,8 +5,12 @@
 #define PENSTOCK_PROCESS_H
 
 #include "mock_thread.h"
+#include "penstock/ctl/access.h"
+#include "penstock/ctl/admin.h"
 #include "penstock/ctl/config.h"
+#include "penstock/ctl/log.h"
 #include "penstock/ctl/master.h"
+#include "penstock/ctl/prober.h"
 #include "penstock/ctl/publish.h"
 #include "penstock/ctl/registry.h"
 #include "penstock/net/resolver.h"
@@ -15,6 +19,8 @@
 enum { PROCESS_SHARDS_MAX = 64, PROCESS_LISTEN_MAX = SHARD_LISTENERS_MAX };
 
 struct process {
+    struct log log;
+    struct access_log access;
     struct config *cfg;
     struct vault *vault;
     struct keyring keyring;
@@ -32,6 +38,13 @@ struct process {
     struct publisher publisher;
     struct task poll; // of the registry
     struct timer poll_again;
+    struct net net; // of the control thread
+    bool has_net, admin_runs;
+    struct view view;
+    struct tokens tokens;
+    struct api api;
+    struct prober prober;
+    struct admin admin;
     struct budget_process budget;
     struct relay_limits relay;
     struct server_limits server;
@@ -39,20 +52,54 @@ struct process {
     struct shard_thread shards[PROCESS_SHARDS_MAX];
     uint32_t shard_count, started_count;
     union dest_addr listen[PROCESS_LISTEN_MAX];
+    struct certs *certs[PROCESS_LISTEN_MAX]; // of the listeners with TLS
+    struct certs *admin_certs[ADMIN_LISTENERS_MAX];
     uint32_t listen_count;
+    struct timer ticket_timer; // a fresh ticket key, before the oldest in use ends
     struct mock_thread mock;
     bool mock_runs;
     struct io_op signal_op;
     int signal_fd;
-    struct timer drain_timer;
-    bool draining, stopping;
+    struct timer delay_timer, drain_timer, watchdog;
+    uint64_t watchdog_ns, watchdog_count;
+    uint64_t turns_seen[PROCESS_SHARDS_MAX];
+    bool ready, draining, is_cut, stopping;
 };
 
 // Runs until a signal ends it. Returns an exit status.
 int process_run(struct process *process, const char *config_path);
 
-// One line a fact, for operators; requests have their own log.
-void say(const char *level, const char *format, ...) printf_like(2, 3);
+// --- process_listen.c: listeners and their certificates ---
+
+// The address of a listener; false if it is none that can be bound.
+must_use bool resolve_listener(struct span address, union dest_addr *out);
+must_use bool process_take_listeners(struct process *process);
+// *certs stays NULL for a listener without TLS.
+must_use bool process_load_certs(struct process *process, const struct config_listener *listener,
+                                 struct certs **certs);
+// Reads the certificates again; what cannot be used leaves the old ones in place.
+must_use bool process_reload_certs(struct process *process);
+void process_rotate_tickets(struct process *process);
+void process_free_certs(struct process *process);
+
+// --- process_life.c: signals, drain, watchdog ---
+
+must_use bool process_watch_signals(struct process *process);
+void process_life_begin(struct process *process);
+void process_life_end(struct process *process);
+void process_command(struct process *process, enum thread_command command);
+bool process_is_drained(struct process *process);
+
+// --- process_admin.c: the admin listeners and what they show ---
+
+// When the store runs. Returns an exit status.
+must_use int process_admin_open(struct process *process);
+// When the shards run: what only they know.
+void process_admin_ready(struct process *process);
+// Before the store is stopped.
+void process_admin_stop(struct process *process);
+// After it: frees what its last answers went to.
+void process_admin_fini(struct process *process);
 
 // --- process_store.c: the store, its thread, and what is loaded from it ---
 

@@ -28,6 +28,14 @@ static void wake(void *arg)
     loop_ready(&process->loop, &process->poll);
 }
 
+// Somebody woke the control thread: the store, a shard with access records, a shard that ended.
+static void on_wake(void *arg)
+{
+    struct process *process = arg;
+    access_log_woken(&process->access);
+    wake(process);
+}
+
 static void run_poll(struct task *task)
 {
     struct process *process = container_of(task, struct process, poll);
@@ -48,11 +56,12 @@ static void wake_control(void *arg)
     io_wake(process->io, NULL);
 }
 
-static bool make_dir(const char *dir)
+static bool make_dir(struct process *process, const char *dir)
 {
     const int error = dirs_make(dir);
     if (error != 0)
-        say("error", "the directory %s cannot be made: %s", dir, strerror(error));
+        log_say(&process->log, LOG_ERROR, "the directory %s cannot be made: %s", dir,
+                strerror(error));
     return error == 0;
 }
 
@@ -61,7 +70,7 @@ int process_store_open(struct process *process)
     static struct store_why why; // 1 KB, and one store is opened
     const struct config *cfg = process->cfg;
     char dir[PATH_BYTES];
-    if (!make_dir(cfg->state_dir.ptr) || !make_dir(cfg->runtime_dir.ptr))
+    if (!make_dir(process, cfg->state_dir.ptr) || !make_dir(process, cfg->runtime_dir.ptr))
         return EXIT_FAILED;
     fit_printf(dir, sizeof(dir), "%s/db", cfg->state_dir.ptr);
     struct store_cfg store;
@@ -74,7 +83,7 @@ int process_store_open(struct process *process)
     store.disk_min_bytes = cfg->store.disk_watermark;
     struct err err = store_open(&store, &process->store, &why);
     if (failed(err)) {
-        say("error", "%s", why.text);
+        log_say(&process->log, LOG_ERROR, "%s", why.text);
         return err.code == ERR_STORE_LOCKED ? EXIT_CONFLICT : EXIT_INVALID;
     }
     const struct registry_cfg registry = {
@@ -90,12 +99,13 @@ int process_store_open(struct process *process)
     };
     struct registry_why registry_why;
     if (failed(registry_new(&process->registry, &registry, &registry_why))) {
-        say("error", "%s", registry_why.text);
+        log_say(&process->log, LOG_ERROR, "%s", registry_why.text);
         return EXIT_INVALID;
     }
     if (registry_hidden(process->registry) > 0)
-        say("warning", "%u stored objects are hidden by objects of the same name in the file",
-            registry_hidden(process->registry));
+        log_say(&process->log, LOG_WARN,
+                "%u stored objects are hidden by objects of the same name in the file",
+                registry_hidden(process->registry));
     return EXIT_DONE;
 }
 
@@ -109,12 +119,12 @@ int process_store_start(struct process *process)
 {
     task_init(&process->poll, run_poll);
     process->poll_again.on_fire = on_poll_again;
-    io_on_wake(process->io, wake, process);
+    io_on_wake(process->io, on_wake, process);
     if (failed(store_client_open(process->store, wake_control, process, &process->store_client)))
         return EXIT_FAILED;
     registry_use_client(process->registry, process->store_client);
     if (pthread_create(&process->store_thread, NULL, run, process->store) != 0) {
-        say("error", "cannot start a thread");
+        log_say(&process->log, LOG_ERROR, "cannot start a thread");
         return EXIT_FAILED;
     }
     pthread_setname_np(process->store_thread, "store");
@@ -125,8 +135,13 @@ int process_store_start(struct process *process)
 void process_store_stop(struct process *process)
 {
     if (process->store_runs) {
+        registry_close(process->registry);
         store_stop(process->store);
         verify(pthread_join(process->store_thread, NULL) == 0);
+        // Its last answers. The shards have ended, so nothing keeps a snapshot from being
+        // published.
+        while (registry_is_busy(process->registry))
+            (void)registry_poll(process->registry);
     }
     process->store_runs = false;
     registry_free(&process->registry);

@@ -149,7 +149,7 @@ struct snap_route snapshot_route(const struct snapshot *snap, enum format format
     for (size_t len = 0; len <= model.len; len++) {
         if (len > 0)
             hash = index_hash_byte(hash, (unsigned char)model.ptr[len - 1]);
-        if (!has_len(routes, len))
+        if (likely(!has_len(routes, len)))
             continue;
         const uint32_t idx = index_find_hashed(&routes->prefix, span_upto(model, len), hash);
         if (idx != INDEX_NONE)

@@ -1,6 +1,7 @@
 // Building a snapshot from records: accounts with what is sent to them, keys by their digest.
 #include "snapshot_build.h"
 #include "penstock/base/guard.h"
+#include "penstock/model/usage_record.h"
 
 #include <stdlib.h>
 
@@ -168,6 +169,7 @@ static struct err fill_account(struct snap_builder *builder, struct build_accoun
     const struct account_type_info *info = account_type_info((enum account_type)account->type);
     build->snap = (struct snap_account){
         .id = region_dup(region, account->id),
+        .usage_id = usage_model_id(account->id),
         .name = region_dup(region, account->name),
         .type = (enum account_type)account->type,
         .formats = account->formats != 0 ? account->formats & info->formats : info->formats,
@@ -273,6 +275,7 @@ struct err snap_builder_key(struct snap_builder *builder, const struct key *key)
     build->gone = false;
     build->key = (struct snap_key){
         .id = build->key.id,
+        .usage_id = usage_model_id(build->key.id),
         .name = region_dup(region, key->name),
         .expires_at = key->expires_at,
         .formats = key->formats != 0 ? key->formats : FORMATS_ALL,

@@ -4,7 +4,8 @@
 
 struct arena_chunk {
     struct arena_chunk *next;
-    char bytes[ARENA_CHUNK - sizeof(void *)];
+    void *keeper;
+    char bytes[ARENA_CHUNK - 2 * sizeof(void *)];
 };
 
 enum { CHUNK_ROOM = sizeof(((struct arena_chunk *)0)->bytes), ALIGN = 8 };
@@ -14,9 +15,7 @@ void arena_reset(struct arena *arena)
     while (arena->chunks != NULL) {
         struct arena_chunk *chunk = arena->chunks;
         arena->chunks = chunk->next;
-        if (arena->wipe)
-            explicit_bzero(chunk, sizeof(*chunk));
-        slab_give(arena->slab, chunk);
+        arena->source->give(arena->source->ctx, chunk, chunk->keeper);
     }
     arena->used = 0;
     arena->count = 0;
@@ -26,9 +25,11 @@ static bool grow(struct arena *arena)
 {
     if (arena->count >= ARENA_CHUNKS_MAX)
         return false;
-    struct arena_chunk *chunk = slab_take(arena->slab);
+    void *keeper = NULL;
+    struct arena_chunk *chunk = arena->source->take(arena->source->ctx, &keeper);
     if (chunk == NULL)
         return false;
+    chunk->keeper = keeper;
     chunk->next = arena->chunks;
     arena->chunks = chunk;
     arena->used = 0;
@@ -38,8 +39,7 @@ static bool grow(struct arena *arena)
 
 void *arena_take(struct arena *arena, size_t len)
 {
-    assert(arena->slab != NULL);
-    assert(arena->slab->object_size >= ARENA_CHUNK);
+    assert(arena->source != NULL);
     if (len > CHUNK_ROOM)
         return NULL;
     len = round_up(len, ALIGN);
@@ -49,6 +49,15 @@ void *arena_take(struct arena *arena, size_t len)
     void *at = arena->chunks->bytes + arena->used;
     arena->used += (uint32_t)len;
     return at;
+}
+
+void *arena_rest(struct arena *arena, size_t least, size_t *len)
+{
+    assert(least <= CHUNK_ROOM);
+    if ((arena->chunks == NULL || arena->used + least > CHUNK_ROOM) && !grow(arena))
+        return NULL;
+    *len = (CHUNK_ROOM - arena->used) / ALIGN * ALIGN;
+    return arena_take(arena, *len);
 }
 
 struct span arena_copy(struct arena *arena, struct span text)

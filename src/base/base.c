@@ -9,6 +9,13 @@ bool span_eq_nocase(struct span a, struct span b)
 {
     if (a.len != b.len)
         return false;
+    if (a.len == 0)
+        return true;
+    // Most that differ do so in the first letter, and most that are equal are so byte for byte.
+    if (((a.ptr[0] ^ b.ptr[0]) & ~0x20) != 0)
+        return false;
+    if (memcmp(a.ptr, b.ptr, a.len) == 0)
+        return true;
     for (size_t i = 0; i < a.len; i++)
         if (lower((unsigned char)a.ptr[i]) != lower((unsigned char)b.ptr[i]))
             return false;

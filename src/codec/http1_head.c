@@ -476,6 +476,10 @@ hot enum parse http_response_parse(struct http_head *head, struct span in, size_
 bool http_scan_ready(struct http_scan *scan, struct span in, size_t head_max)
 {
     assert(scan->scanned <= in.len);
+    if (scan->tried == 0 && in.len > 0) { // nearly every head comes whole: no second look at it
+        scan->tried = in.len;
+        return true;
+    }
     bool ended = false;
     while (scan->scanned < in.len && !ended) {
         const size_t at = scan->scanned + span_find(span_from(in, scan->scanned), '\n');

@@ -2,6 +2,7 @@
 // a vendor, which nobody has validated, can be walked as well as a request body.
 #include "penstock/codec/json.h"
 
+#include "json_walk.h"
 #include "penstock/base/check.h"
 #include "penstock/codec/simd.h"
 
@@ -20,45 +21,6 @@ static inline const char *skip_space(const char *at, const char *end)
     while (at < end && unlikely(is_space(*at)))
         at++;
     return at;
-}
-
-// The first quote or backslash; bare control bytes are no reason to lose the structure. Most
-// strings here are short, so the first bytes are looked at in line.
-static inline const char *quote_run(const char *at, const char *end)
-{
-    bool high = false;
-#if defined(__SSE2__)
-    while (likely(end - at >= SIMD_FIRST)) {
-        __m128i bytes = _mm_loadu_si128((const __m128i *)(const void *)at);
-        __m128i hit = _mm_or_si128(_mm_cmpeq_epi8(bytes, _mm_set1_epi8('"')),
-                                   _mm_cmpeq_epi8(bytes, _mm_set1_epi8('\\')));
-        unsigned stop = (unsigned)_mm_movemask_epi8(hit);
-        if (stop != 0)
-            return at + __builtin_ctz(stop);
-        at += SIMD_FIRST;
-        at += simd_best->string_run(at, (size_t)(end - at), &high);
-        if (at == end || *at == '"' || *at == '\\')
-            return at;
-    }
-#endif
-    while (at < end && *at != '"' && *at != '\\')
-        at++;
-    return at;
-}
-
-// Behind the string whose opening quote is at `at`; NULL if it does not end before `end`.
-static inline const char *string_end(const char *at, const char *end)
-{
-    for (at++;;) {
-        at = quote_run(at, end);
-        if (at == end)
-            return NULL;
-        if (likely(*at == '"'))
-            return at + 1;
-        if (end - at < 2)
-            return NULL;
-        at += 2;
-    }
 }
 
 // Behind the container whose opening bracket is at `at`. Kinds of brackets are not told apart: what
@@ -333,7 +295,7 @@ bool json_key_is_escaped(struct span raw_key, struct span name)
 {
     debug_assert(span_find(name, '\\') == name.len);
     debug_assert(span_find(name, '/') == name.len);
-    return (raw_key.len - name.len) % 5 == 0 && raw_is(raw_key, name);
+    return raw_is(raw_key, name);
 }
 
 struct span json_string_raw(struct json_slice string)
@@ -503,8 +465,27 @@ static bool decimal_whole(const struct decimal *decimal, uint64_t *out)
     return true;
 }
 
+// What nearly all numbers are: so few digits, and nothing else, that nothing can overflow.
+static inline bool short_digits(struct span text, uint64_t *out)
+{
+    enum { DIGITS_MAX = 19 };
+    uint64_t value = 0;
+    if (text.len > DIGITS_MAX)
+        return false;
+    for (size_t i = 0; i < text.len; i++) {
+        unsigned digit = (unsigned)(unsigned char)text.ptr[i] - '0';
+        if (digit > 9)
+            return false;
+        value = value * 10 + digit;
+    }
+    *out = value;
+    return true;
+}
+
 bool json_u64(struct json_slice number, uint64_t *out)
 {
+    if (likely(number.kind == JK_NUMBER && short_digits(number.text, out)))
+        return true;
     struct decimal decimal;
     uint64_t value;
     if (number.kind != JK_NUMBER || !decimal_parse(number.text, &decimal) ||

@@ -298,6 +298,8 @@ static inline enum step scan_next(struct run *run)
     if (byte == ',') {
         run->pos++;
         scan->state = object ? ST_KEY : ST_VALUE;
+        if (object && run->pos < run->stop && run->text[run->pos] == '"')
+            return scan_key(run);
         return STEP_ON;
     }
     return byte == (object ? '}' : ']') ? close_container(run) : bad(run, JSON_FAULT_SYNTAX);
@@ -313,7 +315,9 @@ static inline enum step end_string(struct run *run, bool key)
     struct json_scan *scan = run->scan;
     if (scan->depth == 1)
         scan->place.key_len = run->pos - scan->place.key_at;
-    scan->state = ST_COLON;
+    bool colon = run->pos < run->stop && run->text[run->pos] == ':';
+    run->pos += colon; // nearly always
+    scan->state = colon ? ST_VALUE : ST_COLON;
     return STEP_ON;
 }
 

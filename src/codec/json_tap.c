@@ -2,6 +2,7 @@
 // vector searches, only counting brackets. So the cost of a large answer is that of two searches.
 #include "penstock/codec/json_tap.h"
 
+#include "json_walk.h"
 #include "penstock/base/check.h"
 #include "penstock/codec/simd.h"
 
@@ -32,10 +33,16 @@ struct run {
 
 // --------------------------------------------------------------------------------------- plan
 
+// One bit that a name always has and few others share. `name` is not empty.
+static inline uint64_t mark_of(struct span name)
+{
+    return UINT64_C(1) << (((unsigned char)name.ptr[0] + 5 * name.len) & 63);
+}
+
 static uint8_t find_child(const struct json_tap_plan *plan, uint8_t node, struct span name)
 {
     for (uint8_t at = plan->nodes[node].child; at != 0; at = plan->nodes[at].next)
-        if (span_eq(plan->nodes[at].name, name))
+        if (span_eq_name(plan->nodes[at].name, name))
             return at;
     return NODE_NONE;
 }
@@ -50,6 +57,7 @@ static uint8_t add_child(struct json_tap_plan *plan, uint8_t node, struct span n
     plan->nodes[added] =
         (struct json_tap_node){ .name = name, .path = -1, .next = plan->nodes[node].child };
     plan->nodes[node].child = added;
+    plan->nodes[node].marks |= mark_of(name);
     return added;
 }
 
@@ -90,9 +98,18 @@ void json_tap_plan_init(struct json_tap_plan *plan, const struct json_tap_path *
 void json_tap_init(struct json_tap *tap, const struct json_tap_plan *plan, char *values)
 {
     assert(values != NULL || plan->value_bytes == 0);
-    *tap = (struct json_tap){
-        .plan = plan, .values = values, .state = ST_VALUE, .active = -1, .child = NODE_ROOT
-    };
+    // Neither the key nor the bits of levels are read before they are written, nor are hits of
+    // paths that the plan does not have.
+    memset(tap, 0, offsetof(struct json_tap, hits));
+    memset(tap->hits, 0, plan->path_count * sizeof(tap->hits[0]));
+    memset((char *)tap + offsetof(struct json_tap, event), 0,
+           offsetof(struct json_tap, levels) - offsetof(struct json_tap, event));
+    tap->plan = plan;
+    tap->values = values;
+    tap->told = JSON_TAP_PATHS_MAX;
+    tap->state = ST_VALUE;
+    tap->active = -1;
+    tap->child = NODE_ROOT;
 }
 
 static uint64_t here(const struct run *run)
@@ -119,6 +136,8 @@ static bool push(struct json_tap *tap, bool object)
 
 static enum step tell(struct json_tap *tap, enum json_tap_event event, int8_t path)
 {
+    if (path >= (int8_t)tap->told)
+        return STEP_ON;
     tap->event = event;
     tap->path = path;
     return STEP_EVENT;
@@ -154,13 +173,18 @@ static enum json_kind kind_of(char byte)
     }
 }
 
-static enum step begin_watched(struct run *run, int8_t path)
+static void begin_hit(struct run *run, int8_t path)
 {
-    struct json_tap *tap = run->tap;
-    struct json_tap_hit *hit = &tap->hits[path];
+    struct json_tap_hit *hit = &run->tap->hits[path];
     *hit = (struct json_tap_hit){ .at = here(run),
                                   .count = hit->count + 1,
                                   .kind = kind_of(*run->at) };
+}
+
+static enum step begin_watched(struct run *run, int8_t path)
+{
+    struct json_tap *tap = run->tap;
+    begin_hit(run, path);
     tap->begun = true;
     return tell(tap, JSON_TAP_BEGIN, path);
 }
@@ -405,6 +429,141 @@ static void keep(struct json_tap *tap, int8_t path, const char *from, const char
     hit->len = (uint16_t)(hit->len + len);
 }
 
+// ---------------------------------------------------------------------------- whole members
+//
+// Most members lie whole in the piece at hand, and most values are not wanted. They are passed here
+// in one go, without the states; whatever is cut, watched aloud, to be followed or odd in any way
+// is left to the states from the member's key on. The two must not be told apart from outside.
+
+enum { QUICK_DEPTH_MAX = 64 }; // brackets in a container, a bit each
+
+// Behind the container at `at`; NULL if it is not whole, or not for us.
+static const char *quick_container(const char *at, const char *end)
+{
+    uint64_t objects = 0;
+    unsigned depth = 0;
+    for (;;) {
+        at += simd_structure_run(at, (size_t)(end - at));
+        if (at == end)
+            return NULL;
+        char byte = *at++;
+        if (byte == '"') {
+            at = string_end(at - 1, end);
+            if (at == NULL)
+                return NULL;
+        } else if (byte == '{' || byte == '[') {
+            if (depth++ == QUICK_DEPTH_MAX)
+                return NULL;
+            objects = objects << 1 | (byte == '{');
+        } else {
+            if ((byte == '}') != (objects & 1))
+                return NULL;
+            objects >>= 1;
+            if (--depth == 0)
+                return at;
+        }
+        if (at == end)
+            return NULL;
+    }
+}
+
+static const char *quick_value(const char *at, const char *end)
+{
+    switch (kind_of(*at)) {
+    case JK_STRING: return string_end(at, end);
+    case JK_OBJECT:
+    case JK_ARRAY: return quick_container(at, end);
+    case JK_TRUE:
+    case JK_FALSE:
+    case JK_NULL:
+    case JK_NUMBER: break;
+    case JK_NONE: return NULL;
+    }
+    while (at < end && !ends_scalar(*at)) {
+        if (*at == '"' || *at == '{' || *at == '[' || *at == ':')
+            return NULL;
+        at++;
+    }
+    return at < end ? at : NULL; // more of it may come
+}
+
+static const char *quick_space(const char *at, const char *end)
+{
+    if (likely(at < end && (unsigned char)*at > ' '))
+        return at;
+    while (at < end && (*at == ' ' || *at == '\n' || *at == '\r' || *at == '\t'))
+        at++;
+    return at;
+}
+
+static uint8_t quick_child(const struct json_tap *tap, struct span key)
+{
+    const struct json_tap_node *node = &tap->plan->nodes[tap->levels[tap->depth]];
+    if (key.len == 0 || key.len > JSON_TAP_KEY_MAX || (node->marks & mark_of(key)) == 0)
+        return NODE_NONE;
+    return find_child(tap->plan, tap->levels[tap->depth], key);
+}
+
+// Passes the member at run->at, whose key comes first. False, and nothing has changed, if it is
+// not one for this.
+static bool quick_member(struct run *run)
+{
+    struct json_tap *tap = run->tap;
+    const char *end = run->end, *key = quick_space(run->at, end);
+    if (key == end || *key != '"')
+        return false;
+    const char *at = quote_run(key + 1, end);
+    if (at == end || *at == '\\') // the states resolve escapes
+        return false;
+    uint8_t child = quick_child(tap, span_of(key + 1, (size_t)(at - key) - 1));
+    at = quick_space(at + 1, end);
+    if (at == end || *at != ':')
+        return false;
+    const char *value = quick_space(at + 1, end);
+    if (value == end)
+        return false;
+    int8_t path = child == NODE_NONE ? -1 : tap->plan->nodes[child].path;
+    if (child != NODE_NONE && (path < 0 || path < (int8_t)tap->told))
+        return false;
+    at = quick_value(value, end);
+    if (at == NULL)
+        return false;
+    if (path >= 0) {
+        run->at = value;
+        begin_hit(run, path);
+        keep(tap, path, value, at);
+        tap->hits[path].end = here(run) + (uint64_t)(at - value);
+        tap->hits[path].complete = true;
+    }
+    run->at = at;
+    tap->state = ST_NEXT;
+    return true;
+}
+
+// As many members as there are, from where a key may stand or just behind a value.
+static void quick_members(struct run *run)
+{
+    struct json_tap *tap = run->tap;
+    if (tap->depth == 0 || !in_object(tap))
+        return;
+    if (tap->state == ST_KEY || tap->state == ST_FIRST_KEY) {
+        if (!quick_member(run))
+            return;
+    } else if (tap->state != ST_NEXT) {
+        return;
+    }
+    for (;;) {
+        const char *at = quick_space(run->at, run->end), *comma = run->at;
+        if (at == run->end || *at != ',')
+            return;
+        run->at = at + 1;
+        if (quick_member(run))
+            continue;
+        run->at = comma;
+        return;
+    }
+}
+
 enum parse json_tap_feed(struct json_tap *tap, struct span *in)
 {
     if (in->len == 0)
@@ -412,6 +571,9 @@ enum parse json_tap_feed(struct json_tap *tap, struct span *in)
     struct run run = { tap, in->ptr, in->ptr + in->len, in->ptr };
     enum step step = STEP_ON;
     while (step == STEP_ON && run.at < run.end) {
+        quick_members(&run);
+        if (run.at == run.end)
+            break;
         const char *from = run.at;
         int8_t active = tap->active;
         step = take(&run);

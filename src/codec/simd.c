@@ -196,19 +196,46 @@ AVX2 static inline __m256i avx2_load(const char *text)
     return _mm256_loadu_si256((const __m256i *)(const void *)text);
 }
 
+// Not zero in the lanes of '"', '\\' and the control bytes: the former are found by looking up,
+// by its low half, what a byte would have to be.
+AVX2 static inline __m256i avx2_string_hit(__m256i bytes)
+{
+    const __m256i specials = _mm256_setr_epi8(0, 0, '"', 0, 0, 0, 0, 0, 0, 0, 0, 0, '\\', 0, 0, 0,
+                                              0, 0, '"', 0, 0, 0, 0, 0, 0, 0, 0, 0, '\\', 0, 0, 0);
+    __m256i special = _mm256_cmpeq_epi8(_mm256_shuffle_epi8(specials, bytes), bytes);
+    __m256i low = _mm256_min_epu8(bytes, _mm256_set1_epi8(0x1f));
+    return _mm256_or_si256(special, _mm256_cmpeq_epi8(low, bytes));
+}
+
+// Passes over 128 bytes at a time as long as none of them is a hit.
+AVX2 static inline size_t avx2_string_blocks(const char *text, size_t len, bool *high)
+{
+    __m256i seen = _mm256_setzero_si256();
+    size_t i = 0;
+    for (; len - i >= 128; i += 128) {
+        __m256i a = avx2_load(text + i), b = avx2_load(text + i + 32);
+        __m256i c = avx2_load(text + i + 64), d = avx2_load(text + i + 96);
+        __m256i hit = _mm256_or_si256(_mm256_or_si256(avx2_string_hit(a), avx2_string_hit(b)),
+                                      _mm256_or_si256(avx2_string_hit(c), avx2_string_hit(d)));
+        if (!_mm256_testz_si256(hit, hit))
+            break;
+        seen = _mm256_or_si256(seen, _mm256_or_si256(_mm256_or_si256(a, b), _mm256_or_si256(c, d)));
+    }
+    *high |= _mm256_movemask_epi8(seen) != 0;
+    return i;
+}
+
 AVX2 static size_t avx2_string_run(const char *text, size_t len, bool *high)
 {
     if (len < 32)
         return sse2_string_run(text, len, high);
-    const __m256i quote = _mm256_set1_epi8('"'), slash = _mm256_set1_epi8('\\');
-    const __m256i space = _mm256_set1_epi8(0x1f);
-    size_t i = 0;
+    size_t i = avx2_string_blocks(text, len, high);
+    if (i == len)
+        return len;
+    i = min_size(i, len - 32);
     for (;;) {
         __m256i bytes = avx2_load(text + i);
-        __m256i hit =
-            _mm256_or_si256(_mm256_cmpeq_epi8(bytes, quote), _mm256_cmpeq_epi8(bytes, slash));
-        hit = _mm256_or_si256(hit, _mm256_cmpeq_epi8(_mm256_min_epu8(bytes, space), bytes));
-        unsigned stop = (unsigned)_mm256_movemask_epi8(hit);
+        unsigned stop = (unsigned)_mm256_movemask_epi8(avx2_string_hit(bytes));
         unsigned beyond = (unsigned)_mm256_movemask_epi8(bytes);
         if (stop != 0) {
             *high |= (beyond & ~stop & (stop - 1)) != 0;

@@ -1,6 +1,7 @@
 #include "penstock/ctl/publish.h"
 
 #include "penstock/base/check.h"
+#include "penstock/ctl/address.h"
 
 #define RECLAIM_NS (UINT64_C(10) * NS_PER_MS)
 
@@ -26,7 +27,7 @@ void publisher_stop(struct publisher *publisher)
     timer_stop(&publisher->loop->wheel, &publisher->reclaim);
 }
 
-uint32_t publisher_dest(struct publisher *publisher, const struct account *account,
+uint32_t publisher_dest(struct publisher *publisher, const struct account *account, bool trusted,
                         struct registry_why *why)
 {
     const struct account_type_info *info = account_type_info((enum account_type)account->type);
@@ -46,6 +47,8 @@ uint32_t publisher_dest(struct publisher *publisher, const struct account *accou
         .tls = url.tls,
         .ca_file = account->ca_file,
         .server_name = account->server_name,
+        .allow = trusted ? NULL : address_allow,
+        .allow_arg = trusted ? NULL : (void *)publisher->config,
     };
     char text_why[TLS_WHY_MAX];
     const uint32_t dest = dests_intern(publisher->dests, &key, text_why);
@@ -66,11 +69,19 @@ static struct err add_account(void *arg, const struct record *record, bool from_
 {
     struct building *building = arg;
     const struct account *account = (const struct account *)record;
+    const bool trusted = from_file || account->allow_private;
     const struct snap_account_extra extra = {
-        .from_file = from_file || account->allow_private,
-        .dest = publisher_dest(building->publisher, account, building->why),
+        .from_file = trusted,
+        .dest = publisher_dest(building->publisher, account, trusted, building->why),
         .api_key = registry_api_key(building->registry, account),
     };
+    if (extra.dest == DEST_NONE && !from_file && !registry_is_next(building->registry, record)) {
+        // It could be served when it was made: a file that it names is gone, say. The others are
+        // served without it.
+        building->publisher->skipped++;
+        building->publisher->skipped_why = *building->why;
+        return OK;
+    }
     if (extra.dest == DEST_NONE)
         return ERR(INVALID);
     return snap_builder_account(building->builder, account, &extra);
@@ -103,6 +114,7 @@ struct err publisher_build(struct publisher *publisher, const struct registry *r
 {
     struct building building = { publisher, registry, NULL, why };
     why->text[0] = '\0';
+    publisher->skipped = 0;
     TRY(snap_builder_new(&building.builder, publisher->keyring, publisher->vault, publisher->slots,
                          snap_hub_next(publisher->hub)));
     struct err err = add_all(&building);

@@ -2,6 +2,7 @@
 #include "registry_impl.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 
 static const struct {
     enum store_kind store;
@@ -88,6 +89,37 @@ static uint32_t usage_place_of(const struct entities *list, uint64_t usage_id)
     return low;
 }
 
+struct order {
+    enum entity_kind kind;
+    bool by_name;
+};
+
+static int text_cmp(const void *a, const void *b, void *arg)
+{
+    const struct order *order = arg;
+    return span_cmp(sort_key(*(struct entity *const *)a, order->kind, order->by_name),
+                    sort_key(*(struct entity *const *)b, order->kind, order->by_name));
+}
+
+static int usage_cmp(const void *a, const void *b)
+{
+    const uint64_t x = (*(struct entity *const *)a)->usage_id;
+    const uint64_t y = (*(struct entity *const *)b)->usage_id;
+    return (x > y) - (x < y);
+}
+
+// Puts the arrays in order after entities_append().
+static void entities_sort(struct entities *list, enum entity_kind kind)
+{
+    struct order order = { kind, false };
+    if (list->count == 0)
+        return;
+    qsort_r(list->by_id, list->count, sizeof(struct entity *), text_cmp, &order);
+    order.by_name = true;
+    qsort_r(list->by_name, list->count, sizeof(struct entity *), text_cmp, &order);
+    qsort(list->by_usage, list->count, sizeof(struct entity *), usage_cmp);
+}
+
 static struct entity **grown(struct entity **items, uint32_t count, uint32_t cap)
 {
     struct entity **more = mem_take(cap, sizeof(struct entity *));
@@ -104,7 +136,8 @@ static void insert(struct entity **items, uint32_t count, uint32_t at, struct en
     items[at] = entity;
 }
 
-void entities_add(struct entities *list, enum entity_kind kind, const struct entity *entity)
+static struct entity *entity_new(struct entities *list, enum entity_kind kind,
+                                 const struct entity *entity)
 {
     if (list->count == list->cap) {
         list->cap = list->cap > 0 ? list->cap * 2 : 64;
@@ -116,6 +149,21 @@ void entities_add(struct entities *list, enum entity_kind kind, const struct ent
     verify(made != NULL);
     *made = *entity;
     made->usage_id = usage_model_id(entity_id(kind, made->record));
+    return made;
+}
+
+// At the end, whatever the order: for loading many.
+static void entities_append(struct entities *list, enum entity_kind kind,
+                            const struct entity *entity)
+{
+    struct entity *made = entity_new(list, kind, entity);
+    list->by_id[list->count] = list->by_name[list->count] = list->by_usage[list->count] = made;
+    list->count++;
+}
+
+void entities_add(struct entities *list, enum entity_kind kind, const struct entity *entity)
+{
+    struct entity *made = entity_new(list, kind, entity);
     const uint32_t id_at = place_of(list, kind, entity_id(kind, made->record), false);
     const uint32_t name_at = place_of(list, kind, entity_name(kind, made->record), true);
     insert(list->by_id, list->count, id_at, made);
@@ -206,24 +254,27 @@ static void load_file(struct registry *registry)
 {
     const struct config *config = registry->cfg.config;
     for (uint32_t i = 0; i < config->account_count; i++)
-        entities_add(&registry->kinds[ENTITY_ACCOUNT], ENTITY_ACCOUNT,
-                     &(struct entity){ .record = &config->accounts[i]->record });
+        entities_append(&registry->kinds[ENTITY_ACCOUNT], ENTITY_ACCOUNT,
+                        &(struct entity){ .record = &config->accounts[i]->record });
     for (uint32_t i = 0; i < config->key_count; i++) {
         struct key *key = config->keys[i];
         if (key->key != NULL)
             key_adopt(key, &registry->hasher, secret_reveal(key->key));
-        entities_add(&registry->kinds[ENTITY_KEY], ENTITY_KEY,
-                     &(struct entity){ .record = &key->record });
+        entities_append(&registry->kinds[ENTITY_KEY], ENTITY_KEY,
+                        &(struct entity){ .record = &key->record });
     }
     for (uint32_t i = 0; i < config->route_count; i++)
-        entities_add(&registry->kinds[ENTITY_ROUTE], ENTITY_ROUTE,
-                     &(struct entity){ .record = &config->routes[i]->record });
+        entities_append(&registry->kinds[ENTITY_ROUTE], ENTITY_ROUTE,
+                        &(struct entity){ .record = &config->routes[i]->record });
+    for (int kind = 0; kind < ENTITY_COUNT; kind++)
+        entities_sort(&registry->kinds[kind], (enum entity_kind)kind);
 }
 
 struct loading {
     struct registry *registry;
     enum entity_kind kind;
     struct registry_why *why;
+    uint32_t from_file; // entities that the file declares
     struct err err;
 };
 
@@ -241,14 +292,19 @@ static bool on_stored(void *arg, const struct store_entity *stored)
                    table->name, (int)stored->key.len, stored->key.ptr, err_text(load->err.code));
         return false;
     }
-    // What the file declares is the file's outright.
-    if (entities_find(list, load->kind, stored->key) != NULL ||
-        entities_named(list, load->kind, entity_name(load->kind, record)) != NULL) {
+    // What the file declares is the file's outright. Only its objects are in order by now; those of
+    // the store differ among themselves.
+    const uint32_t all = list->count;
+    list->count = load->from_file;
+    const bool hidden = entities_find(list, load->kind, stored->key) != NULL ||
+                        entities_named(list, load->kind, entity_name(load->kind, record)) != NULL;
+    list->count = all;
+    if (hidden) {
         registry->hidden++;
         record_free(&record);
         return true;
     }
-    entities_add(list, load->kind, &(struct entity){ record, stored->version, 0 });
+    entities_append(list, load->kind, &(struct entity){ record, stored->version, 0 });
     return true;
 }
 
@@ -257,8 +313,11 @@ static struct err load(struct registry *registry, struct registry_why *why)
     TRY(load_api_keys(registry, why));
     load_file(registry);
     for (int kind = 0; kind < ENTITY_COUNT; kind++) {
-        struct loading load = { registry, (enum entity_kind)kind, why, OK };
-        TRY(store_scan(registry->cfg.store, kinds[kind].store, on_stored, &load));
+        struct entities *list = &registry->kinds[kind];
+        struct loading load = { registry, (enum entity_kind)kind, why, list->count, OK };
+        struct err err = store_scan(registry->cfg.store, kinds[kind].store, on_stored, &load);
+        entities_sort(list, (enum entity_kind)kind);
+        TRY(err);
         TRY(load.err);
     }
     return OK;
@@ -415,4 +474,9 @@ struct err registry_each_next(const struct registry *registry, enum entity_kind 
         TRY(fn(arg, entity->record, entity_from_file(entity)));
     }
     return is_changing && registry->next != NULL ? fn(arg, registry->next, false) : OK;
+}
+
+bool registry_is_next(const struct registry *registry, const struct record *record)
+{
+    return registry->next == record;
 }

@@ -1,4 +1,5 @@
 // A change on its way: read, judged, built, committed, shown. One at a time.
+#include "penstock/ctl/address.h"
 #include "registry_impl.h"
 
 #include <stdio.h>
@@ -76,41 +77,6 @@ static struct err check_route(struct registry *registry, struct change *change,
 
 // --- where an account made by the API may be ---
 
-static bool in_cidr(struct span cidr, int family, const uint8_t addr[16])
-{
-    const size_t slash = span_find(cidr, '/');
-    uint64_t bits;
-    uint8_t base[16];
-    int base_family;
-    if (!config_ip_parse(span_upto(cidr, slash), &base_family, base) || base_family != family ||
-        slash == cidr.len || !span_u64(span_from(cidr, slash + 1), &bits))
-        return false;
-    for (uint64_t bit = 0; bit < bits; bit++)
-        if (((base[bit / 8] ^ addr[bit / 8]) >> (7 - bit % 8) & 1) != 0)
-            return false;
-    return true;
-}
-
-static bool is_link_local(int family, const uint8_t addr[16])
-{
-    return in_cidr(SPAN("169.254.0.0/16"), family, addr) ||
-           in_cidr(SPAN("fe80::/10"), family, addr) ||
-           in_cidr(SPAN("::ffff:169.254.0.0/112"), family, addr);
-}
-
-// Loopback, private, shared and unspecified ranges, and IPv4 in IPv6's clothes.
-static bool is_private(int family, const uint8_t addr[16])
-{
-    static const char *const ranges[] = {
-        "0.0.0.0/8", "10.0.0.0/8", "100.64.0.0/10", "127.0.0.0/8",    "172.16.0.0/12",
-        "::1/128",   "::/128",     "fc00::/7",      "192.168.0.0/16", "::ffff:0:0/96",
-    };
-    for (size_t i = 0; i < ARRAY_LEN(ranges); i++)
-        if (in_cidr(span_str(ranges[i]), family, addr))
-            return true;
-    return false;
-}
-
 // The address of an account that did not come from the file. Only what is written as an address (or
 // is "localhost") can be judged here; what a name resolves to is judged when it is dialled.
 static struct err check_address(struct registry *registry, const struct account *account,
@@ -126,13 +92,10 @@ static struct err check_address(struct registry *registry, const struct account 
         host = SPAN("127.0.0.1");
     if (!config_ip_parse(host, &family, addr))
         return OK;
-    const bool link_local = is_link_local(family, addr);
-    if (!link_local && (is_local || !is_private(family, addr)))
+    const bool link_local = address_is_link_local(family, addr);
+    if (!link_local && (is_local || !address_is_private(family, addr) ||
+                        address_in(registry->cfg.config->upstream.allow_cidr, family, addr)))
         return OK;
-    const struct strings allowed = registry->cfg.config->upstream.allow_cidr;
-    for (uint32_t i = 0; i < allowed.count && !link_local; i++)
-        if (in_cidr(allowed.items[i], family, addr))
-            return OK;
     struct problem *problem = problem_add(
         &registry->problems, PROBLEM_INCONSISTENT, (struct place){ 0 }, "base_url",
         link_local ? "`base_url` is a link-local address, which is never allowed"
@@ -144,10 +107,11 @@ static struct err check_address(struct registry *registry, const struct account 
 }
 
 // What the operator of this machine asks for is trusted as the file is, and stays so.
-static void trust(struct registry *registry, struct record *record)
+static void trust(struct registry *registry, struct record *record, bool is_local)
 {
-    const struct value yes = { .kind = VALUE_BOOL, .text = SPAN("true") };
-    field_read(record, table_find(record->table, span_str(trust_field)), &yes, FROM_FILE, "",
+    const struct value value = { .kind = VALUE_BOOL,
+                                 .text = is_local ? SPAN("true") : SPAN("false") };
+    field_read(record, table_find(record->table, span_str(trust_field)), &value, FROM_FILE, "",
                &registry->problems);
 }
 
@@ -155,9 +119,11 @@ static struct err check_account(struct registry *registry, struct change *change
                                 struct record *record, const struct account *before)
 {
     const struct account *account = account_of(record);
-    TRY(check_address(registry, account, change->is_local));
-    if (change->is_local)
-        trust(registry, record);
+    // An address that was allowed when it was given stays; a new one is judged anew.
+    if (before == NULL || !span_eq(before->base_url, account->base_url)) {
+        TRY(check_address(registry, account, change->is_local));
+        trust(registry, record, change->is_local);
+    }
     if (account->api_key != NULL) {
         const struct span bytes = secret_reveal(account->api_key);
         if (bytes.ptr[0] == ' ' || bytes.ptr[bytes.len - 1] == ' ') {
@@ -418,11 +384,11 @@ static void on_committed(struct registry_op *op)
 
 static void begin(struct registry *registry, struct change *change)
 {
-    uint32_t count;
+    uint32_t count = 0;
     problems_init(&registry->problems);
     registry->change = change;
     registry->phase = PHASE_COMMIT;
-    struct err err = prepare(registry, change, &count);
+    struct err err = registry->is_closed ? ERR(DRAINING) : prepare(registry, change, &count);
     registry->op = (struct registry_op){ .done = on_committed };
     registry->op.op.kind = STORE_OP_COMMIT;
     registry->op.op.commit.changes = registry->parts;
@@ -479,6 +445,8 @@ static void do_directly(struct store *store, struct store_op *op)
 
 bool registry_ask(struct registry *registry, struct registry_op *op)
 {
+    if (registry->is_closed)
+        return false;
     op->op.user = op;
     list_init(&op->link);
     if (registry->client != NULL) {
@@ -521,6 +489,11 @@ bool registry_poll(struct registry *registry)
             return false;
         }
     }
+}
+
+void registry_close(struct registry *registry)
+{
+    registry->is_closed = true;
 }
 
 bool registry_is_busy(const struct registry *registry)

@@ -38,6 +38,7 @@ struct registry {
     struct list queue; // changes that wait; one a connection of the admin side
     struct list ended; // operations that were called directly
     uint32_t asked;
+    bool is_closed;
     // The change under way.
     struct change *change;
     enum change_phase phase;

@@ -13,8 +13,17 @@ enum serve_state {
 void serve_await_head(struct serve *serve);
 void serve_close(struct serve *serve, enum conn_why why, bool reset);
 void serve_arm(struct serve *serve, uint64_t ns);
+// Ends the connection behind what is queued.
+void serve_leave(struct serve *serve);
 // The stream has ended: next head, or the end of the connection.
 void serve_next(struct serve *serve);
+
+// Something of the request's body is still to come: what follows its head is no next request.
+static inline bool stream_has_unread(const struct stream *stream)
+{
+    return stream->framing == HTTP_UNTIL_CLOSE ||
+           (stream->framing != HTTP_NO_BODY && stream->body_state != BODY_COMPLETE);
+}
 
 // The connection changed, or its timer fired, while a stream is open.
 void serve_stream(struct serve *serve);

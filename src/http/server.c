@@ -2,6 +2,8 @@
 #include "penstock/http/server.h"
 
 #include "penstock/base/check.h"
+#include "penstock/base/secret.h"
+#include "penstock/net/certs.h"
 #include "serve.h"
 
 #include <errno.h>
@@ -10,11 +12,14 @@
 #include <unistd.h>
 
 #define ACCEPT_RETRY_NS (UINT64_C(100) * NS_PER_MS)
-enum { BACKLOG = 4096 };
+// ACCEPT_BURST: connections that may still arrive when accepting was told to pause.
+// PIPELINE_QUEUE_MAX: of answers that a client did not take yet when its next request is looked at.
+enum { BACKLOG = 4096, ACCEPT_BURST = 64, PIPELINE_QUEUE_MAX = 16 * KIB };
 
 static void on_accept(struct io_op *op, struct io_done done);
 static void serve_run(struct task *task);
 static void serve_timeout(struct timer *timer);
+static void serve_depart(struct serve *serve, enum conn_why why);
 
 // --- the listener ---
 
@@ -43,7 +48,7 @@ struct err server_open(struct server *server, struct net *net, struct http_app *
     server->accept.on_done = on_accept;
     server->accept_retry.on_fire = on_accept_retry;
     list_init(&server->serves);
-    slab_init(&server->slab, sizeof(struct serve), limits->connections);
+    slab_init(&server->slab, sizeof(struct serve), (size_t)limits->connections + ACCEPT_BURST);
     server->spare_fd = -1;
     TRY(io_listen(net->io, addr, len, BACKLOG, &server->fd));
     server->spare_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
@@ -70,6 +75,7 @@ static void serve_free(struct serve *serve)
     assert(serve->conn == NULL && !serve->has_stream);
     timer_stop(&loop->wheel, &serve->timer);
     list_take(&serve->link);
+    bytes_wipe(serve->app_room, sizeof(serve->app_room));
     serve->task.run = on_bury;
     loop_bury(loop, &serve->task);
 }
@@ -78,6 +84,30 @@ void serve_close(struct serve *serve, enum conn_why why, bool reset)
 {
     conn_close(&serve->conn, why, reset);
     serve_free(serve);
+}
+
+void server_secure(struct server *server, struct certs *certs)
+{
+    assert(server->count == 0);
+    server->certs = certs;
+}
+
+// Puts TLS on a fresh connection, with the newest certificates.
+static bool secure(struct server *server, struct conn *conn)
+{
+    uint32_t generation = certs_generation(server->certs);
+    if (server->tls == NULL || server->certs_generation != generation) {
+        struct tls_ctx *tls;
+        struct err err = certs_context(server->certs, server->net->loop->env,
+                                       server->limits.connections, &tls, &generation);
+        if (failed(err))
+            return false;
+        if (server->tls != NULL)
+            tls_ctx_put(&server->tls); // its sessions keep it
+        server->tls = tls;
+        server->certs_generation = generation;
+    }
+    return conn_tls_accept(conn, server->tls);
 }
 
 static void serve_open(struct server *server, int fd)
@@ -99,7 +129,14 @@ static void serve_open(struct server *server, int fd)
     list_push_back(&server->serves, &serve->link);
     server->count++;
     server->accepted++;
+    if (server->certs != NULL && !secure(server, serve->conn)) {
+        serve_close(serve, WHY_TLS, false);
+        return;
+    }
     serve_await_head(serve);
+    if (server->certs != NULL && server->limits.handshake_ns != 0)
+        serve_arm(serve,
+                  server->limits.handshake_ns); // the head's own time counts from its first byte
 }
 
 // One waiting connection, or -1 at once. The listener blocks, as a ring wants it, so it is asked
@@ -182,7 +219,7 @@ void server_drain(struct server *server)
         serve->keep_alive = false;
         // A request that is already on its way gets its answer.
         if (serve->state == SERVE_HEAD && serve->conn->rx_len == 0 && serve->requests > 0)
-            serve_close(serve, WHY_SHUTDOWN, false);
+            serve_depart(serve, WHY_SHUTDOWN);
     }
 }
 
@@ -211,6 +248,8 @@ void server_fini(struct server *server)
     if (server->spare_fd >= 0)
         close(server->spare_fd);
     server->fd = server->spare_fd = -1;
+    if (server->tls != NULL)
+        tls_ctx_put(&server->tls);
     slab_fini(&server->slab);
 }
 
@@ -228,6 +267,7 @@ void serve_await_head(struct serve *serve)
     serve->state = SERVE_HEAD;
     serve->scan = (struct http_scan){ 0 };
     serve->since_ns = 0;
+    serve->progress = serve->conn->tx_bytes;
     conn_rx_allow(serve->conn, CONN_RX_HEAD, BUF_SMALL);
     if (serve->conn->rx_len > 0)
         loop_ready(server->net->loop, &serve->task); // pipelined: one request a turn
@@ -278,13 +318,26 @@ static void begin_stream(struct serve *serve)
     server->app->on_request(server->app, stream, head);
 }
 
+// A client that sends requests and does not read the answers: the queue for it may not grow.
+static bool is_behind(const struct serve *serve)
+{
+    const struct conn *conn = serve->conn;
+    return conn->tx_len > PIPELINE_QUEUE_MAX && !conn->tx_failed && conn->rx_state != RX_FAILED;
+}
+
 static void serve_head(struct serve *serve)
 {
     struct server *server = serve->server;
     struct conn *conn = serve->conn;
     if (conn->rx_len == 0) {
         if (conn->rx_state != RX_OPEN)
-            serve_close(serve, WHY_PEER, false);
+            serve_depart(serve, WHY_PEER);
+        return;
+    }
+    if (is_behind(serve)) { // the next request waits until earlier answers were taken
+        serve->progress = conn->tx_bytes;
+        serve_arm(serve, server->limits.write_stall_ns);
+        conn_tx_notify(conn, PIPELINE_QUEUE_MAX);
         return;
     }
     if (serve->since_ns == 0) { // the first byte of this head
@@ -301,7 +354,7 @@ static void serve_head(struct serve *serve)
     switch (parse) {
     case PARSE_MORE:
         if (conn->rx_state != RX_OPEN)
-            serve_close(serve, WHY_PEER, false);
+            serve_depart(serve, WHY_PEER);
         else // a head may be as long as its limit, so that much must fit
             conn_rx_allow(conn, server->limits.head_bytes + CONN_RX_HEAD, BUF_SMALL);
         return;
@@ -317,14 +370,58 @@ static void serve_head(struct serve *serve)
     buf_put(keep);
 }
 
+// Closing a socket with unread bytes would reset it and could destroy the answer on its way, and so
+// would closing before the kernel has taken all of it: half-closes behind what is queued, reads
+// within bounds what still comes, then closes.
+void serve_leave(struct serve *serve)
+{
+    struct conn *conn = serve->conn;
+    conn_tx_finish(conn);
+    serve->state = SERVE_LINGER;
+    serve->flushed = false;
+    serve->progress = conn->tx_bytes;
+    conn_rx_allow(conn, CONN_RX_LIMIT, BUF_LARGE);
+    serve_arm(serve, serve->server->limits.write_stall_ns);
+    conn_tx_notify(conn, 0);
+    loop_ready(serve->server->net->loop, &serve->task);
+}
+
 static void serve_linger(struct serve *serve)
 {
     struct conn *conn = serve->conn;
     uint32_t len = conn->rx_len;
     serve->lingered += len;
     conn_rx_consume(conn, len);
-    if (conn->rx_state != RX_OPEN || conn->tx_failed || serve->lingered > LINGER_BYTES)
+    bool unsent = conn->tx_len > 0;
+    if (conn->rx_state == RX_FAILED || conn->tx_failed || serve->lingered > LINGER_BYTES) {
+        serve_close(serve, WHY_DONE, unsent); // a cut must not look like the end
+    } else if (!unsent && conn->rx_state == RX_EOF) {
         serve_close(serve, WHY_DONE, false);
+    } else if (!unsent && !serve->flushed) {
+        serve->flushed = true;
+        serve_arm(serve, LINGER_NS);
+    }
+}
+
+static void serve_linger_timeout(struct serve *serve)
+{
+    struct conn *conn = serve->conn;
+    bool unsent = conn->tx_len > 0;
+    if (unsent && conn->tx_bytes != serve->progress) {
+        serve->progress = conn->tx_bytes; // slow, but it reads
+        serve_arm(serve, serve->server->limits.write_stall_ns);
+    } else {
+        serve_close(serve, unsent ? WHY_STALLED : WHY_TIMEOUT, unsent);
+    }
+}
+
+// Nothing more is to be read; what was answered may still be on its way.
+static void serve_depart(struct serve *serve, enum conn_why why)
+{
+    if (serve->conn->tx_len > 0 && !serve->conn->tx_failed && serve->conn->rx_state != RX_FAILED)
+        serve_leave(serve);
+    else
+        serve_close(serve, why, false);
 }
 
 static void serve_run(struct task *task)
@@ -337,18 +434,36 @@ static void serve_run(struct task *task)
     }
 }
 
+static void serve_behind_timeout(struct serve *serve)
+{
+    struct conn *conn = serve->conn;
+    if (conn->tx_bytes == serve->progress) {
+        serve_close(serve, WHY_STALLED, true);
+        return;
+    }
+    serve->progress = conn->tx_bytes;
+    serve_arm(serve, serve->server->limits.write_stall_ns);
+}
+
 static void serve_timeout(struct timer *timer)
 {
     struct serve *serve = container_of(timer, struct serve, timer);
     switch ((enum serve_state)serve->state) {
     case SERVE_HEAD:
-        if (serve->conn->rx_len > 0)
+        if (list_is_linked(&serve->task.link)) { // what has just come is looked at first
+            serve_arm(serve, 0);
+            break;
+        }
+        serve->server->head.target = SPAN_NONE; // it was another connection's
+        if (serve->conn->rx_len > 0 && is_behind(serve))
+            serve_behind_timeout(serve);
+        else if (serve->conn->rx_len > 0)
             refuse(serve, ERR(HEAD_TIMEOUT));
         else
-            serve_close(serve, WHY_TIMEOUT, false);
+            serve_depart(serve, WHY_TIMEOUT);
         break;
     case SERVE_STREAM: serve_stream_timeout(serve); break;
-    case SERVE_LINGER: serve_close(serve, WHY_TIMEOUT, false); break;
+    case SERVE_LINGER: serve_linger_timeout(serve); break;
     }
 }
 
@@ -359,19 +474,12 @@ void serve_next(struct serve *serve)
     assert(stream->ended);
     stream_body_drop(stream);
     serve->has_stream = false;
-    bool unread = stream->framing == HTTP_UNTIL_CLOSE ||
-                  (stream->framing != HTTP_NO_BODY && stream->body_state != BODY_COMPLETE);
     if (conn->tx_failed || conn->rx_state == RX_FAILED) {
         serve_close(serve, WHY_PEER, false);
-    } else if (serve->keep_alive && !unread) {
+    } else if (serve->keep_alive && !stream_has_unread(stream) &&
+               (conn->rx_state == RX_OPEN || conn->rx_len > 0)) {
         serve_await_head(serve);
     } else {
-        // Closing a socket with unread bytes would reset it and could destroy the answer on its
-        // way: half-close, read what still comes within bounds, then close.
-        conn_tx_finish(conn);
-        serve->state = SERVE_LINGER;
-        conn_rx_allow(conn, CONN_RX_LIMIT, BUF_LARGE);
-        serve_arm(serve, LINGER_NS);
-        loop_ready(serve->server->net->loop, &serve->task);
+        serve_leave(serve);
     }
 }

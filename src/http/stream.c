@@ -7,7 +7,9 @@
 enum {
     BODY_RATE_MIN = 1 * KIB, // bytes a second that a body must keep, after BODY_RATE_GRACE_NS
     CHUNKED_BODY_FIRST = 64 * KIB,
+    RECHECKS_MAX = 7, // each after twice the time: together about 2.5 s
 };
+#define RECHECK_NS (UINT64_C(20) * NS_PER_MS)
 #define BODY_RATE_GRACE_NS (UINT64_C(5) * NS_PER_S)
 #define BODY_CHECK_NS (UINT64_C(1) * NS_PER_S)
 
@@ -43,6 +45,15 @@ void stream_body_drop(struct stream *stream)
     stream->body_buf = NULL;
     stream->body_big = NULL;
     stream->body = SPAN_NONE;
+}
+
+void stream_body_replace(struct stream *stream, struct body *body, size_t len)
+{
+    assert(stream->body_state == BODY_COMPLETE);
+    stream_body_drop(stream);
+    stream->body_big = body;
+    stream->body_buf = &body->buf;
+    stream->body = span_of(body->buf.data, len);
 }
 
 // Memory for a body of `len` bytes, empty.
@@ -225,6 +236,24 @@ static void body_check(struct stream *stream)
         serve_arm(serve, BODY_CHECK_NS);
 }
 
+// After a FIN nothing is received any more, so a reset, by which a client that had closed answers
+// whatever is written to it, would be seen only by the write after that. It is asked for instead.
+static void half_closed(struct stream *stream)
+{
+    stream->client = CLIENT_HALF;
+    if (stream->body_state != BODY_COLLECTING)
+        serve_arm(stream_serve(stream), RECHECK_NS);
+}
+
+static void recheck(struct stream *stream)
+{
+    struct serve *serve = stream_serve(stream);
+    conn_rx_recheck(serve->conn);
+    serve->progress = serve->conn->tx_bytes;
+    bool last = ++stream->rechecks == RECHECKS_MAX;
+    serve_arm(serve, last ? serve->server->limits.write_stall_ns : RECHECK_NS << stream->rechecks);
+}
+
 void serve_stream(struct serve *serve)
 {
     struct stream *stream = &serve->stream;
@@ -232,10 +261,12 @@ void serve_stream(struct serve *serve)
     uint8_t before = stream->client;
     if (stream->body_state == BODY_COLLECTING)
         collect(stream);
+    else // a receive that was cancelled for the body's own may have ended only after the body
+        conn_rx_allow(conn, conn->rx_limit, (enum buf_class)conn->rx_cls);
     if (conn->rx_state == RX_FAILED || conn->tx_failed)
         stream->client = CLIENT_GONE;
     else if (conn->rx_state == RX_EOF && stream->client == CLIENT_HERE)
-        stream->client = CLIENT_HALF;
+        half_closed(stream);
     if (stream->client != before || conn->tx_len <= conn->tx_low)
         wake(stream);
 }
@@ -245,6 +276,10 @@ void serve_stream_timeout(struct serve *serve)
     struct stream *stream = &serve->stream;
     if (stream->body_state == BODY_COLLECTING) {
         body_check(stream);
+        return;
+    }
+    if (stream->client == CLIENT_HALF && stream->rechecks < RECHECKS_MAX) {
+        recheck(stream);
         return;
     }
     if (!stream->replied || serve->conn->tx_len == 0)
@@ -271,6 +306,7 @@ bool stream_reply(struct stream *stream, int status, struct put *out)
         return false;
     *out = put_into(room, BUF_SMALL_BYTES);
     stream->no_body = stream->method == HTTP_HEAD || status == 204 || status == 304;
+    stream->no_length = status == 204; // RFC 9110 8.6
     put_span(out, SPAN("HTTP/1.1 "));
     char code[4] = { (char)('0' + status / 100), (char)('0' + status / 10 % 10),
                      (char)('0' + status % 10), ' ' };
@@ -280,14 +316,30 @@ bool stream_reply(struct stream *stream, int status, struct put *out)
     return true;
 }
 
+// A body that nobody asked for and that is all there is passed over: the connection can go on.
+static void body_pass_over(struct stream *stream)
+{
+    struct conn *conn = stream_serve(stream)->conn;
+    if (stream->body_state != BODY_NONE || stream->framing != HTTP_LENGTH ||
+        stream->body_left > conn->rx_len)
+        return;
+    conn_rx_consume(conn, (size_t)stream->body_left);
+    stream->body_left = 0;
+    stream->body_state = BODY_COMPLETE;
+}
+
 bool stream_reply_end(struct stream *stream, struct put *out, enum reply_framing framing,
                       uint64_t length)
 {
     struct serve *serve = stream_serve(stream);
+    body_pass_over(stream);
+    if (stream_has_unread(stream))
+        serve->keep_alive = false; // an early answer; what is left of the body is not a request
     stream->reply_left = 0;
     if (framing == REPLY_LENGTH) {
         stream->reply_left = stream->no_body ? 0 : length;
-        http_put_field_u64(out, SPAN("content-length"), length);
+        if (!stream->no_length)
+            http_put_field_u64(out, SPAN("content-length"), length);
     } else if (stream->minor > 0) {
         stream->chunked = true;
         http_put_field(out, SPAN("transfer-encoding"), SPAN("chunked"));
@@ -341,16 +393,18 @@ bool stream_send(struct stream *stream, struct buf *buf, const char *ptr, size_t
 {
     if (len == 0 || stream->no_body)
         return true;
-    return send_open(stream, len) && conn_tx_ref(stream_serve(stream)->conn, buf, ptr, len) &&
-           send_close(stream);
+    stream->torn = stream->torn || !send_open(stream, len) ||
+                   !conn_tx_ref(stream_serve(stream)->conn, buf, ptr, len) || !send_close(stream);
+    return !stream->torn;
 }
 
 bool stream_send_copy(struct stream *stream, struct span bytes)
 {
     if (bytes.len == 0 || stream->no_body)
         return true;
-    return send_open(stream, bytes.len) && conn_tx_copy(stream_serve(stream)->conn, bytes) &&
-           send_close(stream);
+    stream->torn = stream->torn || !send_open(stream, bytes.len) ||
+                   !conn_tx_copy(stream_serve(stream)->conn, bytes) || !send_close(stream);
+    return !stream->torn;
 }
 
 void stream_notify(struct stream *stream, uint32_t low)
@@ -380,7 +434,8 @@ void stream_finish(struct stream *stream)
     struct serve *serve = stream_serve(stream);
     assert(stream->replied && !stream->ended);
     assert(stream->reply_left == 0);
-    if (stream->chunked && !stream->no_body && !conn_tx_copy(serve->conn, SPAN("0\r\n\r\n"))) {
+    if (stream->torn ||
+        (stream->chunked && !stream->no_body && !conn_tx_copy(serve->conn, SPAN("0\r\n\r\n")))) {
         stream_abort(stream, WHY_LIMIT);
         return;
     }
@@ -399,5 +454,10 @@ void stream_abort(struct stream *stream, enum conn_why why)
     serve->has_stream = false;
     // A body that only the end of the connection delimits would look whole after a FIN.
     bool looks_whole = stream->replied && !stream->chunked && stream->reply_left == 0;
-    serve_close(serve, why, looks_whole);
+    bool client_reads = stream->client != CLIENT_GONE && !serve->conn->tx_failed && !stream->torn;
+    // What was answered before, on the same connection, still arrives.
+    if (why == WHY_CANCELLED && client_reads && !looks_whole)
+        serve_leave(serve);
+    else
+        serve_close(serve, why, looks_whole);
 }

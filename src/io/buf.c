@@ -1,10 +1,10 @@
 #include "penstock/io/buf.h"
 
 #include "penstock/base/check.h"
+#include "penstock/base/mem.h"
 #include "penstock/base/poison.h"
 
 #include <errno.h>
-#include <stdlib.h>
 #include <sys/mman.h>
 
 enum { BUF_COUNT_MAX = 32768 }; // what one provided-buffer ring can hold
@@ -29,7 +29,7 @@ static struct err class_init(struct bufpool *pool, enum buf_class cls, uint32_t 
     // 2 MB resident for the first byte.
     (void)madvise(memory, len, MADV_DONTDUMP);
     (void)madvise(memory, len, MADV_NOHUGEPAGE);
-    pool->cls[cls].bufs = calloc(count, sizeof(struct buf));
+    pool->cls[cls].bufs = mem_take(count, sizeof(struct buf));
     if (pool->cls[cls].bufs == NULL)
         return ERR(NO_MEMORY);
     POISON(memory, len);
@@ -59,7 +59,7 @@ void bufpool_fini(struct bufpool *pool)
 {
     for (int cls = 0; cls < BUF_CLASS_COUNT; cls++) {
         assert(pool->cls[cls].count_out == 0);
-        free(pool->cls[cls].bufs);
+        mem_give(pool->cls[cls].bufs);
         size_t len = (size_t)pool->cls[cls].count_max * class_bytes[cls];
         if (pool->cls[cls].memory != NULL) {
             UNPOISON(pool->cls[cls].memory, len); // the addresses may be mapped again
@@ -75,6 +75,10 @@ struct buf *bufpool_take(struct bufpool *pool, enum buf_class cls)
     if (buf != NULL) {
         pool->cls[cls].free = buf->next;
         buf->next = NULL;
+        buf->is_cold = false;
+        pool->cls[cls].count_free--;
+        if (pool->cls[cls].count_free < pool->cls[cls].free_low)
+            pool->cls[cls].free_low = pool->cls[cls].count_free;
     } else {
         // A buffer that was never out is touched only when all used ones are.
         if (pool->cls[cls].count_used == pool->cls[cls].count_max)
@@ -86,6 +90,28 @@ struct buf *bufpool_take(struct bufpool *pool, enum buf_class cls)
     pool->cls[cls].count_out++;
     UNPOISON(buf->data, buf->cap);
     return buf;
+}
+
+bool bufpool_trim(struct bufpool *pool, uint32_t max)
+{
+    uint32_t done = 0;
+    for (int cls = 0; cls < BUF_CLASS_COUNT; cls++) {
+        // The list gives the warmest first, so what nobody reached in this period is at its end.
+        uint32_t warm = pool->cls[cls].count_free - pool->cls[cls].free_low;
+        struct buf *buf = pool->cls[cls].free;
+        for (uint32_t i = 0; i < warm; i++)
+            buf = buf->next;
+        for (; buf != NULL && done < max; buf = buf->next) {
+            if (buf->is_cold)
+                continue;
+            // Advice: where it is refused the memory stays resident, which harms nothing.
+            (void)madvise(buf->data, buf->cap, MADV_DONTNEED);
+            buf->is_cold = true;
+            done++;
+        }
+        pool->cls[cls].free_low = pool->cls[cls].count_free;
+    }
+    return done == max;
 }
 
 struct buf *buf_at(struct bufpool *pool, enum buf_class cls, uint32_t index)
@@ -107,6 +133,7 @@ void buf_free(struct buf *buf)
     POISON(buf->data, buf->cap);
     buf->next = pool->cls[buf->cls].free;
     pool->cls[buf->cls].free = buf;
+    pool->cls[buf->cls].count_free++;
     if (unlikely(pool->starved) && pool->on_refill != NULL)
         pool->on_refill(pool->on_refill_arg);
 }

@@ -1,12 +1,13 @@
 // epoll.c - the backend for kernels and containers where io_uring is not to be had: the life of an
 // operation, the turn, and what the loop sleeps on.
 #include "epoll.h"
+
+#include "penstock/base/mem.h"
 #include "sock.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <sys/mman.h>
@@ -447,7 +448,7 @@ static void epoll_free(struct io *io)
     verify(munmap(ep->socks, ep->sock_count * sizeof(*ep->socks)) == 0);
     verify(close(ep->wakefd) == 0);
     verify(close(ep->epfd) == 0);
-    free(ep);
+    mem_give(ep);
 }
 
 static const struct io_ops epoll_ops = {
@@ -489,7 +490,7 @@ static bool epoll_open(struct epoll *ep)
 struct err io_epoll_new(struct io **out, const struct io_config *config, struct env *env, char *why,
                         size_t cap)
 {
-    struct epoll *ep = calloc(1, sizeof(*ep));
+    struct epoll *ep = mem_take(1, sizeof(*ep));
     if (ep == NULL)
         return ERR(NO_MEMORY);
     ep->io = (struct io){
@@ -525,6 +526,6 @@ out:
         verify(close(ep->wakefd) == 0);
     if (ep->epfd >= 0)
         verify(close(ep->epfd) == 0);
-    free(ep);
+    mem_give(ep);
     return err;
 }

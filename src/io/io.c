@@ -3,6 +3,7 @@
 #include "backend.h"
 #include "penstock/base/check.h"
 
+#include <poll.h>
 #include <stdio.h>
 
 // Without io_uring the gateway works, a little slower: that is no reason to stop. A shortage of
@@ -168,6 +169,14 @@ void io_shutdown(struct io *io, int fd)
 {
     assert(fd >= 0);
     io->ops->shutdown(io, fd);
+}
+
+bool io_has_hung_up(struct io *io, int fd)
+{
+    if (io->backend == IO_BACKEND_SIM)
+        return false; // a simulated reset fails the next send, which is soon enough
+    struct pollfd asked = { .fd = fd };
+    return poll(&asked, 1, 0) == 1 && (asked.revents & (POLLERR | POLLHUP)) != 0;
 }
 
 void io_close(struct io *io, int fd, bool reset)

@@ -29,6 +29,7 @@ const struct sim_profile sim_hostile = {
 
 void *sim_alloc(size_t size)
 {
+    // layer-check: a simulation is a test's, and frees its parts one by one.
     void *memory = calloc(1, size);
     verify(memory != NULL); // a test that needs more than the machine has
     return memory;
@@ -36,6 +37,7 @@ void *sim_alloc(size_t size)
 
 struct err sim_new(struct sim **out, struct env_fake *env, const struct sim_profile *profile)
 {
+    // layer-check: once a simulation.
     struct sim *sim = calloc(1, sizeof(*sim));
     if (sim == NULL)
         return ERR(NO_MEMORY);
@@ -159,6 +161,7 @@ static void heap_push(struct sim *sim, struct sim_event event)
 {
     if (sim->heap_count == sim->heap_alloc) {
         sim->heap_alloc = max_size(2 * sim->heap_alloc, 64);
+        // layer-check: as many events as a test makes.
         sim->heap = realloc(sim->heap, sim->heap_alloc * sizeof(*sim->heap));
         verify(sim->heap != NULL);
     }

@@ -474,12 +474,23 @@ static void start_in(struct io *io, struct io_op *op)
     file->in = op_new(io, op, file);
 }
 
+// FNV-1a over all that a send refers to.
+static uint64_t send_sum(const struct io_op *op)
+{
+    uint64_t sum = UINT64_C(0xcbf29ce484222325);
+    for (uint32_t i = 0; i < op->count; i++)
+        for (size_t at = 0; at < op->iov[i].iov_len; at++)
+            sum = (sum ^ ((const uint8_t *)op->iov[i].iov_base)[at]) * UINT64_C(0x100000001b3);
+    return sum;
+}
+
 static void sim_send(struct io *io, struct io_op *op)
 {
     struct sim_file *file = sim_file_at(sim_io_of(io)->sim, op->fd);
     assert(file->kind == FILE_STREAM);
     assert(file->out == NULL); // one send at a time
     file->out = op_new(io, op, file);
+    file->out->sum = send_sum(op);
 }
 
 static void sim_connect(struct io *io, struct io_op *op, const struct sockaddr *addr, socklen_t len)
@@ -565,6 +576,8 @@ static void tell(struct sim_io *io)
     struct io_op *io_op = op->op;
     sim_note(io->sim, "tell", io_op->kind, done.res, io->index);
     if (!(done.flags & IO_MORE)) {
+        // The bytes had to stay as they were until now, whatever became of the send.
+        assert(io_op->kind != IO_SEND || op->sum == send_sum(io_op));
         op->op = NULL;
         sim_op_release(op);
         io_op->msg = NULL;

@@ -79,6 +79,7 @@ static void pipe_append(struct sim_pipe *pipe, const void *bytes, size_t len)
         pipe->start = 0;
         if (held + len > pipe->alloc) {
             pipe->alloc = min_size(max_size(2 * (held + len), 1024), pipe->cap);
+            // layer-check: grows with what a test leaves unread.
             pipe->bytes = realloc(pipe->bytes, pipe->alloc);
             verify(pipe->bytes != NULL);
         }

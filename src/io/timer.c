@@ -47,6 +47,7 @@ static void place(struct wheel *wheel, struct timer *timer, uint64_t tick)
     unsigned slot = (unsigned)(tick >> shift) & SLOT_MASK;
     list_push_back(&wheel->slots[level][slot], &timer->link);
     wheel->used[level] |= UINT64_C(1) << slot;
+    wheel->levels |= BIT(level);
     timer->slot_ns = (tick >> shift << shift) * WHEEL_TICK_NS;
 }
 
@@ -59,7 +60,10 @@ static void unlink_timer(struct wheel *wheel, struct timer *timer)
     if (last) {
         ptrdiff_t index = head - &wheel->slots[0][0];
         assert(index >= 0 && index < WHEEL_LEVELS * WHEEL_SLOTS);
-        wheel->used[index / WHEEL_SLOTS] &= ~(UINT64_C(1) << (index % WHEEL_SLOTS));
+        uint64_t *used = &wheel->used[index / WHEEL_SLOTS];
+        *used &= ~(UINT64_C(1) << (index % WHEEL_SLOTS));
+        if (*used == 0)
+            wheel->levels &= ~BIT(index / WHEEL_SLOTS);
     }
 }
 
@@ -91,7 +95,8 @@ void timer_stop(struct wheel *wheel, struct timer *timer)
 static struct list *next_slot(const struct wheel *wheel, uint64_t *tick)
 {
     const struct list *first = NULL;
-    for (unsigned level = 0; level < WHEEL_LEVELS; level++) {
+    for (uint32_t levels = wheel->levels; levels != 0; levels &= levels - 1) {
+        unsigned level = (unsigned)__builtin_ctz(levels);
         unsigned shift = level * SLOT_BITS;
         uint64_t at = wheel->tick >> shift;
         uint64_t used = wheel->used[level] & (~UINT64_C(0) << (at & SLOT_MASK));

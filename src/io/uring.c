@@ -11,6 +11,7 @@
 #include "backend.h"
 
 #include "penstock/base/check.h"
+#include "penstock/base/mem.h"
 #include "sock.h"
 #include "uring.h"
 
@@ -19,7 +20,6 @@
 #include <poll.h>
 #include <stdatomic.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <sys/eventfd.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
@@ -600,7 +600,7 @@ static void uring_free(struct io *io)
         verify(close(u->eventfd) == 0);
     if (u->slots != NULL)
         verify(munmap(u->slots, u->slot_count * sizeof(struct uring_slot)) == 0);
-    free(u);
+    mem_give(u);
 }
 
 static bool slots_init(struct uring *u)
@@ -645,7 +645,7 @@ struct err uring_new(struct io **out, const struct io_config *config,
                      const struct uring_limits *limits, struct env *env, struct why why)
 {
     *out = NULL;
-    struct uring *u = calloc(1, sizeof(*u));
+    struct uring *u = mem_take(1, sizeof(*u));
     if (u == NULL)
         return ERR(NO_MEMORY);
     u->io = (struct io){

@@ -10,6 +10,9 @@
 #include <stdarg.h>
 #include <stdio.h>
 
+// In base64: "AACAPgAAAL8AAAA+", three floats.
+#define EMBEDDING "[0.25,-0.5,0.125]"
+
 enum { INPUT_TOKENS = 20, CACHED_TOKENS = 8, REASONING_TOKENS = 3, CREATED = 1760000000 };
 
 static void putf(struct put *out, const char *format, ...) printf_like(2, 3);
@@ -215,8 +218,11 @@ static void chat_whole(struct call *call, struct put *out)
 
 static void embeddings_whole(struct call *call, struct put *out)
 {
-    put_span(out, SPAN("{\"object\":\"list\",\"data\":[{\"object\":\"embedding\",\"index\":0,"
-                       "\"embedding\":[0.25,-0.5,0.125]}],\"model\":\""));
+    put_span(out, SPAN("{\"object\":\"list\",\"data\":["));
+    for (uint32_t i = 0; i < call->inputs; i++)
+        putf(out, "%s{\"object\":\"embedding\",\"index\":%u,\"embedding\":%s}", i > 0 ? "," : "", i,
+             call->base64 ? "\"AACAPgAAAL8AAAA+\"" : EMBEDDING);
+    put_span(out, SPAN("],\"model\":\""));
     model(call, out);
     putf(out, "\",\"usage\":{\"prompt_tokens\":%d,\"total_tokens\":%d}}", INPUT_TOKENS,
          INPUT_TOKENS);
@@ -273,6 +279,20 @@ static void responses_object(struct call *call, bool done, struct put *out)
         responses_usage(call, out);
     else
         put_span(out, SPAN("null"));
+    put_span(out, SPAN("}"));
+}
+
+// A talk made shorter: what the model is to remember, sealed.
+static void responses_compacted(struct call *call, struct put *out)
+{
+    putf(out,
+         "{\"id\":\"cmp_mock%" PRIu64 "\",\"object\":\"response.compaction\",\"created_at\":%d,"
+         "\"output\":[{\"type\":\"message\",\"id\":\"msg_mock%" PRIu64 "\",\"role\":\"user\","
+         "\"status\":\"completed\",\"content\":[{\"type\":\"input_text\",\"text\":\"Hello\"}]},"
+         "{\"type\":\"compaction\",\"id\":\"cmpi_mock%" PRIu64
+         "\",\"encrypted_content\":\"c2VhbGVk\"}],\"usage\":",
+         call->id, CREATED, call->id, call->id);
+    responses_usage(call, out);
     put_span(out, SPAN("}"));
 }
 
@@ -592,6 +612,14 @@ static bool gemini_event(struct call *call, uint32_t index, struct put *out)
     return true;
 }
 
+static void gemini_embeddings(const struct call *call, struct put *out)
+{
+    put_span(out, SPAN("{\"embeddings\":["));
+    for (uint32_t i = 0; i < call->inputs; i++)
+        putf(out, "%s{\"values\":" EMBEDDING "}", i > 0 ? "," : "");
+    put_span(out, SPAN("]}"));
+}
+
 // --- all of them ---
 
 bool mock_event(struct call *call, uint32_t index, struct put *out)
@@ -603,6 +631,7 @@ bool mock_event(struct call *call, uint32_t index, struct put *out)
     case MOCK_MESSAGES: return messages_event(call, index, out);
     case MOCK_GENERATE: return gemini_event(call, index, out);
     case MOCK_EMBEDDINGS:
+    case MOCK_COMPACT:
     case MOCK_COUNT_TOKENS:
     case MOCK_GEMINI_COUNT:
     case MOCK_GEMINI_EMBED:
@@ -624,6 +653,7 @@ uint32_t mock_event_count(const struct call *call)
     case MOCK_MESSAGES: return count + 1 + (call->wish.think ? 4 : 0) + (tools ? 2 : 5);
     case MOCK_GENERATE: return gemini_count(call);
     case MOCK_EMBEDDINGS:
+    case MOCK_COMPACT:
     case MOCK_COUNT_TOKENS:
     case MOCK_GEMINI_COUNT:
     case MOCK_GEMINI_EMBED:
@@ -640,16 +670,15 @@ void mock_whole(struct call *call, struct put *out)
     case MOCK_COMPLETIONS: chat_whole(call, out); return;
     case MOCK_EMBEDDINGS: embeddings_whole(call, out); return;
     case MOCK_RESPONSES: responses_object(call, true, out); return;
+    case MOCK_COMPACT: responses_compacted(call, out); return;
     case MOCK_MESSAGES: messages_whole(call, out); return;
     case MOCK_COUNT_TOKENS: putf(out, "{\"input_tokens\":%d}", INPUT_TOKENS); return;
     case MOCK_GENERATE: gemini_chunk(call, 0, true, true, out); return;
     case MOCK_GEMINI_COUNT: putf(out, "{\"totalTokens\":%d}", INPUT_TOKENS); return;
     case MOCK_GEMINI_EMBED:
-        put_span(out, SPAN("{\"embedding\":{\"values\":[0.25,-0.5,0.125]}}"));
+        put_span(out, SPAN("{\"embedding\":{\"values\":" EMBEDDING "}}"));
         return;
-    case MOCK_GEMINI_EMBED_BATCH:
-        put_span(out, SPAN("{\"embeddings\":[{\"values\":[0.25,-0.5,0.125]}]}"));
-        return;
+    case MOCK_GEMINI_EMBED_BATCH: gemini_embeddings(call, out); return;
     case MOCK_UNKNOWN: put_span(out, SPAN("{}")); return;
     }
     bug("an operation is one of the list");

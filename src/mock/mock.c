@@ -3,17 +3,17 @@
 
 #include "mock_internal.h"
 #include "penstock/base/check.h"
+#include "penstock/base/mem.h"
 #include "penstock/codec/json_members.h"
 #include "penstock/codec/url.h"
-
-#include <stdlib.h>
 
 enum {
     CALLS_MAX = 65536,
     BODY_MAX = 64 * MIB,
     BURST_EVENTS = 16,
     CONNECTIONS_MAX = 65536,
-    HUGE_BYTES = 1 * MIB
+    HUGE_BYTES = 1 * MIB,
+    INPUTS_MAX = 256,
 };
 #define DRIP_NS (UINT64_C(50) * NS_PER_MS)
 
@@ -63,7 +63,7 @@ static enum mock_op op_of(struct span path)
         { "/completions", MOCK_COMPLETIONS },
         { "/embeddings", MOCK_EMBEDDINGS },
         { "/responses", MOCK_RESPONSES },
-        { "/responses/compact", MOCK_RESPONSES },
+        { "/responses/compact", MOCK_COMPACT },
         { "/messages", MOCK_MESSAGES },
         { "/messages/count_tokens", MOCK_COUNT_TOKENS },
         { ":generateContent", MOCK_GENERATE },
@@ -113,15 +113,28 @@ static bool has_tool_result(struct span body)
     return false;
 }
 
+// One text, one list of tokens, or a list of such.
+static uint32_t count_inputs(struct json_slice input)
+{
+    if (input.kind != JK_ARRAY)
+        return 1;
+    uint32_t count = 0;
+    struct json_iter iter = json_elements_of(input);
+    for (struct json_slice item; json_element_next(&iter, &item) && count < INPUTS_MAX; count++)
+        if (item.kind == JK_NUMBER)
+            return 1;
+    return count;
+}
+
 static bool read_body(struct call *call)
 {
     struct span body = call->stream->body;
     struct json_slice root;
     if (!json_check(body, &root) || root.kind != JK_OBJECT)
         return false;
-    static const struct span names[] = { { "model", 5 },
-                                         { "stream", 6 },
-                                         { "stream_options", 14 } };
+    static const struct span names[] = { { "model", 5 },           { "stream", 6 },
+                                         { "stream_options", 14 }, { "encoding_format", 15 },
+                                         { "input", 5 },           { "requests", 8 } };
     struct json_slice found[ARRAY_LEN(names)];
     if (!json_pick(root, names, found, ARRAY_LEN(names)))
         return false;
@@ -131,6 +144,8 @@ static bool read_body(struct call *call)
     }
     call->streamed |= found[1].kind == JK_TRUE;
     call->include_usage = json_get(found[2], SPAN("include_usage")).kind == JK_TRUE;
+    call->base64 = json_string_is(found[3], SPAN("base64"));
+    call->inputs = count_inputs(found[call->op == MOCK_GEMINI_EMBED_BATCH ? 5 : 4]);
     call->answered = has_tool_result(body);
     return true;
 }
@@ -156,7 +171,8 @@ static bool begin_head(struct call *call, int status, struct put *out)
     return true;
 }
 
-static void answer_json(struct call *call, int status, struct span body)
+// `keeper` holds the body, or is NULL for a small one that is copied.
+static void answer_json(struct call *call, int status, struct span body, struct buf *keeper)
 {
     struct put out;
     if (!begin_head(call, status, &out)) {
@@ -164,8 +180,10 @@ static void answer_json(struct call *call, int status, struct span body)
         return;
     }
     http_put_field(&out, SPAN("content-type"), SPAN("application/json"));
-    if (!stream_reply_end(call->stream, &out, REPLY_LENGTH, body.len) ||
-        !stream_send_copy(call->stream, body)) {
+    bool sent = stream_reply_end(call->stream, &out, REPLY_LENGTH, body.len) &&
+                (keeper != NULL ? stream_send(call->stream, keeper, body.ptr, body.len)
+                                : stream_send_copy(call->stream, body));
+    if (!sent) {
         call_abort(call, false);
         return;
     }
@@ -178,7 +196,7 @@ static void answer_error(struct call *call, int status, struct span message)
     char room[4 * KIB];
     struct put out = put_into(room, sizeof(room));
     mock_error(call, status, message, &out);
-    answer_json(call, status, put_done(&out));
+    answer_json(call, status, put_done(&out), NULL);
 }
 
 static void answer_whole(struct call *call)
@@ -209,7 +227,7 @@ static void answer_whole(struct call *call)
         body_put(body);
         return;
     }
-    answer_json(call, 200, put_done(&out));
+    answer_json(call, 200, put_done(&out), &body->buf);
     body_put(body);
 }
 
@@ -337,12 +355,7 @@ static enum outcome drip(struct call *call, struct span event)
 // Sends the event that is due. Pacing and back-pressure decide when the next one is.
 static enum outcome stream_step(struct call *call)
 {
-    char *room = malloc(MOCK_EVENT_MAX + call->wish.size * 2);
-    if (room == NULL) {
-        call_abort(call, false);
-        return ENDED;
-    }
-    struct put out = put_into(room, MOCK_EVENT_MAX + call->wish.size * 2);
+    struct put out = put_into(call->mock->event, MOCK_EVENT_MAX);
     enum outcome outcome = GO_ON;
     if (call->event == call->wish.at)
         outcome = strike(call, &out);
@@ -362,7 +375,6 @@ static enum outcome stream_step(struct call *call)
             call->event++;
         }
     }
-    free(room);
     return outcome;
 }
 
@@ -529,6 +541,9 @@ static void on_request(struct http_app *app, struct stream *stream, const struct
 struct err mock_open(struct mock *mock, struct net *net, const struct sockaddr *addr, socklen_t len)
 {
     memset(mock, 0, sizeof(*mock));
+    mock->event = mem_take(1, MOCK_EVENT_MAX);
+    if (mock->event == NULL)
+        return ERR(NO_MEMORY);
     mock->net = net;
     mock->app.on_request = on_request;
     slab_init(&mock->calls, sizeof(struct call), CALLS_MAX);
@@ -552,4 +567,6 @@ void mock_fini(struct mock *mock)
 {
     server_fini(&mock->server);
     slab_fini(&mock->calls);
+    mem_give(mock->event);
+    mock->event = NULL;
 }

@@ -5,13 +5,18 @@
 #include "penstock/codec/json_writer.h"
 #include "penstock/mock/mock.h"
 
-enum { MOCK_MODEL_MAX = 512, MOCK_EVENT_MAX = 64 * KIB };
+enum {
+    MOCK_MODEL_MAX = 512,
+    MOCK_SIZE_MAX = 1 * MIB,                       // of a delta
+    MOCK_EVENT_MAX = 2 * MOCK_SIZE_MAX + 64 * KIB, // an end that repeats two deltas of that size
+};
 
 enum mock_op {
     MOCK_CHAT,
     MOCK_COMPLETIONS,
     MOCK_EMBEDDINGS,
     MOCK_RESPONSES,
+    MOCK_COMPACT,
     MOCK_MESSAGES,
     MOCK_COUNT_TOKENS,
     MOCK_GENERATE,
@@ -32,6 +37,8 @@ struct call {
     bool streamed;
     bool include_usage; // Chat: the client asked for the usage chunk
     bool sse;           // Gemini: alt=sse, else a JSON array
+    bool base64;        // Embeddings: in this encoding, else as numbers
+    uint32_t inputs;    // texts to embed
     bool planned;
     bool answered; // tool results came back: text now
     uint64_t id;

@@ -1,4 +1,4 @@
-#include "penstock/mock/mock.h"
+#include "mock_internal.h"
 
 static const struct {
     struct span name;
@@ -28,7 +28,6 @@ static const struct {
 
 enum {
     TOKENS_MAX = 100000,
-    SIZE_MAX_BYTES = 1 * MIB,
     TOOLS_MAX = 16,
     HEAD_MAX_BYTES = 256 * KIB,
     MS_MAX = 3600 * 1000,
@@ -70,9 +69,9 @@ static bool read_wish(struct span name, struct span value, struct mock_wish *wis
     if (span_eq(name, SPAN("tokens")))
         return read_u32(value, TOKENS_MAX, &wish->tokens);
     if (span_eq(name, SPAN("size")))
-        return read_u32(value, SIZE_MAX_BYTES, &wish->size) && wish->size > 0;
+        return read_u32(value, MOCK_SIZE_MAX, &wish->size) && wish->size > 0;
     if (span_eq(name, SPAN("chop")))
-        return read_u32(value, SIZE_MAX_BYTES, &wish->chop);
+        return read_u32(value, MOCK_SIZE_MAX, &wish->chop);
     if (span_eq(name, SPAN("tools")))
         return read_u32(value, TOOLS_MAX, &wish->tools);
     if (span_eq(name, SPAN("at")))

@@ -30,8 +30,7 @@ struct body *body_take(struct net *net, size_t len)
         return NULL;
     }
     adopt(body);
-    if (!net->trim.deadline_ns)
-        timer_arm(&net->loop->wheel, &net->trim, net->loop->now_ns + NS_PER_S);
+    net_wake_trim(net);
     return body;
 }
 

@@ -75,6 +75,7 @@ static struct conn *conn_new(struct net *net, struct task *owner)
     conn_tx_init(conn);
     task_init(&conn->bury, on_bury);
     conn_charge(conn, sizeof(*conn));
+    net_wake_trim(net);
     return conn;
 }
 
@@ -100,7 +101,9 @@ struct conn *conn_dial(struct net *net, const struct sockaddr *addr, socklen_t l
     conn->state = CONN_OPENING;
     // The sending operation is free until there is a connection to send on.
     conn->tx_op.on_done = on_connect;
-    io_connect(net->io, &conn->tx_op, addr, len);
+    assert(len <= sizeof(conn->addr));
+    memcpy(&conn->addr, addr, len);
+    io_connect(net->io, &conn->tx_op, (const struct sockaddr *)&conn->addr, len);
     return conn;
 }
 
@@ -177,6 +180,14 @@ void conn_rx_arm(struct conn *conn)
     if (unlikely(budget_level(&conn->net->budget) != BUDGET_NORMAL))
         credit = credit / 4 > 0 ? credit / 4 : 1;
     io_recv(conn->net->io, &conn->rx_op, conn->fd, (enum buf_class)conn->rx_cls, credit);
+}
+
+void conn_rx_recheck(struct conn *conn)
+{
+    if (conn->rx_state != RX_EOF || conn->fd < 0 || !io_has_hung_up(conn->net->io, conn->fd))
+        return;
+    conn_rx_fail(conn, ECONNRESET);
+    conn_wake(conn);
 }
 
 void conn_rx_allow(struct conn *conn, uint32_t limit, enum buf_class cls)
@@ -269,7 +280,7 @@ bool conn_rx_push(struct conn *conn, struct buf *buf, const char *ptr, uint32_t 
 
 void conn_rx_fail(struct conn *conn, int sys)
 {
-    if (conn->rx_state != RX_OPEN)
+    if (conn->rx_state == RX_FAILED)
         return;
     conn->rx_state = RX_FAILED;
     conn->sys = sys;

@@ -8,7 +8,7 @@
 enum {
     TLS_HANDSHAKES_A_TURN = 4, // each costs up to half a millisecond
     // Ciphertext held: full small buffers, less the two that can be partly used.
-    CONN_TLS_IN_MAX = (SEGQ_MAX - 2) * BUF_SMALL_BYTES,
+    CONN_TLS_IN_MAX = (SEGQ_REFS - 2) * BUF_SMALL_BYTES,
 };
 
 struct conn_tls {

@@ -1,6 +1,7 @@
 #include "penstock/net/dest.h"
 
 #include "penstock/base/check.h"
+#include "penstock/base/mem.h"
 
 #include <arpa/inet.h>
 #include <stdatomic.h>
@@ -28,7 +29,7 @@ struct dests {
 
 struct err dests_new(struct dests **out)
 {
-    *out = calloc(1, sizeof(**out));
+    *out = mem_take(1, sizeof(**out));
     return *out != NULL ? OK : ERR(NO_MEMORY);
 }
 
@@ -42,7 +43,7 @@ void dests_free(struct dests **dests)
             tls_roots_put(&dest->roots);
         free(dest);
     }
-    free(*dests);
+    mem_give(*dests);
     *dests = NULL;
 }
 
@@ -60,7 +61,8 @@ static struct dest *dest_at(const struct dests *dests, uint32_t idx)
 static bool key_eq(const struct dest_key *a, const struct dest_key *b)
 {
     return a->port == b->port && a->tls == b->tls && span_eq_nocase(a->host, b->host) &&
-           span_eq(a->ca_file, b->ca_file) && span_eq(a->server_name, b->server_name);
+           span_eq(a->ca_file, b->ca_file) && span_eq(a->server_name, b->server_name) &&
+           a->allow == b->allow && a->allow_arg == b->allow_arg;
 }
 
 static bool parse_numeric(const struct dest_key *key, union dest_addr *out)
@@ -131,6 +133,7 @@ uint32_t dests_intern(struct dests *dests, const struct dest_key *key, char *why
         return DEST_NONE;
     size_t text_len = key->host.len + key->ca_file.len + key->server_name.len + 3;
     size_t size = round_up(sizeof(struct dest) + text_len, CACHE_LINE);
+    // layer-check: once a destination; shards poll its lines, so none may share one with another.
     struct dest *dest = aligned_alloc(CACHE_LINE, size);
     if (dest == NULL) {
         if (roots != NULL)
@@ -146,6 +149,8 @@ uint32_t dests_intern(struct dests *dests, const struct dest_key *key, char *why
         .tls = key->tls,
         .ca_file = keep(&at, key->ca_file),
         .server_name = keep(&at, key->server_name),
+        .allow = key->allow,
+        .allow_arg = key->allow_arg,
     };
     union dest_addr addr;
     dest->numeric = parse_numeric(key, &addr);
@@ -171,12 +176,27 @@ bool dest_is_numeric(const struct dests *dests, uint32_t idx)
     return dest_at(dests, idx)->numeric;
 }
 
+// Copies the addresses that may be used; returns how many.
+static unsigned allowed(const struct dest_key *key, const union dest_addr *addrs, unsigned count,
+                        union dest_addr out[DEST_ADDRS_MAX])
+{
+    unsigned kept = 0;
+    for (unsigned i = 0; i < count; i++)
+        if (key->allow == NULL || key->allow(key->allow_arg, &addrs[i]))
+            out[kept++] = addrs[i];
+    return kept;
+}
+
 void dest_publish(struct dests *dests, uint32_t idx, enum dest_state state,
-                  const union dest_addr *addrs, unsigned count)
+                  const union dest_addr *all, unsigned count)
 {
     struct dest *dest = dest_at(dests, idx);
+    union dest_addr addrs[DEST_ADDRS_MAX];
     assert(count <= DEST_ADDRS_MAX);
     assert((count > 0) == (state == DEST_READY));
+    count = allowed(&dest->key, all, count, addrs);
+    if (count == 0 && state == DEST_READY)
+        state = DEST_FAILED;
     uint32_t sequence = atomic_load_explicit(&dest->sequence, memory_order_relaxed);
     atomic_store_explicit(&dest->sequence, sequence + 1, memory_order_relaxed);
     atomic_thread_fence(memory_order_release);

@@ -2,20 +2,30 @@
 
 #include "conn_tls.h"
 #include "penstock/base/check.h"
+#include "penstock/base/mem.h"
 #include "penstock/net/body.h"
 #include "penstock/net/conn.h"
 
-#include <stdlib.h>
-
 #define TRIM_NS NS_PER_S
+enum { TRIM_BUFS_MAX = 1024 }; // a tick
 
 static void on_trim(struct timer *timer)
 {
     struct net *net = container_of(timer, struct net, trim);
     extent_pool_trim(&net->extents);
-    // Rests while there is nothing to trim; body_take() starts it again.
-    if (net->extents.kept_bytes > 0 || net->bodies.count_out > 0)
+    bool more = bufpool_trim(net->bufs, TRIM_BUFS_MAX);
+    // Rests while there is nothing to trim; net_wake_trim() starts it again.
+    net->trim_idle =
+        more || net->conns.count_out > 0 || net->extents.kept_bytes > 0 ? 0 : net->trim_idle + 1;
+    if (net->trim_idle < 2) // what was used in the last period is cold only after another
         timer_arm(&net->loop->wheel, timer, net->loop->now_ns + TRIM_NS);
+}
+
+void net_wake_trim(struct net *net)
+{
+    net->trim_idle = 0;
+    if (net->trim.deadline_ns == 0)
+        timer_arm(&net->loop->wheel, &net->trim, net->loop->now_ns + TRIM_NS);
 }
 
 struct err net_init(struct net *net, struct loop *loop, struct budget_process *budget,
@@ -25,7 +35,7 @@ struct err net_init(struct net *net, struct loop *loop, struct budget_process *b
     net->loop = loop;
     net->io = loop->io;
     net->bufs = io_bufs(loop->io);
-    net->scratch = malloc(NET_SCRATCH);
+    net->scratch = mem_take(1, NET_SCRATCH);
     if (net->scratch == NULL)
         return ERR(NO_MEMORY);
     budget_init(&net->budget, budget);
@@ -69,6 +79,6 @@ void net_fini(struct net *net)
     slab_fini(&net->tls);
     slab_fini(&net->bodies);
     extent_pool_fini(&net->extents);
-    free(net->scratch);
+    mem_give(net->scratch);
     net->scratch = NULL;
 }

@@ -1,11 +1,11 @@
 #include "penstock/net/resolver.h"
 
 #include "penstock/base/check.h"
+#include "penstock/base/mem.h"
 
 #include <ares.h>
 #include <netdb.h>
 #include <poll.h>
-#include <stdlib.h>
 
 // c-ares tells which sockets it wants watched; each has one poll operation of ours.
 struct watch {
@@ -188,7 +188,7 @@ struct err resolver_new(struct resolver **out, struct loop *loop, struct dests *
     *out = NULL;
     if (ares_library_init(ARES_LIB_INIT_ALL) != ARES_SUCCESS)
         return ERR(NO_MEMORY);
-    struct resolver *resolver = calloc(1, sizeof(*resolver));
+    struct resolver *resolver = mem_take(1, sizeof(*resolver));
     if (resolver == NULL) {
         ares_library_cleanup();
         return ERR(NO_MEMORY);
@@ -208,7 +208,7 @@ struct err resolver_new(struct resolver **out, struct loop *loop, struct dests *
     };
     int mask = ARES_OPT_TIMEOUTMS | ARES_OPT_TRIES | ARES_OPT_SOCK_STATE_CB;
     if (ares_init_options(&resolver->channel, &options, mask) != ARES_SUCCESS) {
-        free(resolver);
+        mem_give(resolver);
         ares_library_cleanup();
         return ERR(DNS_FAILED);
     }
@@ -253,7 +253,7 @@ void resolver_free(struct resolver **resolver_ptr)
     assert(resolver_is_idle(resolver));
     ares_destroy(resolver->channel);
     ares_library_cleanup();
-    free(resolver);
+    mem_give(resolver);
     *resolver_ptr = NULL;
 }
 

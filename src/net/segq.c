@@ -10,7 +10,8 @@ char *segq_reserve(struct segq *queue, struct bufpool *bufs, size_t len)
         return last->buf->data + last->buf->cap - queue->room;
     if (queue->count == SEGQ_MAX)
         return NULL;
-    struct buf *buf = bufpool_take(bufs, len <= BUF_SMALL_BYTES ? BUF_SMALL : BUF_LARGE);
+    bool small = len <= BUF_SMALL_BYTES && queue->count < SEGQ_REFS;
+    struct buf *buf = bufpool_take(bufs, small ? BUF_SMALL : BUF_LARGE);
     if (buf == NULL)
         return NULL;
     *segq_at(queue, queue->count++) = (struct seg){ buf, buf->data, 0 };
@@ -59,12 +60,13 @@ bool segq_ref(struct segq *queue, struct bufpool *bufs, struct buf *buf, const c
         last->len += (uint32_t)len; // the very next bytes of the same buffer
         return true;
     }
-    if (len < SEGQ_COPY_MAX || !segq_push(queue, buf_get(buf), ptr, len)) {
-        if (len >= SEGQ_COPY_MAX)
-            buf_put(buf);
+    size_t copied = queue->count < SEGQ_REFS ? SEGQ_COPY_MAX - 1 : BUF_LARGE_BYTES;
+    if (len <= copied)
         return segq_copy(queue, bufs, span_of(ptr, len));
-    }
-    return true;
+    if (segq_push(queue, buf_get(buf), ptr, len))
+        return true;
+    buf_put(buf);
+    return segq_copy(queue, bufs, span_of(ptr, len));
 }
 
 uint32_t segq_iov(struct segq *queue, struct iovec *iov, uint32_t max)

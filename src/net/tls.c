@@ -18,6 +18,7 @@ enum {
     ALERT_FATAL = 2,
     ALERT_UNEXPECTED = 10,
     ALERT_HANDSHAKE = 40,
+    ALERT_ILLEGAL = 47,
     ALERT_DECODE = 50,
     MESSAGE_HEAD = 4,
 };
@@ -82,6 +83,7 @@ static const char *leave(struct tls *tls, struct frame frame)
 {
     struct tls_scope *scope = tls_scope_get();
     const char *refused = scope->refused;
+    scope->env = frame.saved.env;
     scope->aead = frame.saved.aead;
     scope->signer = frame.saved.signer;
     scope->refused = frame.saved.refused;
@@ -352,10 +354,13 @@ static enum tls_result judge_hello(struct tls *tls)
                                       (char)message.len };
     memcpy(tls->held.bytes, head, sizeof(head));
     tls->held.collecting = false;
-    tls->records_now = 1; // this was the record of this call
+    tls->records_now = 1;   // this was the record of this call
+    if (tls->ssl != NULL) { // the second one, after a HelloRetryRequest
+        if (hello.tls13 && strcmp(hello.sni, tls->hello.sni) == 0)
+            return TLS_DONE;
+        return refuse_hello(tls, ALERT_ILLEGAL, "ClientHello: not the same as before");
+    }
     tls->hello = hello;
-    if (tls->ssl != NULL)
-        return TLS_DONE; // the second one, after a HelloRetryRequest
     tls->identity = tls_ctx_pick(tls->ctx, span_of(hello.sni, hello.sni_len));
     tls_scope_get()->signer = tls->identity->pkey;
     if (!library_start(tls, tls->identity->wctx))
@@ -438,13 +443,43 @@ static enum tls_result wait_for_input(const struct tls *tls)
     return tls->input.len > 0 ? TLS_AGAIN : TLS_WANT;
 }
 
+static const char *suite_name(uint16_t suite)
+{
+    static const struct {
+        uint16_t suite;
+        const char *name;
+    } names[] = {
+        { 0x1301, "TLS_AES_128_GCM_SHA256" },        { 0x1302, "TLS_AES_256_GCM_SHA384" },
+        { 0xc02b, "ECDHE-ECDSA-AES128-GCM-SHA256" }, { 0xc02c, "ECDHE-ECDSA-AES256-GCM-SHA384" },
+        { 0xc02f, "ECDHE-RSA-AES128-GCM-SHA256" },   { 0xc030, "ECDHE-RSA-AES256-GCM-SHA384" },
+    };
+    for (size_t i = 0; i < ARRAY_LEN(names); i++)
+        if (names[i].suite == suite)
+            return names[i].name;
+    return "";
+}
+
+// Taken now, because the library forgets it when both sides have closed.
+static void note_info(struct tls *tls, uint16_t suite)
+{
+    const char *group = wolfSSL_get_curve_name(tls->ssl);
+    char *protocol = NULL;
+    unsigned short len = 0;
+    tls->info.version = (uint16_t)wolfSSL_version(tls->ssl);
+    tls->info.cipher = suite_name(suite);
+    tls->info.group = group != NULL ? group : "";
+    tls->info.resumed = wolfSSL_session_reused(tls->ssl) == 1;
+    tls->info.verified = tls->verified || (tls->info.resumed && tls->offered);
+    tls->info.alpn = wolfSSL_ALPN_GetProtocol(tls->ssl, &protocol, &len) == WOLFSSL_SUCCESS;
+}
+
 static enum tls_result finish(struct tls *tls)
 {
     uint16_t suite = (uint16_t)wolfSSL_get_current_cipher_suite(tls->ssl);
-    tls->resumed = wolfSSL_session_reused(tls->ssl) == 1;
-    if (!tls_suite_is_ours(suite) || wolfSSL_version(tls->ssl) < TLS1_2_VERSION)
+    note_info(tls, suite);
+    if (!tls_suite_is_ours(suite) || tls->info.version < TLS1_2_VERSION)
         return fail(tls, side_err(tls), "negotiated what was not offered");
-    if (!tls->ctx->server && !tls->verified && !(tls->resumed && tls->offered))
+    if (!tls->ctx->server && !tls->info.verified)
         return fail(tls, ERR(TLS_CERTIFICATE), "certificate: not verified");
     tls->open = true;
     tls->scan.open = true;
@@ -614,37 +649,12 @@ const char *tls_reason(const struct tls *tls)
     return tls->reason;
 }
 
-static const char *suite_name(uint16_t suite)
-{
-    static const struct {
-        uint16_t suite;
-        const char *name;
-    } names[] = {
-        { 0x1301, "TLS_AES_128_GCM_SHA256" },        { 0x1302, "TLS_AES_256_GCM_SHA384" },
-        { 0xc02b, "ECDHE-ECDSA-AES128-GCM-SHA256" }, { 0xc02c, "ECDHE-ECDSA-AES256-GCM-SHA384" },
-        { 0xc02f, "ECDHE-RSA-AES128-GCM-SHA256" },   { 0xc030, "ECDHE-RSA-AES256-GCM-SHA384" },
-    };
-    for (size_t i = 0; i < ARRAY_LEN(names); i++)
-        if (names[i].suite == suite)
-            return names[i].name;
-    return "";
-}
-
 struct tls_info tls_info(const struct tls *tls)
 {
     struct tls_info info = { .cipher = "", .group = "" };
+    if (tls->open)
+        info = tls->info;
     info.sni = tls->ctx->server ? span_of(tls->hello.sni, tls->hello.sni_len) : span_str(tls->host);
-    if (!tls->open)
-        return info;
-    const char *group = wolfSSL_get_curve_name(tls->ssl);
-    char *protocol = NULL;
-    unsigned short protocol_len = 0;
-    info.version = (uint16_t)wolfSSL_version(tls->ssl);
-    info.cipher = suite_name((uint16_t)wolfSSL_get_current_cipher_suite(tls->ssl));
-    info.group = group != NULL ? group : "";
-    info.resumed = tls->resumed;
-    info.verified = tls->verified || (tls->resumed && tls->offered);
-    info.alpn = wolfSSL_ALPN_GetProtocol(tls->ssl, &protocol, &protocol_len) == WOLFSSL_SUCCESS;
     return info;
 }
 

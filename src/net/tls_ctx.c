@@ -179,6 +179,7 @@ static struct tls_ctx *ctx_new(struct env *env, bool server, size_t session_max)
 struct err tls_ctx_server(struct tls_ctx **out, const struct tls_server_config *config, char *why)
 {
     *out = NULL;
+    snprintf(why, TLS_WHY_MAX, "out of memory"); // until something better is known
     size_t count = config->certificate_count;
     if (count == 0 || count > TLS_CERTIFICATE_MAX) {
         snprintf(why, TLS_WHY_MAX, "1 to %d certificates are needed", TLS_CERTIFICATE_MAX);
@@ -187,7 +188,6 @@ struct err tls_ctx_server(struct tls_ctx **out, const struct tls_server_config *
     struct tls_ctx *ctx = ctx_new(config->env, true, config->session_max);
     if (ctx == NULL)
         return ERR(NO_MEMORY);
-    tls_scope_get()->env = ctx->env;
     ctx->identities = tls_heap_take(count * sizeof(ctx->identities[0]));
     struct err err = ctx->identities != NULL ? OK : ERR(NO_MEMORY);
     if (config->tickets != NULL)
@@ -198,11 +198,8 @@ struct err tls_ctx_server(struct tls_ctx **out, const struct tls_server_config *
         err = identity_load(ctx, &ctx->identities[i], &config->certificates[i],
                             config->tickets != NULL, why);
     }
-    if (failed(err)) {
-        if (err.code == ERR_NO_MEMORY)
-            snprintf(why, TLS_WHY_MAX, "out of memory");
+    if (failed(err))
         tls_ctx_put(&ctx);
-    }
     *out = ctx;
     return err;
 }
@@ -210,11 +207,11 @@ struct err tls_ctx_server(struct tls_ctx **out, const struct tls_server_config *
 struct err tls_ctx_client(struct tls_ctx **out, const struct tls_client_config *config, char *why)
 {
     *out = NULL;
+    snprintf(why, TLS_WHY_MAX, "out of memory"); // until something better is known
     assert(config->roots != NULL);
     struct tls_ctx *ctx = ctx_new(config->env, false, config->session_max);
     if (ctx == NULL)
         return ERR(NO_MEMORY);
-    tls_scope_get()->env = ctx->env;
     ctx->roots = tls_roots_get(config->roots);
     ctx->cache.count_max = config->resume_max;
     ctx->wctx = wolfSSL_CTX_new(wolfSSLv23_client_method());

@@ -234,12 +234,15 @@ struct tls {
         bool collecting;
     } held;
     struct tls_hello hello;
+    struct tls_info info; // once open; without `sni`
     struct tls_aead aead[2];
     int64_t heap_bytes;
     uint32_t records_now; // given to the library in this call
     uint16_t port;
-    bool sent; // the library has sent something
-    bool open, failed, resumed, verified, offered, peer_closed, we_closed;
+    bool sent;     // the library has sent something
+    bool verified; // by this handshake
+    bool offered;  // a kept session
+    bool open, failed, peer_closed, we_closed;
     struct err err;
     struct err sink_err; // the sink failed: nothing can be sent any more
     char host[TLS_HOST_MAX + 1];

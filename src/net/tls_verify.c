@@ -140,6 +140,7 @@ static const char *system_store(void)
 struct err tls_roots_open(struct tls_roots **out, const char *path, char *why)
 {
     *out = NULL;
+    snprintf(why, TLS_WHY_MAX, "out of memory"); // until something better is known
     if (path == NULL)
         path = system_store();
     struct stat seen;
@@ -162,6 +163,7 @@ struct err tls_roots_open(struct tls_roots **out, const char *path, char *why)
 struct err tls_roots_parse(struct tls_roots **out, struct span pem, char *why)
 {
     *out = NULL;
+    snprintf(why, TLS_WHY_MAX, "out of memory"); // until something better is known
     struct tls_roots *roots = roots_new();
     if (roots == NULL)
         return ERR(NO_MEMORY);

@@ -1,8 +1,7 @@
 #include "penstock/net/upool.h"
 
 #include "penstock/base/check.h"
-
-#include <stdlib.h>
+#include "penstock/base/mem.h"
 
 struct idle {
     struct upool *pool;
@@ -57,7 +56,7 @@ struct err upool_init(struct upool *pool, struct net *net, uint64_t idle_ns, uin
                       uint32_t conns_max)
 {
     *pool = (struct upool){ .net = net, .idle_ns = idle_ns, .per_dest_max = per_dest_max };
-    pool->dests = calloc(DEST_MAX, sizeof(struct upool_dest));
+    pool->dests = mem_take(DEST_MAX, sizeof(struct upool_dest));
     if (pool->dests == NULL)
         return ERR(NO_MEMORY);
     list_init(&pool->by_age);
@@ -66,7 +65,7 @@ struct err upool_init(struct upool *pool, struct net *net, uint64_t idle_ns, uin
     return OK;
 }
 
-void upool_fini(struct upool *pool)
+void upool_close(struct upool *pool)
 {
     timer_stop(&pool->net->loop->wheel, &pool->timer);
     while (!list_is_empty(&pool->by_age)) {
@@ -75,8 +74,13 @@ void upool_fini(struct upool *pool)
         idle_remove(idle);
         conn_close(&conn, WHY_SHUTDOWN, false);
     }
+}
+
+void upool_fini(struct upool *pool)
+{
+    upool_close(pool);
     slab_fini(&pool->slab);
-    free(pool->dests);
+    mem_give(pool->dests);
     pool->dests = NULL;
 }
 

@@ -46,6 +46,8 @@ bool answer_pass_begin(struct req *req, bool sse)
     if (answer->pass_memory == NULL)
         return false;
     wire_pass_init(&answer->pass, &answer->stream, sse, answer->pass_memory->data);
+    if (req->alias.len == 0)
+        wire_pass_keep_model(&answer->pass);
     return true;
 }
 

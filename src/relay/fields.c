@@ -3,19 +3,23 @@
 #include "penstock/base/check.h"
 #include "penstock/codec/url.h"
 
-// A row with a trailing '-' is a prefix. Everything that no row names is dropped and counted:
-// a vendor gets what its API documents, not what a client happened to send.
+enum { FIELDS_ROOM_MIN = 2 * KIB };
+
+// In the order of their first letters. A row with a trailing '-' is a prefix. Everything that no
+// row names is dropped and counted: a vendor gets what its API documents, not what a client
+// happened to send.
 struct field_row {
     struct span name;
     uint32_t formats;
+    char first; // letter of the name
 };
 #define ALL FORMATS_ALL
 #define OAI (BIT(FORMAT_OPENAI) | BIT(FORMAT_RESPONSES))
 #define ANT BIT(FORMAT_ANTHROPIC)
 #define GEM BIT(FORMAT_GEMINI)
-#define ROW(text, formats)                  \
-    {                                       \
-        { text, sizeof(text) - 1 }, formats \
+#define ROW(text, formats)                             \
+    {                                                  \
+        { text, sizeof(text) - 1 }, formats, (text)[0] \
     }
 
 static const struct field_row to_vendor[] = {
@@ -58,8 +62,10 @@ static bool row_matches(const struct field_row *row, struct span name)
 
 static bool passes(const struct field_row *rows, size_t count, struct span name, uint32_t format)
 {
-    for (size_t i = 0; i < count; i++)
-        if ((rows[i].formats & format) != 0 && row_matches(&rows[i], name))
+    char first = (char)(name.ptr[0] | 0x20);
+    for (size_t i = 0; i < count && rows[i].first <= first; i++)
+        if (rows[i].first == first && (rows[i].formats & format) != 0 &&
+            row_matches(&rows[i], name))
             return true;
     return false;
 }
@@ -74,8 +80,8 @@ static bool passes_to_vendor(const struct http_field *field, uint32_t format)
 
 struct err fields_collect(struct req *req, const struct http_head *head, struct span query)
 {
-    size_t room = ARENA_CHUNK / 2;
-    char *at = arena_take(&req->arena, room);
+    size_t room;
+    char *at = arena_rest(&req->arena, FIELDS_ROOM_MIN, &room);
     if (at == NULL)
         return ERR(OVERLOADED);
     struct put out = put_into(at, room);
@@ -85,7 +91,7 @@ struct err fields_collect(struct req *req, const struct http_head *head, struct 
         if (passes_to_vendor(field, format))
             http_put_field(&out, field->name, field->value);
         else if (field->id == HF_OTHER)
-            req->shard->counters.fields_dropped++;
+            counter_add(&req->shard->counters.fields_dropped, 1);
     }
     if (out.full)
         return ERR(HEAD_TOO_LARGE);

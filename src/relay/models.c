@@ -1,5 +1,6 @@
 #include "models.h"
 
+#include "cors.h"
 #include "penstock/base/check.h"
 #include "penstock/codec/url.h"
 #include "penstock/wire/list.h"
@@ -56,11 +57,12 @@ static struct span write_list(struct req *req, const struct snap_key *key, struc
 
 static void send_list(struct req *req, struct span text)
 {
-    char fields[128];
+    char fields[1 * KIB];
     struct put out = put_into(fields, sizeof(fields));
     http_put_field(&out, SPAN("x-request-id"), req_id(req));
     if (req->family == FAMILY_ANTHROPIC)
         http_put_field(&out, SPAN("request-id"), req_id(req));
+    cors_fields(&out, req->origin);
     req->status = 200;
     stream_answer(req->stream, 200, SPAN("application/json"), put_done(&out), text);
 }

@@ -1,10 +1,11 @@
 #include "reply.h"
 
 #include "answer.h"
+#include "cors.h"
 #include "penstock/base/check.h"
 #include "penstock/codec/url.h"
 
-enum { OVERLOAD_RETRY_MS = 1000, REPLY_FIELDS_MAX = 512 };
+enum { OVERLOAD_RETRY_MS = 1000, REPLY_FIELDS_MAX = 1 * KIB };
 
 static const struct span content_json = { "application/json", 16 };
 
@@ -107,6 +108,7 @@ void reply_error(struct req *req)
     struct put out = put_into(fields, sizeof(fields));
     put_ids(&out, family, error.request_id);
     wire_error_fields(family, &error, &out);
+    cors_fields(&out, req->origin);
     if (req->err.code == ERR_METHOD_NOT_ALLOWED)
         http_put_field(&out, SPAN("allow"), req->allow);
     req->status = (int16_t)wire_error_status(family, &error);

@@ -65,6 +65,18 @@ void req_lease_drop(struct req *req)
     slot_leave(slot_at(req->shard->shared->slots, req->account_slot.idx));
 }
 
+void req_head_wipe(struct req *req)
+{
+    bytes_wipe((void *)(uintptr_t)req->up_head.ptr, req->up_head.len);
+    req->up_head = SPAN_NONE;
+}
+
+void req_arena_reset(struct req *req)
+{
+    req_head_wipe(req);
+    arena_reset(&req->arena);
+}
+
 static bool may_retry(const struct req *req, struct err err)
 {
     const struct relay_limits *limits = req->shard->shared->relay;
@@ -88,12 +100,12 @@ enum next req_fail(struct req *req, struct err err)
         // Nothing of the request can have been acted on: a pooled connection was already closed.
         req->stale_retries++;
         req->fresh = true;
-        shard->counters.stale_retries++;
+        counter_add(&shard->counters.stale_retries, 1);
         return req_goto(req, STEP_DIAL);
     }
     req_lease_drop(req);
     if (may_retry(req, err)) {
-        shard->counters.retries++;
+        counter_add(&shard->counters.retries, 1);
         return req_goto(req, STEP_PICK);
     }
     return req_goto(req, STEP_FAIL);

@@ -6,6 +6,7 @@
 #define PENSTOCK_RELAY_REQ_H
 
 #include "penstock/base/arena.h"
+#include "penstock/codec/inflate.h"
 #include "penstock/codec/splice.h"
 #include "penstock/codec/sse.h"
 #include "penstock/relay/shard.h"
@@ -79,6 +80,7 @@ struct req {
     struct span query;        // the client's, without the key; in the arena
     struct span up_head;      // the whole request head for the vendor
     struct span version;      // of the API, as in the client's path; in the arena
+    struct span origin;       // that a browser may read this answer from; in the arena
     struct span allow;        // the methods of this path; static text
     struct span detail;       // for the client, beside the error's own text; in the arena
     struct plan *plan;        // in the arena
@@ -90,6 +92,8 @@ struct req {
     struct dial_limits dial;
     uint32_t dest;
     struct fetch fetch;
+    enum coding coding;    // of the request's body as it came
+    struct unpack *unpack; // while a compressed body is being unpacked
     struct answer *answer; // of the attempt in progress, or of the last one
     struct span alias;     // the client's name for the model as JSON, where the vendor has another
     bool body_sent;        // the request went to a vendor
@@ -111,6 +115,10 @@ enum next req_goto(struct req *req, enum step to);
 // Decides between another attempt and an error for the client.
 enum next req_fail(struct req *req, struct err err);
 void req_lease_drop(struct req *req);
+// Overwrites the request head for the vendor, which holds the account's secret.
+void req_head_wipe(struct req *req);
+// The same, and gives the arena back.
+void req_arena_reset(struct req *req);
 void req_arm(struct req *req, uint64_t ns);
 static inline struct span req_id(const struct req *req)
 {

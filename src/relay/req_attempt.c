@@ -2,6 +2,7 @@
 #include "answer.h"
 #include "penstock/base/check.h"
 #include "req.h"
+#include "unpack.h"
 
 enum { RETRY_AFTER_MAX_S = 7 * 86400 };
 
@@ -66,13 +67,6 @@ enum next step_send(struct req *req)
     return req_goto(req, STEP_WAIT);
 }
 
-// An encoded answer would have to be decoded to be looked at; none was asked for.
-static bool encoding_is_plain(const struct http_head *head)
-{
-    const struct http_field *field = http_field_find(head, HF_CONTENT_ENCODING);
-    return field == NULL || span_eq_nocase(field->value, SPAN("identity"));
-}
-
 static bool is_event_stream(const struct http_head *head)
 {
     const struct http_field *type = http_field_find(head, HF_CONTENT_TYPE);
@@ -124,19 +118,26 @@ enum next step_wait(struct req *req)
 {
     struct shard *shard = req->shard;
     enum next next;
-    if (interrupted(req, ERR(UPSTREAM_FIRST_BYTE), &next))
+    if (interrupted(req, OK, &next))
         return next;
     struct http_head *head = &shard->up_head;
     size_t used = 0;
     struct err err = OK;
     enum parse parse = fetch_head(&req->fetch, head, &used, &err);
     if (parse == PARSE_MORE)
-        return NEXT_WAIT;
+        // An answer that came with the deadline counts, as after a pause of the process.
+        return interrupted(req, ERR(UPSTREAM_FIRST_BYTE), &next) ? next : NEXT_WAIT;
     if (parse == PARSE_BAD)
         return req_fail(req, err);
     req->up_status = (uint16_t)head->status;
     note_vendor_id(req, head);
-    if (!encoding_is_plain(head))
+    // None was asked for; what comes all the same is decoded if it can be.
+    enum coding coding;
+    unpack_end(req);
+    err = coding_find(head, &coding);
+    if (!failed(err) && coding != CODING_IDENTITY)
+        err = unpack_begin(req, coding, true);
+    if (failed(err))
         return req_fail(req, ERR(UPSTREAM_ENCODING));
     req->pump = (struct pump){ .sse = is_event_stream(head) };
     if (head->status >= 300) {
@@ -155,24 +156,43 @@ enum next step_wait(struct req *req)
     return req_goto(req, STEP_STREAM);
 }
 
+// Keeps a piece of a vendor's error, unpacked. False: enough of it was seen, or it is damaged.
+static bool hold_refusal(struct req *req, const struct seg *piece)
+{
+    struct span in = span_of(piece->ptr, piece->len);
+    if (req->unpack == NULL)
+        return pump_hold(req, in, REQ_REFUSAL_MAX);
+    for (;;) {
+        struct seg plain;
+        struct err err;
+        enum parse parse = unpack_piece(req, &in, &plain, &err);
+        if (parse != PARSE_DATA)
+            return parse == PARSE_MORE;
+        bool fits = pump_hold(req, span_of(plain.ptr, plain.len), REQ_REFUSAL_MAX);
+        buf_put(plain.buf);
+        if (!fits)
+            return false;
+    }
+}
+
 enum next step_refused(struct req *req)
 {
     enum next next;
-    if (interrupted(req, ERR(UPSTREAM_IDLE), &next))
+    if (interrupted(req, OK, &next))
         return next;
     for (;;) {
         struct seg piece;
         struct err err = OK;
         enum parse parse = fetch_body(&req->fetch, &piece, &err);
         if (parse == PARSE_MORE)
-            return NEXT_WAIT;
+            return interrupted(req, ERR(UPSTREAM_IDLE), &next) ? next : NEXT_WAIT;
         if (parse != PARSE_DATA) {
             if (parse == PARSE_DONE)
                 fetch_end(&req->fetch);
             // A cut error body is still an error; what came of it is shown.
             return req_fail(req, refusal_classify(req));
         }
-        bool fits = pump_hold(req, span_of(piece.ptr, piece.len), REQ_REFUSAL_MAX);
+        bool fits = hold_refusal(req, &piece);
         buf_put(piece.buf);
         if (!fits)
             return req_fail(req, refusal_classify(req));

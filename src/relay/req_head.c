@@ -1,4 +1,5 @@
 // HEAD and AUTH: from a parsed head to a request that may exist.
+#include "cors.h"
 #include "fields.h"
 #include "models.h"
 #include "penstock/base/check.h"
@@ -21,11 +22,16 @@ void req_make_id(struct shard *shard, uint8_t bytes[USAGE_ID_BYTES], char text[R
     low *= UINT64_C(0x9e3779b97f4a7c15); // a bijection: still unique, but not a visible counter
     memcpy(bytes, &high, 8);
     memcpy(bytes + 8, &low, 8);
-    for (unsigned i = 0; i < REQ_ID_LEN; i++) {
-        text[REQ_ID_LEN - 1 - i] = digits[low & 31];
-        low = low >> 5 | high << 59;
-        high >>= 5;
+    // Twelve digits are 60 bits; the two in front are what is left of 128.
+    enum { GROUP = 12, GROUP_BITS = 5 * GROUP };
+    uint64_t middle = low >> GROUP_BITS | high << (64 - GROUP_BITS);
+    uint64_t top = high >> (2 * GROUP_BITS - 64);
+    for (unsigned i = 1; i <= GROUP; i++, low >>= 5, middle >>= 5) {
+        text[REQ_ID_LEN - i] = digits[low & 31];
+        text[REQ_ID_LEN - GROUP - i] = digits[middle & 31];
     }
+    text[1] = digits[top & 31];
+    text[0] = digits[top >> 5];
 }
 
 static struct req *req_new(struct shard *shard, struct stream *stream)
@@ -40,11 +46,11 @@ static struct req *req_new(struct shard *shard, struct stream *stream)
     task_init(&req->task, req_run);
     list_init(&req->link);
     list_push_back(&shard->live, &req->link);
-    arena_init(&req->arena, &shard->chunks, true);
+    arena_init(&req->arena, &shard->chunks);
     stream->owner = &req->task;
     req_make_id(shard, req->record.request_id, req->id);
     req->record.start_ns = shard->loop.wall_ns;
-    shard->counters.in_flight++;
+    counter_add(&shard->counters.in_flight, 1);
     uint64_t total = shard->shared->relay->total_ns;
     req->deadline_ns = total != 0 ? shard->loop.now_ns + total : 0;
     return req;
@@ -108,10 +114,7 @@ static struct err route_and_auth(struct req *req, const struct http_head *head,
                                  struct wire_route *route, struct url_target *target)
 {
     struct shard *shard = req->shard;
-    char *room = arena_take(&req->arena, min_size(head->target.len, ARENA_CHUNK / 2));
-    if (room == NULL || head->target.len > ARENA_CHUNK / 2)
-        return ERR(TARGET_TOO_LONG);
-    TRY(url_target_parse(head->target, room, head->target.len, target));
+    TRY(url_target_parse(head->target, shard->target_room, sizeof(shard->target_room), target));
     bool post = head->method == HTTP_POST;
     *route = wire_route_find(target->path, post ? METHOD_POST : METHOD_GET);
     req->family = (uint8_t)route->family;
@@ -134,10 +137,12 @@ static struct err route_and_auth(struct req *req, const struct http_head *head,
     bool query_allowed = req->family == FAMILY_GEMINI;
     TRY(find_key(head, target->query, query_allowed, key_room, &text));
     const struct snap_key *key;
-    struct err err = snapshot_auth(shard->snap, text, shard->loop.wall_ns, &key);
+    _Static_assert(sizeof(struct snap_memo) <= SERVE_APP_BYTES, "one connection's memory");
+    struct snap_memo *memo = stream_app_room(req->stream);
+    struct err err = snapshot_auth_memo(shard->snap, memo, text, shard->loop.wall_ns, &key);
     bytes_wipe(key_room, target->query.len);
     TRY(err);
-    req->record.key_id = usage_model_id(key->id);
+    req->record.key_id = key->usage_id;
     memcpy(req->key_digest, key->digest, sizeof(req->key_digest));
     TRY(snap_key_allows(key, (enum format)req->format, SPAN_NONE));
     return budget_level(&shard->net.budget) == BUDGET_SHED ? ERR(OVERLOADED) : OK;
@@ -150,6 +155,8 @@ void req_on_request(struct http_app *app, struct stream *stream, const struct ht
         stream_answer(stream, 200, SPAN("text/plain"), SPAN_NONE, SPAN("ok\n"));
         return;
     }
+    if (head->method == HTTP_OPTIONS && cors_preflight(shard, stream, head))
+        return;
     struct req *req = req_new(shard, stream);
     if (req == NULL) {
         reply_early(shard, stream, head->target, ERR(OVERLOADED));
@@ -158,8 +165,11 @@ void req_on_request(struct http_app *app, struct stream *stream, const struct ht
     struct wire_route route = { .op = OP_NONE };
     struct url_target target = { SPAN_NONE, SPAN_NONE };
     req->step = STEP_BODY;
-    req->record.format = req->format;
+    req->origin = arena_copy(&req->arena, cors_origin(shard, head));
     struct err err = route_and_auth(req, head, &route, &target);
+    req->record.format = req->format;
+    if (!failed(err))
+        err = coding_find(head, &req->coding);
     if (!failed(err) && route.model.len > 0) {
         char *room = arena_take(&req->arena, route.model.len);
         struct span model =
@@ -167,6 +177,8 @@ void req_on_request(struct http_app *app, struct stream *stream, const struct ht
         req->model = arena_copy(&req->arena, model);
         req->version = arena_copy(&req->arena, route.version);
     }
+    if (!failed(err) && (route.op == OP_RESPONSE_GET || route.op == OP_RESPONSE_CANCEL))
+        err = ERR(RESPONSE_UNKNOWN);
     if (!failed(err) && (route.op == OP_MODELS || route.op == OP_MODEL)) {
         err = models_answer(req, target.query);
         if (!failed(err)) {

@@ -5,6 +5,7 @@
 #include "penstock/codec/json_writer.h"
 #include "penstock/provider/provider.h"
 #include "req.h"
+#include "unpack.h"
 
 enum next step_body(struct req *req)
 {
@@ -17,6 +18,18 @@ enum next step_body(struct req *req)
     case BODY_FAILED: return req_fail(req, stream->body_err);
     case BODY_COMPLETE: break;
     }
+    if (req->coding != CODING_IDENTITY) {
+        struct err err = req->unpack == NULL ? unpack_begin(req, req->coding, false) : OK;
+        if (failed(err))
+            return req_fail(req, err);
+        enum parse parse = unpack_body(req, &err);
+        if (parse == PARSE_BAD)
+            return req_fail(req, err);
+        if (parse == PARSE_MORE) {
+            loop_ready(&req->shard->loop, &req->task);
+            return NEXT_WAIT;
+        }
+    }
     req->record.bytes_in = stream->body.len;
     return req_goto(req, STEP_PLAN);
 }
@@ -26,7 +39,7 @@ static struct plan *plan_begin(struct req *req)
     struct plan *plan = arena_take(&req->arena, sizeof(*plan));
     if (plan == NULL)
         return NULL;
-    memset(plan, 0, sizeof(*plan));
+    plan->splice.count = 0; // the rest is set below, or counted by this
     plan->items[BODY_MODEL] = (struct json_member){ .name = SPAN("model"), .decides = true };
     plan->items[BODY_STREAM] = (struct json_member){ .name = SPAN("stream"), .decides = true };
     plan->items[BODY_STREAM_OPTIONS] =
@@ -110,6 +123,11 @@ enum next step_plan(struct req *req)
     if (req->stream_wanted)
         req->record.flags |= USAGE_STREAM;
 
+    // A response lives at the account that made it. With one account there is no doubt which.
+    struct json_slice previous = body_value(req, BODY_PREVIOUS);
+    if (previous.kind == JK_STRING &&
+        snapshot_route(shard->snap, (enum format)req->format, req->model).count != 1)
+        return req_fail(req, ERR(STORED_RESPONSE));
     // The key may have been revoked while the body was on its way.
     const struct snap_key *key = snapshot_key(shard->snap, req->key_digest);
     if (key == NULL || !key->enabled)
@@ -219,12 +237,14 @@ static struct err edit_model(struct req *req)
     return OK;
 }
 
+enum { HEAD_ROOM_MIN = 1 * KIB };
+
 // Writes the whole head for the vendor. It holds the account's secret from here to the arena's
 // wipe.
-static struct err write_head(struct req *req, const struct snap_account *account)
+static struct err write_head_in(struct req *req, const struct snap_account *account, size_t least)
 {
-    size_t room = ARENA_CHUNK - 64;
-    char *at = arena_take(&req->arena, room);
+    size_t room;
+    char *at = arena_rest(&req->arena, least, &room);
     if (at == NULL)
         return ERR(OVERLOADED);
     struct put out = put_into(at, room);
@@ -252,11 +272,19 @@ static struct err write_head(struct req *req, const struct snap_account *account
         http_put_field(&out, account->headers[i].name, account->headers[i].value);
     put_span(&out, req->fields);
     put_span(&out, SPAN("\r\n"));
-    if (out.full)
-        return ERR(HEAD_TOO_LARGE);
     req->up_head = put_done(&out);
     arena_trim(&req->arena, room, req->up_head.len);
-    return OK;
+    return out.full ? ERR(HEAD_TOO_LARGE) : OK;
+}
+
+static struct err write_head(struct req *req, const struct snap_account *account)
+{
+    req_head_wipe(req);
+    struct err err = write_head_in(req, account, HEAD_ROOM_MIN);
+    if (err.code != ERR_HEAD_TOO_LARGE)
+        return err;
+    req_head_wipe(req); // once more, with a whole chunk
+    return write_head_in(req, account, ARENA_CHUNK - HEAD_ROOM_MIN);
 }
 
 // The credential without the scheme in front of it.
@@ -289,10 +317,10 @@ enum next step_pick(struct req *req)
     req->fresh = false;
     req->stale_retries = 0;
     req->record.attempts = req->attempts;
-    req->record.account_id = usage_model_id(account->id);
+    req->record.account_id = account->usage_id;
     req->dest = account->dest;
     req->vendor_model = arena_copy(&req->arena, vendor_model);
-    req->plan->splice = (struct splice){ .count = 0 };
+    req->plan->splice.count = 0;
     req->first_byte_ns = req->stream_wanted
                              ? or_else(account->first_byte_stream_ns, limits->first_byte_stream_ns)
                              : or_else(account->first_byte_whole_ns, limits->first_byte_whole_ns);
@@ -302,7 +330,7 @@ enum next step_pick(struct req *req)
         .connect_ns = or_else(account->connect_ns, limits->connect_ns),
         .handshake_ns = limits->handshake_ns,
     };
-    shard->counters.attempts++;
+    counter_add(&shard->counters.attempts, 1);
     req->usage_added = false;
     edit_stream_options(req);
     struct span secret =

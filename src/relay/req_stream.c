@@ -6,11 +6,16 @@
 // queue: above the mark nothing more is taken from the vendor's connection, whose receive then runs
 // dry.
 #include "answer.h"
+#include "cors.h"
 #include "fields.h"
 #include "penstock/base/check.h"
 #include "req.h"
+#include "unpack.h"
 
-enum { PUMP_TURN_BYTES = 256 * KIB }; // of one request in one turn
+enum {
+    PUMP_TURN_BYTES = 256 * KIB, // of one request in one turn
+    REPLY_ROOM_MIN = 2 * KIB,    // for the fields of an answer's head
+};
 
 bool pump_hold(struct req *req, struct span bytes, size_t max)
 {
@@ -40,8 +45,8 @@ void pump_hold_drop(struct req *req)
 
 struct err pump_note_head(struct req *req, const struct http_head *head)
 {
-    size_t room = ARENA_CHUNK - 64;
-    char *at = arena_take(&req->arena, room);
+    size_t room;
+    char *at = arena_rest(&req->arena, REPLY_ROOM_MIN, &room);
     if (at == NULL)
         return ERR(OVERLOADED);
     struct put out = put_into(at, room);
@@ -59,14 +64,16 @@ struct err pump_note_head(struct req *req, const struct http_head *head)
 // Wipes the arena; only the client's name for the model stays, where answers must carry it.
 static void forget(struct req *req)
 {
-    char alias[MODEL_NAME_MAX * 6 + 2] = "";
-    struct span kept = span_of(alias, req->alias.len);
+    char alias[MODEL_NAME_MAX * 6 + 2] uninitialized;
+    assert(req->alias.len <= sizeof(alias));
+    alias[0] = '\0'; // gcc looks no further than whether any of it was written
     memcpy(alias, req->alias.ptr != NULL ? req->alias.ptr : "", req->alias.len);
-    arena_reset(&req->arena);
+    struct span kept = span_of(alias, req->alias.len);
+    req_arena_reset(req);
     req->plan = NULL;
     req->answer->note = NULL;
     req->model = req->vendor_model = req->fields = req->query = req->up_head = SPAN_NONE;
-    req->version = req->detail = req->reply_fields = SPAN_NONE;
+    req->version = req->detail = req->reply_fields = req->origin = SPAN_NONE;
     req->alias = arena_copy(&req->arena, kept);
 }
 
@@ -80,13 +87,14 @@ static bool commit(struct req *req)
     if (!stream_reply(stream, req->up_status, &out))
         return false;
     put_span(&out, req->reply_fields);
+    cors_fields(&out, req->origin);
     http_put_field(&out, SPAN("x-request-id"), req_id(req));
     if (req->family == FAMILY_ANTHROPIC)
         http_put_field(&out, SPAN("request-id"), req_id(req));
     if (pump->sse)
         put_span(&out, SPAN("cache-control: no-cache\r\nx-accel-buffering: no\r\n"));
-    // With another name for the model the length is not known beforehand.
-    bool whole = !pump->sse && req->reply_length >= 0 && req->alias.len == 0;
+    // With another name for the model, or unpacked, the length is not known beforehand.
+    bool whole = !pump->sse && req->reply_length >= 0 && req->alias.len == 0 && req->unpack == NULL;
     uint64_t length = whole ? (uint64_t)req->reply_length : 0;
     if (!stream_reply_end(stream, &out, whole ? REPLY_LENGTH : REPLY_STREAM, length))
         return false;
@@ -133,18 +141,17 @@ static struct err pass_whole(struct req *req, const struct seg *piece)
 
 // --- event streams ---
 
-// Sends what is held, up to `len` bytes of it, and keeps the rest.
-static bool send_held(struct req *req, uint32_t len)
+// Sends all that is held. A long event takes its memory along: a copy of it could be more than
+// the queue of a slow reader has room for.
+static bool send_held(struct req *req)
 {
     struct pump *pump = &req->pump;
-    if (len == 0)
-        return true;
-    if (!stream_send_copy(req->stream, span_of(pump->hold->buf.data, len)))
-        return false;
-    uint32_t rest = pump->hold_len - len;
-    memmove(pump->hold->buf.data, pump->hold->buf.data + len, rest);
-    pump->hold_len = rest;
-    return true;
+    const struct body *hold = pump->hold;
+    bool sent = pump->hold_len <= BUF_SMALL_BYTES
+                    ? stream_send_copy(req->stream, span_of(hold->buf.data, pump->hold_len))
+                    : stream_send(req->stream, &pump->hold->buf, hold->buf.data, pump->hold_len);
+    pump_hold_drop(req); // torn events are rare: the memory goes back between them
+    return sent;
 }
 
 // An event with the client's name for the model in place of the vendor's.
@@ -166,8 +173,24 @@ static struct err event_error(struct req *req)
     return fault_err(note->fault);
 }
 
-// The verdict on one whole event decides what becomes of it. `held`: it lies at the end of `hold`.
-static struct err take_event(struct req *req, struct span event, bool held, bool *forward)
+// Whole events of a piece that leave as they lie, together; before anything else is sent, they must
+// have left.
+struct run {
+    const struct seg *piece;
+    struct span bytes;
+};
+
+static bool run_send(struct req *req, struct run *run, struct span rest)
+{
+    bool sent = stream_send(req->stream, run->piece->buf, run->bytes.ptr, run->bytes.len);
+    run->bytes = span_upto(rest, 0);
+    return sent;
+}
+
+// The verdict on one whole event decides what becomes of it: sent here, held, dropped, or left to
+// the caller for its run. `held`: it lies at the end of `hold`, and the run is empty.
+static struct err take_event(struct req *req, struct span event, bool held, struct run *run,
+                             bool *forward)
 {
     struct pump *pump = &req->pump;
     struct wire_stream *stream = &req->answer->stream;
@@ -193,12 +216,12 @@ static struct err take_event(struct req *req, struct span event, bool held, bool
     if (!pump->committed && !commit(req))
         return ERR(OVERLOADED);
     if (seen.model.len > 0 && req->alias.len > 0) {
-        if (!send_renamed(req, event, seen.model))
+        if (!run_send(req, run, SPAN_NONE) || !send_renamed(req, event, seen.model))
             return ERR(OVERLOADED);
         pump->hold_len = pump->event_at = 0;
         return OK;
     }
-    if (pump->hold_len > 0 && !send_held(req, pump->hold_len))
+    if (pump->hold_len > 0 && !send_held(req))
         return ERR(OVERLOADED);
     pump->event_at = 0;
     *forward = !held;
@@ -206,7 +229,7 @@ static struct err take_event(struct req *req, struct span event, bool held, bool
 }
 
 // The end of a torn event: it is put together, judged and sent from there.
-static struct err join_event(struct req *req, struct span rest)
+static struct err join_event(struct req *req, struct span rest, struct run *run)
 {
     struct pump *pump = &req->pump;
     if (!pump_hold(req, rest, 2 * REQ_HOLD_MAX))
@@ -214,7 +237,7 @@ static struct err join_event(struct req *req, struct span rest)
     struct span event =
         span_of(pump->hold->buf.data + pump->event_at, pump->hold_len - pump->event_at);
     bool forward;
-    return take_event(req, event, true, &forward);
+    return take_event(req, event, true, run, &forward);
 }
 
 // An event that outgrew the hold passes through in pieces until its end.
@@ -240,7 +263,7 @@ static struct err pass_events(struct req *req, const struct seg *piece)
 {
     struct pump *pump = &req->pump;
     struct span in = span_of(piece->ptr, piece->len);
-    struct span run = span_upto(in, 0); // whole events that leave as they lie
+    struct run run = { piece, span_upto(in, 0) };
     while (in.len > 0) {
         size_t used = 0;
         bool ended = sse_scan_feed(&pump->scan, in, &used) == PARSE_DATA;
@@ -251,55 +274,87 @@ static struct err pass_events(struct req *req, const struct seg *piece)
             pump->overlong = !ended;
             if (ended)
                 answer_pass_end(req);
-            run = span_upto(in, 0);
+            run.bytes = span_upto(in, 0);
             continue;
         }
         bool torn = pump->hold_len > pump->event_at;
         bool forward = false;
         if (!ended) {
-            if (!stream_send(req->stream, piece->buf, run.ptr, run.len))
+            if (!run_send(req, &run, in))
                 return ERR(OVERLOADED);
-            run = span_upto(in, 0);
             if (!pump_hold(req, part, pump->event_at + REQ_HOLD_MAX))
                 TRY(overflow(req, piece, part));
         } else if (torn) {
-            TRY(join_event(req, part));
-            run = span_upto(in, 0);
+            TRY(join_event(req, part, &run));
+            run.bytes = span_upto(in, 0);
         } else {
-            TRY(take_event(req, part, false, &forward));
-            if (forward) {
-                run.len += part.len;
-            } else {
-                if (!stream_send(req->stream, piece->buf, run.ptr, run.len))
-                    return ERR(OVERLOADED);
-                run = span_upto(in, 0);
-            }
+            TRY(take_event(req, part, false, &run, &forward));
+            if (forward)
+                run.bytes =
+                    span_of(run.bytes.len > 0 ? run.bytes.ptr : part.ptr, run.bytes.len + part.len);
+            else if (!run_send(req, &run, in))
+                return ERR(OVERLOADED);
         }
     }
-    return stream_send(req->stream, piece->buf, run.ptr, run.len) ? OK : ERR(OVERLOADED);
+    return run_send(req, &run, in) ? OK : ERR(OVERLOADED);
 }
 
 // --- the step ---
+
+// Only the end of the connection ends this body, and a cut looks like that too: JSON that began and
+// did not end tells.
+static bool is_cut_short(struct req *req)
+{
+    struct answer *answer = req->answer;
+    if (req->pump.sse || req->fetch.framing != HTTP_UNTIL_CLOSE)
+        return false;
+    if (answer->pass_memory == NULL)
+        return true; // not even a beginning
+    struct wire_pass *pass = &answer->pass;
+    return !pass->bad && !pass->ended && !json_tap_end(&pass->tap);
+}
 
 static enum next finish(struct req *req)
 {
     struct pump *pump = &req->pump;
     struct answer *answer = req->answer;
+    if (is_cut_short(req))
+        return req_fail(req, pump->committed ? ERR(UPSTREAM_TRUNCATED) : ERR(UPSTREAM_CLOSED));
+    if (req->unpack != NULL && failed(inflate_end(&req->unpack->inflate)))
+        return req_fail(req, ERR(UPSTREAM_TRUNCATED));
     answer_pass_end(req);
+    bool torn = pump->hold_len > pump->event_at;
+    if (pump->sse && torn) { // a last event without its blank line: it may be all there
+        struct wire_event seen;
+        const char *at = pump->hold->buf.data + pump->event_at;
+        uint32_t bad = answer->stream.bad_events;
+        uint64_t count = answer->stream.event_count;
+        wire_stream_event(&answer->stream, span_of(at, pump->hold_len - pump->event_at), &seen);
+        bool good = answer->stream.bad_events == bad && answer->stream.event_count != count;
+        if (!good || (seen.flags & WIRE_HIDE)) { // nobody gets a part of an event
+            pump->hold_len = pump->event_at;
+            torn = false;
+        }
+    }
     enum wire_end end = answer->stream.wire != NULL && pump->sse ? wire_stream_end(&answer->stream)
                                                                  : WIRE_END_COMPLETE;
     if (end == WIRE_END_TRUNCATED || end == WIRE_END_ERROR)
         return req_fail(req, ERR(UPSTREAM_TRUNCATED));
     if (!pump->committed && !commit(req))
         return req_fail(req, ERR(OVERLOADED));
-    // A last event without its blank line: complete, or the verdict would be another.
-    if (pump->hold_len > 0 && !send_held(req, pump->hold_len))
+    // Readers drop an event that no blank line ends, so it gets what is missing of one.
+    bool line_ended = pump->hold_len > 0 && pump->hold->buf.data[pump->hold_len - 1] == '\n';
+    struct span blank = line_ended ? SPAN("\n") : SPAN("\n\n");
+    if (pump->hold_len > 0 && !send_held(req))
+        return req_fail(req, ERR(OVERLOADED));
+    if (pump->sse && torn && !stream_send_copy(req->stream, blank))
         return req_fail(req, ERR(OVERLOADED));
     // A vendor that says more than its own end is not trusted with another request.
     if (req->fetch.body_done)
         fetch_end(&req->fetch);
     else
         fetch_stop(&req->fetch, WHY_PROTOCOL);
+    req->err = OK; // of an attempt before this one
     stream_finish(req->stream);
     return req_goto(req, STEP_DONE);
 }
@@ -313,13 +368,37 @@ static bool client_left(struct req *req)
         return false;
     if (!req->pump.committed)
         return true;
-    // A client that sent FIN may still read. A write tells: a closed one answers with RST.
-    if (req->pump.sse && !req->pump.notified) {
+    // A client that sent FIN may still read. A write tells: a closed one answers with RST. Inside
+    // an event that passes in pieces nothing may be said; the pieces tell as well.
+    if (req->pump.sse && !req->pump.notified && !req->pump.overlong) {
         req->pump.notified = true;
         struct span probe = wire_keepalive((enum wire_family)req->family);
         return !stream_send_copy(req->stream, probe);
     }
     return false;
+}
+
+static struct err pass_piece(struct req *req, const struct seg *piece)
+{
+    return req->pump.sse ? pass_events(req, piece) : pass_whole(req, piece);
+}
+
+// A piece of a compressed answer, of which more plain pieces come.
+static struct err pass_packed(struct req *req, const struct seg *piece)
+{
+    struct span in = span_of(piece->ptr, piece->len);
+    for (;;) {
+        struct seg plain;
+        struct err err = OK;
+        enum parse parse = unpack_piece(req, &in, &plain, &err);
+        if (parse == PARSE_BAD)
+            return err;
+        if (parse == PARSE_MORE)
+            return OK;
+        err = pass_piece(req, &plain);
+        buf_put(plain.buf);
+        TRY(err);
+    }
 }
 
 enum next step_stream(struct req *req)
@@ -336,6 +415,8 @@ enum next step_stream(struct req *req)
         enum parse parse = fetch_body(&req->fetch, &piece, &err);
         if (parse == PARSE_MORE) {
             if (moved == 0 && req->timer.deadline_ns == 0) {
+                if (req->pump.terminal)
+                    return finish(req); // only the framing's end is missing
                 bool total = req->deadline_ns != 0 && shard->loop.now_ns >= req->deadline_ns;
                 return req_fail(req, total ? ERR(UPSTREAM_TOTAL) : ERR(UPSTREAM_IDLE));
             }
@@ -343,12 +424,14 @@ enum next step_stream(struct req *req)
         }
         if (parse == PARSE_DONE)
             return finish(req);
-        if (parse == PARSE_BAD && req->pump.terminal)
-            return finish(
-                req); // cut after the format's own end: complete, only the connection is not
+        if (parse == PARSE_BAD && req->pump.terminal) {
+            // Cut after the format's own end: complete, but for a torn event behind it.
+            req->pump.hold_len = req->pump.event_at;
+            return finish(req);
+        }
         if (parse == PARSE_BAD)
             return req_fail(req, err);
-        err = req->pump.sse ? pass_events(req, &piece) : pass_whole(req, &piece);
+        err = req->unpack != NULL ? pass_packed(req, &piece) : pass_piece(req, &piece);
         moved += piece.len;
         buf_put(piece.buf);
         if (failed(err))

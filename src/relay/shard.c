@@ -5,6 +5,21 @@
 #include "penstock/base/check.h"
 #include "reply.h"
 #include "req.h"
+#include "unpack.h"
+
+static void *chunk_take(void *ctx, void **keeper)
+{
+    _Static_assert((int)BUF_SMALL_BYTES >= (int)ARENA_CHUNK, "a small buffer is a chunk");
+    struct buf *buf = bufpool_take(ctx, BUF_SMALL);
+    *keeper = buf;
+    return buf != NULL ? buf->data : NULL;
+}
+
+static void chunk_give(void *ctx, void *memory, void *keeper)
+{
+    (void)ctx, (void)memory;
+    buf_put(keeper);
+}
 
 struct err shard_init(struct shard *shard, uint32_t idx, struct io *io, struct env *env,
                       const struct shard_shared *shared, struct usage_port *port,
@@ -20,8 +35,9 @@ struct err shard_init(struct shard *shard, uint32_t idx, struct io *io, struct e
                    shared->relay->idle_per_host, conns_max));
     shard->app = (struct http_app){ req_on_request, req_http_error };
     slab_init(&shard->reqs, sizeof(struct req), conns_max);
+    slab_init(&shard->unpacks, sizeof(struct unpack), conns_max);
     slab_init(&shard->answers, sizeof(struct answer), conns_max);
-    slab_init(&shard->chunks, ARENA_CHUNK, (size_t)conns_max * ARENA_CHUNKS_MAX);
+    shard->chunks = (struct arena_source){ chunk_take, chunk_give, shard->net.bufs };
     list_init(&shard->live);
     env_random(env, &shard->id_state, sizeof(shard->id_state));
     return OK;
@@ -29,24 +45,39 @@ struct err shard_init(struct shard *shard, uint32_t idx, struct io *io, struct e
 
 void shard_fini(struct shard *shard)
 {
-    assert(shard_is_idle(shard));
+    assert(shard_is_closed(shard));
     for (uint32_t i = 0; i < shard->server_count; i++)
         server_fini(&shard->servers[i]);
     upool_fini(&shard->upool);
-    loop_turn(&shard->loop, 0); // the closed connections' last completions
     slab_fini(&shard->reqs);
+    slab_fini(&shard->unpacks);
     slab_fini(&shard->answers);
-    slab_fini(&shard->chunks);
     net_fini(&shard->net);
 }
 
-struct err shard_listen(struct shard *shard, const struct sockaddr *addr, socklen_t len)
+struct err shard_listen(struct shard *shard, const struct sockaddr *addr, socklen_t len,
+                        struct certs *certs)
 {
     assert(shard->server_count < SHARD_LISTENERS_MAX);
     struct server *server = &shard->servers[shard->server_count];
     TRY(server_open(server, &shard->net, &shard->app, shard->shared->server, addr, len));
+    server_secure(server, certs);
     shard->server_count++;
     return OK;
+}
+
+// What the parts count for themselves, for threads that must not look at them.
+static void show_figures(struct shard *shard)
+{
+    struct shard_counters *counters = &shard->counters;
+    const struct io_stats *io = io_stats(shard->loop.io);
+    counter_set(&counters->connections, shard->net.conns.count_out);
+    counter_set(&counters->upstream_idle, shard->upool.count);
+    counter_set(&counters->upstream_reused, shard->upool.reused);
+    counter_set(&counters->turns, shard->loop.turns);
+    counter_set(&counters->turns_slow, shard->loop.turns_slow);
+    counter_set(&counters->syscalls, io->syscalls);
+    counter_set(&counters->no_buffers, io->no_buffers);
 }
 
 void shard_turn(struct shard *shard, uint64_t until_ns)
@@ -59,6 +90,9 @@ void shard_turn(struct shard *shard, uint64_t until_ns)
     loop_work(&shard->loop);
     if (shard->port != NULL)
         usage_port_kick(shard->port);
+    if (shard->access != NULL)
+        access_port_kick(shard->access);
+    show_figures(shard);
 }
 
 void shard_drain(struct shard *shard)
@@ -85,4 +119,15 @@ bool shard_is_idle(const struct shard *shard)
         if (!server_is_idle(&shard->servers[i]))
             return false;
     return list_is_empty(&shard->live);
+}
+
+void shard_close(struct shard *shard)
+{
+    assert(shard_is_idle(shard));
+    upool_close(&shard->upool);
+}
+
+bool shard_is_closed(const struct shard *shard)
+{
+    return shard_is_idle(shard) && shard->net.conns.count_out == 0;
 }

@@ -5,6 +5,8 @@
 #include <sched.h>
 #include <stdio.h>
 
+#define CLOSE_TURN_NS (UINT64_C(10) * NS_PER_MS)
+
 static void set_state(struct shard_thread *thread, enum thread_state state)
 {
     atomic_store_explicit(&thread->state, state, memory_order_release);
@@ -18,9 +20,11 @@ static struct err open_shard(struct shard_thread *thread)
     TRY(io_new(&thread->io, &thread->io_config, env, thread->why, sizeof(thread->why)));
     TRY(shard_init(&thread->shard, thread->idx, thread->io, env, thread->shared, thread->port,
                    thread->conns_max));
+    thread->shard.access = thread->access;
     for (uint32_t i = 0; i < thread->listen_count; i++) {
         const union dest_addr *addr = &thread->listen[i];
-        struct err err = shard_listen(&thread->shard, &addr->any, dest_addr_len(addr));
+        struct err err =
+            shard_listen(&thread->shard, &addr->any, dest_addr_len(addr), thread->certs[i]);
         if (failed(err)) {
             snprintf(thread->why, sizeof(thread->why), "cannot listen on port %u: %s",
                      ntohs(addr->v4.sin_port), strerror(err.sys));
@@ -72,6 +76,9 @@ static void *run(void *arg)
         }
         shard_turn(shard, UINT64_MAX);
     }
+    shard_close(shard);
+    while (!shard_is_closed(shard))
+        shard_turn(shard, shard->loop.now_ns + CLOSE_TURN_NS);
     shard_fini(shard);
     snap_hub_leave(thread->shared->hub, thread->idx);
     set_state(thread, THREAD_ENDED);

@@ -81,17 +81,70 @@ static bool read_count(struct json_slice value, uint64_t *out)
     return span_u64(span_upto(value.text, span_find(value.text, '.')), out);
 }
 
+enum { WORDS_MAX = 24, HOMES = 32 };
+
+// A language's words, also as lists by what their key hashes to, each in the order of the words.
 struct language {
     const struct word *words;
     size_t count;
+    uint8_t home[HOMES], next[WORDS_MAX]; // an index plus 1; 0: none
 };
 
-static const struct language languages[] = {
-    [USAGE_RULE_OPENAI] = { openai_words, ARRAY_LEN(openai_words) },
-    [USAGE_RULE_OPENAI_INPUT] = { openai_words, ARRAY_LEN(openai_words) },
-    [USAGE_RULE_ANTHROPIC] = { anthropic_words, ARRAY_LEN(anthropic_words) },
-    [USAGE_RULE_GEMINI] = { gemini_words, ARRAY_LEN(gemini_words) },
+// The lists are filled before main() starts and constant from then on.
+static struct language languages[] = {
+    [USAGE_RULE_OPENAI] = { openai_words, ARRAY_LEN(openai_words), { 0 }, { 0 } },
+    [USAGE_RULE_OPENAI_INPUT] = { openai_words, ARRAY_LEN(openai_words), { 0 }, { 0 } },
+    [USAGE_RULE_ANTHROPIC] = { anthropic_words, ARRAY_LEN(anthropic_words), { 0 }, { 0 } },
+    [USAGE_RULE_GEMINI] = { gemini_words, ARRAY_LEN(gemini_words), { 0 }, { 0 } },
 };
+
+static inline unsigned home_of(struct span key)
+{
+    return ((unsigned char)key.ptr[0] + 3 * (unsigned)key.len) % HOMES;
+}
+
+static struct span key_of(const struct word *word)
+{
+    return word->inner.len == 0 ? word->outer : word->inner;
+}
+
+__attribute__((constructor)) static void index_languages(void)
+{
+    for (size_t i = 0; i < ARRAY_LEN(languages); i++) {
+        struct language *language = &languages[i];
+        assert(language->count <= WORDS_MAX);
+        for (size_t w = language->count; w-- > 0;) {
+            uint8_t *home = &language->home[home_of(key_of(&language->words[w]))];
+            language->next[w] = *home;
+            *home = (uint8_t)(w + 1);
+        }
+    }
+}
+
+static inline bool word_is(const struct word *word, struct span outer, struct span key)
+{
+    bool bare = word->inner.len == 0;
+    if (bare != (outer.len == 0) || !json_key_is(key, key_of(word)))
+        return false;
+    return bare || json_key_is(outer, word->outer);
+}
+
+static const struct word *find_word(const struct language *language, struct span outer,
+                                    struct span key)
+{
+    if (key.len == 0)
+        return NULL;
+    for (unsigned at = language->home[home_of(key)]; at != 0; at = language->next[at - 1])
+        if (word_is(&language->words[at - 1], outer, key))
+            return &language->words[at - 1];
+    if (span_find(key, '\\') == key.len)
+        return NULL;
+    // Escaped, it lies under another hash.
+    for (size_t i = 0; i < language->count; i++)
+        if (word_is(&language->words[i], outer, key))
+            return &language->words[i];
+    return NULL;
+}
 
 // Looks a member of `outer`, which is empty for the usage object itself, up and keeps its count.
 static bool read_word(struct usage_told *told, const struct language *language, struct span outer,
@@ -100,17 +153,11 @@ static bool read_word(struct usage_told *told, const struct language *language, 
     uint64_t number;
     if (!read_count(value, &number))
         return false;
-    for (size_t i = 0; i < language->count; i++) {
-        const struct word *word = &language->words[i];
-        bool bare = word->inner.len == 0;
-        if (bare != (outer.len == 0) || (!bare && !json_key_is(outer, word->outer)))
-            continue;
-        if (!json_key_is(key, bare ? word->outer : word->inner))
-            continue;
-        told_raise(told, word->field, number);
-        return true;
-    }
-    return false;
+    const struct word *word = find_word(language, outer, key);
+    if (word == NULL)
+        return false;
+    told_raise(told, word->field, number);
+    return true;
 }
 
 static bool read_details(struct usage_told *told, const struct language *language,
@@ -122,6 +169,8 @@ static bool read_details(struct usage_told *told, const struct language *languag
     struct json_slice value, inner;
     while (json_member_next(&iter, &key, &value)) {
         any |= read_word(told, language, outer, key, value);
+        if (value.kind != JK_OBJECT)
+            continue;
         struct json_iter deeper = json_members_of(value);
         while (json_member_next(&deeper, &inner_key, &inner))
             any |= read_word(told, language, key, inner_key, inner);
@@ -152,6 +201,8 @@ bool told_read(struct usage_told *told, enum usage_rule rule, struct json_slice 
 {
     const struct language *language = &languages[rule];
     bool any = false;
+    if (object.kind != JK_OBJECT)
+        return false;
     struct json_iter iter = json_members_of(object);
     struct span key;
     struct json_slice value;

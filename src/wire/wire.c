@@ -67,7 +67,12 @@ const struct wire *wire_of(enum wire_op op)
 void wire_stream_init(struct wire_stream *stream, const struct wire *wire, bool hide_usage)
 {
     assert(wire != NULL);
-    *stream = (struct wire_stream){ .wire = wire, .hide_usage = hide_usage };
+    // A skeleton that is not set and an id without a length need no zeros.
+    memset(stream, 0, offsetof(struct wire_stream, skeleton));
+    stream->skeleton.set = false;
+    stream->skeleton.hole_count = 0;
+    stream->wire = wire;
+    stream->hide_usage = hide_usage;
 }
 
 // ---------------------------------------------------------------------- events known by likeness
@@ -269,6 +274,11 @@ void wire_stream_id(struct wire_stream *stream, struct json_slice id)
         stream->id_len = (uint8_t)json_string_decode(id, stream->id, WIRE_ID_MAX, NULL);
 }
 
+bool wire_is_done(struct span data)
+{
+    return span_starts(span_trim(data), SPAN("[DONE]"));
+}
+
 bool wire_has_content(struct json_slice value)
 {
     if (value.kind == JK_STRING)
@@ -301,6 +311,12 @@ void wire_pass_init(struct wire_pass *pass, struct wire_stream *stream, bool sse
     pass->elements = 0;
     stream->whole |= !sse;
     json_tap_init(&pass->tap, plan_of(stream->wire), memory);
+    pass->tap.told = stream->wire->model_paths; // nobody asks where the others lie
+}
+
+void wire_pass_keep_model(struct wire_pass *pass)
+{
+    pass->tap.told = 0;
 }
 
 enum happened { NOTHING, MODEL_BEGINS, MODEL_ENDED };

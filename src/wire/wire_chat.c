@@ -150,7 +150,7 @@ static void read_member(struct chunk *chunk, struct span key, struct json_slice 
 static void chat_event(struct wire_stream *stream, const struct sse_event *sse,
                        struct wire_event *event)
 {
-    if (span_starts(sse->data, SPAN("[DONE]"))) {
+    if (wire_is_done(sse->data)) {
         stream->done = true;
         stream->told.final |= stream->told.seen != 0; // nothing more can come
         event->flags = WIRE_TERMINAL;

@@ -122,7 +122,7 @@ static void gemini_event(struct wire_stream *stream, const struct sse_event *sse
             root = JSON_SLICE_NONE;
     }
     if (root.kind != JK_OBJECT) {
-        stream->bad_events += !span_starts(sse->data, SPAN("[DONE]"));
+        stream->bad_events += !wire_is_done(sse->data);
         return;
     }
     event->plain = json_pick(root, names, found, COUNT);

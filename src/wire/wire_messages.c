@@ -84,7 +84,7 @@ static void messages_event(struct wire_stream *stream, const struct sse_event *s
 {
     struct json_slice found[MEMBER_COUNT], root = json_value(sse->data);
     if (root.kind != JK_OBJECT) {
-        stream->bad_events += !span_starts(sse->data, SPAN("[DONE]"));
+        stream->bad_events += !wire_is_done(sse->data);
         return;
     }
     bool good = json_pick(root, member_names, found, MEMBER_COUNT);

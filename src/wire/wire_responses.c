@@ -123,7 +123,7 @@ static void responses_event(struct wire_stream *stream, const struct sse_event *
 {
     struct json_slice found[MEMBER_COUNT], root = json_value(sse->data);
     if (root.kind != JK_OBJECT) {
-        stream->bad_events += !span_starts(sse->data, SPAN("[DONE]"));
+        stream->bad_events += !wire_is_done(sse->data);
         return;
     }
     stream->bad_events += !json_pick(root, member_names, found, MEMBER_COUNT);

@@ -318,11 +318,11 @@ class Vendor:
     An exception in a script (other than the far end going away) fails the test at close().
     """
 
-    def __init__(self, scripts, tls=None, backlog=128):
+    def __init__(self, scripts, tls=None, backlog=128, port=0):
         self.scripts = scripts if isinstance(scripts, (list, tuple)) else [scripts]
         self.tls, self.closing = tls, False
         self.requests, self.troubles, self.peers, self.threads = [], [], [], []
-        self.listener = socket.create_server(("127.0.0.1", 0), backlog=backlog)
+        self.listener = socket.create_server(("127.0.0.1", port), backlog=backlog)
         self.listener.settimeout(0.1)
         self.addr = self.listener.getsockname()
         self.thread = threading.Thread(target=self._accept, daemon=True)

@@ -6,7 +6,7 @@ import threading
 import time
 
 from harness import GatewayTest, both_backends
-from raw import serving
+from raw import Client, serving
 
 CHAT = "/v1/chat/completions"
 # Odd on purpose: spacing, order, escapes and an unknown field must arrive as they left.
@@ -23,8 +23,16 @@ def chunk(delta, finish=None):
     return b"data: " + json.dumps(body).encode() + b"\n\n"
 
 
-EVENTS = [chunk({"role": "assistant", "content": ""}), chunk({"content": "one"}),
+EVENTS = [chunk({"role": "assistant", "content": "zero"}), chunk({"content": "one"}),
           chunk({"content": "two"}), chunk({}, "stop"), b"data: [DONE]\n\n"]
+
+
+def refuses(addr):
+    try:
+        Client(addr, timeout=5).close()
+    except ConnectionRefusedError:
+        return True
+    return False
 
 
 def whole(peer, _):
@@ -172,6 +180,20 @@ class Endings(GatewayTest):
         self.assertTrue(any("error" in json.loads(data) for data in answer.events()))
         self.assertNotIn(b"[DONE]", answer.body)
 
+    def test_an_error_before_any_content_is_an_error_status(self):
+        """Nothing was said yet, so nothing has to be taken back: no 200 with an error inside."""
+
+        def fail(peer, _):
+            peer.sse_head()
+            peer.chunk(chunk({"role": "assistant", "content": ""}))
+            peer.chunk(b'data: {"error":{"message":"busy","type":"server_error","code":503}}\n\n')
+            peer.last_chunk()
+
+        answer = self.gateway(openai=self.vendor(serving(fail))).post(CHAT, STREAMED)
+        self.assertGreaterEqual(answer.status, 500)
+        self.assertNotIn(b"data:", answer.body)
+        self.assertTrue(answer.json()["error"]["message"])
+
     def test_a_vendor_that_refuses(self):
         """U1: an answer at once."""
         vendor = self.vendor(serving(whole))
@@ -215,7 +237,8 @@ class Endings(GatewayTest):
         self.assertLess(took, 0.5)
 
     def test_a_running_stream_survives_sigterm(self):
-        """P10: readyz fails at once, the stream runs to its end, the exit is clean."""
+        """P10: readyz fails at once, nobody new gets in, the stream runs to its end, and the exit is
+        clean."""
         go = threading.Event()
 
         def script(peer):
@@ -235,6 +258,7 @@ class Endings(GatewayTest):
         body = next(pieces)
         gateway.signal(signal.SIGTERM)
         self.eventually(lambda: gateway.ask_admin("/readyz").status == 503, "readyz says 503")
+        self.eventually(lambda: refuses(gateway.data), "new connections are refused")
         go.set()
         body += b"".join(pieces)
         self.assertEqual(body, b"".join(EVENTS))

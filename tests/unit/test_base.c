@@ -31,6 +31,27 @@ static void spans_compare(void)
     EXPECT_EQ(span_find(SPAN("ab"), ':'), 2);
 }
 
+// The comparison in line sees every byte, at any length; and the one without regard to case knows
+// letters only.
+static void names_compare_at_any_length(void)
+{
+    char a[40], b[40];
+    for (size_t len = 0; len <= sizeof(a); len++) {
+        memset(a, 'n', sizeof(a));
+        memset(b, 'n', sizeof(b));
+        EXPECT(span_eq_name(span_of(a, len), span_of(b, len)));
+        EXPECT(len == 0 || !span_eq_name(span_of(a, len), span_of(b, len - 1)));
+        for (size_t at = 0; at < len; at++) {
+            b[at] = 'N';
+            EXPECT(!span_eq_name(span_of(a, len), span_of(b, len)));
+            EXPECT(span_eq_nocase(span_of(a, len), span_of(b, len)));
+            a[at] = '[', b[at] = '{';
+            EXPECT(!span_eq_nocase(span_of(a, len), span_of(b, len)));
+            a[at] = b[at] = 'n';
+        }
+    }
+}
+
 static void an_err_knows_its_row(void)
 {
     struct err err = ERR_SYS(CONNECT_FAILED, -111);
@@ -114,6 +135,6 @@ static void a_fake_world_repeats(void)
     EXPECT_EQ(env_mono_ns(&one.env) - before, 5);
 }
 
-TEST_MAIN(TEST(numbers_are_exact), TEST(spans_compare), TEST(an_err_knows_its_row),
-          TEST(a_ring_holds_what_fits), TEST(a_slab_is_bounded_and_reuses),
-          TEST(a_list_keeps_order), TEST(a_fake_world_repeats))
+TEST_MAIN(TEST(numbers_are_exact), TEST(spans_compare), TEST(names_compare_at_any_length),
+          TEST(an_err_knows_its_row), TEST(a_ring_holds_what_fits),
+          TEST(a_slab_is_bounded_and_reuses), TEST(a_list_keeps_order), TEST(a_fake_world_repeats))

@@ -120,6 +120,92 @@ static void nested_paths_and_escaped_keys_match(void)
     story_is("{\"response\":\"x\",\"choices\":[[{\"finish_reason\":1}]]}", "", true);
 }
 
+// What stays in the hits of a tap that only tells of the model.
+static struct story tell_quietly(struct span text, size_t cut)
+{
+    json_tap_plan_init(&plan, paths, PATHS);
+    char values[256];
+    struct story story = { .last = PARSE_MORE };
+    struct json_tap tap;
+    json_tap_init(&tap, &plan, values);
+    tap.told = MODEL + 1;
+    feed(&story, &tap, span_upto(text, cut));
+    feed(&story, &tap, span_from(text, cut));
+    for (size_t i = 0; i < PATHS; i++) {
+        const struct json_tap_hit *hit = &tap.hits[i];
+        struct span value = json_tap_value(&tap, i).text;
+        say(&story, "%zu: %u at %llu to %llu, kind %d%s%s %.*s\n", i, hit->count,
+            (unsigned long long)hit->at, (unsigned long long)hit->end, (int)hit->kind,
+            hit->complete ? " complete" : "", hit->too_large ? " LARGE" : "", (int)value.len,
+            value.ptr != NULL ? value.ptr : "");
+    }
+    story.whole = json_tap_end(&tap);
+    return story;
+}
+
+// Members that lie whole in a piece take another way through the tap than torn ones. Nobody can
+// tell which: not on good text, not on bad.
+static void whole_and_torn_members_give_the_same(void)
+{
+    static const char *const texts[] = {
+        "{\"id\":\"abc\", \"model\" : \"m\" ,\"choices\":[{\"message\":{\"content\":\"x\\\"}]\"},"
+        "\"finish_reason\":\"stop\"},{\"finish_reason\":null}],\"usage\":{\"a\":[1,2]} } ",
+        "{\"us\\u0061ge\":17,\"response\":{\"id\":\"r\",\"id\":true},\"id\":\"much too long\"}",
+        "{\"usage\":{\"pad\":\"01234567890123456789012345678901234567890123456789012345678901\"},"
+        "\"id\":-1.5e3\n,\"model\":{\"id\":[]}}",
+        "[{\"usage\":1},{\"a\":[[{}]],\"id\":null}]",
+        "{\"a\":[1,{\"b\":2]},\"id\":1}",
+        "{\"id\":[1}}",
+        "{\"a\":1\"2,\"id\":3}",
+        "{\"id\":tru:e,\"usage\":1}",
+        "{\"a\":,\"id\":3}",
+        "{\"a\" 1,\"id\":3}",
+        "{\"a\":1,,\"id\":3}",
+        "{\"a\":1,}",
+        "{\"a\":x,\"id\":3}",
+        "{\"id\":1]",
+        "{\"id\":12",
+        "{\"a\":\"b\\",
+        "{\"a\":{\"b\":\"c}",
+        "{\"a\":1 2,\"id\":3}",
+    };
+    for (size_t i = 0; i < ARRAY_LEN(texts); i++) {
+        struct span text = span_str(texts[i]);
+        struct story whole = tell_quietly(text, text.len);
+        EXPECT(whole.len > 0);
+        for (size_t cut = 0; cut < text.len; cut++) {
+            struct story cut_up = tell_quietly(text, cut);
+            EXPECT_SPAN(span_of(cut_up.text, cut_up.len), whole.text);
+            EXPECT_EQ(cut_up.last, whole.last);
+            EXPECT_EQ(cut_up.whole, whole.whole);
+        }
+    }
+}
+
+// Deeper than what the short way can hold, and as deep as anything may be.
+static void deep_containers_that_are_skipped_match(void)
+{
+    for (size_t depth = 60; depth <= 70; depth++) {
+        char text[256];
+        size_t len = 0;
+        len += (size_t)snprintf(text, sizeof(text), "{\"a\":");
+        for (size_t i = 0; i < depth; i++)
+            text[len++] = '[';
+        for (size_t i = 0; i < depth; i++)
+            text[len++] = ']';
+        len += (size_t)snprintf(text + len, sizeof(text) - len, ",\"id\":7}");
+        struct story whole = tell_quietly(span_of(text, len), len);
+        EXPECT(strstr(whole.text, "4: 1 at") != NULL);
+        EXPECT(whole.whole);
+        for (size_t cut = 0; cut < len; cut++) {
+            struct story cut_up = tell_quietly(span_of(text, len), cut);
+            EXPECT_SPAN(span_of(cut_up.text, cut_up.len), whole.text);
+        }
+        text[6 + depth] = '}'; // the innermost bracket closes as another kind
+        EXPECT_EQ(tell_quietly(span_of(text, len), len).last, PARSE_BAD);
+    }
+}
+
 static void large_values_are_passed_over(void)
 {
     story_is("{\"id\":\"0123456789\",\"usage\":{\"pad\":\"0123456789012345678901234567890123456789"
@@ -210,7 +296,8 @@ static void long_keys_match_nothing(void)
     story_is(text, "251<>252 id=2\n", true);
 }
 
-TEST_MAIN(TEST(values_at_paths_are_kept), TEST(nested_paths_and_escaped_keys_match),
+TEST_MAIN(TEST(whole_and_torn_members_give_the_same), TEST(deep_containers_that_are_skipped_match),
+          TEST(values_at_paths_are_kept), TEST(nested_paths_and_escaped_keys_match),
           TEST(large_values_are_passed_over), TEST(the_newest_of_repeated_keys_counts),
           TEST(elements_of_a_root_array_are_texts_of_their_own), TEST(other_roots_are_harmless),
           TEST(what_ends_early_is_not_whole), TEST(broken_structure_is_refused),

@@ -10,6 +10,10 @@
 #include <errno.h>
 #include <netinet/in.h>
 #include <poll.h>
+#include <signal.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 static const struct sim_profile profile_with_latency = {
     .latency_ns_min = NS_PER_MS,
@@ -408,6 +412,86 @@ static void the_limit_of_descriptors_holds(void)
     one_close(&one);
 }
 
+// --- what callers must not do
+
+// True when `act` ends in a failed assertion.
+static bool dies(void (*act)(struct one *one))
+{
+    fflush(NULL);
+    pid_t pid = fork();
+    verify(pid >= 0);
+    if (pid == 0) {
+        struct one one;
+        struct rlimit none = { 0 };
+        verify(setrlimit(RLIMIT_CORE, &none) == 0);
+        verify(close(STDERR_FILENO) == 0);
+        one_open(&one, 1, &profile_with_latency);
+        act(&one);
+        _exit(0);
+    }
+    int status;
+    verify(waitpid(pid, &status, 0) == pid);
+    return WIFSIGNALED(status) && WTERMSIG(status) == SIGABRT;
+}
+
+static void act_rightly(struct one *one)
+{
+    static char bytes[100000];
+    struct iovec iov = { bytes, sizeof(bytes) };
+    io_recv(one->io, &one->in, one->fd, BUF_SMALL, 100);
+    io_send(one->io, &one->out, one->fd, &iov, 1);
+    one_pass(one, 10 * NS_PER_MS);
+    io_close(one->io, one->fd, false);
+    one_pass(one, 10 * NS_PER_MS);
+}
+
+static void act_close_twice(struct one *one)
+{
+    io_close(one->io, one->fd, false);
+    io_close(one->io, one->fd, false);
+}
+
+static void act_receive_on_closed(struct one *one)
+{
+    io_close(one->io, one->fd, false);
+    io_recv(one->io, &one->in, one->fd, BUF_SMALL, 100);
+}
+
+static void act_receive_twice(struct one *one)
+{
+    io_recv(one->io, &one->in, one->fd, BUF_SMALL, 100);
+    one->out.on_done = on_one_in;
+    io_recv(one->io, &one->out, one->fd, BUF_SMALL, 100);
+}
+
+static void act_change_sent_bytes(struct one *one)
+{
+    static char bytes[100000]; // more than the connection holds
+    struct iovec iov = { bytes, sizeof(bytes) };
+    io_send(one->io, &one->out, one->fd, &iov, 1);
+    one_pass(one, 10 * NS_PER_MS);
+    bytes[3] = 1;
+    io_close(one->io, one->fd, false);
+    one_pass(one, 10 * NS_PER_MS);
+}
+
+static void act_free_in_flight(struct one *one)
+{
+    io_close(one->io, one->fd, false);
+    io_close(one->io, one->listener, false);
+    io_free(&one->io);
+}
+
+static void wrong_callers_are_stopped(void)
+{
+    EXPECT(!dies(act_rightly));
+    EXPECT(dies(act_close_twice));
+    EXPECT(dies(act_receive_on_closed));
+    EXPECT(dies(act_receive_twice));
+    EXPECT(dies(act_change_sent_bytes));
+    EXPECT(dies(act_free_in_flight));
+}
+
 // --- time
 
 static void time_jumps_to_what_comes_next(void)
@@ -521,4 +605,4 @@ TEST_MAIN(TEST(a_cancel_may_lose), TEST(a_cancel_may_be_late),
           TEST(a_reset_may_take_unread_bytes_along), TEST(wakes_coalesce_and_may_be_late),
           TEST(turns_may_tell_few_and_shuffle), TEST(the_limit_of_descriptors_holds),
           TEST(time_jumps_to_what_comes_next), TEST(jumps_respect_the_timers_of_all_loops),
-          TEST(leaks_are_found))
+          TEST(leaks_are_found), TEST(wrong_callers_are_stopped))

@@ -203,7 +203,10 @@ static void a_forger_is_found(void)
     static struct usage_block_writer writer;
     struct store_why why;
     struct db db;
-    EXPECT(!failed(db_open(&db, &raw, DB_NORMAL, &why)));
+    if (failed(db_open(&db, &raw, DB_NORMAL, &why))) {
+        fprintf(stderr, "%s\n", why.text);
+        abort();
+    }
     struct db_iter iter;
     struct usage_block_reader reader;
     struct usage_entry entry;

@@ -175,11 +175,11 @@ static void a_disk_full_for_long_costs_detail_and_no_money(void)
     scene_init(&scene);
     push_many(&scene, 500);
     write_errno = ENOSPC;
-    push_many(&scene, 25000);
+    push_many(&scene, 40000);
     struct store_stats stats = stats_of(&scene);
     EXPECT_EQ(stats.state, STORE_DEGRADED);
-    EXPECT(stats.records_folded > 5000);
-    EXPECT(stats.records_folded < 25000 - 3000); // some could be queued with their detail
+    EXPECT(stats.records_folded > 10000);
+    EXPECT(stats.records_folded < 40000 - 3000); // some could be queued with their detail
     EXPECT(stats.records_waiting <= scene.cfg.ring_slots);
     write_errno = 0;
     steps(&scene, 15);

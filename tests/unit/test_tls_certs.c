@@ -171,6 +171,53 @@ static void chains_are_judged(void)
     cert_free(&forged), cert_free(&by_leaf), cert_free(&direct);
 }
 
+// Chains as vendors have them, and limits that an intermediate may carry.
+static void limits_in_chains_are_kept(void)
+{
+    struct cert stranger = cert_make(&(struct cert_spec){ .name = "Old Root", .authority = true });
+    struct cert crossed = cert_make(&(struct cert_spec){ .name = "Test Root",
+                                                         .authority = true,
+                                                         .issuer = &stranger,
+                                                         .key_of = &world.root,
+                                                         .from_s = -86400,
+                                                         .until_s = -3600 });
+    struct cert_spec spec = { .name = "Limited", .authority = true, .issuer = &world.root };
+    spec.path = 1;
+    struct cert last = cert_make(&spec); // no authority below it
+    spec.path = 0, spec.names = "critical,permitted;DNS:example.com";
+    struct cert inside = cert_make(&spec);
+    spec.names = "critical,permitted;DNS:example.org";
+    struct cert outside = cert_make(&spec);
+    spec.names = "critical,excluded;DNS:api.example.com";
+    struct cert excluded = cert_make(&spec);
+    spec.names = NULL, spec.issuer = &last, spec.name = "Too many";
+    struct cert too_many = cert_make(&spec);
+
+    struct cert_spec leaf = { .name = HOST, .alt = "DNS:api.example.com", .usage = "serverAuth" };
+    const struct {
+        const struct cert *issuer, *above;
+        const char *refused;
+    } cases[] = {
+        { &world.middle, &crossed, NULL }, // the way over the old root is closed, ours is open
+        { &last, NULL, NULL },
+        { &inside, NULL, NULL },
+        { &outside, NULL, "" },
+        { &excluded, NULL, "" },
+        { &too_many, &last, "" },
+    };
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        leaf.issuer = cases[i].issuer;
+        struct cert cert = cert_make(&leaf);
+        const char *got = judge(&cert, cases[i].issuer, cases[i].above, world.roots, HOST);
+        char what[20];
+        snprintf(what, sizeof(what), "limit %zu", i);
+        expect_judgement(got, cases[i].refused, what);
+        cert_free(&cert);
+    }
+    cert_free(&stranger), cert_free(&crossed), cert_free(&last), cert_free(&inside);
+    cert_free(&outside), cert_free(&excluded), cert_free(&too_many);
+}
+
 static void weak_chains_are_refused(void)
 {
     struct cert_spec leaf_spec = { .name = HOST, .alt = "DNS:api.example.com" };
@@ -396,13 +443,10 @@ static void roots_are_read_from_files(void)
 int main(int argc, char **argv)
 {
     static const struct test_case cases[] = {
-        TEST(leaves_are_judged),
-        TEST(chains_are_judged),
-        TEST(weak_chains_are_refused),
-        TEST(odd_chains_are_refused),
-        TEST(the_environments_clock_decides),
-        TEST(good_chains_are_remembered),
-        TEST(bad_server_material_is_refused),
+        TEST(leaves_are_judged),          TEST(chains_are_judged),
+        TEST(limits_in_chains_are_kept),  TEST(weak_chains_are_refused),
+        TEST(odd_chains_are_refused),     TEST(the_environments_clock_decides),
+        TEST(good_chains_are_remembered), TEST(bad_server_material_is_refused),
         TEST(roots_are_read_from_files),
     };
     return world_main(argc, argv, cases, ARRAY_LEN(cases));

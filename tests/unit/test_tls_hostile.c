@@ -229,6 +229,11 @@ static void repeated_parts_of_a_hello_are_refused(void)
     peer_hello(&peer, &(struct hello_plan){ .share_twice = true });
     expect_refused(&peer, "repeated key share");
     peer_fini(&peer);
+    peer_init(&peer, server); // which may not ask for another server
+    peer_hello(&peer, &(struct hello_plan){ .no_share = true });
+    peer_hello(&peer, &(struct hello_plan){ .sni = "rsa.example.com" });
+    expect_refused(&peer, "not the same");
+    peer_fini(&peer);
 }
 
 static void points_off_the_curve_are_refused(void)

@@ -441,18 +441,22 @@ static void gemini_errors_may_stand_bare(void)
 
 // --- whole answers and long events ---
 
-// Lets `text` pass in two pieces; the model's name is replaced by another. Returns what comes out.
-static struct span pass_text(struct span text, size_t first, bool sse, char *out)
+// Lets `text` pass in two pieces; the model's name is replaced by another, unless it is kept.
+// Returns what comes out.
+static struct span pass_text(struct span text, size_t first, bool sse, bool keep, char *out)
 {
     static char memory[WIRE_VALUES_MAX];
     struct wire_pass pass;
     wire_pass_init(&pass, &stream, sse, memory);
+    if (keep)
+        wire_pass_keep_model(&pass);
     size_t len = 0;
     for (int half = 0; half < 2; half++) {
         struct span in = half == 0 ? span_upto(text, first) : span_from(text, first), piece;
         enum wire_cut cut;
         while (wire_pass_next(&pass, &in, &piece, &cut)) {
             EXPECT(piece.len > 0);
+            EXPECT(!keep || cut == WIRE_CUT_KEEP);
             struct span use = cut == WIRE_CUT_KEEP    ? piece
                               : cut == WIRE_CUT_MODEL ? SPAN("\"alias\"")
                                                       : SPAN("");
@@ -471,10 +475,12 @@ static void passes(enum wire_id id, const char *text, bool sse, const char *want
     struct span span = span_str(text);
     char out[1024];
     for (size_t first = 0; first <= span.len; first++) {
-        begin(id);
-        EXPECT_SPAN(pass_text(span, first, sse, out), want);
-        EXPECT_EQ(usage().output, output);
-        EXPECT_EQ(wire_stream_end(&stream), end);
+        for (int keep = 0; keep < 2; keep++) {
+            begin(id);
+            EXPECT_SPAN(pass_text(span, first, sse, keep, out), keep ? text : want);
+            EXPECT_EQ(usage().output, output);
+            EXPECT_EQ(wire_stream_end(&stream), end);
+        }
     }
 }
 

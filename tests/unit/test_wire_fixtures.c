@@ -474,6 +474,80 @@ static void recordings_are_read(void)
     EXPECT(totals.wholes > 0);
 }
 
+// --- the edges of event streams ---
+
+static void next_event(json_t *events, size_t *count, struct span block, bool first)
+{
+    static char join[64 * KIB];
+    struct sse_event event;
+    EXPECT(sse_parse(block, first, join, sizeof(join), &event));
+    if (event.data_lines == 0)
+        return;
+    json_t *want = json_array_get(events, (*count)++);
+    json_t *name = json_object_get(want, "event"), *data = json_object_get(want, "data");
+    EXPECT(json_is_string(data));
+    EXPECT(
+        span_eq(event.name, json_is_string(name) ? span_str(json_string_value(name)) : SPAN("")));
+    EXPECT(span_eq(event.data, span_of(json_string_value(data), json_string_length(data))));
+}
+
+static void check_edge(json_t *events, struct span text, size_t chop)
+{
+    struct sse_scan scan = { 0 };
+    char *held = malloc(text.len + 1);
+    size_t held_len = 0, done = 0, count = 0;
+    while (done < text.len) {
+        struct span piece = span_of(text.ptr + done, min_size(chop, text.len - done));
+        size_t used;
+        bool ended = sse_scan_feed(&scan, piece, &used) == PARSE_DATA;
+        memcpy(held + held_len, piece.ptr, used);
+        held_len += used;
+        done += used;
+        if (!ended)
+            continue;
+        next_event(events, &count, span_of(held, held_len), scan.block_count == 1);
+        held_len = 0;
+    }
+    if (held_len > 0)
+        next_event(events, &count, span_of(held, held_len), scan.block_count == 0);
+    EXPECT_EQ(count, json_array_size(events));
+    free(held);
+}
+
+static void edges_of_streams_are_read(void)
+{
+    unsigned edges = 0;
+    size_t index;
+    json_t *entry;
+    json_array_foreach(json_object_get(manifest, "cases"), index, entry)
+    {
+        const char *name = json_string_value(json_object_get(entry, "case"));
+        const char *format = json_string_value(json_object_get(entry, "format"));
+        if (format == NULL || strcmp(format, "sse-edge") != 0)
+            continue;
+        char file[PATH_SIZE];
+        size_t len;
+        snprintf(file, sizeof(file), "sse-edge/%s.events.json", name);
+        json_t *events = load_json(file);
+        snprintf(file, sizeof(file), "sse-edge/%s.sse", name);
+        char *text = load(file, &len);
+        current = name;
+        if (events != NULL && text != NULL) {
+            for (size_t chop = 1; chop < 70; chop++)
+                check_edge(events, span_of(text, len), chop);
+            struct reading reading;
+            read_stream(&reading, wire_get(WIRE_CHAT), span_of(text, len), 1);
+            SAME(reading.end, WIRE_END_COMPLETE);
+            SAME(reading.stream.bad_events, 0);
+            edges++;
+        }
+        json_decref(events);
+        free(text);
+    }
+    printf("%u edges of event streams\n", edges);
+    EXPECT(edges > 0);
+}
+
 // PENSTOCK_SHARED, or `shared` beside the checkout that this file was compiled in.
 static bool find_root(void)
 {
@@ -497,7 +571,8 @@ static bool find_root(void)
 
 int main(int argc, char **argv)
 {
-    static const struct test_case cases[] = { TEST(recordings_are_read) };
+    static const struct test_case cases[] = { TEST(recordings_are_read),
+                                              TEST(edges_of_streams_are_read) };
     if (!find_root()) {
         printf("skipped: no recorded traffic beside the checkout\n");
         return getenv("CI") != NULL ? EXIT_FAILURE : EXIT_SUCCESS;

@@ -24,8 +24,11 @@ struct cert_spec {
     enum cert_key key;
     const EVP_MD *digest; // NULL: SHA-256
     bool authority;
-    long from_s, until_s; // relative to now; both 0: an hour ago until tomorrow
-    const char *usage;    // extended key usage; NULL: none
+    long from_s, until_s;      // relative to now; both 0: an hour ago until tomorrow
+    const char *usage;         // extended key usage; NULL: none
+    const char *names;         // name constraints; NULL: none
+    int path;                  // the path length limit plus one; 0: none
+    const struct cert *key_of; // this certificate's key instead of a new one
 };
 
 static inline EVP_PKEY *cert_make_key(enum cert_key kind)
@@ -52,7 +55,16 @@ static inline void cert_extend(X509 *x509, X509 *issuer, int nid, const char *va
 static inline struct cert cert_make(const struct cert_spec *spec)
 {
     static long serial = 1000;
-    struct cert cert = { cert_make_key(spec->key), X509_new() };
+    struct cert cert = { NULL, X509_new() };
+    char basic[40] = "critical,CA:FALSE";
+    if (spec->key_of != NULL && EVP_PKEY_up_ref(spec->key_of->key) == 1)
+        cert.key = spec->key_of->key;
+    else
+        cert.key = cert_make_key(spec->key);
+    if (spec->authority)
+        snprintf(basic, sizeof(basic),
+                 spec->path > 0 ? "critical,CA:TRUE,pathlen:%d" : "critical,CA:TRUE",
+                 spec->path - 1);
     X509 *issuer = spec->issuer != NULL ? spec->issuer->x509 : cert.x509;
     verify(cert.key != NULL && cert.x509 != NULL);
     X509_set_version(cert.x509, X509_VERSION_3);
@@ -64,12 +76,16 @@ static inline struct cert cert_make(const struct cert_spec *spec)
     X509_NAME_add_entry_by_txt(X509_get_subject_name(cert.x509), "CN", MBSTRING_ASC,
                                (const unsigned char *)spec->name, -1, -1, 0);
     X509_set_issuer_name(cert.x509, X509_get_subject_name(issuer));
-    cert_extend(cert.x509, issuer, NID_basic_constraints,
-                spec->authority ? "critical,CA:TRUE" : "critical,CA:FALSE");
+    cert_extend(cert.x509, issuer, NID_basic_constraints, basic);
+    cert_extend(cert.x509, issuer, NID_subject_key_identifier, "hash");
+    if (spec->issuer != NULL)
+        cert_extend(cert.x509, issuer, NID_authority_key_identifier, "keyid");
     cert_extend(cert.x509, issuer, NID_key_usage,
                 spec->authority ? "critical,keyCertSign,cRLSign" : "critical,digitalSignature");
     if (spec->alt != NULL)
         cert_extend(cert.x509, issuer, NID_subject_alt_name, spec->alt);
+    if (spec->names != NULL)
+        cert_extend(cert.x509, issuer, NID_name_constraints, spec->names);
     if (spec->usage != NULL)
         cert_extend(cert.x509, issuer, NID_ext_key_usage, spec->usage);
     const EVP_MD *digest = spec->digest != NULL ? spec->digest : EVP_sha256();

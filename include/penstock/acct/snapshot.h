@@ -27,6 +27,7 @@ struct snap_header {
 
 struct snap_account {
     struct span id, name;
+    uint64_t usage_id; // of `id`, for usage records
     enum account_type type;
     uint32_t idx;     // in this snapshot
     uint32_t formats; // set it serves
@@ -59,6 +60,7 @@ struct snap_account {
 struct snap_key {
     uint8_t digest[DIGEST_BYTES];
     struct span id, name;
+    uint64_t usage_id;   // of `id`, for usage records
     uint64_t expires_at; // wall nanoseconds, 0: never
     uint32_t formats;    // set; never empty
     bool enabled;

@@ -1,27 +1,33 @@
 // arena.h - short-lived memory of one request: taken in order, given back at once.
 //
-// Chunks come from a slab of ARENA_CHUNK bytes; a larger need is refused (NULL), because whatever
-// is larger has a buffer or a region of its own. arena_reset() gives every chunk back; with `wipe`
-// set the bytes are zeroed first, because vendor secrets pass through here.
+// Chunks of ARENA_CHUNK bytes come from a source, as a rule a pool of buffers; a larger need is
+// refused (NULL), because whatever is larger has a memory of its own. arena_reset() gives every
+// chunk back. What is secret in an arena is wiped by whoever put it there.
 #ifndef PENSTOCK_BASE_ARENA_H
 #define PENSTOCK_BASE_ARENA_H
 
 #include "penstock/base/base.h"
-#include "penstock/base/slab.h"
 
 enum { ARENA_CHUNK = 4 * KIB, ARENA_CHUNKS_MAX = 16 };
 
+// Where chunks come from: take() returns memory of ARENA_CHUNK bytes or NULL and may set *keeper,
+// which give() gets back.
+struct arena_source {
+    void *(*take)(void *ctx, void **keeper);
+    void (*give)(void *ctx, void *memory, void *keeper);
+    void *ctx;
+};
+
 struct arena {
-    struct slab *slab; // of objects of ARENA_CHUNK bytes
+    const struct arena_source *source;
     struct arena_chunk *chunks;
     uint32_t used; // of the newest chunk
     uint16_t count;
-    bool wipe;
 };
 
-static inline void arena_init(struct arena *arena, struct slab *slab, bool wipe)
+static inline void arena_init(struct arena *arena, const struct arena_source *source)
 {
-    *arena = (struct arena){ .slab = slab, .wipe = wipe };
+    *arena = (struct arena){ .source = source };
 }
 
 void arena_reset(struct arena *arena);
@@ -29,6 +35,10 @@ void arena_reset(struct arena *arena);
 // `len` bytes, aligned to 8, uninitialised; NULL when len does not fit a chunk, ARENA_CHUNKS_MAX
 // are in use, or the slab is empty.
 must_use void *arena_take(struct arena *arena, size_t len);
+
+// All that is left of the newest chunk if that is at least `least` bytes, else a whole new chunk:
+// for texts whose length is known only when they are written. Sets *len. Trim it afterwards.
+must_use void *arena_rest(struct arena *arena, size_t least, size_t *len);
 
 // A copy of `text` that lives as long as the arena; ptr is NULL on failure (and for an empty text).
 must_use struct span arena_copy(struct arena *arena, struct span text);

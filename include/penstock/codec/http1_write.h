@@ -9,10 +9,20 @@
 // (http_value_is_valid()), which everything that came out of a parsed head is.
 static inline void http_put_field(struct put *put, struct span name, struct span value)
 {
-    put_span(put, name);
-    put_span(put, SPAN(": "));
-    put_span(put, value);
-    put_span(put, SPAN("\r\n"));
+    char *at = put->at;
+    if (unlikely(put->full || (size_t)(put->end - at) < name.len + value.len + 4)) {
+        put->full = true;
+        return;
+    }
+    if (name.len > 0)
+        memcpy(at, name.ptr, name.len);
+    at += name.len;
+    memcpy(at, ": ", 2);
+    if (value.len > 0)
+        memcpy(at + 2, value.ptr, value.len);
+    at += 2 + value.len;
+    memcpy(at, "\r\n", 2);
+    put->at = at + 2;
 }
 
 static inline void http_put_field_u64(struct put *put, struct span name, uint64_t value)

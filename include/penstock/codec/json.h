@@ -125,8 +125,9 @@ bool json_key_is_escaped(struct span raw_key, struct span name); // used by the 
 static inline bool json_key_is(struct span raw_key, struct span name)
 {
     if (raw_key.len == name.len)
-        return memcmp(raw_key.ptr, name.ptr, name.len) == 0;
-    return raw_key.len >= name.len + 5 && json_key_is_escaped(raw_key, name);
+        return span_eq_name(raw_key, name);
+    return raw_key.len >= name.len + 5 && (raw_key.len - name.len) % 5 == 0 &&
+           json_key_is_escaped(raw_key, name);
 }
 
 // The first member of `object` called `name`, JK_NONE if there is none.

@@ -51,6 +51,7 @@ struct json_tap_node {
     struct span name;
     int8_t path;         // the one that ends here, -1 if none
     uint8_t child, next; // first child, next sibling; 0 is none, since the root is nobody's child
+    uint64_t marks;      // of its children's names, a bit each: most keys are none
 };
 
 struct json_tap_plan {
@@ -70,6 +71,7 @@ void json_tap_plan_init(struct json_tap_plan *plan, const struct json_tap_path *
 struct json_tap {
     const struct json_tap_plan *plan;
     char *values; // plan->value_bytes of the caller's memory
+    uint8_t told; // only paths before this one tell of BEGIN and END; the caller's to lower
     uint64_t pos; // bytes consumed of the whole text
     struct json_tap_hit hits[JSON_TAP_PATHS_MAX];
     enum json_tap_event event; // after PARSE_DATA

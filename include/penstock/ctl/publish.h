@@ -10,6 +10,7 @@
 
 struct publisher {
     struct loop *loop;
+    const struct config *config;
     struct keyring *keyring;
     struct vault *vault;
     struct snap_hub *hub;
@@ -18,9 +19,11 @@ struct publisher {
     struct resolver *resolver;
     struct timer reclaim;
     uint64_t published; // snapshots made current
+    uint32_t skipped;   // stored accounts that cannot be served now, as of the last build
+    struct registry_why skipped_why; // of one of them
 };
 
-// Fill all but the last two members first.
+// Fill all before `reclaim` first.
 void publisher_init(struct publisher *publisher);
 void publisher_stop(struct publisher *publisher);
 
@@ -30,7 +33,8 @@ must_use struct err publisher_build(struct publisher *publisher, const struct re
 must_use struct err publisher_publish(struct publisher *publisher, struct snapshot **snap);
 
 // The destination of an account, entered if it is new; DEST_NONE when `why` says why not.
+// `trusted`: it may be anywhere.
 must_use uint32_t publisher_dest(struct publisher *publisher, const struct account *account,
-                                 struct registry_why *why);
+                                 bool trusted, struct registry_why *why);
 
 #endif

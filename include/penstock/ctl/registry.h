@@ -87,6 +87,8 @@ must_use bool registry_usage_name(const struct registry *registry, enum entity_k
 typedef struct err registry_fn(void *arg, const struct record *record, bool from_file);
 must_use struct err registry_each_next(const struct registry *registry, enum entity_kind kind,
                                        registry_fn *fn, void *arg);
+// Whether `record` is what the change under way makes.
+bool registry_is_next(const struct registry *registry, const struct record *record);
 // The credential of an account: its own, or what its api_key_file or api_key_env held at the start.
 const struct secret *registry_api_key(const struct registry *registry,
                                       const struct account *account);
@@ -134,6 +136,8 @@ must_use bool registry_ask(struct registry *registry, struct registry_op *op);
 // Goes on with what can go on and calls `done` of what has ended. True while a change waits only
 // for a shard to take an older snapshot: it should be called again in a millisecond.
 bool registry_poll(struct registry *registry);
+// Before the store's end: what is submitted from here on is answered with DRAINING.
+void registry_close(struct registry *registry);
 // Whether something was submitted and not answered.
 bool registry_is_busy(const struct registry *registry);
 

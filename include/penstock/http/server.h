@@ -17,11 +17,15 @@
 #include "penstock/net/body.h"
 #include "penstock/net/conn.h"
 
+struct certs;
 struct server;
 struct serve;
 struct stream;
 
-enum { LINGER_BYTES = 1 * MIB };
+enum {
+    LINGER_BYTES = 1 * MIB,
+    SERVE_APP_BYTES = 128, // of each connection, for the application
+};
 #define LINGER_NS (UINT64_C(2) * NS_PER_S)
 
 struct server_limits {
@@ -29,6 +33,7 @@ struct server_limits {
     uint32_t connections;             // of this server; above it accepting pauses
     uint32_t requests_per_connection; // 0: no limit
     uint64_t head_ns;                 // for a whole head, from its first byte
+    uint64_t handshake_ns;            // of TLS
     uint64_t idle_ns;                 // between requests
     uint64_t stall_ns;                // of a body without a new byte
     uint64_t write_stall_ns;          // of a client that does not read
@@ -61,11 +66,14 @@ struct stream {
     uint8_t body_state; // enum body_state
     uint8_t client;     // enum stream_client
     bool expect_continue;
-    bool replied; // a final head was sent
-    bool chunked; // the answer is framed in chunks
-    bool no_body; // the answer has no body, whatever is said (HEAD, 204, 304)
-    bool stalled; // the client stopped reading for longer than the limit
+    bool replied;   // a final head was sent
+    bool chunked;   // the answer is framed in chunks
+    bool no_body;   // the answer has no body, whatever is said (HEAD, 204, 304)
+    bool no_length; // nor a length
+    bool stalled;   // the client stopped reading for longer than the limit
+    bool torn;      // a part of the answer found no memory: nothing can follow it
     bool ended;
+    uint8_t rechecks; // whether a client that sent FIN has reset the connection since
     struct err body_err;
     uint64_t body_left;  // of a body with a length, what is still to come
     uint64_t reply_left; // of an answer with a length
@@ -87,6 +95,7 @@ struct serve {
     uint8_t state;
     bool keep_alive;
     bool has_stream;
+    bool flushed; // lingering: the kernel has taken all that was queued
     uint32_t requests;
     uint32_t lingered;
     struct http_scan scan; // of the head that is arriving
@@ -94,11 +103,15 @@ struct serve {
     uint64_t progress;     // bytes seen when the timer last looked
     uint64_t progress_ns;  // when they were last seen to grow
     struct stream stream;
+    uint64_t app_room[SERVE_APP_BYTES / sizeof(uint64_t)];
 };
 
 struct server {
     struct net *net;
     struct http_app *app;
+    struct certs *certs; // NULL: plaintext
+    struct tls_ctx *tls; // of this thread, of generation:
+    uint32_t certs_generation;
     struct server_limits limits;
     struct io_op accept;
     struct timer accept_retry;
@@ -119,6 +132,8 @@ struct server {
 must_use struct err server_open(struct server *server, struct net *net, struct http_app *app,
                                 const struct server_limits *limits, const struct sockaddr *addr,
                                 socklen_t len);
+// From now on this listener speaks TLS. Before its first turn.
+void server_secure(struct server *server, struct certs *certs);
 // Stops accepting, closes idle connections, and lets running requests end with `Connection: close`.
 void server_drain(struct server *server);
 // Closes everything at once.
@@ -136,12 +151,21 @@ static inline struct serve *stream_serve(struct stream *stream)
     return container_of(stream, struct serve, stream);
 }
 
+// SERVE_APP_BYTES that the application may use as it likes: zeros on a new connection, kept from
+// request to request, wiped when the connection ends.
+static inline void *stream_app_room(struct stream *stream)
+{
+    return stream_serve(stream)->app_room;
+}
+
 // Collects the body, up to `max` bytes, into contiguous memory and wakes the owner when body_state
 // is BODY_COMPLETE
 // (`stream->body`, kept until the stream ends) or BODY_FAILED (`stream->body_err`). Sends
 // 100-continue when the client waits for it. May complete before it returns; the owner is woken all
 // the same.
 void stream_collect(struct stream *stream, size_t max);
+// Puts `len` bytes in `body`, whose reference it takes over, in place of a collected body.
+void stream_body_replace(struct stream *stream, struct body *body, size_t len);
 // Lets go of the body before the end of the stream.
 void stream_body_drop(struct stream *stream);
 

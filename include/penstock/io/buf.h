@@ -25,6 +25,7 @@ struct buf {
     uint32_t refs;
     uint16_t index; // in its class
     uint8_t cls;    // enum buf_class
+    bool is_cold;   // free, and its memory was given back to the system
     struct bufpool *pool;
     struct buf *next;                 // while free
     void (*on_free)(struct buf *buf); // memory kept elsewhere goes back this way; NULL: to `pool`
@@ -37,7 +38,9 @@ struct bufpool {
         struct buf *free;
         uint32_t count_max;
         uint32_t count_out;  // taken by anybody, the kernel included
-        uint32_t count_used; // handed out at least once: these are resident
+        uint32_t count_used; // handed out at least once: these may be resident
+        uint32_t count_free; // of them, not out now
+        uint32_t free_low;   // the fewest of those since the last trim
     } cls[BUF_CLASS_COUNT];
     // Called after each buffer that comes back while `starved` is set, from inside buf_put(): it
     // may only take note. The backend sets and clears `starved`.
@@ -50,6 +53,10 @@ struct bufpool {
 must_use struct err bufpool_init(struct bufpool *pool, uint32_t small, uint32_t large);
 // Every buffer must be back.
 void bufpool_fini(struct bufpool *pool);
+
+// Returns memory of buffers that lay unused since the last call to the system, at most `max`
+// buffers; called once a second. True if there may be more to return.
+bool bufpool_trim(struct bufpool *pool, uint32_t max);
 
 // A buffer with one reference, or NULL if all are out.
 must_use struct buf *bufpool_take(struct bufpool *pool, enum buf_class cls);

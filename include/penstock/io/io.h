@@ -143,6 +143,9 @@ void io_cancel(struct io *io, struct io_op *op);
 // Half-closes the sending side: the peer sees FIN after everything sent. No send may be in flight.
 // Synchronous.
 void io_shutdown(struct io *io, int fd);
+// Whether the connection has ended both ways. A peer's FIN hides the RST behind it: receives go on
+// to tell of the FIN, so this asks the socket itself, by a system call of its own.
+bool io_has_hung_up(struct io *io, int fd);
 // Ends every operation on `fd` and closes it; the peer sees FIN even while a receive is armed. With
 // `reset` the peer sees RST instead and unsent data is discarded. The caller forgets `fd` at once;
 // the operations' last completions still come.

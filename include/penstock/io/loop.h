@@ -43,7 +43,9 @@ struct loop {
 
 enum { LOOP_ROUNDS_MAX = 6 };
 enum { LOOP_TIMERS_MAX = 1024 }; // timers that fire in one turn; further ones wait for the next
+enum { LOOP_CATCH_UP_MAX = 32 }; // looks at what came during a pause, before timers fire
 #define LOOP_SLOW_NS (UINT64_C(5) * NS_PER_MS)
+#define LOOP_PAUSE_NS (UINT64_C(500) * NS_PER_MS) // woken that late, the process had been paused
 
 // Takes io_on_woke() of `io` for itself.
 void loop_init(struct loop *loop, struct io *io, struct env *env);

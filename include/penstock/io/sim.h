@@ -17,7 +17,7 @@
 // wildcard address takes any of its port. Descriptors come from the world's own table, lowest
 // number first, so that numbers come back as quickly as they do in life. The world asserts what
 // io.h asks of its callers: no operation on a closed descriptor, no second receive, no second
-// close.
+// close, and bytes that do not change while they are being sent.
 #ifndef PENSTOCK_IO_SIM_H
 #define PENSTOCK_IO_SIM_H
 

@@ -26,6 +26,7 @@ struct timer {
 struct wheel {
     uint64_t tick;     // all slots before it are done
     uint64_t tick_min; // what is armed now comes up here at the earliest: after a run under way
+    uint32_t levels;   // a bit a level that has timers
     uint64_t used[WHEEL_LEVELS];
     struct list slots[WHEEL_LEVELS][WHEEL_SLOTS];
 };

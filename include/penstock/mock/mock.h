@@ -69,6 +69,7 @@ struct mock {
     struct net *net;
     struct server server;
     struct slab calls;
+    char *event; // the one that is being made
     uint64_t id; // of answers
     uint64_t requests;
 };

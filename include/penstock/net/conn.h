@@ -18,6 +18,8 @@
 #include "penstock/net/net.h"
 #include "penstock/net/segq.h"
 
+#include <sys/socket.h>
+
 struct tls_ctx;
 struct conn_tls;
 
@@ -73,15 +75,18 @@ struct conn {
     struct io_op rx_op, tx_op;
     struct seg rx[CONN_RX_SEGMENTS];
     struct segq tx;
-    struct iovec iov[IO_SEGMENTS_MAX];
+    union {
+        struct iovec iov[IO_SEGMENTS_MAX]; // of the send in flight
+        struct sockaddr_storage addr;      // while connecting: the kernel reads it until the end
+    };
     struct task flush, bury;
 };
 
 // Takes over the accepted socket `fd`; NULL when no more connections fit, and `fd` is then closed.
 must_use struct conn *conn_accept(struct net *net, int fd, struct task *owner);
 
-// Starts connecting. `addr` must stay valid until the connection is open or failed. NULL when no
-// more fit. Success is CONN_OPEN, failure is rx_state RX_FAILED with `sys`.
+// Starts connecting. `addr` is copied: the operation may outlive its caller. NULL when no more fit.
+// Success is CONN_OPEN, failure is rx_state RX_FAILED with `sys`.
 must_use struct conn *conn_dial(struct net *net, const struct sockaddr *addr, socklen_t len,
                                 struct task *owner);
 
@@ -105,6 +110,10 @@ void conn_set_owner(struct conn *conn, struct task *owner);
 
 // How many bytes may be held, and in which class of buffers the next receive is armed. 0 stops.
 void conn_rx_allow(struct conn *conn, uint32_t limit, enum buf_class cls);
+
+// After RX_EOF: asks whether the peer has reset the connection since. If so, the owner is woken and
+// finds RX_FAILED; a socket that was only half-closed stays at its end.
+void conn_rx_recheck(struct conn *conn);
 
 static inline bool conn_rx_open(const struct conn *conn)
 {

@@ -42,6 +42,9 @@ struct dest_key {
     bool tls;
     struct span ca_file;
     struct span server_name; // for TLS; empty: the host
+    // Which of its addresses may be used; NULL: all. A look-up that brings no other has failed.
+    bool (*allow)(void *arg, const union dest_addr *addr);
+    void *allow_arg;
 };
 
 struct dests;

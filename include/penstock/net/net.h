@@ -23,8 +23,9 @@ struct net {
     struct slab tls;         // of connections with TLS
     uint64_t handshake_turn; // the turn that `handshakes` counts in
     uint32_t handshakes;
-    struct timer trim; // once a second: cold body memory goes back to the system
-    char *scratch;     // NET_SCRATCH bytes that hold a head gathered from several buffers, briefly
+    struct timer trim;  // once a second: memory that lies unused goes back to the system
+    uint32_t trim_idle; // ticks that found nothing to do
+    char *scratch;      // NET_SCRATCH bytes that hold a head gathered from several buffers, briefly
     // TLS towards vendors: one context for each set of roots, made when first needed.
     struct {
         struct tls_roots *roots;
@@ -37,6 +38,8 @@ struct net {
 // kept.
 must_use struct err net_init(struct net *net, struct loop *loop, struct budget_process *budget,
                              uint32_t conns_max);
+// To be called when connections or bodies appear: memory will have to be trimmed after them.
+void net_wake_trim(struct net *net);
 // Every connection must be gone.
 void net_fini(struct net *net);
 

@@ -12,7 +12,10 @@
 #include <sys/uio.h>
 
 enum {
-    SEGQ_MAX = 16,
+    SEGQ_MAX = 32,
+    // From here on pieces are copied into large buffers, so that a sender that keeps to a number of
+    // bytes does not run out of segments before: the last ones hold 256 KiB.
+    SEGQ_REFS = 16,
     SEGQ_COPY_MAX = 1 * KIB, // shorter pieces are copied, which costs less than a segment
 };
 

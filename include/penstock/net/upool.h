@@ -29,7 +29,9 @@ struct upool {
 // `idle_ns`: how long a connection may be idle; `per_dest_max`: how many are kept a destination.
 must_use struct err upool_init(struct upool *pool, struct net *net, uint64_t idle_ns,
                                uint32_t per_dest_max, uint32_t conns_max);
-// Closes everything that is idle.
+// Closes everything that is idle. What is given back later is kept again.
+void upool_close(struct upool *pool);
+// Closes too, and frees.
 void upool_fini(struct upool *pool);
 
 // Now owned by the caller, who becomes its owner task; NULL if there is none.

@@ -7,11 +7,13 @@
 #define PENSTOCK_RELAY_SHARD_H
 
 #include "penstock/acct/snapshot.h"
+#include "penstock/base/arena.h"
 #include "penstock/http/client.h"
 #include "penstock/http/server.h"
+#include "penstock/model/access_port.h"
 #include "penstock/model/usage_port.h"
 #include "penstock/wire/fault.h"
-#include "penstock/wire/route.h"
+#include "penstock/wire/figures.h"
 
 enum { SHARD_LISTENERS_MAX = 16 };
 
@@ -27,10 +29,10 @@ struct relay_limits {
     uint64_t first_byte_stream_ns, first_byte_whole_ns, stream_idle_ns;
     uint64_t total_ns; // 0: no limit
     bool half_close_keep;
+    const struct span *origins; // that browsers may call from
+    uint32_t origin_count;
     bool log_access;
 };
-
-struct access_log; // where access lines go; see relay/access.h
 
 struct shard_shared {
     struct snap_hub *hub;
@@ -39,15 +41,6 @@ struct shard_shared {
     struct budget_process *budget;
     const struct relay_limits *relay;
     const struct server_limits *server;
-};
-
-struct shard_counters {
-    uint64_t requests[OP_COUNT][6]; // by status class; 0: the client was gone before an answer
-    uint64_t attempts, retries, stale_retries;
-    uint64_t client_gone, truncated, stalled;
-    uint64_t shed; // refused for lack of memory
-    uint64_t fields_dropped;
-    uint64_t in_flight, streams;
 };
 
 struct shard {
@@ -59,14 +52,17 @@ struct shard {
     struct http_app app;
     struct server servers[SHARD_LISTENERS_MAX];
     uint32_t server_count;
-    struct slab reqs, chunks, answers;
+    struct slab reqs, answers, unpacks;
+    struct arena_source chunks;  // of requests' arenas: small buffers of the pool
     struct list live;            // requests, oldest first
     const struct snapshot *snap; // of this turn
     struct usage_port *port;
+    struct access_port *access; // NULL: no access lines
     struct shard_counters counters;
-    uint64_t id_state;        // of request ids
-    struct fault_note note; // of an event being looked at; copied by who keeps it
-    struct http_head up_head; // the answer being looked at; not kept past a step
+    uint64_t id_state;                 // of request ids
+    char target_room[HTTP_TARGET_MAX]; // for the path of the head being looked at
+    struct fault_note note;            // of an event being looked at; copied by who keeps it
+    struct http_head up_head;          // the answer being looked at; not kept past a step
     bool draining;
 };
 
@@ -74,9 +70,12 @@ struct shard {
 must_use struct err shard_init(struct shard *shard, uint32_t idx, struct io *io, struct env *env,
                                const struct shard_shared *shared, struct usage_port *port,
                                uint32_t conns_max);
+// Only when shard_is_closed().
 void shard_fini(struct shard *shard);
 
-must_use struct err shard_listen(struct shard *shard, const struct sockaddr *addr, socklen_t len);
+// `certs` NULL: plaintext; otherwise they outlive the shard.
+must_use struct err shard_listen(struct shard *shard, const struct sockaddr *addr, socklen_t len,
+                                 struct certs *certs);
 
 // One turn: takes the newest snapshot, runs the loop, hands over records.
 void shard_turn(struct shard *shard, uint64_t until_ns);
@@ -86,5 +85,10 @@ void shard_turn(struct shard *shard, uint64_t until_ns);
 void shard_drain(struct shard *shard);
 void shard_cut(struct shard *shard);
 bool shard_is_idle(const struct shard *shard);
+
+// For an idle shard: closes the connections that are pooled. Turns follow until shard_is_closed():
+// the kernel has then returned every operation.
+void shard_close(struct shard *shard);
+bool shard_is_closed(const struct shard *shard);
 
 #endif

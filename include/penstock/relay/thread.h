@@ -19,12 +19,14 @@ struct shard_thread {
     struct io_config io_config;
     const struct shard_shared *shared;
     struct usage_port *port;
+    struct access_port *access;    // NULL: no access lines
     const union dest_addr *listen; // listen_count addresses
+    struct certs *const *certs;    // as many; NULL where plaintext
     uint32_t listen_count;
     uint32_t conns_max;
     struct io *io;
     struct io *control; // woken when the state changes; may be NULL
-    sem_t joined; // nobody wakes its io any more
+    sem_t joined;       // nobody wakes its io any more
     _Atomic uint32_t command;
     _Atomic uint32_t state;
     struct err err; // after THREAD_FAILED

@@ -150,6 +150,8 @@ enum wire_cut {
 
 void wire_pass_init(struct wire_pass *pass, struct wire_stream *stream, bool sse,
                     char memory[WIRE_VALUES_MAX]);
+// The model's name keeps its place: every piece comes out as WIRE_CUT_KEEP, which costs less.
+void wire_pass_keep_model(struct wire_pass *pass);
 // Moves the next piece from the front of `in` to *out. False once `in` is used up. Whoever keeps
 // the vendor's name for the model passes every piece on.
 bool wire_pass_next(struct wire_pass *pass, struct span *in, struct span *out, enum wire_cut *cut);
@@ -166,6 +168,8 @@ bool wire_choices_ended(const struct wire_stream *stream);
 // An error object was seen; the first one counts.
 void wire_stream_fail(struct wire_stream *stream, struct json_slice error);
 void wire_stream_id(struct wire_stream *stream, struct json_slice id);
+// True for "[DONE]", which some servers send where it does not belong.
+bool wire_is_done(struct span data);
 // A text, list or object with something in it.
 bool wire_has_content(struct json_slice value);
 

@@ -117,7 +117,20 @@ suite('errors', () => {
         )
     })
 
-    for (const fault of ['error_event', 'cut', 'reset', 'no_end']) {
+    test('an error before any content is a status', async () => {
+        await assert.rejects(
+            client.messages.create({ ...hello, model: faults.early_error, stream: true }),
+            (error) => error.status === 529 && error.error.error.type === 'overloaded_error',
+        )
+    })
+
+    test('a stop reason ends an answer without its last event', async () => {
+        const ask = { ...hello, model: faults.no_end, stream: true }
+        const last = (await all(client.messages.create(ask))).at(-1)
+        assert.deepEqual([last.type, last.delta.stop_reason], ['message_delta', 'end_turn'])
+    })
+
+    for (const fault of ['error_event', 'cut', 'reset']) {
         test(`a stream that breaks is an error, not an end: ${fault}`, async () => {
             const { seen, error } = await broken(() =>
                 client.messages.create({ ...hello, model: faults[fault], stream: true }),

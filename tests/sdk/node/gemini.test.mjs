@@ -40,9 +40,10 @@ suite('content', () => {
     })
 
     test('embed content', async () => {
-        const ask = { model: models.gemini_embedding, contents: 'hello' }
-        const answer = await client.models.embedContent(ask)
-        assert.ok(answer.embeddings[0].values.length > 0)
+        const ask = { model: models.gemini_embedding, contents: ['one', 'two'] }
+        const { embeddings } = await client.models.embedContent(ask)
+        const values = [0.25, -0.5, 0.125]
+        assert.deepEqual(embeddings.map((item) => item.values), [values, values])
     })
 })
 
@@ -81,6 +82,11 @@ suite('errors', () => {
     test('rate limit', async () => {
         const ask = client.models.generateContent({ ...hello, model: faults.rate_limit })
         await assert.rejects(ask, withStatus(429, 'RESOURCE_EXHAUSTED'))
+    })
+
+    test('an error before any content is a status', async () => {
+        const ask = client.models.generateContentStream({ ...hello, model: faults.early_error })
+        await assert.rejects(ask, withStatus(503, 'UNAVAILABLE'))
     })
 
     for (const fault of ['error_event', 'cut', 'reset', 'no_end']) {

@@ -137,13 +137,27 @@ def test_overloaded(client, models, faults):
     assert error.value.body["error"]["type"] == "overloaded_error"
 
 
-@pytest.mark.parametrize("fault", ["error_event", "cut", "reset", "no_end"])
+@pytest.mark.parametrize("fault", ["error_event", "cut", "reset"])
 def test_a_stream_that_breaks_is_an_error_not_an_end(client, models, faults, fault):
     seen = []
     with pytest.raises(anthropic.APIError):
         for event in client.messages.create(**ask(models, model=faults[fault]), stream=True):
             seen.append(event.type)
     assert seen and "message_stop" not in seen
+
+
+def test_a_stop_reason_ends_an_answer_without_its_last_event(client, models, faults):
+    """How the answer ended has been said; only the event that repeats it is missing."""
+    events = list(client.messages.create(**ask(models, model=faults["no_end"]), stream=True))
+    assert events[-1].type == "message_delta"
+    assert events[-1].delta.stop_reason == "end_turn"
+
+
+def test_an_error_before_any_content_is_a_status(client, models, faults):
+    with pytest.raises(anthropic.InternalServerError) as error:
+        client.messages.create(**ask(models, model=faults["early_error"]), stream=True)
+    assert error.value.status_code == 529
+    assert error.value.body["error"]["type"] == "overloaded_error"
 
 
 def test_request_id(client, models):

@@ -48,8 +48,10 @@ def test_count_tokens(client, models):
 
 
 def test_embed_content(client, models):
-    answer = client.models.embed_content(model=models["gemini_embedding"], contents=HELLO)
-    assert answer.embeddings[0].values
+    # Of strings, the client would make the parts of one content.
+    contents = [types.UserContent(text) for text in ("one", "two")]
+    answer = client.models.embed_content(model=models["gemini_embedding"], contents=contents)
+    assert [item.values for item in answer.embeddings] == [[0.25, -0.5, 0.125]] * 2
 
 
 def test_models(client, models):
@@ -97,6 +99,12 @@ def test_rate_limit(client, faults):
 def test_overloaded(client, faults):
     with pytest.raises(errors.ServerError) as error:
         client.models.generate_content(model=faults["overloaded"]["gemini"], contents=HELLO)
+    assert error.value.code == 503
+
+
+def test_an_error_before_any_content_is_a_status(client, faults):
+    with pytest.raises(errors.ServerError) as error:
+        list(client.models.generate_content_stream(model=faults["early_error"], contents=HELLO))
     assert error.value.code == 503
 
 

@@ -1,0 +1,20 @@
+// address.h - where an account that did not come from the configuration file may be.
+//
+// Public addresses, and private ones that upstream.allow_cidr names; link-local ones never: they
+// are where cloud machines keep their credentials.
+#ifndef PENSTOCK_CTL_ADDRESS_H
+#define PENSTOCK_CTL_ADDRESS_H
+
+#include "penstock/ctl/config.h"
+#include "penstock/net/dest.h"
+
+// `addr` is 4 bytes with AF_INET, 16 with AF_INET6.
+bool address_is_link_local(int family, const uint8_t *addr);
+// Loopback, private, shared, unspecified, multicast, reserved, and IPv4 in IPv6's clothes.
+bool address_is_private(int family, const uint8_t *addr);
+bool address_in(struct strings ranges, int family, const uint8_t *addr);
+
+// For dest_key.allow, with the configuration as its argument.
+bool address_allow(void *config, const union dest_addr *addr);
+
+#endif

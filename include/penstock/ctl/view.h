@@ -1,0 +1,30 @@
+// view.h - what the control plane sees of the rest of the process, filled in by main: figures that
+// may be read at any time, and questions.
+#ifndef PENSTOCK_CTL_VIEW_H
+#define PENSTOCK_CTL_VIEW_H
+
+#include "penstock/model/access_port.h"
+#include "penstock/net/budget.h"
+#include "penstock/net/resolver.h"
+#include "penstock/wire/figures.h"
+
+enum { VIEW_SHARDS_MAX = 256 };
+
+struct view {
+    uint32_t shard_count;
+    const struct shard_counters *shards[VIEW_SHARDS_MAX];
+    const struct access_port *access; // shard_count of them, or NULL
+    const struct budget_process *budget;
+    const struct resolver *resolver;
+    const char *backend; // of the shards
+    const char *backend_note;
+    uint64_t started_ns; // wall clock
+    const uint64_t *published;
+    const uint64_t *log_dropped; // lines that did not fit the log's buffer
+    // NULL: ready for traffic; else why not.
+    const char *(*unready)(void *arg);
+    bool (*draining)(void *arg);
+    void *arg;
+};
+
+#endif

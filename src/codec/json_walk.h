@@ -1,0 +1,60 @@
+// json_walk.h - moves over strings in JSON text; private to src/codec.
+#ifndef PENSTOCK_SRC_CODEC_JSON_WALK_H
+#define PENSTOCK_SRC_CODEC_JSON_WALK_H
+
+#include "penstock/codec/simd.h"
+
+#if defined(__SSE2__)
+// A bit for each of the sixteen bytes at `at` that is a quote or a backslash.
+static inline unsigned quote_mask(const char *at)
+{
+    __m128i bytes = _mm_loadu_si128((const __m128i *)(const void *)at);
+    __m128i hit = _mm_or_si128(_mm_cmpeq_epi8(bytes, _mm_set1_epi8('"')),
+                               _mm_cmpeq_epi8(bytes, _mm_set1_epi8('\\')));
+    return (unsigned)_mm_movemask_epi8(hit);
+}
+#endif
+
+// The first quote or backslash; bare control bytes are no reason to lose the structure. Most
+// strings here are short, so the first bytes are looked at in line.
+static inline const char *quote_run(const char *at, const char *end)
+{
+    bool high = false;
+#if defined(__SSE2__)
+    while (likely(end - at >= SIMD_FIRST)) {
+        unsigned stop = quote_mask(at);
+        if (stop != 0)
+            return at + __builtin_ctz(stop);
+        at += SIMD_FIRST;
+        if (end - at >= SIMD_FIRST) { // long names end here
+            stop = quote_mask(at);
+            if (stop != 0)
+                return at + __builtin_ctz(stop);
+            at += SIMD_FIRST;
+        }
+        at += simd_best->string_run(at, (size_t)(end - at), &high);
+        if (at == end || *at == '"' || *at == '\\')
+            return at;
+    }
+#endif
+    while (at < end && *at != '"' && *at != '\\')
+        at++;
+    return at;
+}
+
+// Behind the string whose opening quote is at `at`; NULL if it does not end before `end`.
+static inline const char *string_end(const char *at, const char *end)
+{
+    for (at++;;) {
+        at = quote_run(at, end);
+        if (at == end)
+            return NULL;
+        if (likely(*at == '"'))
+            return at + 1;
+        if (end - at < 2)
+            return NULL;
+        at += 2;
+    }
+}
+
+#endif

@@ -1,0 +1,234 @@
+// The log: its lines, what a full pipe does, reopening; the words of an access line; what the
+// service manager is sent.
+#include "penstock/ctl/access.h"
+#include "penstock/ctl/notify.h"
+#include "test.h"
+
+#include "ctl_rig.h"
+#include "penstock/wire/route.h"
+
+#include <fcntl.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+
+static size_t read_file(const char *path, char *out, size_t cap)
+{
+    const int fd = open(path, O_RDONLY);
+    ssize_t len = fd >= 0 ? read(fd, out, cap - 1) : 0;
+    if (fd >= 0)
+        close(fd);
+    out[len > 0 ? len : 0] = '\0';
+    return len > 0 ? (size_t)len : 0;
+}
+
+static void temp_dir(char out[300])
+{
+    const char *base = getenv("TMPDIR");
+    snprintf(out, 300, "%.200s/penstock-test-XXXXXX", base != NULL ? base : "/tmp");
+    if (mkdtemp(out) == NULL)
+        abort();
+}
+
+static void remove_dir(const char *dir)
+{
+    nftw(dir, rig_remove_one, 16, FTW_DEPTH | FTW_PHYS);
+}
+
+static void test_lines_are_json(void)
+{
+    char dir[300], path[320], text[4096];
+    struct env_fake env;
+    struct log log;
+    temp_dir(dir);
+    env_fake_init(&env, 1);
+    env.wall = UINT64_C(1767225600) * NS_PER_S; // 2026-01-01
+    fit_printf(path, sizeof(path), "%s/log", dir);
+    EXPECT(!failed(log_open(&log, &env.env, span_str(path), LOG_INFO)));
+    log_say(&log, LOG_DEBUG, "not this");
+    log_say(&log, LOG_WARN, "a \"%s\"\n", "quoted");
+    read_file(path, text, sizeof(text));
+    EXPECT_SPAN(span_str(text), "{\"ts\":\"2026-01-01T00:00:00Z\",\"level\":\"warning\","
+                                "\"msg\":\"a \\\"quoted\\\"\\n\"}\n");
+    log_close(&log);
+    remove_dir(dir);
+}
+
+static void test_a_moved_file_is_opened_again(void)
+{
+    char dir[300], path[320], moved[320], text[4096];
+    struct log log;
+    temp_dir(dir);
+    fit_printf(path, sizeof(path), "%s/log", dir);
+    fit_printf(moved, sizeof(moved), "%s/log.1", dir);
+    EXPECT(!failed(log_open(&log, env_system(), span_str(path), LOG_INFO)));
+    log_say(&log, LOG_INFO, "one");
+    EXPECT_EQ(rename(path, moved), 0);
+    log_say(&log, LOG_INFO, "two");
+    EXPECT(!failed(log_reopen(&log)));
+    log_say(&log, LOG_INFO, "three");
+    read_file(moved, text, sizeof(text));
+    EXPECT(strstr(text, "one") != NULL && strstr(text, "two") != NULL);
+    read_file(path, text, sizeof(text));
+    EXPECT(strstr(text, "two") == NULL && strstr(text, "three") != NULL);
+    log_close(&log);
+    remove_dir(dir);
+}
+
+static void test_a_place_that_cannot_be_opened(void)
+{
+    struct log log;
+    EXPECT(failed(log_open(&log, env_system(), SPAN("/nowhere/at/all"), LOG_ERROR)));
+    EXPECT_EQ(log.fd, STDERR_FILENO);
+    log_close(&log);
+}
+
+// Nobody reads the pipe: nothing blocks, what does not fit is counted, and later told.
+static void test_a_full_pipe(void)
+{
+    int pipe_[2];
+    struct log log;
+    char line[1000];
+    EXPECT_EQ(pipe(pipe_), 0);
+    EXPECT(!failed(log_open(&log, env_system(), SPAN_NONE, LOG_INFO)));
+    log.fd = pipe_[1];
+    log.is_terminal = false;
+    memset(line, 'x', sizeof(line));
+    line[sizeof(line) - 1] = '\n';
+    int taken = 0;
+    for (int i = 0; i < 2000; i++) {
+        taken += log_line(&log, span_of(line, sizeof(line)));
+        log_flush(&log);
+    }
+    EXPECT(taken < 2000);
+    EXPECT_EQ(log.dropped, (uint64_t)(2000 - taken));
+    EXPECT_EQ(fcntl(pipe_[0], F_SETFL, O_NONBLOCK), 0);
+    static char got[4 * MIB];
+    size_t len = 0;
+    for (int rounds = 0; log.len > 0 && rounds < 10000; rounds++) {
+        const ssize_t part = read(pipe_[0], got + len, sizeof(got) - len);
+        len += part > 0 ? (size_t)part : 0;
+        log_flush(&log);
+    }
+    log_say(&log, LOG_INFO, "after");
+    for (ssize_t part; (part = read(pipe_[0], got + len, sizeof(got) - 1 - len)) > 0;)
+        len += (size_t)part;
+    got[len] = '\0';
+    char want[64];
+    fit_printf(want, sizeof(want), "%d log lines were dropped", 2000 - taken);
+    const char *told = strstr(got, want);
+    EXPECT(told != NULL && strstr(told, "after") != NULL);
+    size_t whole = 0;
+    for (size_t i = 0; i < len; i++)
+        whole += got[i] == '\n';
+    EXPECT_EQ(whole, (size_t)taken + 2); // every line that was taken, whole
+    log_close(&log);
+    close(pipe_[0]);
+}
+
+static void test_an_access_line(void)
+{
+    static char room[LOG_LINE_MAX];
+    struct rig rig;
+    rig_init(&rig, "config_version: 1\n");
+    struct access_record record = { .op = OP_CHAT, .vendor_status = 503 };
+    memcpy(record.id, "0123456789abcdefghjkmnpqrs", ACCESS_ID_LEN);
+    struct usage_record *usage = &record.usage;
+    usage->start_ns = UINT64_C(1767225600) * NS_PER_S;
+    usage->total_us = 1500042;
+    usage->ttft_us = 7;
+    usage->key_id = 99; // nobody's: it was removed meanwhile
+    usage->status = 502;
+    usage->err = ERR_UPSTREAM_STATUS;
+    usage->tokens[USAGE_OUTPUT] = 5;
+    usage->attempts = 3;
+    usage->flags = USAGE_STREAM;
+    usage_record_set_model(usage, SPAN("m\"x"));
+    const struct span line = access_line(&record, rig.registry, room);
+    json_t *json = json_loadb(line.ptr, line.len, JSON_REJECT_DUPLICATES, NULL);
+    EXPECT(json != NULL);
+    EXPECT_EQ(line.ptr[line.len - 1], '\n');
+    EXPECT_SPAN(span_str(json_string_value(json_object_get(json, "ts"))),
+                "2026-01-01T00:00:01.500042Z");
+    EXPECT_SPAN(span_str(json_string_value(json_object_get(json, "req_id"))),
+                "0123456789abcdefghjkmnpqrs");
+    EXPECT_SPAN(span_str(json_string_value(json_object_get(json, "model_req"))), "m\"x");
+    EXPECT_SPAN(span_str(json_string_value(json_object_get(json, "err_code"))), "UPSTREAM_STATUS");
+    EXPECT_SPAN(span_str(json_string_value(json_object_get(json, "route"))), "chat");
+    EXPECT_EQ(json_integer_value(json_object_get(json, "vendor_status")), 503);
+    EXPECT_EQ(json_integer_value(json_object_get(json, "attempt")), 3);
+    EXPECT(json_is_true(json_object_get(json, "stream")));
+    EXPECT(json_real_value(json_object_get(json, "ttft_ms")) == 0.007);
+    EXPECT(json_object_get(json, "key_id") == NULL);
+    json_decref(json);
+    // The longest of everything still fits.
+    char name[USAGE_MODEL_MAX + 1];
+    memset(name, '\\', sizeof(name));
+    usage_record_set_model(usage, span_of(name, USAGE_MODEL_MAX));
+    usage_record_set_vendor_id(usage, span_of(name, USAGE_VENDOR_ID_MAX));
+    memset(usage->tokens, 0xff, sizeof(usage->tokens));
+    usage->bytes_in = usage->bytes_out = UINT64_MAX;
+    usage_record_clamp(usage);
+    EXPECT(access_line(&record, rig.registry, room).len > 0);
+    rig_fini(&rig);
+}
+
+// --- the service manager ---
+
+static const char *notify_path, *watchdog, *watchdog_pid;
+
+static const char *env_of(struct config_world *world, const char *name)
+{
+    (void)world;
+    if (strcmp(name, "NOTIFY_SOCKET") == 0)
+        return notify_path;
+    if (strcmp(name, "WATCHDOG_USEC") == 0)
+        return watchdog;
+    return strcmp(name, "WATCHDOG_PID") == 0 ? watchdog_pid : NULL;
+}
+
+static void test_the_service_manager_is_told(void)
+{
+    char dir[300], path[320], text[64] = "";
+    struct config_world world = { .env = env_of };
+    struct sockaddr_un addr = { .sun_family = AF_UNIX };
+    temp_dir(dir);
+    fit_printf(path, sizeof(path), "%s/n", dir);
+    EXPECT(!notify_send(&world, "READY=1")); // nobody asked
+    notify_path = "relative";
+    EXPECT(!notify_send(&world, "READY=1"));
+    notify_path = path;
+    EXPECT(!notify_send(&world, "READY=1")); // nobody listens
+    const int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_NONBLOCK, 0);
+    fit_printf(addr.sun_path, sizeof(addr.sun_path), "%s", path);
+    EXPECT_EQ(bind(fd, (struct sockaddr *)&addr, sizeof(addr)), 0);
+    EXPECT(notify_send(&world, "READY=1"));
+    EXPECT_EQ(recv(fd, text, sizeof(text) - 1, 0), 7);
+    EXPECT_SPAN(span_str(text), "READY=1");
+    close(fd);
+    notify_path = NULL;
+    remove_dir(dir);
+}
+
+static void test_the_watchdog_period(void)
+{
+    struct config_world world = { .env = env_of };
+    char pid[16];
+    EXPECT_EQ(notify_watchdog_ns(&world), 0);
+    watchdog = "30000000";
+    EXPECT_EQ(notify_watchdog_ns(&world), 30 * NS_PER_S);
+    watchdog_pid = "1";
+    EXPECT_EQ(notify_watchdog_ns(&world), 0); // meant for another process
+    fit_printf(pid, sizeof(pid), "%d", (int)getpid());
+    watchdog_pid = pid;
+    EXPECT_EQ(notify_watchdog_ns(&world), 30 * NS_PER_S);
+    watchdog = "soon";
+    EXPECT_EQ(notify_watchdog_ns(&world), 0);
+    watchdog = "18446744073709551615";
+    EXPECT_EQ(notify_watchdog_ns(&world), 0);
+    watchdog = watchdog_pid = NULL;
+}
+
+TEST_MAIN(TEST(test_lines_are_json), TEST(test_a_moved_file_is_opened_again),
+          TEST(test_a_place_that_cannot_be_opened), TEST(test_a_full_pipe),
+          TEST(test_an_access_line), TEST(test_the_service_manager_is_told),
+          TEST(test_the_watchdog_period))
