@@ -25,7 +25,8 @@ const char *__tsan_default_suppressions(void)
            "race:libzstd.so\n"
            "race:liblz4.so\n"
            "race:libstdc++.so\n"
-           "race:^close$\n";
+           "race:^close$\n"
+           "race:^closedir$\n";
 }
 
 struct place {
