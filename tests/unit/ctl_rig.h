@@ -10,13 +10,6 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-// RocksDB is not instrumented, so ThreadSanitizer does not see its atomics and misjudges them.
-const char *__tsan_default_suppressions(void);
-const char *__tsan_default_suppressions(void)
-{
-    return "called_from_lib:librocksdb.so\nrace:rocksdb::\n";
-}
-
 struct rig {
     char dir[256], store_dir[300];
     struct vault *vault;

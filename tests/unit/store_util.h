@@ -14,21 +14,6 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-// RocksDB and what it uses are not instrumented, so ThreadSanitizer does not see their atomics and
-// misjudges what they protect, also when a descriptor's number of theirs becomes one of ours. No
-// code of ours runs below a frame of theirs.
-const char *__tsan_default_suppressions(void);
-const char *__tsan_default_suppressions(void)
-{
-    return "called_from_lib:librocksdb.so\n"
-           "race:librocksdb.so\n"
-           "race:libzstd.so\n"
-           "race:liblz4.so\n"
-           "race:libstdc++.so\n"
-           "race:^close$\n"
-           "race:^closedir$\n";
-}
-
 struct place {
     char dir[256], store[300], run[300];
 };
