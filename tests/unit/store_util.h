@@ -25,8 +25,7 @@ const char *__tsan_default_suppressions(void)
            "race:libzstd.so\n"
            "race:liblz4.so\n"
            "race:libstdc++.so\n"
-           "race:^close$\n"
-           "race:^closedir$\n";
+           "race:tsan_interceptors_posix.cpp\n";
 }
 
 struct place {
