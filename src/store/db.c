@@ -79,8 +79,9 @@ static rocksdb_options_t *options_new(const struct db_cfg *cfg, enum db_mode mod
     rocksdb_options_set_max_open_files(options, OPEN_FILES_MAX);
     rocksdb_options_set_max_file_opening_threads(options, 1);
     rocksdb_options_set_level_compaction_dynamic_level_bytes(options, 1);
+    // The same on all levels: files of usage do not overlap, so they sink by being renamed, and a
+    // stronger compression at the bottom would be the dearest part of a record.
     rocksdb_options_set_compression(options, rocksdb_lz4_compression);
-    rocksdb_options_set_bottommost_compression(options, rocksdb_zstd_compression);
     rocksdb_options_set_skip_stats_update_on_db_open(options, 1);
     rocksdb_options_set_stats_dump_period_sec(options, 0);
     rocksdb_options_set_stats_persist_period_sec(options, 0);

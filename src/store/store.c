@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/futex.h>
+#include <sodium.h>
 #include <stdio.h>
 #include <sys/file.h>
 #include <sys/stat.h>
@@ -204,6 +205,7 @@ static struct err open_as(const struct store_cfg *cfg, bool readonly, struct sto
                           struct store_why *why)
 {
     assert(cfg->shard_count > 0 && cfg->shard_count <= STORE_SHARDS_MAX);
+    verify(sodium_init() >= 0); // chooses the fast form of the blocks' hash
     struct store *store = mem_take(1, sizeof(*store));
     if (store == NULL)
         return ERR(NO_MEMORY);
