@@ -30,7 +30,7 @@ static void test_takes_in_order_and_gives_all_back(void)
     char *first = arena_take(&arena, 5);
     char *second = arena_take(&arena, 8);
     EXPECT_EQ(second - first, 8);
-    EXPECT(arena_take(&arena, ARENA_CHUNK - 64) != NULL);
+    EXPECT(arena_take(&arena, ARENA_CHUNK - 24) != NULL);
     EXPECT_EQ(memory.left, 2);
     EXPECT_SPAN(arena_copy(&arena, SPAN("text")), "text");
     arena_reset(&arena);
