@@ -71,6 +71,7 @@ struct req {
     bool usage_added; // we asked for the usage event
     bool fresh;       // the next attempt takes no pooled connection
     uint8_t attempts, tried_count, stale_retries;
+    uint8_t fields_dropped;   // of the client's head, on their way to the vendor
     int16_t status;           // answered to the client, 0 if nothing
     struct err err;           // what went wrong last
     struct arena arena;       // until the commit point; holds vendor secrets, so it is wiped
