@@ -3,6 +3,7 @@
 #include "fields.h"
 #include "models.h"
 #include "penstock/base/check.h"
+#include "penstock/base/guard.h"
 #include "penstock/codec/url.h"
 #include "reply.h"
 #include "req.h"
@@ -73,7 +74,7 @@ static struct err find_key(const struct http_head *head, struct span query, bool
                     return ERR(KEY_INVALID);
                 value = span_trim(span_from(value, 7));
             }
-            if (key->len > 0 && !span_eq(*key, value))
+            if (key->len > 0 && !span_eq(*key, value) && GUARD(RELAY_ONE_KEY))
                 return ERR(KEY_AMBIGUOUS);
             *key = value;
         }
@@ -134,7 +135,7 @@ static struct err route_and_auth(struct req *req, const struct http_head *head,
     if (key_room == NULL)
         return ERR(TARGET_TOO_LONG);
     struct span text;
-    bool query_allowed = req->family == FAMILY_GEMINI;
+    bool query_allowed = req->family == FAMILY_GEMINI || !GUARD(RELAY_QUERY_KEY);
     TRY(find_key(head, target->query, query_allowed, key_room, &text));
     const struct snap_key *key;
     _Static_assert(sizeof(struct snap_memo) <= SERVE_APP_BYTES, "one connection's memory");
@@ -145,7 +146,8 @@ static struct err route_and_auth(struct req *req, const struct http_head *head,
     req->record.key_id = key->usage_id;
     memcpy(req->key_digest, key->digest, sizeof(req->key_digest));
     TRY(snap_key_allows(key, (enum format)req->format, SPAN_NONE));
-    return budget_level(&shard->net.budget) == BUDGET_SHED ? ERR(OVERLOADED) : OK;
+    return budget_level(&shard->net.budget) == BUDGET_SHED && GUARD(RELAY_SHED) ? ERR(OVERLOADED)
+                                                                                : OK;
 }
 
 void req_on_request(struct http_app *app, struct stream *stream, const struct http_head *head)
