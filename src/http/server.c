@@ -2,6 +2,7 @@
 #include "penstock/http/server.h"
 
 #include "penstock/base/check.h"
+#include "penstock/base/guard.h"
 #include "penstock/base/secret.h"
 #include "penstock/net/certs.h"
 #include "serve.h"
@@ -328,7 +329,8 @@ static void begin_stream(struct serve *serve, const struct http_head *head)
 static bool is_behind(const struct serve *serve)
 {
     const struct conn *conn = serve->conn;
-    return conn->tx_len > PIPELINE_QUEUE_MAX && !conn->tx_failed && conn->rx_state != RX_FAILED;
+    return conn->tx_len > PIPELINE_QUEUE_MAX && !conn->tx_failed && conn->rx_state != RX_FAILED &&
+           GUARD(SERVE_BEHIND);
 }
 
 // Refers to this head from now on, unless it is the connection's first, which may stay the only
@@ -427,7 +429,8 @@ static void serve_linger(struct serve *serve)
     serve->lingered += len;
     conn_rx_consume(conn, len);
     bool unsent = conn->tx_len > 0;
-    if (conn->rx_state == RX_FAILED || conn->tx_failed || serve->lingered > LINGER_BYTES) {
+    if (conn->rx_state == RX_FAILED || conn->tx_failed ||
+        (serve->lingered > LINGER_BYTES && GUARD(SERVE_LINGER))) {
         serve_close(serve, WHY_DONE, unsent); // a cut must not look like the end
     } else if (!unsent && conn->rx_state == RX_EOF) {
         serve_close(serve, WHY_DONE, false);
