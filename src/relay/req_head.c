@@ -196,5 +196,6 @@ void req_on_request(struct http_app *app, struct stream *stream, const struct ht
         return;
     }
     req->record.route = req->op;
+    req_arm_total(req);
     stream_collect(stream, shard->shared->relay->body_bytes);
 }
