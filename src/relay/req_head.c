@@ -132,7 +132,7 @@ static struct err route_and_auth(struct req *req, const struct http_head *head,
 
     char *key_room = arena_take(&req->arena, max_size(target->query.len, 1));
     if (key_room == NULL)
-        return ERR(TARGET_TOO_LONG);
+        return req->arena.starved ? ERR(OVERLOADED) : ERR(TARGET_TOO_LONG);
     struct span text;
     bool query_allowed = req->family == FAMILY_GEMINI;
     TRY(find_key(head, target->query, query_allowed, key_room, &text));
@@ -189,6 +189,8 @@ void req_on_request(struct http_app *app, struct stream *stream, const struct ht
     }
     if (!failed(err))
         err = fields_collect(req, head, target.query);
+    if (req->arena.starved)
+        err = ERR(OVERLOADED);
     if (failed(err)) {
         req->err = err;
         req->step = STEP_FAIL;
