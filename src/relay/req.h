@@ -85,14 +85,10 @@ struct req {
     struct span allow;        // the methods of this path; static text
     struct span detail;       // for the client, beside the error's own text; in the arena
     struct plan *plan;        // in the arena
-    uint8_t key_digest[DIGEST_BYTES];
     struct slot_ref account_slot;
-    struct slot_ref tried[REQ_TRIED_MAX];
     uint64_t first_byte_ns, idle_ns, total_ns; // deadlines of this attempt
     uint64_t deadline_ns;                      // of the whole request, 0: none
-    struct dial_limits dial;
     uint32_t dest;
-    struct fetch fetch;
     enum coding coding;    // of the request's body as it came
     struct unpack *unpack; // while a compressed body is being unpacked
     struct answer *answer; // of the attempt in progress, or of the last one
@@ -105,6 +101,10 @@ struct req {
     uint16_t up_status;       // the vendor's
     struct pump pump;
     struct usage_record record;
+    struct fetch fetch; // from here on nothing is set to begin with, but that no fetch is active
+    struct dial_limits dial;
+    struct slot_ref tried[REQ_TRIED_MAX];
+    uint8_t key_digest[DIGEST_BYTES];
     char id[REQ_ID_LEN];
 };
 

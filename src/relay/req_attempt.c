@@ -50,7 +50,7 @@ enum next step_send(struct req *req)
     struct conn *conn = fetch_conn(&req->fetch);
     struct stream *stream = req->stream;
     bool room = conn_tx_copy(conn, req->up_head);
-    struct span body[SPLICE_SPANS_MAX];
+    struct span body[SPLICE_SPANS_MAX] uninitialized;
     size_t count = splice_spans(&req->plan->splice, stream->body, body);
     for (size_t i = 0; i < count && room; i++) {
         const char *start = stream->body_buf != NULL ? stream->body.ptr : NULL;

@@ -39,7 +39,8 @@ static struct req *req_new(struct shard *shard, struct stream *stream)
     struct req *req = slab_take(&shard->reqs);
     if (req == NULL)
         return NULL;
-    memset(req, 0, sizeof(*req));
+    memset(req, 0, offsetof(struct req, fetch));
+    fetch_init(&req->fetch);
     req->shard = shard;
     req->stream = stream;
     req->timer.on_fire = req_timeout;

@@ -20,7 +20,6 @@ struct fetch {
     struct upool *pool;
     struct task *owner;
     struct conn *conn;
-    struct dial dial;
     uint32_t dest;
     bool reused; // the connection came from the pool
     bool head_done;
@@ -33,7 +32,14 @@ struct fetch {
     uint64_t left; // of a body with a length
     struct http_scan scan;
     struct chunked dec;
+    struct dial dial;
 };
+
+// Not active.
+static inline void fetch_init(struct fetch *fetch)
+{
+    fetch->net = NULL;
+}
 
 // `fresh`: do not take a connection from the pool.
 void fetch_start(struct fetch *fetch, struct net *net, struct upool *pool, struct dests *dests,
