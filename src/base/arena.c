@@ -19,14 +19,16 @@ void arena_reset(struct arena *arena)
     }
     arena->used = 0;
     arena->count = 0;
+    arena->starved = false;
 }
 
 static bool grow(struct arena *arena)
 {
-    if (arena->count >= ARENA_CHUNKS_MAX)
-        return false;
     void *keeper = NULL;
-    struct arena_chunk *chunk = arena->source->take(arena->source->ctx, &keeper);
+    struct arena_chunk *chunk = NULL;
+    if (arena->count < ARENA_CHUNKS_MAX)
+        chunk = arena->source->take(arena->source->ctx, &keeper);
+    arena->starved = arena->starved || chunk == NULL;
     if (chunk == NULL)
         return false;
     chunk->keeper = keeper;

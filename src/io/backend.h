@@ -8,7 +8,7 @@
 
 #include "penstock/io/io.h"
 
-enum { IO_BUFS_SMALL_DEFAULT = 8192, IO_BUFS_LARGE_DEFAULT = 1024, IO_NOTE_MAX = 512 };
+enum { IO_BUFS_SMALL_DEFAULT = 32768, IO_BUFS_LARGE_DEFAULT = 4096, IO_NOTE_MAX = 512 };
 
 struct io_ops {
     void (*free)(struct io *io);

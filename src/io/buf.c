@@ -33,14 +33,6 @@ static struct err class_init(struct bufpool *pool, enum buf_class cls, uint32_t 
     if (pool->cls[cls].bufs == NULL)
         return ERR(NO_MEMORY);
     POISON(memory, len);
-    for (uint32_t i = 0; i < count; i++)
-        pool->cls[cls].bufs[i] = (struct buf){
-            .data = memory + (size_t)i * class_bytes[cls],
-            .cap = class_bytes[cls],
-            .index = (uint16_t)i,
-            .cls = (uint8_t)cls,
-            .pool = pool,
-        };
     return OK;
 }
 
@@ -83,7 +75,15 @@ struct buf *bufpool_take(struct bufpool *pool, enum buf_class cls)
         // A buffer that was never out is touched only when all used ones are.
         if (pool->cls[cls].count_used == pool->cls[cls].count_max)
             return NULL;
-        buf = &pool->cls[cls].bufs[pool->cls[cls].count_used++];
+        uint32_t index = pool->cls[cls].count_used++;
+        buf = &pool->cls[cls].bufs[index];
+        *buf = (struct buf){
+            .data = pool->cls[cls].memory + (size_t)index * class_bytes[cls],
+            .cap = class_bytes[cls],
+            .index = (uint16_t)index,
+            .cls = (uint8_t)cls,
+            .pool = pool,
+        };
     }
     assert(buf->refs == 0);
     buf->refs = 1;

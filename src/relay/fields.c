@@ -102,7 +102,7 @@ struct err fields_collect(struct req *req, const struct http_head *head, struct 
     // The query goes on too, without the key.
     char *copy = arena_take(&req->arena, max_size(query.len, 1));
     if (copy == NULL)
-        return ERR(TARGET_TOO_LONG);
+        return req->arena.starved ? ERR(OVERLOADED) : ERR(TARGET_TOO_LONG);
     struct span kept = url_param_remove(query, SPAN("key"), copy, query.len);
     if (kept.ptr != copy && kept.len > 0)
         memcpy(copy, kept.ptr, kept.len);

@@ -145,7 +145,7 @@ static struct err route_and_auth(struct req *req, const struct http_head *head,
 
     char *key_room = arena_take(&req->arena, max_size(target->query.len, 1));
     if (key_room == NULL)
-        return ERR(TARGET_TOO_LONG);
+        return req->arena.starved ? ERR(OVERLOADED) : ERR(TARGET_TOO_LONG);
     struct span text;
     bool query_allowed = req->family == FAMILY_GEMINI;
     TRY(find_key(head, target->query, query_allowed, key_room, &text));
@@ -266,6 +266,8 @@ void req_on_request(struct http_app *app, struct stream *stream, const struct ht
     bool lists = req->op == OP_MODELS || req->op == OP_MODEL;
     if (!failed(err) && lists)
         err = models_answer(req, target.query);
+    if (req->arena.starved)
+        err = ERR(OVERLOADED);
     if (failed(err)) {
         req->err = err;
         settle(req, STEP_FAIL);

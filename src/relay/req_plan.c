@@ -340,5 +340,7 @@ enum next step_pick(struct req *req)
     struct err err = edit_model(req);
     if (!failed(err))
         err = write_head(req, account);
+    if (req->arena.starved)
+        err = ERR(OVERLOADED);
     return failed(err) ? req_fail(req, err) : req_goto(req, STEP_DIAL);
 }

@@ -1,8 +1,9 @@
 // arena.h - short-lived memory of one request: taken in order, given back at once.
 //
 // Chunks of ARENA_CHUNK bytes come from a source, as a rule a pool of buffers; a larger need is
-// refused (NULL), because whatever is larger has a memory of its own. arena_reset() gives every
-// chunk back. What is secret in an arena is wiped by whoever put it there.
+// refused (NULL), because whatever is larger has a memory of its own; whoever has to tell the two
+// refusals apart looks at `starved`. arena_reset() gives every chunk back. What is secret in an
+// arena is wiped by whoever put it there.
 #ifndef PENSTOCK_BASE_ARENA_H
 #define PENSTOCK_BASE_ARENA_H
 
@@ -23,6 +24,7 @@ struct arena {
     struct arena_chunk *chunks;
     uint32_t used; // of the newest chunk
     uint16_t count;
+    bool starved; // something was refused because its source had nothing, or too much was taken
 };
 
 static inline void arena_init(struct arena *arena, const struct arena_source *source)

@@ -83,7 +83,7 @@ struct io_config {
     enum io_backend backend; // AUTO: io_uring where it works, else epoll
     uint32_t entries;        // submission queue entries, a power of two; 0: the default (1024)
     uint32_t spin_us; // busy poll this long after the last completion before sleeping; 0: never
-    uint32_t bufs_small, bufs_large; // 0: the defaults (8192 and 1024)
+    uint32_t bufs_small, bufs_large; // 0: the defaults (32768 and 4096)
 };
 
 // What a backend counts, for metrics; monotonic except where said.
