@@ -86,8 +86,8 @@ struct req {
     struct span detail;       // for the client, beside the error's own text; in the arena
     struct plan *plan;        // in the arena
     struct slot_ref account_slot;
-    uint64_t first_byte_ns, idle_ns, total_ns; // deadlines of this attempt
-    uint64_t deadline_ns;                      // of the whole request, 0: none
+    uint64_t first_byte_ns, idle_ns; // deadlines of this attempt
+    uint64_t deadline_ns;            // of the whole request, 0: none
     uint32_t dest;
     enum coding coding;    // of the request's body as it came
     struct unpack *unpack; // while a compressed body is being unpacked
@@ -121,6 +121,12 @@ void req_head_wipe(struct req *req);
 // The same, and gives the arena back.
 void req_arena_reset(struct req *req);
 void req_arm(struct req *req, uint64_t ns);
+// While nothing but the whole request has a deadline of this step's.
+void req_arm_total(struct req *req);
+static inline bool req_is_late(const struct req *req)
+{
+    return req->deadline_ns != 0 && req->shard->loop.now_ns >= req->deadline_ns;
+}
 static inline struct span req_id(const struct req *req)
 {
     return span_of(req->id, REQ_ID_LEN);

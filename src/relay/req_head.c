@@ -281,5 +281,6 @@ void req_on_request(struct http_app *app, struct stream *stream, const struct ht
         note_write(note, req);
     counter_add(&shard->counters.fields_dropped, req->fields_dropped);
     req->record.route = req->op;
+    req_arm_total(req);
     stream_collect(stream, shard->shared->relay->body_bytes);
 }

@@ -414,11 +414,11 @@ enum next step_stream(struct req *req)
         struct err err = OK;
         enum parse parse = fetch_body(&req->fetch, &piece, &err);
         if (parse == PARSE_MORE) {
-            if (moved == 0 && req->timer.deadline_ns == 0) {
+            // What came with the deadline counts, but not what comes after it.
+            if (req_is_late(req) || (moved == 0 && req->timer.deadline_ns == 0)) {
                 if (req->pump.terminal)
                     return finish(req); // only the framing's end is missing
-                bool total = req->deadline_ns != 0 && shard->loop.now_ns >= req->deadline_ns;
-                return req_fail(req, total ? ERR(UPSTREAM_TOTAL) : ERR(UPSTREAM_IDLE));
+                return req_fail(req, req_is_late(req) ? ERR(UPSTREAM_TOTAL) : ERR(UPSTREAM_IDLE));
             }
             return NEXT_WAIT;
         }
@@ -443,6 +443,8 @@ enum next step_stream(struct req *req)
         }
     }
     // The client is slower than the vendor: its queue wakes us, and its own deadline watches it.
+    if (req_is_late(req))
+        return req_fail(req, ERR(UPSTREAM_TOTAL));
     timer_stop(&shard->loop.wheel, &req->timer);
     req_arm(req, req->idle_ns);
     stream_notify(stream, (uint32_t)high / 2);
