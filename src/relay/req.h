@@ -59,7 +59,6 @@ struct req {
     struct shard *shard;
     struct stream *stream;
     struct task task;
-    struct timer timer;
     struct list link; // of the shard's live requests
     uint8_t step;
     uint8_t op;     // enum wire_op
@@ -88,6 +87,7 @@ struct req {
     struct slot_ref account_slot;
     uint64_t first_byte_ns, idle_ns; // deadlines of this attempt
     uint64_t deadline_ns;            // of the whole request, 0: none
+    uint64_t wait_ns;                // when this step's wait is over, 0: never
     uint32_t dest;
     enum coding coding;    // of the request's body as it came
     struct unpack *unpack; // while a compressed body is being unpacked
@@ -120,9 +120,14 @@ void req_lease_drop(struct req *req);
 void req_head_wipe(struct req *req);
 // The same, and gives the arena back.
 void req_arena_reset(struct req *req);
+// From now on the step waits for no longer than `ns`.
 void req_arm(struct req *req, uint64_t ns);
 // While nothing but the whole request has a deadline of this step's.
 void req_arm_total(struct req *req);
+static inline bool req_is_due(const struct req *req)
+{
+    return req->wait_ns != 0 && req->shard->loop.now_ns >= req->wait_ns;
+}
 static inline bool req_is_late(const struct req *req)
 {
     return req->deadline_ns != 0 && req->shard->loop.now_ns >= req->deadline_ns;

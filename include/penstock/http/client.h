@@ -52,6 +52,12 @@ static inline struct conn *fetch_conn(struct fetch *fetch)
 {
     return fetch->conn;
 }
+// Something of an answer, or the connection's end, is there already.
+static inline bool fetch_has_news(const struct fetch *fetch)
+{
+    const struct conn *conn = fetch->conn;
+    return conn->rx_len > 0 || conn->rx_state != RX_OPEN || conn->tx_failed;
+}
 // To be called when the request's head is queued: what the answer's framing depends on.
 void fetch_sent(struct fetch *fetch, enum http_method method);
 
