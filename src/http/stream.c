@@ -34,7 +34,6 @@ static void body_complete(struct stream *stream)
 {
     struct serve *serve = stream_serve(stream);
     stream->body_state = BODY_COMPLETE;
-    timer_stop(&serve->server->net->loop->wheel, &serve->timer);
     conn_rx_allow(serve->conn, CONN_RX_HEAD, BUF_SMALL);
     wake(stream);
 }
@@ -211,6 +210,10 @@ void stream_collect(struct stream *stream, size_t max)
         body_fail(stream, ERR(NO_MEMORY));
         return;
     }
+    if (stream->framing == HTTP_LENGTH && collect_in_place(stream)) {
+        body_complete(stream);
+        return;
+    }
     serve->since_ns = serve->progress_ns = serve->server->net->loop->now_ns;
     serve->progress = serve->conn->rx_bytes;
     serve_arm(serve, BODY_CHECK_NS);
@@ -284,7 +287,7 @@ void serve_stream_timeout(struct serve *serve)
         recheck(stream);
         return;
     }
-    if (!stream->replied || serve->conn->tx_len == 0)
+    if (!serve->watched || serve->conn->tx_len == 0)
         return;
     if (serve->conn->tx_bytes == serve->progress) {
         stream->stalled = true;
@@ -364,7 +367,8 @@ bool stream_reply_end(struct stream *stream, struct put *out, enum reply_framing
 static void watch_writes(struct stream *stream)
 {
     struct serve *serve = stream_serve(stream);
-    if (serve->timer.deadline_ns == 0) {
+    if (!serve->watched || !timer_is_armed(&serve->timer)) {
+        serve->watched = true;
         serve->progress = serve->conn->tx_bytes;
         serve_arm(serve, serve->server->limits.write_stall_ns);
     }
@@ -407,6 +411,12 @@ bool stream_send_copy(struct stream *stream, struct span bytes)
     stream->torn = stream->torn || !send_open(stream, bytes.len) ||
                    !conn_tx_copy(stream_serve(stream)->conn, bytes) || !send_close(stream);
     return !stream->torn;
+}
+
+void stream_wake_at(struct stream *stream, uint64_t at_ns)
+{
+    struct serve *serve = stream_serve(stream);
+    timer_arm(&serve->server->net->loop->wheel, &serve->app_timer, at_ns);
 }
 
 void stream_notify(struct stream *stream, uint32_t low)
