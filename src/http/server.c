@@ -410,11 +410,14 @@ static void serve_head(struct serve *serve)
     case PARSE_BAD: refuse(serve, err); return;
     }
     // The spans point into the receive queue or the scratch memory: the buffer is kept while the
-    // application reads them.
+    // application reads them. What comes next is not received before it is known where it belongs.
     struct buf *keep = buf_get(conn_rx_buf(conn));
+    conn_rx_allow(conn, 0, BUF_SMALL);
     conn_rx_consume(conn, used);
     begin_stream(serve, head);
     buf_put(keep);
+    if (serve->conn != NULL && serve->stream.body_state == BODY_NONE && serve->has_stream)
+        conn_rx_allow(conn, CONN_RX_HEAD, BUF_SMALL); // nobody asked for a body
 }
 
 // Closing a socket with unread bytes would reset it and could destroy the answer on its way, and so

@@ -27,6 +27,7 @@ static void body_fail(struct stream *stream, struct err err)
     stream->body_state = BODY_FAILED;
     stream->body_err = err;
     stream_serve(stream)->keep_alive = false;
+    conn_rx_allow(stream_serve(stream)->conn, CONN_RX_HEAD, BUF_SMALL);
     wake(stream);
 }
 
@@ -121,6 +122,13 @@ static bool collect_in_place(struct stream *stream)
     return true;
 }
 
+// The rest of a large body goes straight to its place.
+static bool is_direct(struct stream *stream)
+{
+    return stream->framing == HTTP_LENGTH && stream->body_big != NULL &&
+           stream_serve(stream)->conn->tls == NULL;
+}
+
 static void collect_length(struct stream *stream)
 {
     struct conn *conn = stream_serve(stream)->conn;
@@ -139,8 +147,7 @@ static void collect_length(struct stream *stream)
         stream->body_left -= front.len;
         conn_rx_consume(conn, front.len);
     }
-    if (stream->body_left > 0 && conn->tls == NULL && stream->body_big != NULL) {
-        // The rest of a large body goes straight to its place.
+    if (stream->body_left > 0 && is_direct(stream)) {
         uint32_t got =
             conn_rx_direct(conn, stream->body_buf, stream->body_buf->data + stream->body.len,
                            (size_t)stream->body_left);
@@ -217,8 +224,9 @@ void stream_collect(struct stream *stream, size_t max)
     serve->since_ns = serve->progress_ns = serve->server->net->loop->now_ns;
     serve->progress = serve->conn->rx_bytes;
     serve_arm(serve, BODY_CHECK_NS);
-    conn_rx_allow(serve->conn, CONN_RX_LIMIT, BUF_LARGE);
     collect(stream);
+    if (stream->body_state == BODY_COLLECTING && !is_direct(stream))
+        conn_rx_allow(serve->conn, CONN_RX_LIMIT, BUF_LARGE);
 }
 
 // A body must keep coming: some byte within the stall limit, and a least rate after a grace.
