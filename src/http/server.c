@@ -386,6 +386,8 @@ static void serve_head(struct serve *serve)
     if (conn->rx_len == 0) {
         if (conn->rx_state != RX_OPEN)
             serve_depart(serve, WHY_PEER);
+        else // a receive that made way for a body's own may have ended only behind that body
+            conn_rx_allow(conn, conn->rx_limit, (enum buf_class)conn->rx_cls);
         return;
     }
     if (is_behind(serve)) { // the next request waits until earlier answers were taken
