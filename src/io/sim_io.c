@@ -21,7 +21,7 @@ static struct sim_io *sim_io_of(struct io *io)
 
 static struct sim_op *sim_op_of(struct io_op *op)
 {
-    return (struct sim_op *)(void *)op->msg;
+    return op->kept;
 }
 
 // --- what is to be looked at
@@ -404,6 +404,7 @@ static void sim_close_fd(struct io *io, int fd, bool reset)
     struct sim_file *file = sim_file_at(sim, fd);
     assert(file->kind != FILE_FOREIGN); // its owner closes it
     sim_note(sim, "closefd", fd, reset, 0);
+    sim_io_of(io)->closed = true;
     if (file->in != NULL)
         op_orphan(file->in);
     if (file->out != NULL)
@@ -459,7 +460,7 @@ static struct sim_op *op_new(struct io *io, struct io_op *io_op, struct sim_file
     op->file = file;
     list_init(&op->link);
     list_init(&op->poll_link);
-    io_op->msg = (struct msghdr *)(void *)op;
+    io_op->kept = op;
     op->io->in_flight++;
     sim_note(op->io->sim, "start", io_op->kind, io_op->fd, op->io->index);
     op_ready(op);
@@ -580,11 +581,22 @@ static void tell(struct sim_io *io)
         assert(io_op->kind != IO_SEND || op->sum == send_sum(io_op));
         op->op = NULL;
         sim_op_release(op);
-        io_op->msg = NULL;
+        io_op->kept = NULL;
         io_op->in_flight = false;
         io->in_flight--;
     }
     io_op->on_done(io_op, done);
+}
+
+bool sim_io_only_lazy(const struct sim_io *io)
+{
+    for (const struct list *at = io->cqes.next; at != &io->cqes; at = at->next) {
+        const struct sim_cqe *cqe = container_of(at, const struct sim_cqe, link);
+        const struct io_op *op = cqe->op->op;
+        if (!op->lazy || cqe->done.res <= 0)
+            return false;
+    }
+    return true;
 }
 
 static unsigned sim_turn(struct io *io, uint64_t until_ns)
@@ -609,8 +621,15 @@ static unsigned sim_turn(struct io *io, uint64_t until_ns)
         if (io->on_wake != NULL)
             io->on_wake(io->on_wake_arg);
     }
-    unsigned most =
-        sim_chance(sim, sim->profile.few) ? 1 + (unsigned)sim_below(sim, FEW_MAX) : IO_TURN_MAX;
+    // Lazy sends do not end a wait, but their ends are told when it is over. A descriptor that was
+    // closed may have been waited for.
+    bool over = until_ns <= sim_now(sim) || (self->held && self->until_ns <= sim_now(sim));
+    bool wait = !woken && !self->closed && !over && sim_io_only_lazy(self);
+    self->closed = false;
+    self->held = wait && !list_is_empty(&self->cqes);
+    unsigned most = wait                                ? 0
+                    : sim_chance(sim, sim->profile.few) ? 1 + (unsigned)sim_below(sim, FEW_MAX)
+                                                        : IO_TURN_MAX;
     unsigned count = 0;
     for (; count < most && !list_is_empty(&self->cqes); count++)
         tell(self);

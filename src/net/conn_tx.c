@@ -90,6 +90,16 @@ static void send_fin(struct conn *conn)
     io_shutdown(conn->net->io, conn->fd);
 }
 
+// Somebody waits until what is queued has left, or more follows then.
+static bool is_awaited(const struct conn *conn, size_t sent)
+{
+    if (conn->tx_wake || conn->tx_fin)
+        return true;
+    if (conn->tls != NULL) // sealing waits until the last batch has left
+        return conn->state != CONN_OPEN || !conn_tls_is_last(conn);
+    return sent != conn->tx_len;
+}
+
 static void on_flush(struct task *task)
 {
     struct conn *conn = container_of(task, struct conn, flush);
@@ -100,11 +110,16 @@ static void on_flush(struct task *task)
         queue = conn_tls_seal(conn);
     else if (conn->state != CONN_OPEN)
         return;
-    uint32_t count = segq_iov(queue, conn->iov, IO_SEGMENTS_MAX);
-    if (count > 0)
+    size_t len;
+    uint32_t count = segq_iov(queue, conn->iov, IO_SEGMENTS_MAX, &len);
+    if (count == 0) {
+        if (conn->tx_len == 0)
+            send_fin(conn);
+    } else if (is_awaited(conn, len)) {
         io_send(conn->net->io, &conn->tx_op, conn->fd, conn->iov, count);
-    else if (conn->tx_len == 0)
-        send_fin(conn);
+    } else {
+        io_send_lazy(conn->net->io, &conn->tx_op, conn->fd, conn->iov, count);
+    }
 }
 
 void conn_tx_sent(struct conn *conn, size_t len)
