@@ -16,6 +16,12 @@ void json_members_init(struct json_members *members, struct json_member *items, 
     }
 }
 
+void json_members_limit(struct json_members *members, uint32_t depth)
+{
+    assert(depth > 0 && depth <= JSON_DEPTH_MAX);
+    members->scan.depth_max = depth;
+}
+
 static enum parse bad(struct json_members *members, struct err err, size_t at)
 {
     members->err = err;

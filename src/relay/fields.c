@@ -92,7 +92,7 @@ struct err fields_collect(struct req *req, const struct http_head *head, struct 
         if (passes_to_vendor(field, format) || !GUARD(RELAY_FIELDS_OUT))
             http_put_field(&out, field->name, field->value);
         else if (field->id == HF_OTHER)
-            counter_add(&req->shard->counters.fields_dropped, 1);
+            req->fields_dropped++;
     }
     if (out.full)
         return ERR(HEAD_TOO_LARGE);

@@ -13,6 +13,8 @@ enum next step_body(struct req *req)
     struct stream *stream = req->stream;
     if (stream->client == CLIENT_GONE)
         return req_fail(req, ERR(CLIENT_GONE));
+    if (req_is_late(req))
+        return req_fail(req, ERR(BODY_TIMEOUT));
     switch ((enum body_state)stream->body_state) {
     case BODY_NONE:
     case BODY_COLLECTING: return NEXT_WAIT;
@@ -48,6 +50,7 @@ static struct plan *plan_begin(struct req *req)
     plan->items[BODY_PREVIOUS] =
         (struct json_member){ .name = SPAN("previous_response_id"), .decides = true };
     json_members_init(&plan->members, plan->items, BODY_MEMBERS);
+    json_members_limit(&plan->members, req->shard->shared->relay->json_depth);
     return plan;
 }
 
@@ -326,6 +329,8 @@ enum next step_pick(struct req *req)
                              ? or_else(account->first_byte_stream_ns, limits->first_byte_stream_ns)
                              : or_else(account->first_byte_whole_ns, limits->first_byte_whole_ns);
     req->idle_ns = or_else(account->idle_ns, limits->stream_idle_ns);
+    uint64_t total_ns = or_else(account->total_ns, limits->total_ns);
+    req->deadline_ns = total_ns != 0 ? req->stream->started_ns + total_ns : 0;
     req->dial = (struct dial_limits){
         .dns_ns = limits->dns_ns,
         .connect_ns = or_else(account->connect_ns, limits->connect_ns),

@@ -415,12 +415,14 @@ enum next step_stream(struct req *req)
         struct err err = OK;
         enum parse parse = fetch_body(&req->fetch, &piece, &err);
         if (parse == PARSE_MORE) {
-            if (moved == 0 && req->timer.deadline_ns == 0) {
+            // What came with the deadline counts, but not what comes after it.
+            if (req_is_late(req) || (moved == 0 && req_is_due(req))) {
                 if (req->pump.terminal)
                     return finish(req); // only the framing's end is missing
-                bool total = req->deadline_ns != 0 && shard->loop.now_ns >= req->deadline_ns;
-                return req_fail(req, total ? ERR(UPSTREAM_TOTAL) : ERR(UPSTREAM_IDLE));
+                return req_fail(req, req_is_late(req) ? ERR(UPSTREAM_TOTAL) : ERR(UPSTREAM_IDLE));
             }
+            if (moved > 0 || req->wait_ns == 0)
+                req_arm(req, req->idle_ns);
             return NEXT_WAIT;
         }
         if (parse == PARSE_DONE)
@@ -437,14 +439,15 @@ enum next step_stream(struct req *req)
         buf_put(piece.buf);
         if (failed(err))
             return req_fail(req, err);
-        req_arm(req, req->idle_ns);
         if (moved >= PUMP_TURN_BYTES) {
+            req->wait_ns = 0;
             loop_ready(&shard->loop, &req->task);
             return NEXT_WAIT;
         }
     }
     // The client is slower than the vendor: its queue wakes us, and its own deadline watches it.
-    timer_stop(&shard->loop.wheel, &req->timer);
+    if (req_is_late(req))
+        return req_fail(req, ERR(UPSTREAM_TOTAL));
     req_arm(req, req->idle_ns);
     stream_notify(stream, (uint32_t)high / 2);
     return NEXT_WAIT;
