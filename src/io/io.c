@@ -158,6 +158,22 @@ void io_send_lazy(struct io *io, struct io_op *op, int fd, const struct iovec *i
     start_send(io, op, fd, iov, count, true);
 }
 
+int io_recv_now(struct io *io, int fd, void *into, size_t len)
+{
+    assert(fd >= 0);
+    assert(len > 0 && len <= INT32_MAX);
+    io->stats.syscalls++;
+    return io->ops->recv_now(io, fd, into, len);
+}
+
+int io_send_now(struct io *io, int fd, const struct iovec *iov, uint32_t count)
+{
+    assert(fd >= 0);
+    assert(count > 0 && count <= IO_SEGMENTS_MAX);
+    io->stats.syscalls++;
+    return io->ops->send_now(io, fd, iov, count);
+}
+
 void io_connect(struct io *io, struct io_op *op, const struct sockaddr *addr, socklen_t len)
 {
     start(op, IO_CONNECT, -1);

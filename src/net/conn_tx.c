@@ -138,22 +138,18 @@ void conn_tx_fail(struct conn *conn, int sys)
     conn_wake(conn);
 }
 
-static void on_tx(struct io_op *op, struct io_done done)
+// The kernel took `res` bytes, or says why not.
+static void sent(struct conn *conn, int res)
 {
-    struct conn *conn = container_of(op, struct conn, tx_op);
-    if (conn->state == CONN_CLOSING) {
-        conn_try_finish(conn);
-        return;
-    }
-    if (done.res <= 0) {
-        conn_tx_fail(conn, done.res == 0 ? EPIPE : -done.res);
+    if (res <= 0) {
+        conn_tx_fail(conn, res == 0 ? EPIPE : -res);
         return;
     }
     if (conn->tls != NULL) {
-        conn_tls_sent(conn, (size_t)done.res);
+        conn_tls_sent(conn, (size_t)res);
     } else {
-        segq_consume(&conn->tx, (size_t)done.res);
-        conn_tx_sent(conn, (size_t)done.res);
+        segq_consume(&conn->tx, (size_t)res);
+        conn_tx_sent(conn, (size_t)res);
     }
     if (conn->tx_len > 0 || conn->tx.count > 0 || conn->tls != NULL || conn->tx_fin)
         conn_tx_kick(conn);
@@ -161,4 +157,26 @@ static void on_tx(struct io_op *op, struct io_done done)
         conn->tx_wake = false;
         conn_wake(conn);
     }
+}
+
+static void on_tx(struct io_op *op, struct io_done done)
+{
+    struct conn *conn = container_of(op, struct conn, tx_op);
+    if (conn->state == CONN_CLOSING)
+        conn_try_finish(conn);
+    else
+        sent(conn, done.res);
+}
+
+void conn_tx_now(struct conn *conn)
+{
+    bool can = conn->state == CONN_OPEN && conn->tls == NULL && !conn->tx_failed;
+    if (!can || conn->tx_op.in_flight || conn->tx_len < CONN_NOW_MIN)
+        return;
+    uint32_t count = segq_iov(&conn->tx, conn->iov, IO_SEGMENTS_MAX);
+    int res = io_send_now(conn->net->io, conn->fd, conn->iov, count);
+    if (res == -EAGAIN)
+        return;
+    task_cancel(&conn->flush); // listed again if something is left
+    sent(conn, res);
 }

@@ -62,6 +62,42 @@ FX_SCRIPT(a_large_send_arrives_whole_at_a_slow_reader)
     probe_free(probe);
 }
 
+// Without an operation as much as fits, then the rest with one.
+FX_SCRIPT(send_now_sends_what_fits)
+{
+    struct peer peer;
+    peer_dial(&peer, fx, 64 * KIB);
+    int fd = fx_take(fx);
+    struct probe *probe = probe_new(fx);
+    struct iovec iov[IO_SEGMENTS_MAX];
+    size_t len = large_len(fx);
+    segments_fill(iov, len);
+    int first = -EAGAIN;
+    fx_until(fx, (first = io_send_now(fx->io, fd, iov, IO_SEGMENTS_MAX)) != -EAGAIN);
+    EXPECT(first > 0 && (size_t)first < len); // nobody can have taken all that
+    size_t skip = first > 0 ? (size_t)first : 0;
+    for (int i = 0; i < IO_SEGMENTS_MAX; i++) {
+        size_t part = min_size(skip, iov[i].iov_len);
+        iov[i] = (struct iovec){ (char *)iov[i].iov_base + part, iov[i].iov_len - part };
+        skip -= part;
+    }
+    fx_send(probe, fd, iov, IO_SEGMENTS_MAX);
+    fx_until(fx, ({
+                 peer_pull(&peer, 100001);
+                 peer.got == len;
+             }));
+    fx_until(fx, !probe->op.in_flight);
+    EXPECT_EQ(probe->res, len - (size_t)first);
+    EXPECT_EQ(peer.torn, 0);
+    peer_reset(&peer);
+    int last = 1;
+    fx_until(fx,
+             (last = io_send_now(fx->io, fd, iov + IO_SEGMENTS_MAX - 1, 1)) < 0 && last != -EAGAIN);
+    EXPECT(last == -EPIPE || last == -ECONNRESET);
+    fx_close_fd(fx, fd, false);
+    probe_free(probe);
+}
+
 static void send_next(struct probe *probe)
 {
     static struct iovec iov;
@@ -429,7 +465,7 @@ FX_SCRIPT(a_blocked_lazy_send_can_end)
     }
 }
 
-TEST_MAIN(FX_TESTS(a_large_send_arrives_whole_at_a_slow_reader),
+TEST_MAIN(FX_TESTS(a_large_send_arrives_whole_at_a_slow_reader), FX_TESTS(send_now_sends_what_fits),
           FX_TESTS(sends_in_sequence_keep_their_order),
           FX_TESTS_EXACT(a_busy_sender_starves_nobody),
           FX_TESTS(a_socket_sends_and_receives_at_once), FX_TESTS(a_send_to_a_reset_peer_fails),

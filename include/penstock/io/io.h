@@ -143,6 +143,13 @@ void io_connect(struct io *io, struct io_op *op, const struct sockaddr *addr, so
 // closing it.
 void io_poll(struct io *io, struct io_op *op, int fd, uint32_t events);
 
+// The same at once, without an operation: what is there, or what fits. Bytes, 0 for the peer's FIN,
+// or a negative errno, -EAGAIN where nothing can be done now. No receive, or send, may be in flight
+// on `fd`. Each is a system call of its own, and pays where many bytes are worked on in the same
+// moment: they are still in the cache.
+must_use int io_recv_now(struct io *io, int fd, void *into, size_t len);
+must_use int io_send_now(struct io *io, int fd, const struct iovec *iov, uint32_t count);
+
 // Asks that `op`, if in flight, end soon. Its last completion still comes, whatever its result.
 void io_cancel(struct io *io, struct io_op *op);
 // Half-closes the sending side: the peer sees FIN after everything sent. No send may be in flight.
