@@ -405,9 +405,29 @@ static bool send_close(struct stream *stream)
     return !stream->chunked || conn_tx_copy(stream_serve(stream)->conn, SPAN("\r\n"));
 }
 
+// A short piece with what stands around it, in one go. False: not now.
+static bool send_short(struct stream *stream, struct span bytes)
+{
+    enum { AROUND = HTTP_CHUNK_HEAD_MAX + 2 };
+    struct conn *conn = stream_serve(stream)->conn;
+    if (!stream->chunked || stream->torn || bytes.len >= SEGQ_COPY_MAX)
+        return false;
+    char *room = conn_tx_room(conn, bytes.len + AROUND);
+    if (room == NULL)
+        return false;
+    assert(stream->replied && !stream->ended);
+    char *at = room + chunk_head_write(room, bytes.len);
+    memcpy(at, bytes.ptr, bytes.len);
+    memcpy(at + bytes.len, "\r\n", 2);
+    conn_tx_commit(conn, (size_t)(at - room) + bytes.len + 2);
+    stream->sent += bytes.len;
+    watch_writes(stream);
+    return true;
+}
+
 bool stream_send(struct stream *stream, struct buf *buf, const char *ptr, size_t len)
 {
-    if (len == 0 || stream->no_body)
+    if (len == 0 || stream->no_body || send_short(stream, span_of(ptr, len)))
         return true;
     stream->torn = stream->torn || !send_open(stream, len) ||
                    !conn_tx_ref(stream_serve(stream)->conn, buf, ptr, len) || !send_close(stream);
@@ -416,7 +436,7 @@ bool stream_send(struct stream *stream, struct buf *buf, const char *ptr, size_t
 
 bool stream_send_copy(struct stream *stream, struct span bytes)
 {
-    if (bytes.len == 0 || stream->no_body)
+    if (bytes.len == 0 || stream->no_body || send_short(stream, bytes))
         return true;
     stream->torn = stream->torn || !send_open(stream, bytes.len) ||
                    !conn_tx_copy(stream_serve(stream)->conn, bytes) || !send_close(stream);
@@ -426,7 +446,7 @@ bool stream_send_copy(struct stream *stream, struct span bytes)
 void stream_wake_at(struct stream *stream, uint64_t at_ns)
 {
     struct serve *serve = stream_serve(stream);
-    timer_arm(&serve->server->net->loop->wheel, &serve->app_timer, at_ns);
+    timer_push(&serve->server->net->loop->wheel, &serve->app_timer, at_ns);
 }
 
 void stream_notify(struct stream *stream, uint32_t low)
