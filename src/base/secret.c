@@ -193,6 +193,13 @@ uint8_t *secret_bytes(struct secret *secret)
     return secret->bytes;
 }
 
+void secret_trim(struct secret *secret, size_t len)
+{
+    assert(len <= secret->len);
+    sodium_memzero(secret->bytes + len, secret->len - len);
+    secret->len = (uint32_t)len;
+}
+
 size_t secret_len(const struct secret *secret)
 {
     return secret->len;

@@ -109,10 +109,10 @@ static enum wire_family family_by_fields(const struct http_head *head, enum wire
 static struct err authorise(struct req *req)
 {
     struct shard *shard = req->shard;
-    const struct snap_key *key;
-    TRY(snapshot_auth(shard->snap, req->key_digest, shard->loop.wall_ns, &key));
-    req->record.key_id = key->usage_id;
-    TRY(snap_key_allows(key, (enum format)req->format, SPAN_NONE));
+    TRY(snapshot_auth(shard->snap, req->key_digest, shard->loop.wall_ns, &req->key));
+    req->generation = snapshot_generation(shard->snap);
+    req->record.key_id = req->key->usage_id;
+    TRY(snap_key_allows(req->key, (enum format)req->format, SPAN_NONE));
     return budget_level(&shard->net.budget) == BUDGET_SHED ? ERR(OVERLOADED) : OK;
 }
 
