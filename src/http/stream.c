@@ -322,6 +322,10 @@ bool stream_reply(struct stream *stream, int status, struct put *out)
     *out = put_into(room, BUF_SMALL_BYTES);
     stream->no_body = stream->method == HTTP_HEAD || status == 204 || status == 304;
     stream->no_length = status == 204; // RFC 9110 8.6
+    if (likely(status == 200)) {
+        put_span(out, SPAN("HTTP/1.1 200 OK\r\n"));
+        return true;
+    }
     put_span(out, SPAN("HTTP/1.1 "));
     char code[4] = { (char)('0' + status / 100), (char)('0' + status / 10 % 10),
                      (char)('0' + status % 10), ' ' };
