@@ -266,7 +266,7 @@ static struct err pass_events(struct req *req, const struct seg *piece)
     struct run run = { piece, span_upto(in, 0) };
     while (in.len > 0) {
         size_t used = 0;
-        bool ended = sse_scan_feed(&pump->scan, in, &used) == PARSE_DATA;
+        bool ended = wire_stream_scan(&req->answer->stream, &pump->scan, in, &used) == PARSE_DATA;
         struct span part = span_upto(in, used);
         in = span_from(in, used);
         if (pump->overlong) {
