@@ -24,6 +24,7 @@ bool answer_begin(struct req *req, struct span secret)
     wire_stream_init(&answer->stream, wire, req->usage_added);
     answer->stream.secrets = &answer->secrets;
     answer->stream.note = &req->shard->note;
+    answer->stream.forms = &req->shard->forms;
     return true;
 }
 
