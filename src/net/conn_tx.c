@@ -173,7 +173,7 @@ void conn_tx_now(struct conn *conn)
     bool can = conn->state == CONN_OPEN && conn->tls == NULL && !conn->tx_failed;
     if (!can || conn->tx_op.in_flight || conn->tx_len < CONN_NOW_MIN)
         return;
-    size_t len; // what is more than fits in one call follows as ever
+    size_t len;
     uint32_t count = segq_iov(&conn->tx, conn->iov, IO_SEGMENTS_MAX, &len);
     int res = io_send_now(conn->net->io, conn->fd, conn->iov, count);
     if (res == -EAGAIN)
