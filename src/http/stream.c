@@ -27,15 +27,23 @@ static void body_fail(struct stream *stream, struct err err)
     stream->body_state = BODY_FAILED;
     stream->body_err = err;
     stream_serve(stream)->keep_alive = false;
-    conn_rx_allow(stream_serve(stream)->conn, CONN_RX_HEAD, BUF_SMALL);
+    serve_allow_head(stream_serve(stream));
     wake(stream);
+}
+
+// The rest of a large body goes straight to its place.
+static bool is_direct(struct stream *stream)
+{
+    return stream->framing == HTTP_LENGTH && stream->body_big != NULL &&
+           stream_serve(stream)->conn->tls == NULL;
 }
 
 static void body_complete(struct stream *stream)
 {
     struct serve *serve = stream_serve(stream);
     stream->body_state = BODY_COMPLETE;
-    conn_rx_allow(serve->conn, CONN_RX_HEAD, BUF_SMALL);
+    serve->sends_large = is_direct(stream);
+    serve_allow_head(serve);
     // Its reader comes before other connections' work: the body is in the cache.
     if (stream->owner != NULL)
         loop_next(serve->server->net->loop, stream->owner);
@@ -122,13 +130,6 @@ static bool collect_in_place(struct stream *stream)
     conn_rx_consume(conn, (size_t)stream->body_left);
     stream->body_left = 0;
     return true;
-}
-
-// The rest of a large body goes straight to its place.
-static bool is_direct(struct stream *stream)
-{
-    return stream->framing == HTTP_LENGTH && stream->body_big != NULL &&
-           stream_serve(stream)->conn->tls == NULL;
 }
 
 static void collect_length(struct stream *stream)
