@@ -49,21 +49,29 @@ class Streams(FaultTest):
             packer = zlib.compressobj(wbits=31)
             return packer.compress(form.sse) + packer.flush()
 
+        def plain_zstd(form):
+            """A frame of one raw block, with its size."""
+            size = len(form.sse)
+            return (b"\x28\xb5\x2f\xfd\xa0" + size.to_bytes(4, "little") +
+                    (size << 3 | 1).to_bytes(3, "little") + form.sse)
+
         def fault(coding, cut=None):
             return lambda peer, form: peer.answer(
-                packed(form)[:cut], headers=[("content-encoding", coding)],
-                kind="text/event-stream") or True
+                (plain_zstd if coding == "zstd" else packed)(form)[:cut],
+                headers=[("content-encoding", coding)], kind="text/event-stream") or True
 
-        gateway, vendor = self.pair(fault("gzip"))
-        for form, answer in self.each_format(lambda form: gateway.ask(form, FAIL)):
-            self.assertEqual((answer.status, answer.complete, answer.body), (200, True, form.sse), form)
-            self.assertIsNone(answer.get("content-encoding"))
-        vendor.fault = fault("gzip", -30)
-        for form, answer in self.each_format(lambda form: gateway.ask(form, FAIL)):
-            if answer.status == 200:
-                self.assert_cut(form, answer, b"")
-            else:
-                self.assert_refused(form, answer)
+        gateway, vendor = self.pair()
+        for coding in ("gzip", "zstd"):
+            vendor.fault = fault(coding)
+            for form, answer in self.each_format(lambda form: gateway.ask(form, FAIL)):
+                self.assertEqual((answer.status, answer.complete, answer.body), (200, True, form.sse), form)
+                self.assertIsNone(answer.get("content-encoding"))
+            vendor.fault = fault(coding, -30)
+            for form, answer in self.each_format(lambda form: gateway.ask(form, FAIL)):
+                if answer.status == 200:
+                    self.assert_cut(form, answer, b"")
+                else:
+                    self.assert_refused(form, answer)
         vendor.fault = fault("br")
         for form, answer in self.each_format(lambda form: gateway.ask(form, FAIL)):
             self.assert_refused(form, answer)
