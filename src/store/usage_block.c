@@ -106,14 +106,13 @@ void usage_block_begin(struct usage_block_writer *writer, const struct usage_blo
     writer->time_last = 0;
 }
 
-static void count_entry(struct usage_block_writer *writer, uint64_t time_ns,
-                        const struct usage_sums *sums)
+static void count_entry(struct usage_block_writer *writer, uint64_t time_ns)
 {
     struct usage_block *block = &writer->block;
     block->count++;
     block->time_min_ns = min_u64(block->time_min_ns, time_ns);
     block->time_max_ns = max_u64(block->time_max_ns, time_ns);
-    usage_sums_add(&block->sums, sums);
+    usage_sums_add(&block->sums, &writer->added);
     writer->time_last = time_ns;
 }
 
@@ -167,9 +166,8 @@ bool usage_block_add(struct usage_block_writer *writer, const struct usage_recor
     *at++ = record->vendor_id_len;
     at = put_bytes(at, record->vendor_id, record->vendor_id_len);
     close_entry(writer, start, at);
-    struct usage_sums sums;
-    usage_sums_of(record, &sums);
-    count_entry(writer, settled, &sums);
+    usage_sums_of(record, &writer->added);
+    count_entry(writer, settled);
     return true;
 }
 
@@ -193,7 +191,8 @@ bool usage_block_add_summary(struct usage_block_writer *writer, const struct usa
     *at++ = summary->kind;
     at = usage_sums_put(at, &summary->sums);
     close_entry(writer, start, at);
-    count_entry(writer, bucket_ns(summary->bucket), &summary->sums);
+    writer->added = summary->sums;
+    count_entry(writer, bucket_ns(summary->bucket));
     return true;
 }
 
