@@ -26,6 +26,7 @@ enum {
     // Of a shard while nothing can be written; what is over it is folded into summaries.
     PENDING_BYTES_MAX = 1 * MIB,
     BATCH_BLOCKS_MAX = 64,                   // in one write, of all shards
+    TAKE_BLOCKS_MAX = 4,                     // of a shard, in one write
     DRAIN_WRITES_MAX = 4,                    // in one step, before others get their turn
     FOLD_ROWS_MAX = USAGE_BLOCK_ENTRIES_MAX, // what one summary block holds
     ROWS_MAX = 128 * KIB,
@@ -161,7 +162,8 @@ struct store {
     uint64_t chores_due_ns, retention_due_ns;
     uint64_t background_errors; // that were looked at
     bool is_detail_stopped;
-    bool has_drained; // in this step
+    bool has_drained;   // in this step
+    uint64_t gather_ns; // from one look at the ports to the next, while records come
 
     struct store_client clients[STORE_CLIENTS_MAX];
     _Atomic uint32_t client_count;

@@ -307,18 +307,20 @@ static void release_early(struct shard_log *log)
         container_of(at, struct pending, link)->slots = 0;
 }
 
-static void take_detail(struct store *store, uint16_t shard)
+// Freezes one block; false if no slot waits.
+static bool take_detail(struct store *store, uint16_t shard)
 {
     struct shard_log *log = &store->logs[shard];
     struct port_view view = { log->port, log->taken };
     if (port_slot(&view, 0) == NULL)
-        return;
+        return false;
     uint32_t count = ledger_freeze(store, shard, port_slot, &view);
     struct pending *last = container_of(log->pending.prev, struct pending, link);
     last->slots = count;
     log->taken += count;
     if (!GUARD(STORE_KEEP_SLOTS))
         release_early(log);
+    return true;
 }
 
 static void take_folded(struct store *store, uint16_t shard)
@@ -340,7 +342,7 @@ static void take_degraded(struct store *store, uint16_t shard)
     while (usage_port_waiting(log->port) > half) {
         if (usage_port_peek(log->port, log->taken) != NULL) {
             if (log->pending_bytes < PENDING_BYTES_MAX && log->folded.count == 0)
-                take_detail(store, shard);
+                (void)take_detail(store, shard);
             else
                 take_folded(store, shard);
         }
@@ -373,8 +375,10 @@ static void take(struct store *store)
             take_without_detail(store, i, due);
         } else {
             fold_freeze(store, i); // left from a time without detail
-            if (list_is_empty(&log->pending))
-                take_detail(store, i);
+            // A few blocks share a write; those whose write failed go again before others.
+            int blocks = list_is_empty(&log->pending) ? TAKE_BLOCKS_MAX : 0;
+            while (blocks > 0 && take_detail(store, i))
+                blocks--;
         }
     }
 }
