@@ -133,3 +133,28 @@ enum api_next api_metrics(struct api_call *call)
     metrics_write(call->api, &call->text);
     return API_NOW;
 }
+
+enum api_next api_reload(struct api_call *call)
+{
+    const struct view *view = call->api->view;
+    if (view == NULL)
+        return api_problem(call, ERR(NOT_FOUND), "no gateway is running", NULL);
+    if (!view->reload(view->arg, call))
+        return api_problem(call, ERR(OVERLOADED), "too many reloads are under way", NULL);
+    return API_LATER;
+}
+
+enum api_next api_drain(struct api_call *call)
+{
+    const struct view *view = call->api->view;
+    if (view == NULL)
+        return api_problem(call, ERR(NOT_FOUND), "no gateway is running", NULL);
+    view->drain(view->arg);
+    uint64_t left = 0;
+    for (uint32_t i = 0; i < view->shard_count; i++)
+        left += counter_get(&view->shards[i]->in_flight);
+    json_t *json = json_object();
+    json_object_set_new(json, "draining", json_true());
+    json_object_set_new(json, "requests_in_flight", number(left));
+    return api_answer(call, 202, json);
+}

@@ -44,7 +44,11 @@ struct err log_open(struct log *log, struct env *env, struct span path, enum con
         if (fd < 0)
             err = ERR_SYS(SYSTEM, errno);
         log->fd = fd < 0 ? STDERR_FILENO : fd;
-        log->path = fd < 0 ? NULL : path.ptr;
+        if (fd >= 0) {
+            log->path = mem_take(path.len + 1, 1); // the configuration may be replaced
+            verify(log->path != NULL);
+            memcpy(log->path, path.ptr, path.len);
+        }
     }
     log->is_terminal = isatty(log->fd);
     return err;
@@ -66,6 +70,8 @@ void log_close(struct log *log)
     if (log->fd != STDERR_FILENO)
         close(log->fd);
     log->fd = STDERR_FILENO;
+    mem_give(log->path);
+    log->path = NULL;
     mem_give(log->buffer);
     log->buffer = NULL;
 }

@@ -357,6 +357,10 @@ void metrics_write(const struct api *api, struct text *out)
     put_admin(api, out);
     one(out, "penstock_config_revision", "gauge", "Snapshots made for the shards.",
         *view->published);
+    one(out, "penstock_config_reload_success", "gauge",
+        "Whether the last load of the configuration was good.", *view->reload_good);
+    one_seconds(out, "penstock_config_reload_timestamp_seconds", "gauge",
+                "When the configuration was last loaded.", *view->reload_ns);
     uint64_t dropped = *view->log_dropped;
     for (uint32_t i = 0; i < view->shard_count && view->access != NULL; i++)
         dropped += counter_get(&view->access[i].dropped);

@@ -153,6 +153,8 @@ enum next step_wait(struct req *req)
     fetch_head_take(&req->fetch, head, used);
     if (failed(err))
         return req_fail(req, err);
+    if (shard->shared->relay->stream_bytes < CONN_RX_LIMIT)
+        fetch_allow(&req->fetch, shard->shared->relay->stream_bytes);
     req_arm(req, req->idle_ns);
     return req_goto(req, STEP_STREAM);
 }

@@ -67,7 +67,7 @@ static void record(struct req *req)
     if (shard->port != NULL && entry->key_id != 0)
         (void)usage_port_push(shard->port, entry);
     count(req, entry);
-    if (shard->access != NULL)
+    if (shard->access != NULL && shard->shared->relay->log_access)
         log_line(req, entry);
 }
 

@@ -85,3 +85,58 @@ class Limits(GatewayTest):
         self.assertEqual(refused.status, 400)
         self.assertIn("nested too deeply", refused.json()["error"]["message"])
         self.assertEqual(len(vendor.requests), 1)
+
+    def alone(self, gateway):
+        """The status of a request on a connection of its own; None where it is hung up on."""
+        client = gateway.client()
+        try:
+            return self.ask(gateway, client).status
+        except (OSError, AssertionError):
+            return None
+        finally:
+            client.close()
+
+    def ask(self, gateway, client):
+        client.request("GET", "/v1/models", None, [("authorization", f"Bearer {gateway.key}")])
+        return client.answer()
+
+    def test_connections_of_one_address(self):
+        gateway = self.gateway(openai=self.vendor(serving(answering)),
+                               config={"limits": {"per_address": 5}, "shards": 2})
+        good = [gateway.client() for _ in range(5)]
+        for client in good:
+            self.assertEqual(self.ask(gateway, client).status, 200)
+        # One more is told, in the form of the API that it asks, and hung up on.
+        over = gateway.client()
+        over.request("POST", "/v1/messages", {"model": "m"}, [("x-api-key", gateway.key)])
+        refused = over.answer()
+        self.assertEqual(refused.status, 429)
+        self.assertEqual(refused.json()["error"]["type"], "rate_limit_error")
+        self.assertTrue(refused.get("retry-after"))
+        self.assertTrue(over.ended(5))
+        # A crowd that asks nothing is not kept.
+        crowd = []
+        for _ in range(30):
+            try:
+                crowd.append(gateway.client())
+            except OSError:
+                pass
+        self.eventually(lambda: all(client.ended(0.01) for client in crowd), "hung up", 10)
+        for client in good:
+            self.assertEqual(self.ask(gateway, client).status, 200)
+        for client in crowd + good[:3]:
+            client.close()
+        self.eventually(lambda: self.alone(gateway) == 200, "a place again")
+
+    def test_connections_wait_for_a_place(self):
+        """Above limits.connections nobody is reset: who comes waits until another leaves."""
+        gateway = self.gateway(openai=self.vendor(serving(answering)),
+                               config={"limits": {"connections": 4}, "shards": 1})
+        clients = [gateway.client(timeout=30) for _ in range(150)]
+        for client in clients:
+            client.request("GET", "/v1/models", None, [("authorization", f"Bearer {gateway.key}"),
+                                                       ("connection", "close")])
+        with self.within(20, "all answers"):
+            for client in clients:
+                self.assertEqual(client.answer().status, 200)
+                client.close()

@@ -270,7 +270,8 @@ static void test_metrics_text(void)
     static struct shard_counters shards[2];
     static struct view view;
     struct budget_process budget = { .limit = 1000 };
-    const uint64_t published = 3, dropped = 4;
+    const uint64_t published = 3, dropped = 4, reload_ns = 5 * NS_PER_S;
+    const bool reload_good = true;
     struct desk desk;
     desk_init(&desk);
     view = (struct view){ .shard_count = 2,
@@ -280,6 +281,8 @@ static void test_metrics_text(void)
                           .backend_note = "",
                           .published = &published,
                           .log_dropped = &dropped,
+                          .reload_ns = &reload_ns,
+                          .reload_good = &reload_good,
                           .unready = never_unready };
     counter_add(&shards[0].requests[OP_CHAT][2], 3);
     counter_add(&shards[1].requests[OP_CHAT][2], 4);

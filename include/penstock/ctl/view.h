@@ -10,6 +10,8 @@
 
 enum { VIEW_SHARDS_MAX = 256 };
 
+struct api_call;
+
 struct view {
     uint32_t shard_count;
     const struct shard_counters *shards[VIEW_SHARDS_MAX];
@@ -24,6 +26,12 @@ struct view {
     // NULL: ready for traffic; else why not.
     const char *(*unready)(void *arg);
     bool (*draining)(void *arg);
+    // Reads the configuration again and answers `call` then; false: too many wait for that.
+    bool (*reload)(void *arg, struct api_call *call);
+    // Begins the end, as a service manager's stop does.
+    void (*drain)(void *arg);
+    const uint64_t *reload_ns; // wall clock of the last good load of the configuration
+    const bool *reload_good;   // whether the last one was
     void *arg;
 };
 
