@@ -111,7 +111,12 @@ struct err contents_load(struct registry *registry, struct registry_why *why)
         struct err err =
             store_scan(registry->cfg.store, store_kind_of(load.kind), on_stored, &load);
         entities_sort(list, load.kind);
-        TRY(err);
+        if (failed(err)) {
+            struct store_why said;
+            store_explain(registry->cfg.store, err, &said);
+            fit_printf(why->text, sizeof(why->text), "%s", said.text);
+            return err;
+        }
         TRY(load.err);
     }
     return OK;

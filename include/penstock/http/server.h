@@ -13,6 +13,7 @@
 #ifndef PENSTOCK_HTTP_SERVER_H
 #define PENSTOCK_HTTP_SERVER_H
 
+#include "penstock/codec/http1_known.h"
 #include "penstock/codec/http1_write.h"
 #include "penstock/net/body.h"
 #include "penstock/net/conn.h"
@@ -25,8 +26,7 @@ struct stream;
 
 enum {
     LINGER_BYTES = 1 * MIB,
-    SERVE_APP_BYTES = 128, // of each connection, for the application
-    SERVE_OVER_MAX = 8,    // connections above an address's limit that are told so
+    SERVE_OVER_MAX = 8, // connections above an address's limit that are told so
 };
 #define LINGER_NS (UINT64_C(2) * NS_PER_S)
 #define SERVE_OVER_NS (UINT64_C(2) * NS_PER_S) // for the request that is refused
@@ -94,15 +94,19 @@ struct serve {
     struct server *server;
     struct conn *conn;
     struct task task;
-    struct timer timer;
+    struct timer timer;     // of the state; left armed where the next one arms it anew, so that a
+                            // deadline pushed on costs a store
+    struct timer app_timer; // of stream_wake_at(), the same
     struct list link;
     uint8_t state;
     bool keep_alive;
     bool has_stream;
+    bool watched;     // the timer watches that the client takes the answer
+    bool flushed;     // lingering: the kernel has taken all that was queued
     bool is_counted;  // among the connections of its address
     bool is_over;     // above the limit of its address: told so with its first request
     struct peer peer; // once somebody asked
-    bool flushed;     // lingering: the kernel has taken all that was queued
+    uint8_t changes;  // of the head in a row
     uint32_t requests;
     uint32_t lingered;
     struct http_scan scan; // of the head that is arriving
@@ -110,7 +114,7 @@ struct serve {
     uint64_t progress;     // bytes seen when the timer last looked
     uint64_t progress_ns;  // when they were last seen to grow
     struct stream stream;
-    uint64_t app_room[SERVE_APP_BYTES / sizeof(uint64_t)];
+    struct http_known *known; // the head that came last; NULL: not kept
 };
 
 struct server {
@@ -134,7 +138,8 @@ struct server {
     uint64_t errors; // requests that HTTP itself refused
     struct list serves;
     struct slab slab;
-    struct http_head head; // of the request being parsed; valid only during on_request()
+    struct http_known_table known; // heads that came before
+    struct http_head head;         // of the request being parsed; valid only during on_request()
 };
 
 // Opens the listener and starts accepting. `server` stays until server_is_idle() after
@@ -171,11 +176,13 @@ static inline struct serve *stream_serve(struct stream *stream)
 // The client's address, asked for once a connection.
 const struct peer *stream_peer(struct stream *stream);
 
-// SERVE_APP_BYTES that the application may use as it likes: zeros on a new connection, kept from
-// request to request, wiped when the connection ends.
-static inline void *stream_app_room(struct stream *stream)
+// Only during on_request(): HTTP_KNOWN_ROOM bytes that the application may use as it likes, kept
+// with this head and shared by all connections that send the same; zeros when it is new, wiped with
+// it. NULL: this head is not kept.
+static inline void *stream_head_room(struct stream *stream)
 {
-    return stream_serve(stream)->app_room;
+    struct http_known *known = stream_serve(stream)->known;
+    return known != NULL ? known->room : NULL;
 }
 
 // Collects the body, up to `max` bytes, into contiguous memory and wakes the owner when body_state
@@ -188,6 +195,10 @@ void stream_collect(struct stream *stream, size_t max);
 void stream_body_replace(struct stream *stream, struct body *body, size_t len);
 // Lets go of the body before the end of the stream.
 void stream_body_drop(struct stream *stream);
+
+// Wakes the owner at `at_ns`; a second call takes the place of the first. The owner may be woken
+// for the deadline of an earlier stream, and looks at the clock.
+void stream_wake_at(struct stream *stream, uint64_t at_ns);
 
 // --- its answer ---
 
