@@ -46,6 +46,8 @@ static void fill_view(struct process *process)
         .shard_count = process->shard_count,
         .budget = &process->budget,
         .resolver = process->resolver,
+        .hub = process->hub,
+        .slots = slots_base(process->slots),
         .backend = "none",
         .backend_note = "",
         .started_ns = env_wall_ns(env_system()),

@@ -171,6 +171,7 @@ static void put_in_force(struct process *process)
                          table_find(&config_table, SPAN("upstream.allow_cidr")));
     reload->next = NULL;
     next->older = process->newest;
+    next->settings.relay.generation = process->newest->settings.relay.generation + 1;
     next->settings.server.connections = process->newest->settings.server.connections;
     process->newest = next;
     process->cfg = next->cfg;

@@ -45,7 +45,7 @@ static json_t *shards_json(const struct view *view)
         const struct shard_counters *counters = view->shards[i];
         json_t *json = json_object();
         json_object_set_new(json, "connections", number(counter_get(&counters->connections)));
-        json_object_set_new(json, "requests_in_flight", number(counter_get(&counters->in_flight)));
+        json_object_set_new(json, "requests_in_flight", number(figures_in_flight(counters)));
         json_object_set_new(json, "turns", number(counter_get(&counters->turns)));
         json_object_set_new(json, "slow_turns", number(counter_get(&counters->turns_slow)));
         json_array_append_new(list, json);
@@ -152,7 +152,7 @@ enum api_next api_drain(struct api_call *call)
     view->drain(view->arg);
     uint64_t left = 0;
     for (uint32_t i = 0; i < view->shard_count; i++)
-        left += counter_get(&view->shards[i]->in_flight);
+        left += figures_in_flight(view->shards[i]);
     json_t *json = json_object();
     json_object_set_new(json, "draining", json_true());
     json_object_set_new(json, "requests_in_flight", number(left));

@@ -43,7 +43,7 @@ const struct peer *stream_peer(struct stream *stream)
 {
     struct serve *serve = stream_serve(stream);
     struct sockaddr_storage addr;
-    if (serve->peer.family == 0 && serve->conn->fd >= 0 &&
+    if (serve->peer.family == 0 && serve->conn != NULL && serve->conn->fd >= 0 &&
         io_peer(serve->server->net->io, serve->conn->fd, &addr))
         serve->peer = peer_of((const struct sockaddr *)&addr);
     return &serve->peer;

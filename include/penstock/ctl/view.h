@@ -11,6 +11,8 @@
 enum { VIEW_SHARDS_MAX = 256 };
 
 struct api_call;
+struct slot;
+struct snap_hub;
 
 struct view {
     uint32_t shard_count;
@@ -18,6 +20,8 @@ struct view {
     const struct access_port *access; // shard_count of them, or NULL
     const struct budget_process *budget;
     const struct resolver *resolver;
+    const struct snap_hub *hub; // NULL: nothing is said of accounts
+    struct slot *slots;
     const char *backend; // of the shards
     const char *backend_note;
     uint64_t started_ns; // wall clock

@@ -20,6 +20,7 @@ enum { SHARD_LISTENERS_MAX = 16 };
 // What the configuration says about requests; the same object for all shards, never changed: other
 // settings come as another object, at the beginning of a turn.
 struct relay_limits {
+    uint32_t generation; // tells one object from another, also where they lay in the same place
     size_t body_bytes;
     uint32_t json_depth;
     uint32_t stream_bytes; // held for one stream on each side, beyond a piece or an event
