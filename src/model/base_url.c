@@ -118,7 +118,8 @@ static const char *parse_authority(struct span text, struct base_url *url)
     if (url->host.len > HOST_MAX)
         return "has a host name that is too long";
     uint64_t number = url->tls ? 443 : 80;
-    if (has_port && (!span_u64(span_from(port, 1), &number) || number == 0 || number > 65535))
+    if (has_port && (!span_u64(span_from(port, 1), &number) || number == 0 || number > 65535 ||
+                     port.ptr[1] == '0'))
         return "has a port that is none";
     url->port = (uint16_t)number;
     return url->is_ipv6 ? check_v6(url->host) : check_host_name(url->host);
