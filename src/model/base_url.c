@@ -84,8 +84,9 @@ static const char *check_url_path(struct span path)
             return "has an empty part in its path";
         if (span_eq(part, SPAN(".")) || span_eq(part, SPAN("..")))
             return "has a dot segment in its path";
-        if (span_find(part, '%') < part.len || span_find(part, ';') < part.len)
-            return "has a path with % or ; in it";
+        for (size_t i = 0; i < part.len; i++)
+            if (strchr("%;[]", part.ptr[i]) != NULL)
+                return "has a path with %, ; or a bracket in it";
         path = span_from(path, part.len);
     }
     return NULL;

@@ -545,6 +545,7 @@ static void base_urls_that_mislead_are_refused(void)
         "https://a/\x01",
         "https://a/caf\xc3\xa9",
         "https://a/{x}",
+        "https://a/[x]",
     };
     for (size_t i = 0; i < ARRAY_LEN(refused); i++) {
         const char *why = url(refused[i]);
