@@ -27,18 +27,36 @@ static void body_fail(struct stream *stream, struct err err)
     stream->body_state = BODY_FAILED;
     stream->body_err = err;
     stream_serve(stream)->keep_alive = false;
-    conn_rx_allow(stream_serve(stream)->conn, CONN_RX_HEAD, BUF_SMALL);
+    serve_allow_head(stream_serve(stream));
     wake(stream);
+}
+
+// The rest of a large body goes straight to its place.
+static bool is_direct(struct stream *stream)
+{
+    return stream->framing == HTTP_LENGTH && stream->body_big != NULL &&
+           stream_serve(stream)->conn->tls == NULL;
 }
 
 static void body_complete(struct stream *stream)
 {
     struct serve *serve = stream_serve(stream);
     stream->body_state = BODY_COMPLETE;
-    conn_rx_allow(serve->conn, CONN_RX_HEAD, BUF_SMALL);
+    serve->sends_large = is_direct(stream);
+    serve_allow_head(serve);
     // Its reader comes before other connections' work: the body is in the cache.
     if (stream->owner != NULL)
         loop_next(serve->server->net->loop, stream->owner);
+}
+
+const struct peer *stream_peer(struct stream *stream)
+{
+    struct serve *serve = stream_serve(stream);
+    struct sockaddr_storage addr;
+    if (serve->peer.family == 0 && serve->conn != NULL && serve->conn->fd >= 0 &&
+        io_peer(serve->server->net->io, serve->conn->fd, &addr))
+        serve->peer = peer_of((const struct sockaddr *)&addr);
+    return &serve->peer;
 }
 
 void stream_body_drop(struct stream *stream)
@@ -122,13 +140,6 @@ static bool collect_in_place(struct stream *stream)
     conn_rx_consume(conn, (size_t)stream->body_left);
     stream->body_left = 0;
     return true;
-}
-
-// The rest of a large body goes straight to its place.
-static bool is_direct(struct stream *stream)
-{
-    return stream->framing == HTTP_LENGTH && stream->body_big != NULL &&
-           stream_serve(stream)->conn->tls == NULL;
 }
 
 static void collect_length(struct stream *stream)
@@ -322,6 +333,10 @@ bool stream_reply(struct stream *stream, int status, struct put *out)
     *out = put_into(room, BUF_SMALL_BYTES);
     stream->no_body = stream->method == HTTP_HEAD || status == 204 || status == 304;
     stream->no_length = status == 204; // RFC 9110 8.6
+    if (likely(status == 200)) {
+        put_span(out, SPAN("HTTP/1.1 200 OK\r\n"));
+        return true;
+    }
     put_span(out, SPAN("HTTP/1.1 "));
     char code[4] = { (char)('0' + status / 100), (char)('0' + status / 10 % 10),
                      (char)('0' + status % 10), ' ' };

@@ -104,7 +104,14 @@ struct http_scan {
     size_t scanned; // bytes looked at
     size_t tried;   // length of `in` at the last true
 };
-must_use bool http_scan_ready(struct http_scan *scan, struct span in, size_t head_max);
+must_use bool http_scan_again(struct http_scan *scan, struct span in, size_t head_max);
+must_use static inline bool http_scan_ready(struct http_scan *scan, struct span in, size_t head_max)
+{
+    if (scan->tried > 0 || in.len == 0)
+        return http_scan_again(scan, in, head_max);
+    scan->tried = in.len; // nearly every head comes whole: no second look at it
+    return true;
+}
 
 // The first field with `id`, or NULL. `id` is not HF_OTHER.
 const struct http_field *http_field_find(const struct http_head *head, enum http_field_id id);
