@@ -43,13 +43,14 @@ void answer_end(struct req *req)
 bool answer_pass_begin(struct req *req, bool sse)
 {
     struct answer *answer = req->answer;
-    _Static_assert((int)BUF_LARGE_BYTES >= (int)WIRE_VALUES_MAX, "one buffer keeps the values");
+    _Static_assert(BUF_LARGE_BYTES >= sizeof(struct answer_pass), "one buffer keeps it");
     answer->pass_memory = bufpool_take(req->shard->net.bufs, BUF_LARGE);
     if (answer->pass_memory == NULL)
         return false;
-    wire_pass_init(&answer->pass, &answer->stream, sse, answer->pass_memory->data);
+    struct answer_pass *memory = (struct answer_pass *)(void *)answer->pass_memory->data;
+    wire_pass_init(&memory->pass, &answer->stream, sse, memory->values);
     if (req->alias.len == 0)
-        wire_pass_keep_model(&answer->pass);
+        wire_pass_keep_model(&memory->pass);
     return true;
 }
 
@@ -58,7 +59,7 @@ void answer_pass_end(struct req *req)
     struct answer *answer = req->answer;
     if (answer->pass_memory == NULL)
         return;
-    wire_pass_end(&answer->pass);
+    wire_pass_end(answer_pass(answer));
     buf_put(answer->pass_memory);
     answer->pass_memory = NULL;
 }
