@@ -1,6 +1,7 @@
 #include "penstock/codec/json_members.h"
 
 #include "penstock/base/check.h"
+#include "penstock/base/guard.h"
 
 #include <stdio.h>
 
@@ -49,7 +50,7 @@ static enum parse take_member(struct json_members *members, struct span text)
     struct json_member *item = find(members, raw_key);
     if (item == NULL)
         return PARSE_DATA;
-    if (item->found && item->decides)
+    if (item->found && item->decides && GUARD(JSON_DUPLICATE))
         return bad(members, ERR(JSON_DUPLICATE), place->key_at);
     item->found = true;
     item->index = members->scan.child_count - 1;

@@ -2,6 +2,7 @@
 #include "penstock/http/server.h"
 
 #include "penstock/base/check.h"
+#include "penstock/base/guard.h"
 #include "penstock/base/secret.h"
 #include "penstock/net/certs.h"
 #include "serve.h"
@@ -331,7 +332,8 @@ static void begin_stream(struct serve *serve, const struct http_head *head)
 static bool is_behind(const struct serve *serve)
 {
     const struct conn *conn = serve->conn;
-    return conn->tx_len > PIPELINE_QUEUE_MAX && !conn->tx_failed && conn->rx_state != RX_FAILED;
+    return conn->tx_len > PIPELINE_QUEUE_MAX && !conn->tx_failed && conn->rx_state != RX_FAILED &&
+           GUARD(SERVE_BEHIND);
 }
 
 // Refers to this head from now on, unless it is the connection's first, which may stay the only
@@ -384,6 +386,8 @@ static void serve_head(struct serve *serve)
     if (conn->rx_len == 0) {
         if (conn->rx_state != RX_OPEN)
             serve_depart(serve, WHY_PEER);
+        else // a receive that made way for a body's own may have ended only behind that body
+            conn_rx_allow(conn, conn->rx_limit, (enum buf_class)conn->rx_cls);
         return;
     }
     if (is_behind(serve)) { // the next request waits until earlier answers were taken
@@ -408,11 +412,14 @@ static void serve_head(struct serve *serve)
     case PARSE_BAD: refuse(serve, err); return;
     }
     // The spans point into the receive queue or the scratch memory: the buffer is kept while the
-    // application reads them.
+    // application reads them. What comes next is not received before it is known where it belongs.
     struct buf *keep = buf_get(conn_rx_buf(conn));
+    conn_rx_allow(conn, 0, BUF_SMALL);
     conn_rx_consume(conn, used);
     begin_stream(serve, head);
     buf_put(keep);
+    if (serve->conn != NULL && serve->stream.body_state == BODY_NONE && serve->has_stream)
+        conn_rx_allow(conn, CONN_RX_HEAD, BUF_SMALL); // nobody asked for a body
 }
 
 // Closing a socket with unread bytes would reset it and could destroy the answer on its way, and so
@@ -438,7 +445,8 @@ static void serve_linger(struct serve *serve)
     serve->lingered += len;
     conn_rx_consume(conn, len);
     bool unsent = conn->tx_len > 0;
-    if (conn->rx_state == RX_FAILED || conn->tx_failed || serve->lingered > LINGER_BYTES) {
+    if (conn->rx_state == RX_FAILED || conn->tx_failed ||
+        (serve->lingered > LINGER_BYTES && GUARD(SERVE_LINGER))) {
         serve_close(serve, WHY_DONE, unsent); // a cut must not look like the end
     } else if (!unsent && conn->rx_state == RX_EOF) {
         serve_close(serve, WHY_DONE, false);

@@ -1,5 +1,6 @@
 // One request: collecting its body, framing its answer.
 #include "penstock/base/check.h"
+#include "penstock/base/guard.h"
 #include "serve.h"
 
 #include <stdio.h>
@@ -26,6 +27,7 @@ static void body_fail(struct stream *stream, struct err err)
     stream->body_state = BODY_FAILED;
     stream->body_err = err;
     stream_serve(stream)->keep_alive = false;
+    conn_rx_allow(stream_serve(stream)->conn, CONN_RX_HEAD, BUF_SMALL);
     wake(stream);
 }
 
@@ -34,7 +36,9 @@ static void body_complete(struct stream *stream)
     struct serve *serve = stream_serve(stream);
     stream->body_state = BODY_COMPLETE;
     conn_rx_allow(serve->conn, CONN_RX_HEAD, BUF_SMALL);
-    wake(stream);
+    // Its reader comes before other connections' work: the body is in the cache.
+    if (stream->owner != NULL)
+        loop_next(serve->server->net->loop, stream->owner);
 }
 
 void stream_body_drop(struct stream *stream)
@@ -120,6 +124,13 @@ static bool collect_in_place(struct stream *stream)
     return true;
 }
 
+// The rest of a large body goes straight to its place.
+static bool is_direct(struct stream *stream)
+{
+    return stream->framing == HTTP_LENGTH && stream->body_big != NULL &&
+           stream_serve(stream)->conn->tls == NULL;
+}
+
 static void collect_length(struct stream *stream)
 {
     struct conn *conn = stream_serve(stream)->conn;
@@ -138,8 +149,7 @@ static void collect_length(struct stream *stream)
         stream->body_left -= front.len;
         conn_rx_consume(conn, front.len);
     }
-    if (stream->body_left > 0 && conn->tls == NULL && stream->body_big != NULL) {
-        // The rest of a large body goes straight to its place.
+    if (stream->body_left > 0 && is_direct(stream)) {
         uint32_t got =
             conn_rx_direct(conn, stream->body_buf, stream->body_buf->data + stream->body.len,
                            (size_t)stream->body_left);
@@ -157,7 +167,7 @@ static void collect_chunked(struct stream *stream)
         struct span front = conn_rx_front(conn), in = front, piece = SPAN_NONE;
         enum parse parse = chunked_feed(&stream->dec, &in, &piece);
         if (parse == PARSE_DATA) {
-            if (stream->body.len + piece.len > stream->body_max) {
+            if (stream->body.len + piece.len > stream->body_max && GUARD(BODY_LIMIT)) {
                 body_fail(stream, ERR(BODY_TOO_LARGE));
                 return;
             }
@@ -216,8 +226,9 @@ void stream_collect(struct stream *stream, size_t max)
     serve->since_ns = serve->progress_ns = serve->server->net->loop->now_ns;
     serve->progress = serve->conn->rx_bytes;
     serve_arm(serve, BODY_CHECK_NS);
-    conn_rx_allow(serve->conn, CONN_RX_LIMIT, BUF_LARGE);
     collect(stream);
+    if (stream->body_state == BODY_COLLECTING && !is_direct(stream))
+        conn_rx_allow(serve->conn, CONN_RX_LIMIT, BUF_LARGE);
 }
 
 // A body must keep coming: some byte within the stall limit, and a least rate after a grace.
@@ -233,7 +244,8 @@ static void body_check(struct stream *stream)
     uint64_t spent = now - serve->since_ns;
     uint64_t least =
         spent > BODY_RATE_GRACE_NS ? (spent - BODY_RATE_GRACE_NS) / NS_PER_S * BODY_RATE_MIN : 0;
-    if (stream->body.len < least || now - serve->progress_ns > server->limits.stall_ns)
+    if ((stream->body.len < least && GUARD(BODY_RATE)) ||
+        now - serve->progress_ns > server->limits.stall_ns)
         body_fail(stream, ERR(BODY_TIMEOUT));
     else
         serve_arm(serve, BODY_CHECK_NS);
@@ -467,7 +479,8 @@ void stream_abort(struct stream *stream, enum conn_why why)
     stream_body_drop(stream);
     serve->has_stream = false;
     // A body that only the end of the connection delimits would look whole after a FIN.
-    bool looks_whole = stream->replied && !stream->chunked && stream->reply_left == 0;
+    bool looks_whole =
+        stream->replied && !stream->chunked && stream->reply_left == 0 && GUARD(STREAM_CUT_SEEN);
     bool client_reads = stream->client != CLIENT_GONE && !serve->conn->tx_failed && !stream->torn;
     // What was answered before, on the same connection, still arrives.
     if (why == WHY_CANCELLED && client_reads && !looks_whole)

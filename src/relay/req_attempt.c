@@ -61,6 +61,7 @@ enum next step_send(struct req *req)
     }
     if (!room)
         return req_fail(req, ERR(OVERLOADED));
+    conn_tx_now(conn);
     fetch_sent(&req->fetch, HTTP_POST);
     req->body_sent = true;
     req->sent_ns = req->shard->loop.now_ns;

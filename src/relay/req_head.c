@@ -3,6 +3,7 @@
 #include "fields.h"
 #include "models.h"
 #include "penstock/base/check.h"
+#include "penstock/base/guard.h"
 #include "penstock/codec/url.h"
 #include "reply.h"
 #include "req.h"
@@ -84,7 +85,7 @@ static struct err find_key(const struct http_head *head, struct span query, bool
                     return ERR(KEY_INVALID);
                 value = span_trim(span_from(value, 7));
             }
-            if (key->len > 0 && !span_eq(*key, value))
+            if (key->len > 0 && !span_eq(*key, value) && GUARD(RELAY_ONE_KEY))
                 return ERR(KEY_AMBIGUOUS);
             *key = value;
         }
@@ -130,7 +131,8 @@ static struct err authorise(struct req *req)
     req->generation = snapshot_generation(shard->snap);
     req->record.key_id = req->key->usage_id;
     TRY(snap_key_allows(req->key, (enum format)req->format, SPAN_NONE));
-    return budget_level(&shard->net.budget) == BUDGET_SHED ? ERR(OVERLOADED) : OK;
+    bool shed = budget_level(&shard->net.budget) == BUDGET_SHED && GUARD(RELAY_SHED);
+    return shed ? ERR(OVERLOADED) : OK;
 }
 
 static struct err route_and_auth(struct req *req, const struct http_head *head,
@@ -157,7 +159,7 @@ static struct err route_and_auth(struct req *req, const struct http_head *head,
     if (key_room == NULL)
         return req->arena.starved ? ERR(OVERLOADED) : ERR(TARGET_TOO_LONG);
     struct span text;
-    bool query_allowed = req->family == FAMILY_GEMINI;
+    bool query_allowed = req->family == FAMILY_GEMINI || !GUARD(RELAY_QUERY_KEY);
     TRY(find_key(head, target->query, query_allowed, key_room, &text));
     struct err err = snapshot_digest(shard->snap, text, req->key_digest);
     bytes_wipe(key_room, target->query.len);

