@@ -121,10 +121,10 @@ void fields_relay(struct put *out, const struct http_head *head)
             continue;
         if (field->id == HF_X_REQUEST_ID || field->id == HF_REQUEST_ID)
             http_put_field(out, SPAN("x-upstream-request-id"), field->value);
-        else if (field->id != HF_OTHER
-                     ? (IDS_TO_CLIENT >> field->id & 1) != 0
-                     : passes(to_client, ARRAY_LEN(to_client), field->name, ALL) ||
-                           !GUARD(RELAY_FIELDS_BACK))
+        else if (!GUARD(RELAY_FIELDS_BACK) ||
+                 (field->id != HF_OTHER
+                      ? (IDS_TO_CLIENT >> field->id & 1) != 0
+                      : passes(to_client, ARRAY_LEN(to_client), field->name, ALL)))
             http_put_field(out, field->name, field->value);
     }
 }

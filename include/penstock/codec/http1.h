@@ -145,9 +145,9 @@ struct chunked {
 };
 
 // Takes bytes from the front of `in` and moves it past them. PARSE_DATA: *out is a piece of the
-// body (a view of `in`). PARSE_MORE: `in` is used up. PARSE_DONE: the body and its trailers, which
-// are dropped, have ended; `in` begins behind them. PARSE_BAD: not valid; nothing after this point
-// can be trusted.
+// body (a view of `in`), and its chunk's end was taken with it if it was there. PARSE_MORE: `in` is
+// used up. PARSE_DONE: the body and its trailers, which are dropped, have ended; `in` begins behind
+// them. PARSE_BAD: not valid; nothing after this point can be trusted.
 must_use enum parse chunked_feed(struct chunked *dec, struct span *in, struct span *out);
 
 // Writes the header line of a chunk of `len` bytes (len > 0) and returns its length.
