@@ -193,27 +193,53 @@ uint8_t *secret_bytes(struct secret *secret)
     return secret->bytes;
 }
 
+void secret_trim(struct secret *secret, size_t len)
+{
+    assert(len <= secret->len);
+    sodium_memzero(secret->bytes + len, secret->len - len);
+    secret->len = (uint32_t)len;
+}
+
 size_t secret_len(const struct secret *secret)
 {
     return secret->len;
 }
 
+// The compiler must not see that a difference once found decides everything.
+static inline uint64_t opaque(uint64_t diff)
+{
+    __asm__ volatile("" : "+r"(diff));
+    return diff;
+}
+
+// Sixteen bytes and no alignment: two words, or one register where the machine has such.
+typedef uint64_t lanes __attribute__((vector_size(16), aligned(1), may_alias));
+
+static inline lanes lanes_at(const void *ptr)
+{
+    return *(const lanes *)ptr;
+}
+
 bool bytes_eq_secret(const void *a, const void *b, size_t len)
 {
-    const uint8_t *x = a, *y = b;
+    enum { LANES = sizeof(lanes), ROUND = 2 * LANES };
+    const char *x = a, *y = b;
+    lanes wide = { 0, 0 };
     uint64_t diff = 0;
-    for (; len >= sizeof(diff); len -= sizeof(diff), x += sizeof(diff), y += sizeof(diff)) {
-        uint64_t left, right;
-        memcpy(&left, x, sizeof(left));
-        memcpy(&right, y, sizeof(right));
-        diff |= left ^ right;
-        // The compiler must not see that a difference once found decides everything.
-        __asm__ volatile("" : "+r"(diff));
+    size_t at = 0;
+    for (; at + ROUND <= len; at += ROUND)
+        wide |= (lanes_at(x + at) ^ lanes_at(y + at)) |
+                (lanes_at(x + at + LANES) ^ lanes_at(y + at + LANES));
+    if (at + LANES <= len) {
+        wide |= lanes_at(x + at) ^ lanes_at(y + at);
+        at += LANES;
     }
-    for (size_t i = 0; i < len; i++)
-        diff |= (uint64_t)(x[i] ^ y[i]);
-    __asm__ volatile("" : "+r"(diff));
-    return diff == 0;
+    if (at < len && len >= LANES) // the last ones once more, with those before them
+        wide |= lanes_at(x + len - LANES) ^ lanes_at(y + len - LANES);
+    else
+        for (; at < len; at++)
+            diff |= (unsigned char)(x[at] ^ y[at]);
+    return opaque(diff | opaque(wide[0]) | opaque(wide[1])) == 0;
 }
 
 bool secret_eq(const struct secret *a, const struct secret *b)
@@ -223,5 +249,8 @@ bool secret_eq(const struct secret *a, const struct secret *b)
 
 void bytes_wipe(void *ptr, size_t len)
 {
-    sodium_memzero(ptr, len);
+    if (len > 0)
+        memset(ptr, 0, len);
+    // What lies there may be read after this, for all that the compiler knows.
+    __asm__ volatile("" : : "r"(ptr) : "memory");
 }

@@ -53,7 +53,11 @@ const char *json_fault_text(enum json_fault fault)
 
 void json_scan_init(struct json_scan *scan, bool report)
 {
-    *scan = (struct json_scan){ .state = ST_VALUE, .report = report };
+    *scan = (struct json_scan){
+        .state = ST_VALUE,
+        .report = report,
+        .depth_max = JSON_DEPTH_MAX,
+    };
 }
 
 in_line enum step bad(struct run *run, enum json_fault fault)
@@ -228,7 +232,7 @@ in_line bool in_object(const struct run *run)
 in_line enum step open_container(struct run *run, bool object)
 {
     struct json_scan *scan = run->scan;
-    if (run->depth == JSON_DEPTH_MAX)
+    if (run->depth == scan->depth_max)
         return bad(run, JSON_FAULT_DEPTH);
     uint64_t bit = UINT64_C(1) << (run->depth % 64);
     uint64_t *word = &scan->objects[run->depth / 64];

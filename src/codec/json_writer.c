@@ -202,3 +202,69 @@ struct span jsonw_done(const struct jsonw *out)
     assert(out->depth == 0);
     return out->overflow ? SPAN_NONE : span_of(out->buf, out->len);
 }
+
+// --- strings alone
+
+#define EACH(byte) (UINT64_C(0x0101010101010101) * (byte))
+
+// Not zero if one of the eight bytes is a quote, a backslash, a control character or not ASCII; at
+// times also otherwise, behind such a byte.
+static uint64_t special_of(uint64_t word)
+{
+    const uint64_t quote = (word ^ EACH('"')) - EACH(1);
+    const uint64_t backslash = (word ^ EACH('\\')) - EACH(1);
+    const uint64_t control = word - EACH(0x20);
+    return (quote | backslash | control | word) & EACH(0x80);
+}
+
+// Copies the text and tells whether it may stand as it is between quotes. The last word overlaps
+// the one before, so that nothing outside the text is read or written.
+static bool copy_plain(char *out, struct span text)
+{
+    uint64_t word, special = 0;
+    if (text.len >= sizeof(word)) {
+        const size_t last = text.len - sizeof(word);
+        for (size_t i = 0; i < last; i += sizeof(word)) {
+            memcpy(&word, text.ptr + i, sizeof(word));
+            memcpy(out + i, &word, sizeof(word));
+            special |= special_of(word);
+        }
+        memcpy(&word, text.ptr + last, sizeof(word));
+        memcpy(out + last, &word, sizeof(word));
+        return (special | special_of(word)) == 0;
+    }
+    uint32_t half;
+    size_t i = 0;
+    if (text.len >= sizeof(half)) {
+        memcpy(&half, text.ptr, sizeof(half));
+        memcpy(out, &half, sizeof(half));
+        special = special_of(EACH(' ') << 32 | half);
+        i = text.len - sizeof(half);
+        memcpy(&half, text.ptr + i, sizeof(half));
+        memcpy(out + i, &half, sizeof(half));
+        return (special | special_of(EACH(' ') << 32 | half)) == 0;
+    }
+    for (; i < text.len; i++) {
+        out[i] = text.ptr[i];
+        special |= special_of(EACH(' ') << 8 | (unsigned char)text.ptr[i]);
+    }
+    return special == 0;
+}
+
+void json_put_string(struct put *put, struct span text)
+{
+    const size_t room = (size_t)(put->end - put->at);
+    if (likely(room >= 2 && text.len <= room - 2 && !put->full) &&
+        likely(copy_plain(put->at + 1, text))) {
+        *put->at = '"';
+        put->at += text.len + 2;
+        put->at[-1] = '"';
+        return;
+    }
+    struct jsonw out;
+    jsonw_init(&out, put->at, put->full ? 0 : room);
+    jsonw_string(&out, text);
+    const struct span done = jsonw_done(&out);
+    put->full |= done.len == 0;
+    put->at += done.len;
+}

@@ -1,6 +1,7 @@
 #include "penstock/codec/url.h"
 
 #include "penstock/base/check.h"
+#include "penstock/base/guard.h"
 
 #include "http1_scan.h"
 
@@ -65,7 +66,8 @@ static bool path_write(struct span path, char *room, size_t *len)
         const int value = escape_value(span_from(path, i));
         if (value <= 0x1f || value >= 0x7f)
             return false; // no escape, or of a byte that stands in no path
-        if (value == '/' || value == '\\' || value == '%' || value == ';')
+        if ((value == '/' || value == '\\' || value == '%' || value == ';') &&
+            GUARD(URL_HIDDEN_DELIMITER))
             return false;
         if (is_class((char)value, CLASS_UNRESERVED)) {
             room[out++] = (char)value;
@@ -77,7 +79,7 @@ static bool path_write(struct span path, char *room, size_t *len)
         i += 2;
     }
     *len = out;
-    return !path_has_dot_segment(span_of(room, out));
+    return !path_has_dot_segment(span_of(room, out)) || !GUARD(URL_DOT_SEGMENT);
 }
 
 static bool query_is_valid(struct span query)
@@ -266,97 +268,4 @@ bool url_authority_is_valid(struct span text)
     bool is_ipv6;
     uint16_t port;
     return authority_split(text, &host, &is_ipv6, &port);
-}
-
-// Labels of 1 to URL_LABEL_MAX bytes that neither start nor end with a hyphen; *last is the last.
-static bool labels_are_valid(struct span host, struct span *last)
-{
-    for (;;) {
-        const size_t len = span_find(host, '.');
-        const struct span label = span_upto(host, len);
-        if (label.len == 0 || label.len > URL_LABEL_MAX)
-            return false;
-        if (label.ptr[0] == '-' || label.ptr[label.len - 1] == '-')
-            return false;
-        *last = label;
-        if (len == host.len)
-            return true;
-        host = span_from(host, len + 1);
-    }
-}
-
-// Resolvers read a name whose last label is a number as an address: 127.1, 2130706433, 0x7f.1.
-static bool label_is_number(struct span label)
-{
-    unsigned cls = CLASS_DIGIT;
-    if (label.len >= 2 && label.ptr[0] == '0' && (label.ptr[1] | 0x20) == 'x') {
-        label = span_from(label, 2);
-        cls = CLASS_HEX;
-    }
-    return scan_class(label.ptr, label.ptr + label.len, cls) == label.ptr + label.len;
-}
-
-static const char *base_host(struct url_base *out, struct span authority)
-{
-    bool is_ipv6;
-    out->authority = authority;
-    if (span_find(authority, '@') < authority.len)
-        return "a URL here may not hold a user or password";
-    if (!authority_split(authority, &out->host, &is_ipv6, &out->port))
-        return "the host or port of the URL is not valid";
-    struct span last;
-    if (is_ipv6)
-        out->host_kind = URL_IPV6;
-    else if (!labels_are_valid(out->host, &last))
-        return "the host of the URL is not a valid name";
-    else if (!label_is_number(last))
-        out->host_kind = URL_NAME;
-    else if (is_address(AF_INET, out->host))
-        out->host_kind = URL_IPV4;
-    else
-        return "an IPv4 address is written as four decimal numbers";
-    return NULL;
-}
-
-static const char *base_prefix(struct url_base *out, struct span path)
-{
-    char room[URL_BASE_MAX];
-    struct url_target target;
-    if (span_find(path, '?') < path.len || span_find(path, '#') < path.len)
-        return "the URL may not hold a query or a fragment";
-    out->prefix = path;
-    if (path.len == 0)
-        return NULL;
-    if (path.ptr[path.len - 1] == '/')
-        out->prefix.len--;
-    if (failed(url_target_parse(path, room, sizeof(room), &target)) || !span_eq(target.path, path))
-        return "the path of the URL is not in its canonical form";
-    return NULL;
-}
-
-static const char *base_parse(struct span text, struct url_base *out)
-{
-    if (text.len > URL_BASE_MAX)
-        return "the URL is too long";
-    const size_t colon = span_find(text, ':');
-    const struct span scheme = span_upto(text, colon);
-    *out = (struct url_base){ .tls = span_eq_nocase(scheme, SPAN("https")) };
-    if (!out->tls && !span_eq_nocase(scheme, SPAN("http")))
-        return "the URL does not start with https:// or http://";
-    out->port = out->tls ? 443 : 80;
-    text = span_from(text, colon);
-    if (!span_starts(text, SPAN("://")))
-        return "the URL does not start with https:// or http://";
-    text = span_from(text, 3);
-    size_t end = 0;
-    while (end < text.len && text.ptr[end] != '/' && text.ptr[end] != '?' && text.ptr[end] != '#')
-        end++;
-    const char *why = base_host(out, span_upto(text, end));
-    return why != NULL ? why : base_prefix(out, span_from(text, end));
-}
-
-struct err url_base_parse(struct span text, struct url_base *out, const char **why)
-{
-    *why = base_parse(text, out);
-    return *why == NULL ? OK : ERR(INVALID);
 }

@@ -1,5 +1,6 @@
 // Which call is meant, who may make it, and what an answer looks like.
 #include "api_impl.h"
+#include "penstock/base/guard.h"
 #include "penstock/codec/url.h"
 #include "penstock/model/unit.h"
 
@@ -24,6 +25,8 @@ static const struct api_route routes[] = {
     { API_POST, "/api/v1/setup", api_setup, ENTITY_SETTING, BODY, true, "" },
     { API_GET, "/api/v1", api_index, ENTITY_COUNT, NO_BODY, false, "" },
     { API_GET, "/api/v1/status", api_status, ENTITY_COUNT, NO_BODY, false, "" },
+    { API_POST, "/api/v1/reload", api_reload, ENTITY_COUNT, NO_BODY, false, "" },
+    { API_POST, "/api/v1/drain", api_drain, ENTITY_COUNT, NO_BODY, false, "" },
     { API_GET, "/api/v1/tokens", api_token_list, ENTITY_SETTING, NO_BODY, false, "" },
     { API_POST, "/api/v1/tokens", api_token_create, ENTITY_SETTING, BODY, false, "" },
     { API_DELETE, "/api/v1/tokens/{id}", api_token_delete, ENTITY_SETTING, NO_BODY, false, "" },
@@ -273,7 +276,7 @@ static bool query_is_known(struct api_call *call)
     struct span rest = call->query;
     struct url_param param;
     while (url_param_next(&rest, &param)) {
-        if (list_has(call->route->query, param.name))
+        if (list_has(call->route->query, param.name) || !GUARD(API_QUERY_KNOWN))
             continue;
         char name[64];
         fit_printf(name, sizeof(name), "%.*s", (int)min_size(param.name.len, 60), param.name.ptr);
@@ -286,7 +289,7 @@ static bool query_is_known(struct api_call *call)
 static bool read_body(struct api_call *call)
 {
     json_error_t error;
-    if (!call->is_json) {
+    if (!call->is_json && GUARD(API_JSON_ONLY)) {
         api_problem(call, ERR(BODY_ENCODING), "the body must be application/json", NULL);
         return false;
     }
@@ -305,7 +308,7 @@ static bool read_body(struct api_call *call)
 
 static bool may(struct api_call *call)
 {
-    if (call->route->is_open || call->is_local)
+    if (call->route->is_open || call->is_local || !GUARD(ADMIN_TOKEN))
         return true;
     if (call->api->tokens != NULL && tokens_is_admin(call->api->tokens, call->token))
         return true;
@@ -328,7 +331,7 @@ static enum api_next run(struct api_call *call)
         const bool hide =
             !call->is_local && span_starts(call->path, SPAN("/api/")) &&
             (call->api->tokens == NULL || !tokens_is_admin(call->api->tokens, call->token));
-        return api_problem(call, hide ? ERR(ADMIN_AUTH) : err, NULL, NULL);
+        return api_problem(call, hide && GUARD(ADMIN_HIDES) ? ERR(ADMIN_AUTH) : err, NULL, NULL);
     }
     if (!may(call) || !query_is_known(call) || (call->route->body == BODY && !read_body(call)))
         return API_NOW;
@@ -355,6 +358,12 @@ void api_finish(struct api_call *call)
 {
     count(call);
     call->done(call);
+}
+
+void api_reply(struct api_call *call, int status, json_t *json)
+{
+    answer_as(call, status, status < 400 ? "application/json" : "application/problem+json", json);
+    api_finish(call);
 }
 
 void api_call_fini(struct api_call *call)

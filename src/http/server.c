@@ -2,6 +2,7 @@
 #include "penstock/http/server.h"
 
 #include "penstock/base/check.h"
+#include "penstock/base/guard.h"
 #include "penstock/base/secret.h"
 #include "penstock/net/certs.h"
 #include "serve.h"
@@ -12,29 +13,85 @@
 #include <unistd.h>
 
 #define ACCEPT_RETRY_NS (UINT64_C(100) * NS_PER_MS)
-// ACCEPT_BURST: connections that may still arrive when accepting was told to pause.
+// PARKED_MAX: connections that the kernel may still hand over when accepting was told to pause.
 // PIPELINE_QUEUE_MAX: of answers that a client did not take yet when its next request is looked at.
-enum { BACKLOG = 4096, ACCEPT_BURST = 64, PIPELINE_QUEUE_MAX = 16 * KIB };
+// HEAD_CHANGES_MAX: in a row, until a connection's heads are only parsed.
+enum {
+    BACKLOG = 4096,
+    PARKED_MAX = 2 * BACKLOG,
+    PIPELINE_QUEUE_MAX = 16 * KIB,
+    HEAD_CHANGES_MAX = 8,
+};
+
+// A connection that waits here as it would in the kernel's backlog.
+struct parked {
+    struct list link;
+    int fd;
+};
 
 static void on_accept(struct io_op *op, struct io_done done);
 static void serve_run(struct task *task);
 static void serve_timeout(struct timer *timer);
+static void serve_app_timeout(struct timer *timer);
 static void serve_depart(struct serve *serve, enum conn_why why);
+static void serve_open(struct server *server, int fd);
+static int unpark(struct server *server);
 
 // --- the listener ---
 
+static bool has_place(const struct server *server)
+{
+    const struct slab *conns = &server->net->conns;
+    return server->count < server->limits.connections && conns->count_out < conns->count_max;
+}
+
 static void accept_start(struct server *server)
 {
-    bool full = server->count >= server->limits.connections;
-    if (server->accept.in_flight || server->draining || full)
+    while (!list_is_empty(&server->parked) && has_place(server))
+        serve_open(server, unpark(server));
+    if (server->accept.in_flight || server->draining || !has_place(server))
         return;
     server->paused = false;
     io_accept(server->net->io, &server->accept, server->fd);
 }
 
+static void accept_later(struct server *server)
+{
+    struct loop *loop = server->net->loop;
+    timer_arm(&loop->wheel, &server->accept_retry, loop->now_ns + ACCEPT_RETRY_NS);
+}
+
 static void on_accept_retry(struct timer *timer)
 {
-    accept_start(container_of(timer, struct server, accept_retry));
+    struct server *server = container_of(timer, struct server, accept_retry);
+    accept_start(server);
+    // Places that the thread's other connections take come back without a sign.
+    if (!list_is_empty(&server->parked) ||
+        (server->paused && server->count < server->limits.connections))
+        accept_later(server);
+}
+
+// One that was accepted before the pause took effect waits for its place.
+static void park(struct server *server, int fd)
+{
+    struct parked *parked = slab_take(&server->parked_slab);
+    if (parked == NULL) {
+        io_close(server->net->io, fd, true);
+        return;
+    }
+    parked->fd = fd;
+    list_init(&parked->link);
+    list_push_back(&server->parked, &parked->link);
+    accept_later(server);
+}
+
+static int unpark(struct server *server)
+{
+    struct parked *parked = container_of(server->parked.next, struct parked, link);
+    const int fd = parked->fd;
+    list_take(&parked->link);
+    slab_give(&server->parked_slab, parked);
+    return fd;
 }
 
 struct err server_open(struct server *server, struct net *net, struct http_app *app,
@@ -48,9 +105,16 @@ struct err server_open(struct server *server, struct net *net, struct http_app *
     server->accept.on_done = on_accept;
     server->accept_retry.on_fire = on_accept_retry;
     list_init(&server->serves);
-    slab_init(&server->slab, sizeof(struct serve), (size_t)limits->connections + ACCEPT_BURST);
-    server->spare_fd = -1;
-    TRY(io_listen(net->io, addr, len, BACKLOG, &server->fd));
+    list_init(&server->parked);
+    slab_init(&server->slab, sizeof(struct serve), limits->connections);
+    slab_init(&server->parked_slab, sizeof(struct parked), PARKED_MAX);
+    server->fd = server->spare_fd = -1;
+    TRY(http_known_init(&server->known));
+    struct err err = io_listen(net->io, addr, len, BACKLOG, &server->fd);
+    if (failed(err)) {
+        http_known_fini(&server->known);
+        return err;
+    }
     server->spare_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
     accept_start(server);
     return OK;
@@ -62,7 +126,7 @@ static void on_bury(struct task *task)
     struct server *server = serve->server;
     slab_give(&server->slab, serve);
     server->count--;
-    if (server->paused)
+    if (server->paused || !list_is_empty(&server->parked))
         accept_start(server);
 }
 
@@ -74,8 +138,11 @@ static void serve_free(struct serve *serve)
     // it is freed at the end of the turn.
     assert(serve->conn == NULL && !serve->has_stream);
     timer_stop(&loop->wheel, &serve->timer);
+    timer_stop(&loop->wheel, &serve->app_timer);
     list_take(&serve->link);
-    bytes_wipe(serve->app_room, sizeof(serve->app_room));
+    if (serve->is_counted)
+        peers_leave(serve->server->peers, &serve->peer);
+    http_known_put(&serve->server->known, &serve->known);
     serve->task.run = on_bury;
     loop_bury(loop, &serve->task);
 }
@@ -90,6 +157,13 @@ void server_secure(struct server *server, struct certs *certs)
 {
     assert(server->count == 0);
     server->certs = certs;
+}
+
+void server_limit(struct server *server, const struct server_limits *limits)
+{
+    const uint32_t connections = server->limits.connections; // the slabs were made for it
+    server->limits = *limits;
+    server->limits.connections = connections;
 }
 
 // Puts TLS on a fresh connection, with the newest certificates.
@@ -110,19 +184,48 @@ static bool secure(struct server *server, struct conn *conn)
     return conn_tls_accept(conn, server->tls);
 }
 
+// Counts the connection with those of its address. False: there are so many that one more is not
+// even worth an answer.
+static bool count_in(struct serve *serve, int fd)
+{
+    struct server *server = serve->server;
+    const uint32_t max = server->limits.per_address;
+    struct sockaddr_storage addr;
+    if (max == 0 || server->peers == NULL)
+        return true;
+    if (!io_peer(server->net->io, fd, &addr))
+        return false; // gone already
+    uint32_t rank;
+    serve->peer = peer_of((const struct sockaddr *)&addr);
+    if (!peers_enter(server->peers, &serve->peer, max + SERVE_OVER_MAX, &rank))
+        return false;
+    serve->is_counted = rank > 0;
+    serve->is_over = rank > max;
+    return true;
+}
+
+// There is a place for it.
 static void serve_open(struct server *server, int fd)
 {
     struct serve *serve = slab_take(&server->slab);
-    if (serve == NULL) {
-        io_close(server->net->io, fd, false);
+    if (serve == NULL) { // no memory
+        io_close(server->net->io, fd, true);
         return;
     }
     memset(serve, 0, sizeof(*serve));
     serve->server = server;
+    if (!count_in(serve, fd)) {
+        slab_give(&server->slab, serve);
+        io_close(server->net->io, fd, true);
+        return;
+    }
     serve->timer.on_fire = serve_timeout;
+    serve->app_timer.on_fire = serve_app_timeout;
     task_init(&serve->task, serve_run);
     serve->conn = conn_accept(server->net, fd, &serve->task);
     if (serve->conn == NULL) {
+        if (serve->is_counted)
+            peers_leave(server->peers, &serve->peer);
         slab_give(&server->slab, serve);
         return;
     }
@@ -137,6 +240,8 @@ static void serve_open(struct server *server, int fd)
     if (server->certs != NULL && server->limits.handshake_ns != 0)
         serve_arm(serve,
                   server->limits.handshake_ns); // the head's own time counts from its first byte
+    if (serve->is_over)
+        serve_arm(serve, SERVE_OVER_NS);
 }
 
 // One waiting connection, or -1 at once. The listener blocks, as a ring wants it, so it is asked
@@ -162,8 +267,7 @@ static void shed_one(struct server *server)
             close(fd);
         server->spare_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
     }
-    struct loop *loop = server->net->loop;
-    timer_arm(&loop->wheel, &server->accept_retry, loop->now_ns + ACCEPT_RETRY_NS);
+    accept_later(server);
 }
 
 static void on_accept(struct io_op *op, struct io_done done)
@@ -172,11 +276,14 @@ static void on_accept(struct io_op *op, struct io_done done)
     if (done.res >= 0) {
         if (server->draining)
             io_close(server->net->io, done.res, false);
-        else
+        else if (has_place(server) && list_is_empty(&server->parked))
             serve_open(server, done.res);
+        else
+            park(server, done.res);
     }
-    if (server->count >= server->limits.connections && !server->paused) {
+    if (!has_place(server) && !server->paused) {
         server->paused = true;
+        accept_later(server);
         io_cancel(server->net->io, op);
     }
     if (done.flags & IO_MORE)
@@ -196,7 +303,10 @@ static void accept_rest(struct server *server)
         int fd = accept_now(server);
         if (fd < 0)
             return;
-        serve_open(server, fd);
+        if (has_place(server))
+            serve_open(server, fd);
+        else
+            park(server, fd);
     }
 }
 
@@ -208,6 +318,8 @@ void server_drain(struct server *server)
     if (io_backend(server->net->io) != IO_BACKEND_SIM)
         accept_rest(server);
     server->draining = true;
+    if (!list_is_empty(&server->parked))
+        accept_later(server);
     // Other listeners share the port by SO_REUSEPORT: as long as this one is open, the kernel
     // sends it connections.
     io_close(server->net->io, server->fd, false);
@@ -226,6 +338,9 @@ void server_drain(struct server *server)
 void server_stop(struct server *server)
 {
     server_drain(server);
+    timer_stop(&server->net->loop->wheel, &server->accept_retry);
+    while (!list_is_empty(&server->parked))
+        io_close(server->net->io, unpark(server), false);
     struct list *next;
     for (struct list *at = server->serves.next; at != &server->serves; at = next) {
         next = at->next;
@@ -243,6 +358,7 @@ void server_stop(struct server *server)
 void server_fini(struct server *server)
 {
     assert(server_is_idle(server));
+    timer_stop(&server->net->loop->wheel, &server->accept_retry);
     if (server->fd >= 0)
         io_close(server->net->io, server->fd, false);
     if (server->spare_fd >= 0)
@@ -250,7 +366,9 @@ void server_fini(struct server *server)
     server->fd = server->spare_fd = -1;
     if (server->tls != NULL)
         tls_ctx_put(&server->tls);
+    http_known_fini(&server->known);
     slab_fini(&server->slab);
+    slab_fini(&server->parked_slab);
 }
 
 // --- a connection ---
@@ -268,7 +386,7 @@ void serve_await_head(struct serve *serve)
     serve->scan = (struct http_scan){ 0 };
     serve->since_ns = 0;
     serve->progress = serve->conn->tx_bytes;
-    conn_rx_allow(serve->conn, CONN_RX_HEAD, BUF_SMALL);
+    serve_allow_head(serve);
     if (serve->conn->rx_len > 0)
         loop_ready(server->net->loop, &serve->task); // pipelined: one request a turn
     serve_arm(serve, serve->requests == 0 ? server->limits.head_ns : server->limits.idle_ns);
@@ -295,10 +413,9 @@ static void refuse(struct serve *serve, struct err err)
     stream_answer(stream, err_status(err.code), SPAN("text/plain; charset=utf-8"), SPAN_NONE, text);
 }
 
-static void begin_stream(struct serve *serve)
+static void begin_stream(struct serve *serve, const struct http_head *head)
 {
     struct server *server = serve->server;
-    struct http_head *head = &server->head;
     struct stream *stream = &serve->stream;
     memset(stream, 0, sizeof(*stream));
     stream->method = head->method;
@@ -314,7 +431,7 @@ static void begin_stream(struct serve *serve)
     uint32_t most = server->limits.requests_per_connection;
     serve->keep_alive =
         head->keep_alive && !server->draining && (most == 0 || serve->requests < most);
-    timer_stop(&server->net->loop->wheel, &serve->timer);
+    serve->watched = false;
     server->app->on_request(server->app, stream, head);
 }
 
@@ -322,7 +439,51 @@ static void begin_stream(struct serve *serve)
 static bool is_behind(const struct serve *serve)
 {
     const struct conn *conn = serve->conn;
-    return conn->tx_len > PIPELINE_QUEUE_MAX && !conn->tx_failed && conn->rx_state != RX_FAILED;
+    return conn->tx_len > PIPELINE_QUEUE_MAX && !conn->tx_failed && conn->rx_state != RX_FAILED &&
+           GUARD(SERVE_BEHIND);
+}
+
+// Refers to this head from now on, unless it is the connection's first, which may stay the only
+// one, or its heads keep changing.
+static void know_head(struct serve *serve, struct span text)
+{
+    struct server *server = serve->server;
+    http_known_put(&server->known, &serve->known);
+    if (serve->requests > 0 && serve->changes < HEAD_CHANGES_MAX) {
+        serve->changes++;
+        serve->known = http_known_get(&server->known, text, &server->head);
+    }
+}
+
+static enum parse head_parse(struct serve *serve, struct span bytes, const struct http_head **head,
+                             size_t *used, struct err *err)
+{
+    struct server *server = serve->server;
+    const size_t most = server->limits.head_bytes;
+    if (serve->known != NULL && http_known_match(serve->known, bytes, most, used)) {
+        serve->changes = 0;
+        *head = &serve->known->head;
+        return PARSE_DONE;
+    }
+    server->head.target = SPAN_NONE;
+    if (!http_scan_ready(&serve->scan, bytes, most))
+        return PARSE_MORE;
+    enum parse parse = http_request_parse(&server->head, bytes, most, used, err);
+    if (parse == PARSE_DONE)
+        know_head(serve, span_upto(bytes, *used));
+    return parse;
+}
+
+// The rest of a head: it may be as long as its limit, so that much must fit, and its time counts
+// from the first byte.
+static void head_wait(struct serve *serve)
+{
+    struct server *server = serve->server;
+    conn_rx_allow(serve->conn, server->limits.head_bytes + CONN_RX_HEAD, BUF_SMALL);
+    if (serve->since_ns == 0) {
+        serve->since_ns = server->net->loop->now_ns;
+        serve_arm(serve, server->limits.head_ns);
+    }
 }
 
 static void serve_head(struct serve *serve)
@@ -332,6 +493,8 @@ static void serve_head(struct serve *serve)
     if (conn->rx_len == 0) {
         if (conn->rx_state != RX_OPEN)
             serve_depart(serve, WHY_PEER);
+        else // a receive that made way for a body's own may have ended only behind that body
+            conn_rx_allow(conn, conn->rx_limit, (enum buf_class)conn->rx_cls);
         return;
     }
     if (is_behind(serve)) { // the next request waits until earlier answers were taken
@@ -340,34 +503,34 @@ static void serve_head(struct serve *serve)
         conn_tx_notify(conn, PIPELINE_QUEUE_MAX);
         return;
     }
-    if (serve->since_ns == 0) { // the first byte of this head
-        serve->since_ns = server->net->loop->now_ns;
-        serve_arm(serve, server->limits.head_ns);
-    }
     struct span bytes = conn_rx_peek(conn, min_size(conn->rx_len, NET_SCRATCH));
+    const struct http_head *head = &server->head;
     size_t used = 0;
     struct err err = OK;
-    enum parse parse = PARSE_MORE;
-    server->head.target = SPAN_NONE;
-    if (http_scan_ready(&serve->scan, bytes, server->limits.head_bytes))
-        parse = http_request_parse(&server->head, bytes, server->limits.head_bytes, &used, &err);
-    switch (parse) {
+    switch (head_parse(serve, bytes, &head, &used, &err)) {
     case PARSE_MORE:
         if (conn->rx_state != RX_OPEN)
             serve_depart(serve, WHY_PEER);
-        else // a head may be as long as its limit, so that much must fit
-            conn_rx_allow(conn, server->limits.head_bytes + CONN_RX_HEAD, BUF_SMALL);
+        else
+            head_wait(serve);
         return;
     case PARSE_DONE: break;
     case PARSE_DATA: bug("a head has no pieces");
     case PARSE_BAD: refuse(serve, err); return;
     }
+    if (unlikely(serve->is_over)) {
+        refuse(serve, ERR(ADDRESS_LIMIT));
+        return;
+    }
     // The spans point into the receive queue or the scratch memory: the buffer is kept while the
-    // application reads them.
+    // application reads them. What comes next is not received before it is known where it belongs.
     struct buf *keep = buf_get(conn_rx_buf(conn));
+    conn_rx_allow(conn, 0, BUF_SMALL);
     conn_rx_consume(conn, used);
-    begin_stream(serve);
+    begin_stream(serve, head);
     buf_put(keep);
+    if (serve->conn != NULL && serve->stream.body_state == BODY_NONE && serve->has_stream)
+        serve_allow_head(serve); // nobody asked for a body
 }
 
 // Closing a socket with unread bytes would reset it and could destroy the answer on its way, and so
@@ -393,7 +556,8 @@ static void serve_linger(struct serve *serve)
     serve->lingered += len;
     conn_rx_consume(conn, len);
     bool unsent = conn->tx_len > 0;
-    if (conn->rx_state == RX_FAILED || conn->tx_failed || serve->lingered > LINGER_BYTES) {
+    if (conn->rx_state == RX_FAILED || conn->tx_failed ||
+        (serve->lingered > LINGER_BYTES && GUARD(SERVE_LINGER))) {
         serve_close(serve, WHY_DONE, unsent); // a cut must not look like the end
     } else if (!unsent && conn->rx_state == RX_EOF) {
         serve_close(serve, WHY_DONE, false);
@@ -432,6 +596,13 @@ static void serve_run(struct task *task)
     case SERVE_STREAM: serve_stream(serve); break;
     case SERVE_LINGER: serve_linger(serve); break;
     }
+}
+
+static void serve_app_timeout(struct timer *timer)
+{
+    struct serve *serve = container_of(timer, struct serve, app_timer);
+    if (serve->has_stream && serve->stream.owner != NULL)
+        loop_ready(serve->server->net->loop, serve->stream.owner);
 }
 
 static void serve_behind_timeout(struct serve *serve)

@@ -1,5 +1,6 @@
 // One request: collecting its body, framing its answer.
 #include "penstock/base/check.h"
+#include "penstock/base/guard.h"
 #include "serve.h"
 
 #include <stdio.h>
@@ -26,16 +27,36 @@ static void body_fail(struct stream *stream, struct err err)
     stream->body_state = BODY_FAILED;
     stream->body_err = err;
     stream_serve(stream)->keep_alive = false;
+    serve_allow_head(stream_serve(stream));
     wake(stream);
+}
+
+// The rest of a large body goes straight to its place.
+static bool is_direct(struct stream *stream)
+{
+    return stream->framing == HTTP_LENGTH && stream->body_big != NULL &&
+           stream_serve(stream)->conn->tls == NULL;
 }
 
 static void body_complete(struct stream *stream)
 {
     struct serve *serve = stream_serve(stream);
     stream->body_state = BODY_COMPLETE;
-    timer_stop(&serve->server->net->loop->wheel, &serve->timer);
-    conn_rx_allow(serve->conn, CONN_RX_HEAD, BUF_SMALL);
-    wake(stream);
+    serve->sends_large = is_direct(stream);
+    serve_allow_head(serve);
+    // Its reader comes before other connections' work: the body is in the cache.
+    if (stream->owner != NULL)
+        loop_next(serve->server->net->loop, stream->owner);
+}
+
+const struct peer *stream_peer(struct stream *stream)
+{
+    struct serve *serve = stream_serve(stream);
+    struct sockaddr_storage addr;
+    if (serve->peer.family == 0 && serve->conn != NULL && serve->conn->fd >= 0 &&
+        io_peer(serve->server->net->io, serve->conn->fd, &addr))
+        serve->peer = peer_of((const struct sockaddr *)&addr);
+    return &serve->peer;
 }
 
 void stream_body_drop(struct stream *stream)
@@ -139,8 +160,7 @@ static void collect_length(struct stream *stream)
         stream->body_left -= front.len;
         conn_rx_consume(conn, front.len);
     }
-    if (stream->body_left > 0 && conn->tls == NULL && stream->body_big != NULL) {
-        // The rest of a large body goes straight to its place.
+    if (stream->body_left > 0 && is_direct(stream)) {
         uint32_t got =
             conn_rx_direct(conn, stream->body_buf, stream->body_buf->data + stream->body.len,
                            (size_t)stream->body_left);
@@ -158,7 +178,7 @@ static void collect_chunked(struct stream *stream)
         struct span front = conn_rx_front(conn), in = front, piece = SPAN_NONE;
         enum parse parse = chunked_feed(&stream->dec, &in, &piece);
         if (parse == PARSE_DATA) {
-            if (stream->body.len + piece.len > stream->body_max) {
+            if (stream->body.len + piece.len > stream->body_max && GUARD(BODY_LIMIT)) {
                 body_fail(stream, ERR(BODY_TOO_LARGE));
                 return;
             }
@@ -210,11 +230,16 @@ void stream_collect(struct stream *stream, size_t max)
         body_fail(stream, ERR(NO_MEMORY));
         return;
     }
+    if (stream->framing == HTTP_LENGTH && collect_in_place(stream)) {
+        body_complete(stream);
+        return;
+    }
     serve->since_ns = serve->progress_ns = serve->server->net->loop->now_ns;
     serve->progress = serve->conn->rx_bytes;
     serve_arm(serve, BODY_CHECK_NS);
-    conn_rx_allow(serve->conn, CONN_RX_LIMIT, BUF_LARGE);
     collect(stream);
+    if (stream->body_state == BODY_COLLECTING && !is_direct(stream))
+        conn_rx_allow(serve->conn, CONN_RX_LIMIT, BUF_LARGE);
 }
 
 // A body must keep coming: some byte within the stall limit, and a least rate after a grace.
@@ -230,7 +255,8 @@ static void body_check(struct stream *stream)
     uint64_t spent = now - serve->since_ns;
     uint64_t least =
         spent > BODY_RATE_GRACE_NS ? (spent - BODY_RATE_GRACE_NS) / NS_PER_S * BODY_RATE_MIN : 0;
-    if (stream->body.len < least || now - serve->progress_ns > server->limits.stall_ns)
+    if ((stream->body.len < least && GUARD(BODY_RATE)) ||
+        now - serve->progress_ns > server->limits.stall_ns)
         body_fail(stream, ERR(BODY_TIMEOUT));
     else
         serve_arm(serve, BODY_CHECK_NS);
@@ -282,7 +308,7 @@ void serve_stream_timeout(struct serve *serve)
         recheck(stream);
         return;
     }
-    if (!stream->replied || serve->conn->tx_len == 0)
+    if (!serve->watched || serve->conn->tx_len == 0)
         return;
     if (serve->conn->tx_bytes == serve->progress) {
         stream->stalled = true;
@@ -307,6 +333,10 @@ bool stream_reply(struct stream *stream, int status, struct put *out)
     *out = put_into(room, BUF_SMALL_BYTES);
     stream->no_body = stream->method == HTTP_HEAD || status == 204 || status == 304;
     stream->no_length = status == 204; // RFC 9110 8.6
+    if (likely(status == 200)) {
+        put_span(out, SPAN("HTTP/1.1 200 OK\r\n"));
+        return true;
+    }
     put_span(out, SPAN("HTTP/1.1 "));
     char code[4] = { (char)('0' + status / 100), (char)('0' + status / 10 % 10),
                      (char)('0' + status % 10), ' ' };
@@ -362,7 +392,8 @@ bool stream_reply_end(struct stream *stream, struct put *out, enum reply_framing
 static void watch_writes(struct stream *stream)
 {
     struct serve *serve = stream_serve(stream);
-    if (serve->timer.deadline_ns == 0) {
+    if (!serve->watched || !timer_is_armed(&serve->timer)) {
+        serve->watched = true;
         serve->progress = serve->conn->tx_bytes;
         serve_arm(serve, serve->server->limits.write_stall_ns);
     }
@@ -389,9 +420,29 @@ static bool send_close(struct stream *stream)
     return !stream->chunked || conn_tx_copy(stream_serve(stream)->conn, SPAN("\r\n"));
 }
 
+// A short piece with what stands around it, in one go. False: not now.
+static bool send_short(struct stream *stream, struct span bytes)
+{
+    enum { AROUND = HTTP_CHUNK_HEAD_MAX + 2 };
+    struct conn *conn = stream_serve(stream)->conn;
+    if (!stream->chunked || stream->torn || bytes.len >= SEGQ_COPY_MAX)
+        return false;
+    char *room = conn_tx_room(conn, bytes.len + AROUND);
+    if (room == NULL)
+        return false;
+    assert(stream->replied && !stream->ended);
+    char *at = room + chunk_head_write(room, bytes.len);
+    memcpy(at, bytes.ptr, bytes.len);
+    memcpy(at + bytes.len, "\r\n", 2);
+    conn_tx_commit(conn, (size_t)(at - room) + bytes.len + 2);
+    stream->sent += bytes.len;
+    watch_writes(stream);
+    return true;
+}
+
 bool stream_send(struct stream *stream, struct buf *buf, const char *ptr, size_t len)
 {
-    if (len == 0 || stream->no_body)
+    if (len == 0 || stream->no_body || send_short(stream, span_of(ptr, len)))
         return true;
     stream->torn = stream->torn || !send_open(stream, len) ||
                    !conn_tx_ref(stream_serve(stream)->conn, buf, ptr, len) || !send_close(stream);
@@ -400,11 +451,17 @@ bool stream_send(struct stream *stream, struct buf *buf, const char *ptr, size_t
 
 bool stream_send_copy(struct stream *stream, struct span bytes)
 {
-    if (bytes.len == 0 || stream->no_body)
+    if (bytes.len == 0 || stream->no_body || send_short(stream, bytes))
         return true;
     stream->torn = stream->torn || !send_open(stream, bytes.len) ||
                    !conn_tx_copy(stream_serve(stream)->conn, bytes) || !send_close(stream);
     return !stream->torn;
+}
+
+void stream_wake_at(struct stream *stream, uint64_t at_ns)
+{
+    struct serve *serve = stream_serve(stream);
+    timer_push(&serve->server->net->loop->wheel, &serve->app_timer, at_ns);
 }
 
 void stream_notify(struct stream *stream, uint32_t low)
@@ -453,7 +510,8 @@ void stream_abort(struct stream *stream, enum conn_why why)
     stream_body_drop(stream);
     serve->has_stream = false;
     // A body that only the end of the connection delimits would look whole after a FIN.
-    bool looks_whole = stream->replied && !stream->chunked && stream->reply_left == 0;
+    bool looks_whole =
+        stream->replied && !stream->chunked && stream->reply_left == 0 && GUARD(STREAM_CUT_SEEN);
     bool client_reads = stream->client != CLIENT_GONE && !serve->conn->tx_failed && !stream->torn;
     // What was answered before, on the same connection, still arrives.
     if (why == WHY_CANCELLED && client_reads && !looks_whole)

@@ -3,6 +3,7 @@
 #include "backend.h"
 #include "penstock/base/check.h"
 
+#include <netinet/in.h>
 #include <poll.h>
 #include <stdio.h>
 
@@ -132,7 +133,8 @@ void io_recv_into(struct io *io, struct io_op *op, int fd, void *into, size_t le
     io->ops->recv_into(io, op);
 }
 
-void io_send(struct io *io, struct io_op *op, int fd, const struct iovec *iov, uint32_t count)
+static void start_send(struct io *io, struct io_op *op, int fd, const struct iovec *iov,
+                       uint32_t count, bool lazy)
 {
     assert(fd >= 0);
     assert(count > 0 && count <= IO_SEGMENTS_MAX);
@@ -143,7 +145,34 @@ void io_send(struct io *io, struct io_op *op, int fd, const struct iovec *iov, u
     start(op, IO_SEND, fd);
     op->iov = iov;
     op->count = count;
+    op->lazy = lazy;
     io->ops->send(io, op);
+}
+
+void io_send(struct io *io, struct io_op *op, int fd, const struct iovec *iov, uint32_t count)
+{
+    start_send(io, op, fd, iov, count, false);
+}
+
+void io_send_lazy(struct io *io, struct io_op *op, int fd, const struct iovec *iov, uint32_t count)
+{
+    start_send(io, op, fd, iov, count, true);
+}
+
+int io_recv_now(struct io *io, int fd, void *into, size_t len)
+{
+    assert(fd >= 0);
+    assert(len > 0 && len <= INT32_MAX);
+    io->stats.syscalls++;
+    return io->ops->recv_now(io, fd, into, len);
+}
+
+int io_send_now(struct io *io, int fd, const struct iovec *iov, uint32_t count)
+{
+    assert(fd >= 0);
+    assert(count > 0 && count <= IO_SEGMENTS_MAX);
+    io->stats.syscalls++;
+    return io->ops->send_now(io, fd, iov, count);
 }
 
 void io_connect(struct io *io, struct io_op *op, const struct sockaddr *addr, socklen_t len)
@@ -177,6 +206,20 @@ bool io_has_hung_up(struct io *io, int fd)
         return false; // a simulated reset fails the next send, which is soon enough
     struct pollfd asked = { .fd = fd };
     return poll(&asked, 1, 0) == 1 && (asked.revents & (POLLERR | POLLHUP)) != 0;
+}
+
+bool io_peer(struct io *io, int fd, struct sockaddr_storage *out)
+{
+    assert(fd >= 0);
+    memset(out, 0, sizeof(*out));
+    if (io->backend == IO_BACKEND_SIM) {
+        const struct sockaddr_in loopback = { .sin_family = AF_INET,
+                                              .sin_addr = { htonl(INADDR_LOOPBACK) } };
+        memcpy(out, &loopback, sizeof(loopback));
+        return true;
+    }
+    socklen_t len = sizeof(*out);
+    return getpeername(fd, (struct sockaddr *)out, &len) == 0;
 }
 
 void io_close(struct io *io, int fd, bool reset)

@@ -1,6 +1,7 @@
 #include "sock.h"
 
 #include "penstock/base/check.h"
+#include "penstock/io/io.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -56,6 +57,38 @@ struct err sock_listen(const struct sockaddr *addr, socklen_t len, int backlog, 
     }
     *fd_out = fd;
     return OK;
+}
+
+struct err io_address_free(const struct sockaddr *addr, socklen_t len)
+{
+    int fd = sock_make(addr->sa_family);
+    if (fd < 0)
+        return ERR_SYS(SYSTEM, fd);
+    bool is_free = set_one(fd, SOL_SOCKET, SO_REUSEADDR) && bind(fd, addr, len) == 0;
+    struct err err = is_free ? OK : ERR_SYS(SYSTEM, errno);
+    verify(close(fd) == 0);
+    return err;
+}
+
+// A signal is as good a reason to try later as any.
+static int now_result(ssize_t count)
+{
+    if (count >= 0)
+        return (int)count;
+    return errno == EWOULDBLOCK || errno == EINTR ? -EAGAIN : -errno;
+}
+
+int sock_recv_now(struct io *io, int fd, void *into, size_t len)
+{
+    (void)io;
+    return now_result(recv(fd, into, len, MSG_DONTWAIT));
+}
+
+int sock_send_now(struct io *io, int fd, const struct iovec *iov, uint32_t count)
+{
+    (void)io;
+    const struct msghdr msg = { .msg_iov = (struct iovec *)iov, .msg_iovlen = count };
+    return now_result(sendmsg(fd, &msg, MSG_DONTWAIT | MSG_NOSIGNAL));
 }
 
 void sock_discard(int fd)

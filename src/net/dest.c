@@ -1,6 +1,7 @@
 #include "penstock/net/dest.h"
 
 #include "penstock/base/check.h"
+#include "penstock/base/guard.h"
 #include "penstock/base/mem.h"
 
 #include <arpa/inet.h>
@@ -182,7 +183,7 @@ static unsigned allowed(const struct dest_key *key, const union dest_addr *addrs
 {
     unsigned kept = 0;
     for (unsigned i = 0; i < count; i++)
-        if (key->allow == NULL || key->allow(key->allow_arg, &addrs[i]))
+        if (key->allow == NULL || key->allow(key->allow_arg, &addrs[i]) || !GUARD(DEST_ALLOWED))
             out[kept++] = addrs[i];
     return kept;
 }
@@ -209,6 +210,21 @@ void dest_publish(struct dests *dests, uint32_t idx, enum dest_state state,
     atomic_store_explicit(&dest->count, count, memory_order_relaxed);
     atomic_store_explicit(&dest->state, state, memory_order_relaxed);
     atomic_store_explicit(&dest->sequence, sequence + 2, memory_order_release);
+}
+
+void dest_judge(struct dests *dests, uint32_t idx)
+{
+    union dest_addr addrs[DEST_ADDRS_MAX];
+    enum dest_state state;
+    const struct dest *dest = dest_at(dests, idx);
+    if (dest->numeric) {
+        verify(parse_numeric(&dest->key, &addrs[0]));
+        dest_publish(dests, idx, DEST_READY, addrs, 1);
+        return;
+    }
+    const unsigned count = dest_addrs(dests, idx, &state, addrs);
+    if (count > 0)
+        dest_publish(dests, idx, DEST_READY, addrs, count);
 }
 
 unsigned dest_addrs(struct dests *dests, uint32_t idx, enum dest_state *state,

@@ -54,7 +54,41 @@ void req_arm(struct req *req, uint64_t ns)
     uint64_t at = loop->now_ns + ns;
     if (req->deadline_ns != 0 && req->deadline_ns < at)
         at = req->deadline_ns;
-    timer_arm(&loop->wheel, &req->timer, at);
+    req->wait_ns = at;
+    stream_wake_at(req->stream, at);
+}
+
+void req_arm_total(struct req *req)
+{
+    req->wait_ns = req->deadline_ns;
+    if (req->deadline_ns != 0)
+        stream_wake_at(req->stream, req->deadline_ns);
+}
+
+static const uint8_t step_stages[STEP_COUNT] = {
+    [STEP_BODY] = STAGE_BODY,    [STEP_PLAN] = STAGE_BODY,     [STEP_PICK] = STAGE_PICK,
+    [STEP_DIAL] = STAGE_DIAL,    [STEP_SEND] = STAGE_WAIT,     [STEP_WAIT] = STAGE_WAIT,
+    [STEP_REFUSED] = STAGE_WAIT, [STEP_STREAM] = STAGE_STREAM,
+};
+
+// What is not here is told by the side that is at fault.
+static const uint8_t outcomes[ERR_CODE_COUNT] = {
+    [ERR_VENDOR_REFUSED] = OUTCOME_REFUSED,  [ERR_UPSTREAM_AUTH] = OUTCOME_REFUSED,
+    [ERR_UPSTREAM_STATUS] = OUTCOME_REFUSED, [ERR_UPSTREAM_ERROR_EVENT] = OUTCOME_REFUSED,
+    [ERR_NO_ADDRESS] = OUTCOME_CONNECT,      [ERR_DNS_FAILED] = OUTCOME_CONNECT,
+    [ERR_CONNECT_FAILED] = OUTCOME_CONNECT,  [ERR_TLS_FAILED] = OUTCOME_CONNECT,
+    [ERR_TLS_CERTIFICATE] = OUTCOME_CONNECT, [ERR_CONNECT_TIMEOUT] = OUTCOME_TIMEOUT,
+    [ERR_TLS_TIMEOUT] = OUTCOME_TIMEOUT,     [ERR_UPSTREAM_FIRST_BYTE] = OUTCOME_TIMEOUT,
+    [ERR_UPSTREAM_IDLE] = OUTCOME_TIMEOUT,   [ERR_UPSTREAM_TOTAL] = OUTCOME_TIMEOUT,
+};
+
+static enum figures_outcome outcome_of(struct err err)
+{
+    if (!failed(err) || outcomes[err.code] != OUTCOME_OK)
+        return (enum figures_outcome)outcomes[err.code];
+    return err.side == SIDE_CLIENT     ? OUTCOME_CLIENT
+           : err.side == SIDE_UPSTREAM ? OUTCOME_BROKEN
+                                       : OUTCOME_SELF;
 }
 
 void req_lease_drop(struct req *req)
@@ -62,6 +96,10 @@ void req_lease_drop(struct req *req)
     if (!req->leased)
         return;
     req->leased = false;
+    struct shard_counters *counters = &req->shard->counters;
+    const unsigned attempt = min_size(req->attempts, FIGURES_ATTEMPTS) - 1;
+    counter_add(&counters->attempts[req->provider][outcome_of(req->err)][attempt], 1);
+    counter_sub(&counters->upstream_active[req->provider], 1);
     slot_leave(slot_at(req->shard->shared->slots, req->account_slot.idx));
 }
 
@@ -84,7 +122,7 @@ static bool may_retry(const struct req *req, struct err err)
         return false;
     if (req->stream->client == CLIENT_GONE || req->shard->draining)
         return false;
-    if (req->deadline_ns != 0 && req->shard->loop.now_ns >= req->deadline_ns)
+    if (req_is_late(req))
         return false;
     return req->tried_count < REQ_TRIED_MAX && req->tried_count <= limits->retries;
 }
@@ -93,9 +131,10 @@ enum next req_fail(struct req *req, struct err err)
 {
     assert(failed(err));
     struct shard *shard = req->shard;
-    timer_stop(&shard->loop.wheel, &req->timer);
+    req->wait_ns = 0;
     fetch_stop(&req->fetch, WHY_CANCELLED);
     req->err = err;
+    req->stage = step_stages[req->step];
     if (err.retry == RETRY_SAME && !req->pump.committed && req->stale_retries == 0) {
         // Nothing of the request can have been acted on: a pooled connection was already closed.
         req->stale_retries++;

@@ -59,39 +59,42 @@ struct req {
     struct shard *shard;
     struct stream *stream;
     struct task task;
-    struct timer timer;
     struct list link; // of the shard's live requests
     uint8_t step;
-    uint8_t op;     // enum wire_op
-    uint8_t family; // enum wire_family: the form of errors
-    uint8_t format; // enum format
+    uint8_t op;       // enum wire_op
+    uint8_t family;   // enum wire_family: the form of errors
+    uint8_t format;   // enum format
+    uint8_t provider; // 1 + enum account_type of the attempt, 0: none yet
+    uint8_t stage;    // enum figures_stage of what went wrong last
     bool stream_wanted;
     bool leased;
     bool cut;         // the process ends: no more waiting
     bool usage_added; // we asked for the usage event
     bool fresh;       // the next attempt takes no pooled connection
+    bool streaming;   // an event stream passes to the client
     uint8_t attempts, tried_count, stale_retries;
-    int16_t status;           // answered to the client, 0 if nothing
-    struct err err;           // what went wrong last
-    struct arena arena;       // until the commit point; holds vendor secrets, so it is wiped
-    struct span model;        // as the client wrote it, decoded; in the arena
-    struct span vendor_model; // empty: the same
-    struct span fields;       // the client's fields that go on to the vendor, ready as head lines
-    struct span query;        // the client's, without the key; in the arena
-    struct span up_head;      // the whole request head for the vendor
-    struct span version;      // of the API, as in the client's path; in the arena
-    struct span origin;       // that a browser may read this answer from; in the arena
-    struct span allow;        // the methods of this path; static text
-    struct span detail;       // for the client, beside the error's own text; in the arena
-    struct plan *plan;        // in the arena
-    uint8_t key_digest[DIGEST_BYTES];
+    uint8_t fields_dropped;     // of the client's head, on their way to the vendor
+    int16_t status;             // answered to the client, 0 if nothing
+    struct err err;             // what went wrong last
+    struct arena arena;         // until the commit point; holds vendor secrets, so it is wiped
+    struct span model;          // as the client wrote it, decoded; in the arena
+    struct span vendor_model;   // empty: the same
+    struct span fields;         // the client's fields that go on to the vendor, ready as head lines
+    struct span query;          // the client's, without the key; in the arena
+    struct span up_head;        // the whole request head for the vendor
+    struct span version;        // of the API, as in the client's path; in the arena
+    struct span origin;         // that a browser may read this answer from; in the arena
+    struct span allow;          // the methods of this path; static text
+    struct span detail;         // for the client, beside the error's own text; in the arena
+    struct plan *plan;          // in the arena
+    uint64_t generation;        // of the snapshot that the next two point into; see req_look()
+    const struct snap_key *key; // NULL: revoked
+    struct snap_route route;    // for the model, once it is known
     struct slot_ref account_slot;
-    struct slot_ref tried[REQ_TRIED_MAX];
-    uint64_t first_byte_ns, idle_ns, total_ns; // deadlines of this attempt
-    uint64_t deadline_ns;                      // of the whole request, 0: none
-    struct dial_limits dial;
+    uint64_t first_byte_ns, idle_ns; // deadlines of this attempt
+    uint64_t deadline_ns;            // of the whole request, 0: none
+    uint64_t wait_ns;                // when this step's wait is over, 0: never
     uint32_t dest;
-    struct fetch fetch;
     enum coding coding;    // of the request's body as it came
     struct unpack *unpack; // while a compressed body is being unpacked
     struct answer *answer; // of the attempt in progress, or of the last one
@@ -104,6 +107,10 @@ struct req {
     uint16_t up_status;       // the vendor's
     struct pump pump;
     struct usage_record record;
+    struct fetch fetch; // from here on nothing is set to begin with, but that no fetch is active
+    struct dial_limits dial;
+    struct slot_ref tried[REQ_TRIED_MAX];
+    uint8_t key_digest[DIGEST_BYTES];
     char id[REQ_ID_LEN];
 };
 
@@ -119,7 +126,18 @@ void req_lease_drop(struct req *req);
 void req_head_wipe(struct req *req);
 // The same, and gives the arena back.
 void req_arena_reset(struct req *req);
+// From now on the step waits for no longer than `ns`.
 void req_arm(struct req *req, uint64_t ns);
+// While nothing but the whole request has a deadline of this step's.
+void req_arm_total(struct req *req);
+static inline bool req_is_due(const struct req *req)
+{
+    return req->wait_ns != 0 && req->shard->loop.now_ns >= req->wait_ns;
+}
+static inline bool req_is_late(const struct req *req)
+{
+    return req->deadline_ns != 0 && req->shard->loop.now_ns >= req->deadline_ns;
+}
 static inline struct span req_id(const struct req *req)
 {
     return span_of(req->id, REQ_ID_LEN);

@@ -17,9 +17,8 @@ static bool interrupted(struct req *req, struct err timeout, enum next *next)
         *next = req_fail(req, ERR(CLIENT_GONE));
         return true;
     }
-    if (req->timer.deadline_ns == 0 && failed(timeout)) {
-        bool total = req->deadline_ns != 0 && shard->loop.now_ns >= req->deadline_ns;
-        *next = req_fail(req, total ? ERR(UPSTREAM_TOTAL) : timeout);
+    if (failed(timeout) && req_is_due(req)) {
+        *next = req_fail(req, req_is_late(req) ? ERR(UPSTREAM_TOTAL) : timeout);
         return true;
     }
     return false;
@@ -31,14 +30,20 @@ enum next step_dial(struct req *req)
     if (!fetch_is_active(&req->fetch)) {
         fetch_start(&req->fetch, &shard->net, &shard->upool, shard->shared->dests, req->dest,
                     &req->dial, req->fresh, &req->task);
+        req_arm_total(req);
+        req->sent_ns = shard->loop.now_ns; // when the dial began, until it is sent
     }
     enum next next;
-    if (interrupted(req, OK, &next))
+    // The dial has its own deadlines; the request's may come first.
+    if (interrupted(req, req_is_late(req) ? ERR(UPSTREAM_TOTAL) : OK, &next))
         return next;
     struct err err = OK;
     switch (fetch_connect(&req->fetch, &err)) {
     case PARSE_MORE: return NEXT_WAIT;
-    case PARSE_DONE: return req_goto(req, STEP_SEND);
+    case PARSE_DONE:
+        latency_add(&shard->counters.connect[req->provider][req->fetch.reused],
+                    (shard->loop.now_ns - req->sent_ns) / NS_PER_US);
+        return req_goto(req, STEP_SEND);
     case PARSE_BAD: return req_fail(req, err);
     case PARSE_DATA: break;
     }
@@ -50,7 +55,7 @@ enum next step_send(struct req *req)
     struct conn *conn = fetch_conn(&req->fetch);
     struct stream *stream = req->stream;
     bool room = conn_tx_copy(conn, req->up_head);
-    struct span body[SPLICE_SPANS_MAX];
+    struct span body[SPLICE_SPANS_MAX] uninitialized;
     size_t count = splice_spans(&req->plan->splice, stream->body, body);
     for (size_t i = 0; i < count && room; i++) {
         const char *start = stream->body_buf != NULL ? stream->body.ptr : NULL;
@@ -60,11 +65,13 @@ enum next step_send(struct req *req)
     }
     if (!room)
         return req_fail(req, ERR(OVERLOADED));
+    conn_tx_now(conn);
     fetch_sent(&req->fetch, HTTP_POST);
     req->body_sent = true;
     req->sent_ns = req->shard->loop.now_ns;
     req_arm(req, req->first_byte_ns);
-    return req_goto(req, STEP_WAIT);
+    (void)req_goto(req, STEP_WAIT);
+    return fetch_has_news(&req->fetch) ? NEXT_RUN : NEXT_WAIT;
 }
 
 static bool is_event_stream(const struct http_head *head)
@@ -152,7 +159,9 @@ enum next step_wait(struct req *req)
     fetch_head_take(&req->fetch, head, used);
     if (failed(err))
         return req_fail(req, err);
-    req_arm(req, req->idle_ns);
+    if (shard->shared->relay->stream_bytes < CONN_RX_LIMIT)
+        fetch_allow(&req->fetch, shard->shared->relay->stream_bytes);
+    req->wait_ns = 0; // counts when the body keeps us waiting
     return req_goto(req, STEP_STREAM);
 }
 

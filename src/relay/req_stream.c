@@ -9,6 +9,7 @@
 #include "cors.h"
 #include "fields.h"
 #include "penstock/base/check.h"
+#include "penstock/base/guard.h"
 #include "req.h"
 #include "unpack.h"
 
@@ -99,6 +100,9 @@ static bool commit(struct req *req)
     if (!stream_reply_end(stream, &out, whole ? REPLY_LENGTH : REPLY_STREAM, length))
         return false;
     req->status = (int16_t)req->up_status;
+    req->streaming = pump->sse;
+    if (req->streaming)
+        counter_add(&req->shard->counters.streams[req->op], 1);
     uint64_t ttft_us = (req->shard->loop.now_ns - stream->started_ns) / NS_PER_US;
     req->record.ttft_us = (uint32_t)min_u64(ttft_us, UINT32_MAX);
     // Nothing of the request is needed any more: neither the body nor the secrets in the arena.
@@ -194,7 +198,7 @@ static struct err take_event(struct req *req, struct span event, bool held, stru
 {
     struct pump *pump = &req->pump;
     struct wire_stream *stream = &req->answer->stream;
-    struct wire_event seen;
+    struct wire_event seen uninitialized;
     *forward = false;
     wire_stream_event(stream, event, &seen);
     // Before the commit point another account may do better; after it, the client reads of the
@@ -266,7 +270,8 @@ static struct err pass_events(struct req *req, const struct seg *piece)
     struct run run = { piece, span_upto(in, 0) };
     while (in.len > 0) {
         size_t used = 0;
-        bool ended = wire_stream_scan(&req->answer->stream, &pump->scan, in, &used) == PARSE_DATA;
+        struct wire_stream *stream = &req->answer->stream;
+        bool ended = wire_stream_scan(stream, &pump->scan, in, &used) == PARSE_DATA;
         struct span part = span_upto(in, used);
         in = span_from(in, used);
         if (pump->overlong) {
@@ -311,7 +316,7 @@ static bool is_cut_short(struct req *req)
     if (answer->pass_memory == NULL)
         return true; // not even a beginning
     struct wire_pass *pass = &answer->pass;
-    return !pass->bad && !pass->ended && !json_tap_end(&pass->tap);
+    return !pass->bad && !pass->ended && !json_tap_end(&pass->tap) && GUARD(RELAY_WHOLE_JSON);
 }
 
 static enum next finish(struct req *req)
@@ -338,7 +343,7 @@ static enum next finish(struct req *req)
     }
     enum wire_end end = answer->stream.wire != NULL && pump->sse ? wire_stream_end(&answer->stream)
                                                                  : WIRE_END_COMPLETE;
-    if (end == WIRE_END_TRUNCATED || end == WIRE_END_ERROR)
+    if ((end == WIRE_END_TRUNCATED || end == WIRE_END_ERROR) && GUARD(RELAY_WHOLE_STREAM))
         return req_fail(req, ERR(UPSTREAM_TRUNCATED));
     if (!pump->committed && !commit(req))
         return req_fail(req, ERR(OVERLOADED));
@@ -409,17 +414,19 @@ enum next step_stream(struct req *req)
         return req_fail(req, stream->stalled ? ERR(CLIENT_STALLED) : ERR(CLIENT_GONE));
     size_t high = shard->shared->relay->stream_bytes;
     size_t moved = 0;
-    while (stream_queued(stream) < high) {
+    while (stream_queued(stream) < high || !GUARD(RELAY_CREDIT)) {
         struct seg piece;
         struct err err = OK;
         enum parse parse = fetch_body(&req->fetch, &piece, &err);
         if (parse == PARSE_MORE) {
-            if (moved == 0 && req->timer.deadline_ns == 0) {
+            // What came with the deadline counts, but not what comes after it.
+            if (req_is_late(req) || (moved == 0 && req_is_due(req))) {
                 if (req->pump.terminal)
                     return finish(req); // only the framing's end is missing
-                bool total = req->deadline_ns != 0 && shard->loop.now_ns >= req->deadline_ns;
-                return req_fail(req, total ? ERR(UPSTREAM_TOTAL) : ERR(UPSTREAM_IDLE));
+                return req_fail(req, req_is_late(req) ? ERR(UPSTREAM_TOTAL) : ERR(UPSTREAM_IDLE));
             }
+            if (moved > 0 || req->wait_ns == 0)
+                req_arm(req, req->idle_ns);
             return NEXT_WAIT;
         }
         if (parse == PARSE_DONE)
@@ -436,14 +443,15 @@ enum next step_stream(struct req *req)
         buf_put(piece.buf);
         if (failed(err))
             return req_fail(req, err);
-        req_arm(req, req->idle_ns);
         if (moved >= PUMP_TURN_BYTES) {
+            req->wait_ns = 0;
             loop_ready(&shard->loop, &req->task);
             return NEXT_WAIT;
         }
     }
     // The client is slower than the vendor: its queue wakes us, and its own deadline watches it.
-    timer_stop(&shard->loop.wheel, &req->timer);
+    if (req_is_late(req))
+        return req_fail(req, ERR(UPSTREAM_TOTAL));
     req_arm(req, req->idle_ns);
     stream_notify(stream, (uint32_t)high / 2);
     return NEXT_WAIT;

@@ -21,10 +21,6 @@ enum {
 };
 
 // All spans below live as long as the snapshot.
-struct snap_header {
-    struct span name, value;
-};
-
 struct snap_account {
     struct span id, name;
     uint64_t usage_id; // of `id`, for usage records
@@ -43,19 +39,21 @@ struct snap_account {
     bool allow_private;
     uint32_t dest;           // index of its destination, given by the builder's caller
     bool from_file;          // declared by the configuration file: its address is trusted
-    struct span host_field;  // the value of the Host field
     struct span server_name; // for TLS
     struct span path;        // before the format's own path; no '/' at its end, may be empty
     struct span ca_file;
-    // What is sent. `auth_value` is NULL when the account needs none.
-    struct span auth_name;
-    const struct secret *auth_value; // "Bearer ...", ready to be written
-    const struct snap_header *headers;
-    uint32_t header_count;
+    // What is sent: the lines of a head that are the account's own, ready to be written.
+    const struct secret *lines; // Host, the credential, its headers
+    uint32_t auth_at, auth_len; // the credential's value in them, with its scheme; 0: none
     struct span anthropic_version;
     // Deadlines; 0: the gateway's own.
     uint64_t connect_ns, first_byte_stream_ns, first_byte_whole_ns, idle_ns, total_ns;
 };
+
+static inline struct span snap_account_auth(const struct snap_account *account)
+{
+    return span_of(secret_reveal(account->lines).ptr + account->auth_at, account->auth_len);
+}
 
 struct snap_key {
     uint8_t digest[DIGEST_BYTES];
@@ -77,6 +75,7 @@ struct snap_candidate {
 struct snap_route {
     const struct snap_candidate *candidates; // best first
     uint32_t count;
+    uint64_t model_id; // usage_model_id() of the model where it is known beforehand, else 0
 };
 
 // A model of the list that clients ask for.
@@ -97,24 +96,15 @@ const struct snap_account *snapshot_account_by_name(const struct snapshot *snap,
 // The key with this digest; NULL if there is none. The last comparison takes constant time.
 const struct snap_key *snapshot_key(const struct snapshot *snap,
                                     const uint8_t digest[DIGEST_BYTES]);
-// The key that a client sent, whole: checks its form, hashes, looks up, and then says whether it
-// may be used now: KEY_INVALID, KEY_DISABLED, KEY_EXPIRED. *out is set on all but KEY_INVALID.
-must_use struct err snapshot_auth(const struct snapshot *snap, struct span text, uint64_t wall_ns,
-                                  const struct snap_key **out);
-// The same with a memory of one connection's last key: a client that sends the same key again costs
-// a comparison and a look-up, not a hash. Zero it to start; the answer is always today's, since the
-// look-up is made each time. It holds a secret: wipe it (bytes_wipe()) with the connection. The
-// lookup key must be the same in every snapshot of a process, and it is.
-struct snap_memo {
-    bool is_set;
-    char text[KEY_TEXT_LEN];
-    uint8_t digest[DIGEST_BYTES];
-};
-must_use struct err snapshot_auth_memo(const struct snapshot *snap, struct snap_memo *memo,
-                                       struct span text, uint64_t wall_ns,
-                                       const struct snap_key **out);
-// KEY_DISABLED, KEY_EXPIRED: for a key that was looked up earlier on the same connection.
-must_use struct err snap_key_usable(const struct snap_key *key, uint64_t wall_ns);
+// The digest of a key that a client sent; KEY_INVALID for what has not the form of a key. The
+// lookup key is the same in every snapshot of a process, so a digest may be kept and used with any
+// of them.
+must_use struct err snapshot_digest(const struct snapshot *snap, struct span text,
+                                    uint8_t digest[DIGEST_BYTES]);
+// The key with this digest, and whether it may be used now: KEY_INVALID, KEY_DISABLED, KEY_EXPIRED.
+// *out is set on all but KEY_INVALID.
+must_use struct err snapshot_auth(const struct snapshot *snap, const uint8_t digest[DIGEST_BYTES],
+                                  uint64_t wall_ns, const struct snap_key **out);
 // FORMAT_FORBIDDEN, MODEL_UNKNOWN. `model` empty: only the format is checked.
 must_use struct err snap_key_allows(const struct snap_key *key, enum format format,
                                     struct span model);

@@ -13,9 +13,11 @@
 #ifndef PENSTOCK_HTTP_SERVER_H
 #define PENSTOCK_HTTP_SERVER_H
 
+#include "penstock/codec/http1_known.h"
 #include "penstock/codec/http1_write.h"
 #include "penstock/net/body.h"
 #include "penstock/net/conn.h"
+#include "penstock/net/peers.h"
 
 struct certs;
 struct server;
@@ -24,13 +26,15 @@ struct stream;
 
 enum {
     LINGER_BYTES = 1 * MIB,
-    SERVE_APP_BYTES = 128, // of each connection, for the application
+    SERVE_OVER_MAX = 8, // connections above an address's limit that are told so
 };
 #define LINGER_NS (UINT64_C(2) * NS_PER_S)
+#define SERVE_OVER_NS (UINT64_C(2) * NS_PER_S) // for the request that is refused
 
 struct server_limits {
     uint32_t head_bytes;              // of a request head
     uint32_t connections;             // of this server; above it accepting pauses
+    uint32_t per_address;             // connections of one address over all threads; 0: no limit
     uint32_t requests_per_connection; // 0: no limit
     uint64_t head_ns;                 // for a whole head, from its first byte
     uint64_t handshake_ns;            // of TLS
@@ -90,12 +94,20 @@ struct serve {
     struct server *server;
     struct conn *conn;
     struct task task;
-    struct timer timer;
+    struct timer timer;     // of the state; left armed where the next one arms it anew, so that a
+                            // deadline pushed on costs a store
+    struct timer app_timer; // of stream_wake_at(), the same
     struct list link;
     uint8_t state;
     bool keep_alive;
     bool has_stream;
-    bool flushed; // lingering: the kernel has taken all that was queued
+    bool watched;     // the timer watches that the client takes the answer
+    bool flushed;     // lingering: the kernel has taken all that was queued
+    bool sends_large; // the last body was received straight to its place
+    bool is_counted;  // among the connections of its address
+    bool is_over;     // above the limit of its address: told so with its first request
+    struct peer peer; // once somebody asked
+    uint8_t changes;  // of the head in a row
     uint32_t requests;
     uint32_t lingered;
     struct http_scan scan; // of the head that is arriving
@@ -103,7 +115,7 @@ struct serve {
     uint64_t progress;     // bytes seen when the timer last looked
     uint64_t progress_ns;  // when they were last seen to grow
     struct stream stream;
-    uint64_t app_room[SERVE_APP_BYTES / sizeof(uint64_t)];
+    struct http_known *known; // the head that came last; NULL: not kept
 };
 
 struct server {
@@ -112,6 +124,9 @@ struct server {
     struct certs *certs; // NULL: plaintext
     struct tls_ctx *tls; // of this thread, of generation:
     uint32_t certs_generation;
+    struct peers *peers; // NULL: addresses are not counted
+    struct list parked;  // connections that the kernel handed over when there was no place for them
+    struct slab parked_slab;
     struct server_limits limits;
     struct io_op accept;
     struct timer accept_retry;
@@ -124,7 +139,8 @@ struct server {
     uint64_t errors; // requests that HTTP itself refused
     struct list serves;
     struct slab slab;
-    struct http_head head; // of the request being parsed; valid only during on_request()
+    struct http_known_table known; // heads that came before
+    struct http_head head;         // of the request being parsed; valid only during on_request()
 };
 
 // Opens the listener and starts accepting. `server` stays until server_is_idle() after
@@ -134,13 +150,20 @@ must_use struct err server_open(struct server *server, struct net *net, struct h
                                 socklen_t len);
 // From now on this listener speaks TLS. Before its first turn.
 void server_secure(struct server *server, struct certs *certs);
+// From now on connections are counted by address, together with those of other servers.
+static inline void server_share(struct server *server, struct peers *peers)
+{
+    server->peers = peers;
+}
+// Other limits from now on; `connections` stays as it was.
+void server_limit(struct server *server, const struct server_limits *limits);
 // Stops accepting, closes idle connections, and lets running requests end with `Connection: close`.
 void server_drain(struct server *server);
 // Closes everything at once.
 void server_stop(struct server *server);
 static inline bool server_is_idle(const struct server *server)
 {
-    return server->count == 0 && !server->accept.in_flight;
+    return server->count == 0 && !server->accept.in_flight && list_is_empty(&server->parked);
 }
 void server_fini(struct server *server);
 
@@ -151,11 +174,16 @@ static inline struct serve *stream_serve(struct stream *stream)
     return container_of(stream, struct serve, stream);
 }
 
-// SERVE_APP_BYTES that the application may use as it likes: zeros on a new connection, kept from
-// request to request, wiped when the connection ends.
-static inline void *stream_app_room(struct stream *stream)
+// The client's address, asked for once a connection.
+const struct peer *stream_peer(struct stream *stream);
+
+// Only during on_request(): HTTP_KNOWN_ROOM bytes that the application may use as it likes, kept
+// with this head and shared by all connections that send the same; zeros when it is new, wiped with
+// it. NULL: this head is not kept.
+static inline void *stream_head_room(struct stream *stream)
 {
-    return stream_serve(stream)->app_room;
+    struct http_known *known = stream_serve(stream)->known;
+    return known != NULL ? known->room : NULL;
 }
 
 // Collects the body, up to `max` bytes, into contiguous memory and wakes the owner when body_state
@@ -168,6 +196,10 @@ void stream_collect(struct stream *stream, size_t max);
 void stream_body_replace(struct stream *stream, struct body *body, size_t len);
 // Lets go of the body before the end of the stream.
 void stream_body_drop(struct stream *stream);
+
+// Wakes the owner at `at_ns`; a second call takes the place of the first. The owner may be woken
+// for the deadline of an earlier stream, and looks at the clock.
+void stream_wake_at(struct stream *stream, uint64_t at_ns);
 
 // --- its answer ---
 

@@ -27,8 +27,10 @@ struct task {
 struct loop {
     struct io *io;
     struct env *env;
-    uint64_t now_ns;  // monotonic, read once a turn, when its wait is over
-    uint64_t wall_ns; // wall clock, read at the same moment
+    uint64_t now_ns; // monotonic, read once a turn, when its wait is over
+    uint64_t
+        wall_ns; // wall clock of the same moment; a clock that is set is seen LOOP_WALL_NS late
+    uint64_t wall_ahead_ns, wall_due_ns; // of the monotonic one, and when to look again
     struct wheel wheel;
     struct list ready; // tasks to run
     struct list again; // those that marked themselves: next turn
@@ -37,7 +39,9 @@ struct loop {
     uint64_t turns;
     uint64_t turns_slow;  // turns of more than LOOP_SLOW_NS, waiting apart
     uint64_t turn_ns_max; // the longest of them since the owner last reset it
+    struct list next;     // tasks to run before the others of a round
     const struct task *running;
+    bool running_next;
     bool stopping;
 };
 
@@ -45,6 +49,7 @@ enum { LOOP_ROUNDS_MAX = 6 };
 enum { LOOP_TIMERS_MAX = 1024 }; // timers that fire in one turn; further ones wait for the next
 enum { LOOP_CATCH_UP_MAX = 32 }; // looks at what came during a pause, before timers fire
 #define LOOP_SLOW_NS (UINT64_C(5) * NS_PER_MS)
+#define LOOP_WALL_NS (UINT64_C(10) * NS_PER_MS)
 #define LOOP_PAUSE_NS (UINT64_C(500) * NS_PER_MS) // woken that late, the process had been paused
 
 // Takes io_on_woke() of `io` for itself.
@@ -69,6 +74,9 @@ static inline void task_init(struct task *task, task_fn *run)
 // Runs the task once in the next phase of ready tasks; harmless if it is listed already. One task
 // serves for loop_ready() or for loop_flush(), not for both.
 void loop_ready(struct loop *loop, struct task *task);
+// The same, but before the other tasks of the round that is running: for who goes on with what is
+// in the cache. Only one step a task: what such a task marks waits for the next round.
+void loop_next(struct loop *loop, struct task *task);
 // The same for the flush phase of this turn, or of the next if it has begun.
 void loop_flush(struct loop *loop, struct task *task);
 // Withdraws a task from its list.

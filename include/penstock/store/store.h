@@ -55,7 +55,7 @@ struct store_cfg {
     uint32_t shard_count;
     uint32_t ring_slots;     // a shard, a power of two; 256 bytes each
     uint32_t sync_ms;        // usage is on stable storage this much later; 0: with each commit
-    uint32_t gather_us;      // how long records gather after the first has woken the store
+    uint32_t gather_us;      // how long records gather before they are written, at most
     uint32_t detail_days;    // detail is dropped after that; 0 keeps it
     uint64_t disk_min_bytes; // free space below which detail stops
     uint32_t models_max;     // different model names that are told apart
@@ -268,5 +268,8 @@ struct store_stats {
 void store_stats(struct store *store, struct store_stats *out); // from any thread
 // The last failure of the database in its own words, for the log; from the thread that owns it.
 const char *store_why(const struct store *store);
+// A failure in a sentence for the operator: which store, what the database said of it, and what to
+// do. From the thread that owns the store.
+void store_explain(const struct store *store, struct err err, struct store_why *why);
 
 #endif
