@@ -18,9 +18,10 @@ bool answer_begin(struct req *req, struct span secret)
     answer->model_len = 0;
     answer->secrets.count = 0;
     answer->secret_len = (uint16_t)min_size(secret.len, ANSWER_SECRET_MAX);
-    memcpy(answer->secret, secret.ptr, answer->secret_len);
-    if (answer->secret_len > 0)
+    if (answer->secret_len > 0) { // an account may have none
+        memcpy(answer->secret, secret.ptr, answer->secret_len);
         answer->secrets.list[answer->secrets.count++] = span_of(answer->secret, answer->secret_len);
+    }
     const struct wire *wire = wire_of((enum wire_op)req->op);
     wire_stream_init(&answer->stream, wire, req->usage_added);
     answer->stream.secrets = &answer->secrets;
