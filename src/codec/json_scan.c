@@ -2,6 +2,7 @@
 // level that says whether the level is an object. Only strings and white space can be long; they
 // stop at the budget. Every other token is short and waits until it is in the text as a whole.
 #include "penstock/base/check.h"
+#include "penstock/base/guard.h"
 #include "penstock/codec/json.h"
 #include "penstock/codec/simd.h"
 
@@ -210,7 +211,8 @@ static bool in_object(const struct json_scan *scan)
 static enum step open_container(struct run *run, bool object)
 {
     struct json_scan *scan = run->scan;
-    if (scan->depth == scan->depth_max)
+    // What the levels' bits have room for holds in any case.
+    if (scan->depth >= scan->depth_max && (GUARD(JSON_DEPTH) || scan->depth == JSON_DEPTH_MAX))
         return bad(run, JSON_FAULT_DEPTH);
     uint64_t bit = UINT64_C(1) << (scan->depth % 64);
     uint64_t *word = &scan->objects[scan->depth / 64];
