@@ -8,8 +8,9 @@ static const char pairs[201] = "000102030405060708091011121314151617181920212223
 
 void put_u64(struct put *put, uint64_t value)
 {
-    char digits[20];
-    size_t at = sizeof(digits);
+    enum { DIGITS_MAX = 20 };
+    char digits[2 * DIGITS_MAX]; // the second half is only copied, to copy a fixed length
+    size_t at = DIGITS_MAX;
     while (value >= 100) {
         at -= 2;
         memcpy(digits + at, pairs + value % 100 * 2, 2);
@@ -21,7 +22,12 @@ void put_u64(struct put *put, uint64_t value)
     } else {
         digits[--at] = (char)('0' + value);
     }
-    put_span(put, span_of(digits + at, sizeof(digits) - at));
+    if (unlikely(put->full || put->end - put->at < DIGITS_MAX)) {
+        put_span(put, span_of(digits + at, DIGITS_MAX - at));
+        return;
+    }
+    memcpy(put->at, digits + at, DIGITS_MAX);
+    put->at += DIGITS_MAX - at;
 }
 
 void put_padded(struct put *put, uint64_t value, unsigned count)

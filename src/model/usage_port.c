@@ -23,18 +23,20 @@ void usage_port_on_wake(struct usage_port *port, usage_wake_fn *wake, void *arg)
 // Fills the next slot. The exchange keeps the bytes behind the zero and the release keeps them
 // before the new stamp, so a process killed anywhere leaves either a whole slot or an unstamped
 // one.
-static bool put(struct usage_port *port, const void *bytes, size_t len, uint64_t flag)
+static struct usage_slot *put_begin(struct usage_port *port)
 {
     struct usage_slot *slot = spsc_place(&port->ring);
-    if (slot == NULL)
-        return false;
-    atomic_exchange_explicit(&slot->stamp, 0, memory_order_acquire);
-    memcpy(&slot->record, bytes, len);
+    if (slot != NULL)
+        atomic_exchange_explicit(&slot->stamp, 0, memory_order_acquire);
+    return slot;
+}
+
+static void put_end(struct usage_port *port, struct usage_slot *slot, uint64_t flag)
+{
     atomic_store_explicit(&slot->stamp, (port->sequence + 1) | flag, memory_order_release);
     port->sequence++;
     spsc_push(&port->ring);
     port->pushed = true;
-    return true;
 }
 
 static bool spill_matches(const struct usage_summary *row, const struct usage_summary *want)
@@ -94,23 +96,28 @@ static void spill_add(struct usage_port *port, const struct usage_record *record
 static void spill_move(struct usage_port *port)
 {
     while (port->spill_count > 0) {
-        const struct usage_summary *row = &port->spill[port->spill_count - 1];
-        if (!put(port, row, sizeof(*row), USAGE_STAMP_SUMMARY))
+        struct usage_slot *slot = put_begin(port);
+        if (slot == NULL)
             return;
-        port->spill_count--;
+        memcpy(&slot->record, &port->spill[--port->spill_count], sizeof(*port->spill));
+        put_end(port, slot, USAGE_STAMP_SUMMARY);
     }
 }
 
 bool usage_port_push(struct usage_port *port, const struct usage_record *record)
 {
-    struct usage_record clamped = *record;
-    if (GUARD(USAGE_CLAMP))
-        usage_record_clamp(&clamped);
     if (unlikely(port->spill_count > 0))
         spill_move(port);
-    if (likely(put(port, &clamped, sizeof(clamped), 0)))
+    struct usage_slot *slot = put_begin(port);
+    struct usage_record spilled uninitialized, *out = slot != NULL ? &slot->record : &spilled;
+    *out = *record;
+    if (GUARD(USAGE_CLAMP))
+        usage_record_clamp(out);
+    if (likely(slot != NULL)) {
+        put_end(port, slot, 0);
         return true;
-    spill_add(port, &clamped);
+    }
+    spill_add(port, out);
     atomic_fetch_add_explicit(&port->folded_count, 1, memory_order_relaxed);
     return false;
 }

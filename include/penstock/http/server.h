@@ -95,9 +95,10 @@ struct serve {
     uint8_t state;
     bool keep_alive;
     bool has_stream;
-    bool watched;    // the timer watches that the client takes the answer
-    bool flushed;    // lingering: the kernel has taken all that was queued
-    uint8_t changes; // of the head in a row
+    bool watched;     // the timer watches that the client takes the answer
+    bool flushed;     // lingering: the kernel has taken all that was queued
+    bool sends_large; // the last body was received straight to its place
+    uint8_t changes;  // of the head in a row
     uint32_t requests;
     uint32_t lingered;
     struct http_scan scan; // of the head that is arriving
