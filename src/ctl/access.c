@@ -4,18 +4,17 @@
 #include "penstock/base/mem.h"
 #include "penstock/codec/json_writer.h"
 #include "penstock/model/unit.h"
+#include "penstock/net/peers.h"
+#include "penstock/wire/figures.h"
 #include "penstock/wire/route.h"
 
 #define GATHER_MIN_NS NS_PER_MS
 #define GATHER_NS (UINT64_C(10) * NS_PER_MS) // at first
 #define GATHER_MAX_NS (UINT64_C(20) * NS_PER_MS)
 enum {
-    LINES_A_TURN = 1024, // of one shard; the rest waits for the next
-    // A shard's lines between two turns that are few, and that are many.
-    LINES_FEW = LINES_A_TURN / 4,
-    LINES_MANY = LINES_A_TURN,
+    LINES_MANY = ACCESS_SLOTS / 2, // of a shard, in one look: all that it takes
+    LINES_FEW = ACCESS_SLOTS / 8,
 };
-_Static_assert((int)LINES_MANY <= (int)ACCESS_SLOTS / 4, "a burst finds room in the ring");
 
 static void on_gather(struct timer *timer);
 
@@ -128,6 +127,17 @@ static void put_usage(struct put *out, const struct usage_record *usage)
     PUT_BOOL(out, "client_gone", (usage->flags & USAGE_CLIENT_GONE) != 0);
 }
 
+static void put_client(struct put *out, const struct access_record *record)
+{
+    char text[PEER_TEXT_MAX];
+    struct peer peer = { .family = record->client_family };
+    _Static_assert(sizeof(peer.bytes) == sizeof(record->client), "an address is an address");
+    memcpy(peer.bytes, record->client, sizeof(peer.bytes));
+    const size_t len = peer_text(&peer, text);
+    if (len > 0)
+        PUT_TEXT(out, "client", span_of(text, len));
+}
+
 struct span access_line(struct access_log *access, const struct access_record *record, char *room)
 {
     const struct usage_record *usage = &record->usage;
@@ -142,6 +152,8 @@ struct span access_line(struct access_log *access, const struct access_record *r
         PUT_TEXT(out, "format", span_str(format_names[usage->format]));
     if (usage->model_len > 0)
         PUT_TEXT(out, "model_req", usage_record_model(usage));
+    if (record->vendor_model_len > 0)
+        PUT_TEXT(out, "model_res", span_of(record->vendor_model, record->vendor_model_len));
     put_account(access, out, usage->account_id);
     PUT_U64(out, "attempt", usage->attempts);
     PUT_U64(out, "status", usage->status);
@@ -151,7 +163,10 @@ struct span access_line(struct access_log *access, const struct access_record *r
         PUT_TEXT(out, "vendor_req_id", span_of(usage->vendor_id, usage->vendor_id_len));
     if (usage->err != 0 && usage->err < ERR_CODE_COUNT)
         PUT_TEXT(out, "err_code", span_str(err_name((enum err_code)usage->err)));
+    if (record->stage != STAGE_NONE && record->stage < STAGE_COUNT)
+        PUT_TEXT(out, "err_stage", span_str(figures_stage_name(record->stage)));
     put_usage(out, usage);
+    put_client(out, record);
     PUT(out, "}\n");
     assert(!put.full); // every text in it is bounded, and all of them together fit
     return put_done(out);
@@ -185,7 +200,7 @@ static void on_gather(struct timer *timer)
     struct access_log *access = container_of(timer, struct access_log, gather);
     uint32_t most = 0;
     for (uint32_t i = 0; i < access->count; i++) {
-        const uint32_t count = take(access, &access->ports[i], LINES_A_TURN);
+        const uint32_t count = take(access, &access->ports[i], LINES_MANY);
         most = count > most ? count : most;
     }
     log_flush(access->log);
@@ -199,7 +214,7 @@ static void on_gather(struct timer *timer)
     if (idle)
         access->gather_ns = GATHER_NS;
     else
-        gather_after(access, most == LINES_A_TURN ? 0 : access->gather_ns);
+        gather_after(access, most == LINES_MANY ? 0 : access->gather_ns);
 }
 
 void access_log_woken(struct access_log *access)

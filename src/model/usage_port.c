@@ -20,18 +20,20 @@ void usage_port_on_wake(struct usage_port *port, usage_wake_fn *wake, void *arg)
     port->wake_arg = arg;
 }
 
-// Fills the next slot. The exchange keeps the bytes behind the zero and the release keeps them
-// before the new stamp, so a process killed anywhere leaves either a whole slot or an unstamped
-// one.
-static struct usage_slot *put_begin(struct usage_port *port)
+// The next slot, to be filled; NULL: the ring is full. The fence keeps the bytes behind the zero
+// and the release keeps them before the new stamp, so a process killed anywhere leaves either a
+// whole slot or an unstamped one.
+static struct usage_slot *slot_open(struct usage_port *port)
 {
     struct usage_slot *slot = spsc_place(&port->ring);
-    if (slot != NULL)
-        atomic_exchange_explicit(&slot->stamp, 0, memory_order_acquire);
+    if (slot == NULL)
+        return NULL;
+    atomic_store_explicit(&slot->stamp, 0, memory_order_relaxed);
+    atomic_thread_fence(memory_order_release);
     return slot;
 }
 
-static void put_end(struct usage_port *port, struct usage_slot *slot, uint64_t flag)
+static void slot_close(struct usage_port *port, struct usage_slot *slot, uint64_t flag)
 {
     atomic_store_explicit(&slot->stamp, (port->sequence + 1) | flag, memory_order_release);
     port->sequence++;
@@ -96,30 +98,36 @@ static void spill_add(struct usage_port *port, const struct usage_record *record
 static void spill_move(struct usage_port *port)
 {
     while (port->spill_count > 0) {
-        struct usage_slot *slot = put_begin(port);
+        struct usage_slot *slot = slot_open(port);
         if (slot == NULL)
             return;
-        memcpy(&slot->record, &port->spill[--port->spill_count], sizeof(*port->spill));
-        put_end(port, slot, USAGE_STAMP_SUMMARY);
+        slot->summary = port->spill[--port->spill_count];
+        slot_close(port, slot, USAGE_STAMP_SUMMARY);
     }
+}
+
+static void bound(struct usage_record *record)
+{
+    if (GUARD(USAGE_CLAMP))
+        usage_record_clamp(record);
 }
 
 bool usage_port_push(struct usage_port *port, const struct usage_record *record)
 {
     if (unlikely(port->spill_count > 0))
         spill_move(port);
-    struct usage_slot *slot = put_begin(port);
-    struct usage_record spilled uninitialized, *out = slot != NULL ? &slot->record : &spilled;
-    *out = *record;
-    if (GUARD(USAGE_CLAMP))
-        usage_record_clamp(out);
-    if (likely(slot != NULL)) {
-        put_end(port, slot, 0);
-        return true;
+    struct usage_slot *slot = slot_open(port);
+    if (unlikely(slot == NULL)) {
+        struct usage_record bounded = *record;
+        bound(&bounded);
+        spill_add(port, &bounded);
+        atomic_fetch_add_explicit(&port->folded_count, 1, memory_order_relaxed);
+        return false;
     }
-    spill_add(port, out);
-    atomic_fetch_add_explicit(&port->folded_count, 1, memory_order_relaxed);
-    return false;
+    slot->record = *record;
+    bound(&slot->record);
+    slot_close(port, slot, 0);
+    return true;
 }
 
 void usage_port_kick(struct usage_port *port)

@@ -15,6 +15,7 @@ bool answer_begin(struct req *req, struct span secret)
         return false;
     answer->pass_memory = NULL;
     answer->note = NULL;
+    answer->model_len = 0;
     answer->secrets.count = 0;
     answer->secret_len = (uint16_t)min_size(secret.len, ANSWER_SECRET_MAX);
     memcpy(answer->secret, secret.ptr, answer->secret_len);
@@ -70,6 +71,12 @@ struct fault_note *answer_note(struct req *req)
         memset(note, 0, sizeof(*note));
     answer->note = note;
     return note;
+}
+
+void answer_note_model(struct answer *answer, struct span model)
+{
+    answer->model_len = (uint8_t)usage_text_cut(model, USAGE_MODEL_MAX);
+    memcpy(answer->model, model.ptr, answer->model_len);
 }
 
 // What the vendor did not tell is counted by the bytes that went by, and marked as such.

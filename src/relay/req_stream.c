@@ -100,6 +100,9 @@ static bool commit(struct req *req)
     if (!stream_reply_end(stream, &out, whole ? REPLY_LENGTH : REPLY_STREAM, length))
         return false;
     req->status = (int16_t)req->up_status;
+    req->streaming = pump->sse;
+    if (req->streaming)
+        counter_add(&req->shard->counters.streams[req->op], 1);
     uint64_t ttft_us = (req->shard->loop.now_ns - stream->started_ns) / NS_PER_US;
     req->record.ttft_us = (uint32_t)min_u64(ttft_us, UINT32_MAX);
     // Nothing of the request is needed any more: neither the body nor the secrets in the arena.

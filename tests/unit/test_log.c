@@ -2,6 +2,7 @@
 // service manager is sent.
 #include "penstock/ctl/access.h"
 #include "penstock/ctl/notify.h"
+#include "penstock/wire/figures.h"
 #include "test.h"
 
 #include "ctl_rig.h"
@@ -253,7 +254,15 @@ static void test_an_access_line(void)
     struct rig rig;
     rig_init(&rig, "config_version: 1\n");
     struct access_log access = { .registry = rig.registry };
-    struct access_record record = { .op = OP_CHAT, .vendor_status = 503 };
+    struct access_record record = {
+        .op = OP_CHAT,
+        .vendor_status = 503,
+        .stage = STAGE_WAIT,
+        .client_family = 4,
+        .client = { 192, 0, 2, 7 },
+        .vendor_model_len = 3,
+        .vendor_model = "big",
+    };
     memcpy(record.id, "0123456789abcdefghjkmnpqrs", ACCESS_ID_LEN);
     struct usage_record *usage = &record.usage;
     usage->start_ns = UINT64_C(1767225600) * NS_PER_S;
@@ -277,6 +286,9 @@ static void test_an_access_line(void)
     EXPECT_SPAN(span_str(json_string_value(json_object_get(json, "model_req"))), "m\"x");
     EXPECT_SPAN(span_str(json_string_value(json_object_get(json, "err_code"))), "UPSTREAM_STATUS");
     EXPECT_SPAN(span_str(json_string_value(json_object_get(json, "route"))), "chat");
+    EXPECT_SPAN(span_str(json_string_value(json_object_get(json, "client"))), "192.0.2.7");
+    EXPECT_SPAN(span_str(json_string_value(json_object_get(json, "model_res"))), "big");
+    EXPECT_SPAN(span_str(json_string_value(json_object_get(json, "err_stage"))), "wait");
     EXPECT_EQ(json_integer_value(json_object_get(json, "vendor_status")), 503);
     EXPECT_EQ(json_integer_value(json_object_get(json, "attempt")), 3);
     EXPECT(json_is_true(json_object_get(json, "stream")));
@@ -291,6 +303,10 @@ static void test_an_access_line(void)
     memset(usage->tokens, 0xff, sizeof(usage->tokens));
     usage->bytes_in = usage->bytes_out = UINT64_MAX;
     usage_record_clamp(usage);
+    record.vendor_model_len = USAGE_MODEL_MAX;
+    memset(record.vendor_model, '\\', USAGE_MODEL_MAX);
+    record.client_family = 6;
+    memset(record.client, 0xff, sizeof(record.client));
     EXPECT(access_line(&access, &record, room).len > 0);
     rig_fini(&rig);
 }
