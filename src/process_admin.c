@@ -97,6 +97,8 @@ static int open_listeners(struct process *process)
             log_say(&process->log, LOG_ERROR, "cannot listen on %s", listener->address.ptr);
             return EXIT_INVALID;
         }
+        if (!process_may_listen(process, listener->address, &addr))
+            return EXIT_FAILED;
         struct err err = admin_listen(&process->admin, &addr.any, dest_addr_len(&addr));
         if (failed(err)) {
             log_say(&process->log, LOG_ERROR, "cannot listen on %s: %s", listener->address.ptr,

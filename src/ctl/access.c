@@ -12,12 +12,9 @@
 #define GATHER_NS (UINT64_C(10) * NS_PER_MS) // at first
 #define GATHER_MAX_NS (UINT64_C(20) * NS_PER_MS)
 enum {
-    LINES_A_TURN = 1024, // of one shard; the rest waits for the next
-    // A shard's lines between two turns that are few, and that are many.
-    LINES_FEW = LINES_A_TURN / 4,
-    LINES_MANY = LINES_A_TURN,
+    LINES_MANY = ACCESS_SLOTS / 2, // of a shard, in one look: all that it takes
+    LINES_FEW = ACCESS_SLOTS / 8,
 };
-_Static_assert((int)LINES_MANY <= (int)ACCESS_SLOTS / 4, "a burst finds room in the ring");
 
 static void on_gather(struct timer *timer);
 
@@ -203,7 +200,7 @@ static void on_gather(struct timer *timer)
     struct access_log *access = container_of(timer, struct access_log, gather);
     uint32_t most = 0;
     for (uint32_t i = 0; i < access->count; i++) {
-        const uint32_t count = take(access, &access->ports[i], LINES_A_TURN);
+        const uint32_t count = take(access, &access->ports[i], LINES_MANY);
         most = count > most ? count : most;
     }
     log_flush(access->log);
@@ -217,7 +214,7 @@ static void on_gather(struct timer *timer)
     if (idle)
         access->gather_ns = GATHER_NS;
     else
-        gather_after(access, most == LINES_A_TURN ? 0 : access->gather_ns);
+        gather_after(access, most == LINES_MANY ? 0 : access->gather_ns);
 }
 
 void access_log_woken(struct access_log *access)

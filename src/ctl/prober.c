@@ -178,15 +178,11 @@ static bool write_head(struct probe *probe, const struct snap_account *account)
     put_span(&out, SPAN("GET "));
     provider->target(&call, &out);
     put_span(&out, SPAN(" HTTP/1.1\r\n"));
-    http_put_field(&out, SPAN("host"), account->host_field);
+    put_span(&out, secret_reveal(account->lines));
     http_put_field(&out, SPAN("accept"), SPAN("application/json"));
     http_put_field(&out, SPAN("accept-encoding"), SPAN("identity"));
     http_put_field(&out, SPAN("user-agent"), SPAN("penstock/" PENSTOCK_VERSION));
     http_put_field(&out, SPAN("connection"), SPAN("close"));
-    if (account->auth_value != NULL)
-        http_put_field(&out, account->auth_name, secret_reveal(account->auth_value));
-    for (uint32_t i = 0; i < account->header_count; i++)
-        http_put_field(&out, account->headers[i].name, account->headers[i].value);
     provider->fields(account, SPAN_NONE, &out);
     put_span(&out, SPAN("\r\n"));
     probe->head_len = put_done(&out).len;

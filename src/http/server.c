@@ -386,7 +386,7 @@ void serve_await_head(struct serve *serve)
     serve->scan = (struct http_scan){ 0 };
     serve->since_ns = 0;
     serve->progress = serve->conn->tx_bytes;
-    conn_rx_allow(serve->conn, CONN_RX_HEAD, BUF_SMALL);
+    serve_allow_head(serve);
     if (serve->conn->rx_len > 0)
         loop_ready(server->net->loop, &serve->task); // pipelined: one request a turn
     serve_arm(serve, serve->requests == 0 ? server->limits.head_ns : server->limits.idle_ns);
@@ -530,7 +530,7 @@ static void serve_head(struct serve *serve)
     begin_stream(serve, head);
     buf_put(keep);
     if (serve->conn != NULL && serve->stream.body_state == BODY_NONE && serve->has_stream)
-        conn_rx_allow(conn, CONN_RX_HEAD, BUF_SMALL); // nobody asked for a body
+        serve_allow_head(serve); // nobody asked for a body
 }
 
 // Closing a socket with unread bytes would reset it and could destroy the answer on its way, and so

@@ -28,9 +28,9 @@ size_t usage_text_cut(struct span text, size_t cap)
     return len;
 }
 
-void usage_record_set_model(struct usage_record *record, struct span name)
+void usage_record_set_model(struct usage_record *record, struct span name, uint64_t id)
 {
-    record->model_id = usage_model_id(name);
+    record->model_id = id != 0 ? id : usage_model_id(name);
     size_t len = usage_text_cut(name, USAGE_MODEL_MAX);
     if (len > 0)
         memcpy(record->model, name.ptr, len);

@@ -25,6 +25,7 @@ bool answer_begin(struct req *req, struct span secret)
     wire_stream_init(&answer->stream, wire, req->usage_added);
     answer->stream.secrets = &answer->secrets;
     answer->stream.note = &req->shard->note;
+    answer->stream.forms = &req->shard->forms;
     return true;
 }
 
@@ -106,7 +107,8 @@ void answer_record(struct req *req)
         return;
     struct usage usage = usage_normal(&answer->stream.told, answer->stream.wire->rule);
     bool no_output = answer->stream.wire->rule == USAGE_RULE_OPENAI_INPUT;
-    if (!usage.input_known || (!usage.output_known && !no_output) || (gone && !usage.exact))
+    if (!usage.input_known || (!usage.output_known && !no_output) ||
+        (failed(req->err) && !usage.exact))
         estimate(req, &usage);
     uint32_t *tokens = req->record.tokens;
     tokens[USAGE_INPUT] = clamp(usage.input_uncached);

@@ -198,7 +198,7 @@ static struct err take_event(struct req *req, struct span event, bool held, stru
 {
     struct pump *pump = &req->pump;
     struct wire_stream *stream = &req->answer->stream;
-    struct wire_event seen;
+    struct wire_event seen uninitialized;
     *forward = false;
     wire_stream_event(stream, event, &seen);
     // Before the commit point another account may do better; after it, the client reads of the
@@ -270,7 +270,8 @@ static struct err pass_events(struct req *req, const struct seg *piece)
     struct run run = { piece, span_upto(in, 0) };
     while (in.len > 0) {
         size_t used = 0;
-        bool ended = sse_scan_feed(&pump->scan, in, &used) == PARSE_DATA;
+        struct wire_stream *stream = &req->answer->stream;
+        bool ended = wire_stream_scan(stream, &pump->scan, in, &used) == PARSE_DATA;
         struct span part = span_upto(in, used);
         in = span_from(in, used);
         if (pump->overlong) {

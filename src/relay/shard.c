@@ -38,6 +38,7 @@ struct err shard_init(struct shard *shard, uint32_t idx, struct io *io, struct e
     slab_init(&shard->reqs, sizeof(struct req), conns_max);
     slab_init(&shard->unpacks, sizeof(struct unpack), conns_max);
     slab_init(&shard->answers, sizeof(struct answer), conns_max);
+    wire_forms_init(&shard->forms);
     shard->chunks = (struct arena_source){ chunk_take, chunk_give, shard->net.bufs };
     list_init(&shard->live);
     env_random(env, &shard->id_state, sizeof(shard->id_state));

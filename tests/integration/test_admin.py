@@ -186,7 +186,7 @@ class Objects(AdminTest):
             self.assertNotIn(made["key"].encode(), answer.body)
             self.assertIn(made["key"][:11].encode(), answer.body)
 
-    def test_unknown_fields_are_refused_by_name(self):  # P136
+    def test_P136_unknown_fields_are_refused_by_name(self):
         gateway = self.gateway()
         api = set_up(gateway)
         made = api.call("POST", "/api/v1/keys", {"name": "k"})[1]
@@ -356,7 +356,7 @@ class Objects(AdminTest):
 
 @both_backends
 class Secrets(AdminTest):
-    def test_no_secret_leaves(self):  # P130, P135
+    def test_P130_P135_no_secret_leaves(self):
         vendor = self.vendor(serving(lambda peer, _: peer.answer(
             {"error": {"message": f"bad key {CANARY}"}}, status=401)))
         gateway = self.gateway(config={"log": {"level": "debug"}})
@@ -464,23 +464,6 @@ class Durable(AdminTest):
                                      if row["key"] == gone] == [1], f"the usage of {gone}")
         health = gateway.ask_admin("/healthz?verbose=1").json()
         self.assertEqual(health["store"]["records_missing"], 0)
-
-    def test_a_second_process_is_refused(self):
-        gateway, _ = self.prepare()
-        done = subprocess.run([binary(), "serve", "-c", gateway.config_path], text=True,
-                              capture_output=True, timeout=30)
-        self.assertEqual(done.returncode, 6)
-        self.assertIn(str(gateway.process.pid), done.stderr)
-        # Another state directory behind the same control socket is refused as well.
-        config = merged(gateway.config, {"state_dir": os.path.join(gateway.home, "other"),
-                                         "listen": {"data": "127.0.0.1:0", "admin": []}})
-        path = os.path.join(gateway.home, "other.yaml")
-        with open(path, "w", encoding="utf-8") as file:
-            file.write(to_yaml(config))
-        done = subprocess.run([binary(), "serve", "-c", path], text=True, capture_output=True,
-                              timeout=30)
-        self.assertEqual(done.returncode, 6, done.stderr)
-        self.assertEqual(control(gateway, "GET", "/api/v1/keys")[0], 200)
 
 
 @both_backends

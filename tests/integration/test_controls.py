@@ -10,7 +10,7 @@ import tempfile
 import time
 
 from faults import FAIL, FORMATS, OPENAI, FaultGateway, FaultTest, good, together
-from harness import binary, both_backends, free_port, new_key
+from harness import Gateway, binary, both_backends, free_port, new_key
 from raw import Client, Cut, serving
 from test_admin import control
 
@@ -107,6 +107,23 @@ class Floods(FaultTest):
         together([come_and_go] * 4 + [honest])
         self.eventually(lambda: len(os.listdir(f"/proc/{gateway.process.pid}/fd")) <= count + 1,
                         "every descriptor is given back")
+
+
+@both_backends
+class Addresses(FaultTest):
+    def test_two_processes_do_not_share_an_address(self):
+        """Its own shards share the port; another process would silently get a part of the clients."""
+        first, _ = self.pair()
+        for listener in ("data", "admin"):
+            with self.subTest(listener=listener):
+                taken = "%s:%d" % getattr(first, listener)
+                second = Gateway(self.backend, config={"listen": {listener: taken}})
+                second.start(wait=False)
+                self.assertNotEqual(second.process.wait(20), 0)
+                self.assertIn(f"cannot listen on {taken}: Address already in use", second.log())
+                second.process = None
+                second.close()
+        self.assert_good(first)
 
 
 @both_backends

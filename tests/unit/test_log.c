@@ -274,7 +274,7 @@ static void test_an_access_line(void)
     usage->tokens[USAGE_OUTPUT] = 5;
     usage->attempts = 3;
     usage->flags = USAGE_STREAM;
-    usage_record_set_model(usage, SPAN("m\"x"));
+    usage_record_set_model(usage, SPAN("m\"x"), 0);
     const struct span line = access_line(&access, &record, room);
     json_t *json = json_loadb(line.ptr, line.len, JSON_REJECT_DUPLICATES, NULL);
     EXPECT(json != NULL);
@@ -298,7 +298,7 @@ static void test_an_access_line(void)
     // The longest of everything still fits.
     char name[USAGE_MODEL_MAX + 1];
     memset(name, '\\', sizeof(name));
-    usage_record_set_model(usage, span_of(name, USAGE_MODEL_MAX));
+    usage_record_set_model(usage, span_of(name, USAGE_MODEL_MAX), 0);
     usage_record_set_vendor_id(usage, span_of(name, USAGE_VENDOR_ID_MAX));
     memset(usage->tokens, 0xff, sizeof(usage->tokens));
     usage->bytes_in = usage->bytes_out = UINT64_MAX;

@@ -103,6 +103,7 @@ struct serve {
     bool has_stream;
     bool watched;     // the timer watches that the client takes the answer
     bool flushed;     // lingering: the kernel has taken all that was queued
+    bool sends_large; // the last body was received straight to its place
     bool is_counted;  // among the connections of its address
     bool is_over;     // above the limit of its address: told so with its first request
     struct peer peer; // once somebody asked

@@ -114,6 +114,11 @@ const char *io_note(const struct io *io);
 struct bufpool *io_bufs(struct io *io);
 const struct io_stats *io_stats(const struct io *io);
 
+// Whether another process listens at the address: sharing a port among shards hides that, and the
+// kernel would hand each process a part of the connections. Fails with EADDRINUSE, or with whatever
+// else forbids the address. Synchronous.
+must_use struct err io_address_free(const struct sockaddr *addr, socklen_t len);
+
 // A listening socket with SO_REUSEPORT, SO_REUSEADDR and TCP_NODELAY (inherited by what it
 // accepts). AF_UNIX addresses are bound as given; the caller unlinks. Synchronous.
 must_use struct err io_listen(struct io *io, const struct sockaddr *addr, socklen_t len,

@@ -14,6 +14,7 @@
 #include "penstock/model/usage_port.h"
 #include "penstock/wire/fault.h"
 #include "penstock/wire/figures.h"
+#include "penstock/wire/form.h"
 
 enum { SHARD_LISTENERS_MAX = 16 };
 
@@ -71,6 +72,7 @@ struct shard {
     uint64_t id_state;                 // of request ids
     char target_room[HTTP_TARGET_MAX]; // for the path of the head being looked at
     struct fault_note note;            // of an event being looked at; copied by who keeps it
+    struct wire_forms forms;           // of whole answers
     struct http_head up_head;          // the answer being looked at; not kept past a step
     bool draining;
 };
