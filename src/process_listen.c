@@ -86,6 +86,15 @@ void process_rotate_tickets(struct process *process)
             certs_rotate_tickets(process->admin_certs[i], env_system());
 }
 
+bool process_may_listen(struct process *process, struct span text, const union dest_addr *addr)
+{
+    struct err err = io_address_free(&addr->any, dest_addr_len(addr));
+    if (failed(err))
+        log_say(&process->log, LOG_ERROR, "cannot listen on %.*s: %s", (int)text.len, text.ptr,
+                strerror(err.sys));
+    return !failed(err);
+}
+
 bool process_take_listeners(struct process *process)
 {
     const struct objects *data = &process->cfg->listen.data;
@@ -98,6 +107,8 @@ bool process_take_listeners(struct process *process)
             return false;
         }
         const uint32_t idx = process->listen_count++;
+        if (!process_may_listen(process, listener->address, &process->listen[idx]))
+            return false;
         if (!process_load_certs(process, listener, &process->certs[idx]))
             return false;
     }

@@ -31,9 +31,12 @@ static enum parse bad(struct json_members *members, struct err err, size_t at)
 
 static struct json_member *find(const struct json_members *members, struct span raw_key)
 {
-    for (size_t i = 0; i < members->count; i++)
-        if (json_key_is(raw_key, members->items[i].name))
+    bool escaped = span_find(raw_key, '\\') < raw_key.len;
+    for (size_t i = 0; i < members->count; i++) {
+        struct span name = members->items[i].name;
+        if (escaped ? json_key_is(raw_key, name) : span_eq_name(raw_key, name))
             return &members->items[i];
+    }
     return NULL;
 }
 

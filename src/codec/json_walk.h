@@ -15,8 +15,9 @@ static inline unsigned quote_mask(const char *at)
 }
 #endif
 
-// The first quote or backslash; bare control bytes are no reason to lose the structure. Most
-// strings here are short, so the first bytes are looked at in line.
+// The first quote, or a backslash before it: not every one, since those of simple escapes may be
+// passed. Bare control bytes are no reason to lose the structure. Most strings here are short, so
+// the first bytes are looked at in line.
 static inline const char *quote_run(const char *at, const char *end)
 {
     bool high = false;
@@ -32,7 +33,7 @@ static inline const char *quote_run(const char *at, const char *end)
                 return at + __builtin_ctz(stop);
             at += SIMD_FIRST;
         }
-        at += simd_best->string_run(at, (size_t)(end - at), &high);
+        at += simd_quoted_run(at, (size_t)(end - at), &high);
         if (at == end || *at == '"' || *at == '\\')
             return at;
     }

@@ -23,31 +23,33 @@ static size_t plain_string_run(const char *text, size_t len, bool *high)
     return i;
 }
 
-// What to do about the byte at `at`, where a search for a string's end has stopped: it moves behind
-// an escape. False: here it ends.
+// True for what may stand behind a backslash, without hexadecimal digits after it.
+static const bool is_short_escape[256] = {
+    ['"'] = true, ['\\'] = true, ['/'] = true, ['b'] = true,
+    ['f'] = true, ['n'] = true,  ['r'] = true, ['t'] = true,
+};
+
+// Moves behind the escape of two bytes at `at`. False if none stands there.
 static inline bool pass_escape(const char *text, size_t len, size_t *at)
 {
-    if (text[*at] != '\\')
+    if (text[*at] != '\\' || len - *at < 2 || !is_short_escape[(unsigned char)text[*at + 1]])
         return false;
-    if (len - *at < 2) {
-        *at = len;
-        return false;
-    }
-    bool passed = (unsigned char)text[*at + 1] >= 0x20;
-    *at += passed ? 2 : 1;
-    return passed;
+    *at += 2;
+    return true;
 }
 
-static size_t plain_quoted_run(const char *text, size_t len)
+static size_t plain_quoted_run(const char *text, size_t len, bool *high)
 {
+    unsigned char seen = 0;
     size_t i = 0;
     while (i < len) {
         unsigned char byte = (unsigned char)text[i];
         if (likely(byte >= 0x20 && byte != '"' && byte != '\\'))
-            i++;
+            i++, seen |= byte;
         else if (!pass_escape(text, len, &i))
             break;
     }
+    *high |= (seen & 0x80) != 0;
     return i;
 }
 
@@ -166,20 +168,24 @@ static size_t sse2_string_run(const char *text, size_t len, bool *high)
     }
 }
 
-static size_t sse2_quoted_run(const char *text, size_t len)
+static size_t sse2_quoted_run(const char *text, size_t len, bool *high)
 {
     size_t i = 0;
     while (len - i >= 16) {
-        unsigned stop = sse2_string_mask(sse2_load(text + i));
+        __m128i bytes = sse2_load(text + i);
+        unsigned stop = sse2_string_mask(bytes);
+        unsigned beyond = (unsigned)_mm_movemask_epi8(bytes);
         if (stop == 0) {
+            *high |= beyond != 0;
             i += 16;
             continue;
         }
+        *high |= (beyond & ~stop & (stop - 1)) != 0;
         i += (size_t)__builtin_ctz(stop);
         if (!pass_escape(text, len, &i))
             return i;
     }
-    return i + plain_quoted_run(text + i, len - i);
+    return i + plain_quoted_run(text + i, len - i, high);
 }
 
 static unsigned sse2_structure_mask(__m128i bytes)
@@ -261,77 +267,74 @@ AVX2 static inline unsigned avx2_string_mask(__m256i bytes)
     return (unsigned)_mm256_movemask_epi8(_mm256_or_si256(avx2_special(bytes), avx2_low(bytes)));
 }
 
-enum { AVX2_BLOCK = 128 };
+enum { AVX2_BLOCK = 64 };
 
-// True if none of a block's bytes ends or interrupts a string. *seen gathers their high bits.
-AVX2 static inline bool avx2_no_hit(const char *text, __m256i *seen)
+// True if none of a block's bytes ends or interrupts a string.
+AVX2 static inline bool avx2_no_hit(__m256i a, __m256i b)
 {
-    __m256i a = avx2_load(text), b = avx2_load(text + 32);
-    __m256i c = avx2_load(text + 64), d = avx2_load(text + 96);
-    __m256i least = _mm256_min_epu8(_mm256_min_epu8(a, b), _mm256_min_epu8(c, d));
-    __m256i hit = _mm256_or_si256(_mm256_or_si256(avx2_special(a), avx2_special(b)),
-                                  _mm256_or_si256(avx2_special(c), avx2_special(d)));
-    hit = _mm256_or_si256(hit, avx2_low(least)); // the least byte tells for all four
-    *seen = _mm256_or_si256(*seen, _mm256_or_si256(_mm256_or_si256(a, b), _mm256_or_si256(c, d)));
+    __m256i low = avx2_low(_mm256_min_epu8(a, b)); // the lesser one tells for both
+    __m256i hit = _mm256_or_si256(_mm256_or_si256(avx2_special(a), avx2_special(b)), low);
     return _mm256_testz_si256(hit, hit);
 }
 
-// Passes over blocks as long as there are no hits.
-AVX2 static inline size_t avx2_string_blocks(const char *text, size_t len, bool *high)
+AVX2 static inline bool avx2_high(__m256i seen)
 {
-    __m256i seen = _mm256_setzero_si256(), more = seen;
-    const char *at = text, *stop = text + (len & ~(size_t)(AVX2_BLOCK - 1));
-    for (; at < stop && avx2_no_hit(at, &more); at += AVX2_BLOCK)
-        seen = more;
-    *high |= _mm256_movemask_epi8(seen) != 0;
-    return (size_t)(at - text);
+    return _mm256_movemask_epi8(seen) != 0;
+}
+
+// True if one of the bytes before the first hit is not ASCII.
+AVX2 static inline bool avx2_high_before(__m256i bytes, unsigned stop)
+{
+    return ((unsigned)_mm256_movemask_epi8(bytes) & ~stop & (stop - 1)) != 0;
+}
+
+// Moves over blocks without a hit, then over one vector if it has none. Returns the mask of hits of
+// the vector at *at, 0 if less than a vector is left.
+AVX2 static inline unsigned avx2_next_hit(const char **at, const char *end, bool *high)
+{
+    __m256i seen = _mm256_setzero_si256();
+    unsigned stop = 0;
+    const char *pos = *at;
+    for (; end - pos >= AVX2_BLOCK; pos += AVX2_BLOCK) {
+        __m256i a = avx2_load(pos), b = avx2_load(pos + 32);
+        if (!avx2_no_hit(a, b))
+            break;
+        seen = _mm256_or_si256(seen, _mm256_or_si256(a, b));
+    }
+    for (; end - pos >= 32; pos += 32) {
+        __m256i bytes = avx2_load(pos);
+        stop = avx2_string_mask(bytes);
+        if (stop != 0) {
+            *high |= avx2_high_before(bytes, stop);
+            break;
+        }
+        seen = _mm256_or_si256(seen, bytes);
+    }
+    *high |= avx2_high(seen);
+    *at = pos;
+    return stop;
 }
 
 AVX2 static size_t avx2_string_run(const char *text, size_t len, bool *high)
 {
-    if (len < 32)
-        return sse2_string_run(text, len, high);
-    size_t i = avx2_string_blocks(text, len, high);
-    if (i == len)
-        return len;
-    i = min_size(i, len - 32);
-    for (;;) {
-        __m256i bytes = avx2_load(text + i);
-        unsigned stop = avx2_string_mask(bytes);
-        unsigned beyond = (unsigned)_mm256_movemask_epi8(bytes);
-        if (stop != 0) {
-            *high |= (beyond & ~stop & (stop - 1)) != 0;
-            return i + (size_t)__builtin_ctz(stop);
-        }
-        *high |= beyond != 0;
-        if (i + 32 == len)
-            return len;
-        i = min_size(i + 32, len - 32);
-    }
+    const char *at = text, *end = text + len;
+    unsigned stop = avx2_next_hit(&at, end, high);
+    if (stop != 0)
+        return (size_t)(at - text) + (size_t)__builtin_ctz(stop);
+    return (size_t)(at - text) + sse2_string_run(at, (size_t)(end - at), high);
 }
 
-AVX2 static size_t avx2_quoted_run(const char *text, size_t len)
+AVX2 static size_t avx2_quoted_run(const char *text, size_t len, bool *high)
 {
-    enum { QUIET = AVX2_BLOCK / 32 };
-    size_t i = 0;
-    unsigned quiet = QUIET - 1; // vectors without a hit, so that a block is worth a try
-    while (len - i >= 32) {
-        unsigned stop = avx2_string_mask(avx2_load(text + i));
-        if (stop != 0) {
-            i += (size_t)__builtin_ctz(stop);
-            if (!pass_escape(text, len, &i))
-                return i;
-            quiet = 0;
-            continue;
-        }
-        i += 32;
-        if (++quiet == QUIET) {
-            bool high = false;
-            i += avx2_string_blocks(text + i, len - i, &high);
-            quiet = 0;
-        }
+    const char *at = text, *end = text + len;
+    unsigned stop;
+    while ((stop = avx2_next_hit(&at, end, high)) != 0) {
+        size_t i = (size_t)(at - text) + (size_t)__builtin_ctz(stop);
+        if (!pass_escape(text, len, &i))
+            return i;
+        at = text + i;
     }
-    return i + sse2_quoted_run(text + i, len - i);
+    return (size_t)(at - text) + sse2_quoted_run(at, (size_t)(end - at), high);
 }
 
 AVX2 static size_t avx2_structure_run(const char *text, size_t len)
@@ -369,10 +372,7 @@ AVX2 static size_t avx2_line_run(const char *text, size_t len)
         return sse2_line_run(text, len);
     size_t i = 0;
     for (; len - i >= AVX2_BLOCK; i += AVX2_BLOCK) {
-        const char *at = text + i;
-        __m256i hit =
-            _mm256_or_si256(_mm256_or_si256(avx2_line_hit(at), avx2_line_hit(at + 32)),
-                            _mm256_or_si256(avx2_line_hit(at + 64), avx2_line_hit(at + 96)));
+        __m256i hit = _mm256_or_si256(avx2_line_hit(text + i), avx2_line_hit(text + i + 32));
         if (!_mm256_testz_si256(hit, hit))
             break;
     }
@@ -530,17 +530,20 @@ AVX512 static size_t avx512_string_run(const char *text, size_t len, bool *high)
     return len;
 }
 
-AVX512 static size_t avx512_quoted_run(const char *text, size_t len)
+AVX512 static size_t avx512_quoted_run(const char *text, size_t len, bool *high)
 {
     size_t i = 0;
     while (i < len) {
         __mmask64 lanes;
         __m512i bytes = avx512_load(text + i, len - i, &lanes);
         uint64_t stop = avx512_string_mask(bytes) & lanes;
+        uint64_t beyond = _mm512_movepi8_mask(bytes);
         if (stop == 0) {
+            *high |= beyond != 0;
             i = min_size(i + 64, len);
             continue;
         }
+        *high |= (beyond & ~stop & (stop - 1)) != 0;
         i += (size_t)__builtin_ctzll(stop);
         if (!pass_escape(text, len, &i))
             break;

@@ -71,10 +71,19 @@ static const char *number_end(const char *at, const char *end)
     return at;
 }
 
-// `at` stands in a string's contents, not behind a backslash.
+// `at` stands in a string's contents, not behind a backslash. A bare control byte is not passed, so
+// what follows cannot match.
 static __attribute__((noinline)) const char *long_string(const char *at, const char *end)
 {
-    return at + simd_quoted_run(at, (size_t)(end - at));
+    bool high = false;
+    for (;;) {
+        at += simd_quoted_run(at, (size_t)(end - at), &high);
+        if (end - at < 2 || *at != '\\')
+            return at;
+        if ((unsigned char)at[1] < 0x20)
+            return at + 1;
+        at += 2; // any other escape: it is not for us to judge
+    }
 }
 
 // Where a hole ends, byte by byte: near the end of a text, and in holes that are not short.

@@ -4,6 +4,8 @@
 #include "penstock/base/mem.h"
 #include "penstock/codec/json_writer.h"
 #include "penstock/model/unit.h"
+#include "penstock/net/peers.h"
+#include "penstock/wire/figures.h"
 #include "penstock/wire/route.h"
 
 #define GATHER_MIN_NS NS_PER_MS
@@ -142,6 +144,17 @@ static void put_usage(struct put *out, const struct usage_record *usage)
     PUT_BOOL(out, "client_gone", (usage->flags & USAGE_CLIENT_GONE) != 0);
 }
 
+static void put_client(struct put *out, const struct access_record *record)
+{
+    char text[PEER_TEXT_MAX];
+    struct peer peer = { .family = record->client_family };
+    _Static_assert(sizeof(peer.bytes) == sizeof(record->client), "an address is an address");
+    memcpy(peer.bytes, record->client, sizeof(peer.bytes));
+    const size_t len = peer_text(&peer, text);
+    if (len > 0)
+        PUT_TEXT(out, "client", span_of(text, len));
+}
+
 struct span access_line(struct access_log *access, const struct access_record *record, char *room)
 {
     const struct usage_record *usage = &record->usage;
@@ -156,6 +169,8 @@ struct span access_line(struct access_log *access, const struct access_record *r
         PUT_TEXT(out, "format", span_str(format_names[usage->format]));
     if (usage->model_len > 0)
         PUT_TEXT(out, "model_req", usage_record_model(usage));
+    if (record->vendor_model_len > 0)
+        PUT_TEXT(out, "model_res", span_of(record->vendor_model, record->vendor_model_len));
     put_named(access, out, access->accounts, usage->account_id, put_account);
     PUT_U64(out, "attempt", usage->attempts);
     PUT_U64(out, "status", usage->status);
@@ -165,7 +180,10 @@ struct span access_line(struct access_log *access, const struct access_record *r
         PUT_TEXT(out, "vendor_req_id", span_of(usage->vendor_id, usage->vendor_id_len));
     if (usage->err != 0 && usage->err < ERR_CODE_COUNT)
         PUT_TEXT(out, "err_code", span_str(err_name((enum err_code)usage->err)));
+    if (record->stage != STAGE_NONE && record->stage < STAGE_COUNT)
+        PUT_TEXT(out, "err_stage", span_str(figures_stage_name(record->stage)));
     put_usage(out, usage);
+    put_client(out, record);
     PUT(out, "}\n");
     assert(!put.full); // every text in it is bounded, and all of them together fit
     return put_done(out);

@@ -358,8 +358,10 @@ void conn_rx_consume(struct conn *conn, size_t len)
         conn->rx_first = (conn->rx_first + 1) % CONN_RX_SEGMENTS;
         conn->rx_count--;
     }
-    conn_tls_room(conn);
-    conn_rx_arm(conn);
+    if (conn->tls != NULL)
+        conn_tls_room(conn);
+    if (!conn->rx_op.in_flight)
+        conn_rx_arm(conn);
 }
 
 static uint32_t rx_direct_now(struct conn *conn, char *into, size_t len)

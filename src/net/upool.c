@@ -65,6 +65,12 @@ struct err upool_init(struct upool *pool, struct net *net, uint64_t idle_ns, uin
     return OK;
 }
 
+void upool_limit(struct upool *pool, uint64_t idle_ns, uint32_t per_dest_max)
+{
+    pool->idle_ns = idle_ns;
+    pool->per_dest_max = per_dest_max;
+}
+
 void upool_close(struct upool *pool)
 {
     timer_stop(&pool->net->loop->wheel, &pool->timer);
@@ -124,7 +130,7 @@ void upool_give(struct upool *pool, uint32_t dest, struct conn **conn)
         conn_close(conn, WHY_DONE, false);
         return;
     }
-    if (pool->dests[dest].count >= pool->per_dest_max)
+    while (pool->dests[dest].count >= pool->per_dest_max)
         drop_oldest(pool, dest);
     struct idle *idle = slab_take(&pool->slab);
     if (idle == NULL) {

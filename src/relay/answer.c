@@ -15,6 +15,7 @@ bool answer_begin(struct req *req, struct span secret)
         return false;
     answer->pass_memory = NULL;
     answer->note = NULL;
+    answer->model_len = 0;
     answer->secrets.count = 0;
     answer->secret_len = (uint16_t)min_size(secret.len, ANSWER_SECRET_MAX);
     memcpy(answer->secret, secret.ptr, answer->secret_len);
@@ -24,6 +25,7 @@ bool answer_begin(struct req *req, struct span secret)
     wire_stream_init(&answer->stream, wire, req->usage_added);
     answer->stream.secrets = &answer->secrets;
     answer->stream.note = &req->shard->note;
+    answer->stream.forms = &req->shard->forms;
     return true;
 }
 
@@ -71,6 +73,12 @@ struct fault_note *answer_note(struct req *req)
     return note;
 }
 
+void answer_note_model(struct answer *answer, struct span model)
+{
+    answer->model_len = (uint8_t)usage_text_cut(model, USAGE_MODEL_MAX);
+    memcpy(answer->model, model.ptr, answer->model_len);
+}
+
 // What the vendor did not tell is counted by the bytes that went by, and marked as such.
 static void estimate(struct req *req, struct usage *usage)
 {
@@ -99,7 +107,8 @@ void answer_record(struct req *req)
         return;
     struct usage usage = usage_normal(&answer->stream.told, answer->stream.wire->rule);
     bool no_output = answer->stream.wire->rule == USAGE_RULE_OPENAI_INPUT;
-    if (!usage.input_known || (!usage.output_known && !no_output) || (gone && !usage.exact))
+    if (!usage.input_known || (!usage.output_known && !no_output) ||
+        (failed(req->err) && !usage.exact))
         estimate(req, &usage);
     uint32_t *tokens = req->record.tokens;
     tokens[USAGE_INPUT] = clamp(usage.input_uncached);

@@ -17,6 +17,8 @@ struct answer {
     struct buf *pass_memory; // of `pass`, while it is in use
     struct secrets secrets;  // what must not come out of the vendor's mouth
     struct fault_note *note; // in the arena; NULL: no fault was read
+    uint8_t model_len; // of the vendor's name for the model, as far as it fits; 0: the client's
+    char model[USAGE_MODEL_MAX];
     uint16_t secret_len;
     char secret[ANSWER_SECRET_MAX];
 };
@@ -31,6 +33,9 @@ void answer_pass_end(struct req *req);
 
 // A note for a fault, in the arena; NULL when that is exhausted.
 struct fault_note *answer_note(struct req *req);
+
+// Keeps the vendor's name for the model, for the access line.
+void answer_note_model(struct answer *answer, struct span model);
 
 // Puts usage and model into the request's record.
 void answer_record(struct req *req);

@@ -31,7 +31,7 @@ import unittest
 import zlib
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-from raw import Client, Vendor, free_port  # noqa: E402
+from raw import Client, Vendor, free_port, hold_port  # noqa: E402
 
 ROOT = os.path.abspath(os.path.join(os.path.dirname(__file__), "..", ".."))
 BACKENDS = ("uring", "epoll")
@@ -136,7 +136,8 @@ class Gateway:
         self.own_home = tempfile.TemporaryDirectory(prefix="penstock-test-") if home is None else None
         self.home = home or self.own_home.name
         self.key = new_key()
-        self.data, self.admin = ("127.0.0.1", free_port()), ("127.0.0.1", free_port())
+        self.held = [hold_port(), hold_port()]
+        self.data, self.admin = (sock.getsockname() for sock in self.held)
         self.process = None
         self.clients = []
         accounts = list(accounts) + [self.account(kind, at) for kind, at in vendors.items()]
@@ -284,6 +285,8 @@ class Gateway:
         try:
             self.stop()
         finally:
+            for sock in self.held:
+                sock.close()
             if self.own_home:
                 self.own_home.cleanup()
 

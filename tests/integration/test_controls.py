@@ -10,7 +10,7 @@ import tempfile
 import time
 
 from faults import FAIL, FORMATS, OPENAI, FaultGateway, FaultTest, good, together
-from harness import binary, both_backends, free_port, new_key
+from harness import Gateway, binary, both_backends, free_port, new_key
 from raw import Client, Cut, serving
 from test_admin import control
 
@@ -110,6 +110,23 @@ class Floods(FaultTest):
 
 
 @both_backends
+class Addresses(FaultTest):
+    def test_two_processes_do_not_share_an_address(self):
+        """Its own shards share the port; another process would silently get a part of the clients."""
+        first, _ = self.pair()
+        for listener in ("data", "admin"):
+            with self.subTest(listener=listener):
+                taken = "%s:%d" % getattr(first, listener)
+                second = Gateway(self.backend, config={"listen": {listener: taken}})
+                second.start(wait=False)
+                self.assertNotEqual(second.process.wait(20), 0)
+                self.assertIn(f"cannot listen on {taken}: Address already in use", second.log())
+                second.process = None
+                second.close()
+        self.assert_good(first)
+
+
+@both_backends
 class Vendors(FaultTest):
     def test_U1_a_connect_that_hangs_ends_by_its_budget(self):
         """A listener whose queue is full drops what asks it to connect."""
@@ -170,7 +187,7 @@ class Telling(FaultTest):
     ALLOWED = {"ts", "level", "msg", "req_id", "key_id", "key", "route", "format", "model_req", "provider",
                "account_id", "account", "attempt", "status", "vendor_status", "vendor_req_id", "err_code", "in_tok",
                "out_tok", "cache_read_tok", "cache_write_tok", "queue_ms", "ttft_ms", "dur_ms", "bytes_in",
-               "bytes_out", "stream", "client_gone"}
+               "bytes_out", "stream", "client_gone", "client", "model_res", "err_stage"}
 
     def test_P130_logs_hold_only_what_is_allowed(self):
         """JSON lines of listed fields, none longer than 8 KiB, nothing of bodies, queries, cookies or

@@ -2,6 +2,7 @@
 // service manager is sent.
 #include "penstock/ctl/access.h"
 #include "penstock/ctl/notify.h"
+#include "penstock/wire/figures.h"
 #include "test.h"
 
 #include "ctl_rig.h"
@@ -253,7 +254,15 @@ static void test_an_access_line(void)
     struct rig rig;
     rig_init(&rig, "config_version: 1\n");
     struct access_log access = { .registry = rig.registry };
-    struct access_record record = { .op = OP_CHAT, .vendor_status = 503 };
+    struct access_record record = {
+        .op = OP_CHAT,
+        .vendor_status = 503,
+        .stage = STAGE_WAIT,
+        .client_family = 4,
+        .client = { 192, 0, 2, 7 },
+        .vendor_model_len = 3,
+        .vendor_model = "big",
+    };
     memcpy(record.id, "0123456789abcdefghjkmnpqrs", ACCESS_ID_LEN);
     struct usage_record *usage = &record.usage;
     usage->start_ns = UINT64_C(1767225600) * NS_PER_S;
@@ -265,7 +274,7 @@ static void test_an_access_line(void)
     usage->tokens[USAGE_OUTPUT] = 5;
     usage->attempts = 3;
     usage->flags = USAGE_STREAM;
-    usage_record_set_model(usage, SPAN("m\"x"));
+    usage_record_set_model(usage, SPAN("m\"x"), 0);
     const struct span line = access_line(&access, &record, room);
     json_t *json = json_loadb(line.ptr, line.len, JSON_REJECT_DUPLICATES, NULL);
     EXPECT(json != NULL);
@@ -277,6 +286,9 @@ static void test_an_access_line(void)
     EXPECT_SPAN(span_str(json_string_value(json_object_get(json, "model_req"))), "m\"x");
     EXPECT_SPAN(span_str(json_string_value(json_object_get(json, "err_code"))), "UPSTREAM_STATUS");
     EXPECT_SPAN(span_str(json_string_value(json_object_get(json, "route"))), "chat");
+    EXPECT_SPAN(span_str(json_string_value(json_object_get(json, "client"))), "192.0.2.7");
+    EXPECT_SPAN(span_str(json_string_value(json_object_get(json, "model_res"))), "big");
+    EXPECT_SPAN(span_str(json_string_value(json_object_get(json, "err_stage"))), "wait");
     EXPECT_EQ(json_integer_value(json_object_get(json, "vendor_status")), 503);
     EXPECT_EQ(json_integer_value(json_object_get(json, "attempt")), 3);
     EXPECT(json_is_true(json_object_get(json, "stream")));
@@ -286,11 +298,15 @@ static void test_an_access_line(void)
     // The longest of everything still fits.
     char name[USAGE_MODEL_MAX + 1];
     memset(name, '\\', sizeof(name));
-    usage_record_set_model(usage, span_of(name, USAGE_MODEL_MAX));
+    usage_record_set_model(usage, span_of(name, USAGE_MODEL_MAX), 0);
     usage_record_set_vendor_id(usage, span_of(name, USAGE_VENDOR_ID_MAX));
     memset(usage->tokens, 0xff, sizeof(usage->tokens));
     usage->bytes_in = usage->bytes_out = UINT64_MAX;
     usage_record_clamp(usage);
+    record.vendor_model_len = USAGE_MODEL_MAX;
+    memset(record.vendor_model, '\\', USAGE_MODEL_MAX);
+    record.client_family = 6;
+    memset(record.client, 0xff, sizeof(record.client));
     EXPECT(access_line(&access, &record, room).len > 0);
     rig_fini(&rig);
 }

@@ -158,6 +158,12 @@ uint32_t conn_rx_direct(struct conn *conn, struct buf *buf, char *into, size_t l
 must_use char *conn_tx_reserve(struct conn *conn, size_t len);
 void conn_tx_commit(struct conn *conn, size_t len);
 
+// The same where it wastes nothing: behind what is queued, or in an empty queue. NULL: not now.
+static inline char *conn_tx_room(struct conn *conn, size_t len)
+{
+    return conn->tx.room >= len || conn->tx.count == 0 ? conn_tx_reserve(conn, len) : NULL;
+}
+
 // Queues a copy. False when no buffer is left: the connection can only be closed then.
 must_use bool conn_tx_copy(struct conn *conn, struct span bytes);
 // Queues bytes inside `buf`, taking a reference of its own. Short ones are copied.
