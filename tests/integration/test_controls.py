@@ -79,7 +79,7 @@ class Floods(FaultTest):
             with self.within(1, "a request of a client that was there before"):
                 self.assertEqual(known.answer().body, OPENAI.whole)
         shards = gateway.ask_admin("/healthz?verbose=1").json()["shards"]
-        self.assertLessEqual(sum(shard["connections"] for shard in shards), 64)
+        self.assertLessEqual(sum(shard["connections"] for shard in shards), 64 + 1)  # one to the vendor
 
         def served():
             try:
