@@ -531,9 +531,51 @@ AVX512 static inline uint64_t avx512_string_mask(__m512i bytes)
            _mm512_cmplt_epu8_mask(bytes, _mm512_set1_epi8(0x20));
 }
 
+// The bits in which a byte differs from the special one with its low half; zero for no others.
+AVX512 static inline __m512i avx512_unlike(__m512i bytes)
+{
+    const __m512i specials =
+        _mm512_broadcast_i32x4(_mm_setr_epi8(1, 0, '"', 0, 0, 0, 0, 0, 0, 0, 0, 0, '\\', 0, 0, 0));
+    return _mm512_xor_si512(_mm512_shuffle_epi8(specials, bytes), bytes);
+}
+
+AVX512 static inline __m512i avx512_least(__m512i a, __m512i b, __m512i c, __m512i d)
+{
+    return _mm512_min_epu8(_mm512_min_epu8(a, b), _mm512_min_epu8(c, d));
+}
+
+enum { AVX512_BLOCK = 256 };
+
+// Moves over blocks that hold no such byte: in half the time that masks take, of which a CPU makes
+// one a cycle.
+AVX512 static size_t avx512_calm_run(const char *text, size_t len, bool *high)
+{
+    __m512i seen = _mm512_setzero_si512();
+    size_t i = 0;
+    for (; len - i >= AVX512_BLOCK; i += AVX512_BLOCK) {
+        const char *at = text + i;
+        __m512i a = _mm512_loadu_si512(at), b = _mm512_loadu_si512(at + 64);
+        __m512i c = _mm512_loadu_si512(at + 128), d = _mm512_loadu_si512(at + 192);
+        __m512i unlike =
+            avx512_least(avx512_unlike(a), avx512_unlike(b), avx512_unlike(c), avx512_unlike(d));
+        __m512i above = _mm512_subs_epu8(avx512_least(a, b, c, d), _mm512_set1_epi8(0x1f));
+        __m512i calm = _mm512_min_epu8(unlike, above);
+        if (_mm512_testn_epi8_mask(calm, calm) != 0)
+            break;
+        seen = _mm512_or_si512(seen, _mm512_or_si512(_mm512_or_si512(a, b), _mm512_or_si512(c, d)));
+    }
+    *high |= _mm512_movepi8_mask(seen) != 0;
+    return i;
+}
+
 AVX512 static size_t avx512_string_run(const char *text, size_t len, bool *high)
 {
     for (size_t i = 0; i < len; i += 64) {
+        if (i == AVX512_BLOCK) { // no short string
+            i += avx512_calm_run(text + i, len - i, high);
+            if (i == len)
+                break;
+        }
         __mmask64 lanes;
         __m512i bytes = avx512_load(text + i, len - i, &lanes);
         uint64_t stop = avx512_string_mask(bytes) & lanes;
@@ -549,7 +591,7 @@ AVX512 static size_t avx512_string_run(const char *text, size_t len, bool *high)
 
 AVX512 static size_t avx512_quoted_run(const char *text, size_t len, bool *high)
 {
-    size_t i = 0;
+    size_t i = 0, calm = 0; // since when there was no hit
     while (i < len) {
         __mmask64 lanes;
         __m512i bytes = avx512_load(text + i, len - i, &lanes);
@@ -558,12 +600,17 @@ AVX512 static size_t avx512_quoted_run(const char *text, size_t len, bool *high)
         if (stop == 0) {
             *high |= beyond != 0;
             i = min_size(i + 64, len);
+            if (i - calm >= AVX512_BLOCK) {
+                i += avx512_calm_run(text + i, len - i, high);
+                calm = i;
+            }
             continue;
         }
         *high |= (beyond & ~stop & (stop - 1)) != 0;
         i += (size_t)__builtin_ctzll(stop);
         if (!pass_escape(text, len, &i))
             break;
+        calm = i;
     }
     return i;
 }
