@@ -141,16 +141,19 @@ static void on_timeout(struct timer *timer)
 struct err prober_init(struct prober *prober, struct net *net, struct publisher *publisher,
                        const struct config *config)
 {
-    *prober = (struct prober){
-        .net = net,
-        .publisher = publisher,
-        .limits = { .dns_ns = config->timeouts.dns_ns,
-                    .connect_ns = config->timeouts.connect_ns,
-                    .handshake_ns = config->timeouts.handshake_ns },
-        .total_ns = TEST_NS,
-    };
+    *prober = (struct prober){ .net = net, .publisher = publisher, .total_ns = TEST_NS };
+    prober_limit(prober, config);
     list_init(&prober->live);
     return upool_init(&prober->pool, net, NS_PER_S, 0, PROBES_MAX);
+}
+
+void prober_limit(struct prober *prober, const struct config *config)
+{
+    prober->limits = (struct dial_limits){
+        .dns_ns = config->timeouts.dns_ns,
+        .connect_ns = config->timeouts.connect_ns,
+        .handshake_ns = config->timeouts.handshake_ns,
+    };
 }
 
 void prober_stop(struct prober *prober)

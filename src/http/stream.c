@@ -49,6 +49,16 @@ static void body_complete(struct stream *stream)
         loop_next(serve->server->net->loop, stream->owner);
 }
 
+const struct peer *stream_peer(struct stream *stream)
+{
+    struct serve *serve = stream_serve(stream);
+    struct sockaddr_storage addr;
+    if (serve->peer.family == 0 && serve->conn != NULL && serve->conn->fd >= 0 &&
+        io_peer(serve->server->net->io, serve->conn->fd, &addr))
+        serve->peer = peer_of((const struct sockaddr *)&addr);
+    return &serve->peer;
+}
+
 void stream_body_drop(struct stream *stream)
 {
     if (stream->body_buf != NULL)

@@ -61,14 +61,17 @@ struct req {
     struct task task;
     struct list link; // of the shard's live requests
     uint8_t step;
-    uint8_t op;     // enum wire_op
-    uint8_t family; // enum wire_family: the form of errors
-    uint8_t format; // enum format
+    uint8_t op;       // enum wire_op
+    uint8_t family;   // enum wire_family: the form of errors
+    uint8_t format;   // enum format
+    uint8_t provider; // 1 + enum account_type of the attempt, 0: none yet
+    uint8_t stage;    // enum figures_stage of what went wrong last
     bool stream_wanted;
     bool leased;
     bool cut;         // the process ends: no more waiting
     bool usage_added; // we asked for the usage event
     bool fresh;       // the next attempt takes no pooled connection
+    bool streaming;   // an event stream passes to the client
     uint8_t attempts, tried_count, stale_retries;
     uint8_t fields_dropped;     // of the client's head, on their way to the vendor
     int16_t status;             // answered to the client, 0 if nothing

@@ -62,7 +62,8 @@ static struct req *req_new(struct shard *shard, struct stream *stream)
     stream->owner = &req->task;
     req_make_id(shard, req->record.request_id, req->id);
     req->record.start_ns = shard->loop.wall_ns;
-    counter_add(&shard->counters.in_flight, 1);
+    if (shard->access != NULL && shard->shared->relay->log_access)
+        (void)stream_peer(stream); // while the connection is there
     uint64_t total = shard->shared->relay->total_ns;
     req->deadline_ns = total != 0 ? shard->loop.now_ns + total : 0;
     return req;
@@ -193,6 +194,7 @@ static struct err head_read(struct req *req, const struct http_head *head,
 enum { NOTE_TEXTS = 5 };
 struct head_note {
     bool is_set;
+    uint32_t settings; // that the head was read with: relay_limits.generation
     uint8_t op, family, format;
     enum coding coding;
     uint32_t fields_dropped;
@@ -218,6 +220,7 @@ static void note_write(struct head_note *note, struct req *req)
         put_span(&out, *texts[i]);
         note->lens[i] = (uint16_t)texts[i]->len;
     }
+    note->settings = req->shard->shared->relay->generation;
     note->op = req->op;
     note->family = req->family;
     note->format = req->format;
@@ -272,9 +275,10 @@ void req_on_request(struct http_app *app, struct stream *stream, const struct ht
     }
     struct head_note *note = stream_head_room(stream);
     struct url_target target = { SPAN_NONE, SPAN_NONE };
-    bool noted = note != NULL && note->is_set;
+    bool noted = note != NULL && note->is_set && note->settings == shard->shared->relay->generation;
     struct err err = noted ? note_read(note, req) : head_read(req, head, &target);
     req->record.format = req->format;
+    counter_add(&shard->counters.in_flight[req->op], 1);
     bool lists = req->op == OP_MODELS || req->op == OP_MODEL;
     if (!failed(err) && lists)
         err = models_answer(req, target.query);
@@ -282,6 +286,7 @@ void req_on_request(struct http_app *app, struct stream *stream, const struct ht
         err = ERR(OVERLOADED);
     if (failed(err)) {
         req->err = err;
+        req->stage = STAGE_HEAD;
         settle(req, STEP_FAIL);
         return;
     }
@@ -290,7 +295,7 @@ void req_on_request(struct http_app *app, struct stream *stream, const struct ht
         return;
     }
     if (!noted && note != NULL)
-        note_write(note, req);
+        note_write(note, req); // over what other settings led to
     counter_add(&shard->counters.fields_dropped, req->fields_dropped);
     req->record.route = req->op;
     req_arm_total(req);

@@ -148,7 +148,6 @@ enum next step_plan(struct req *req)
     struct json_slice previous = body_value(req, BODY_PREVIOUS);
     if (previous.kind == JK_STRING && req->route.count != 1)
         return req_fail(req, ERR(STORED_RESPONSE));
-    // The key may have been revoked while the body was on its way.
     if ((req->key == NULL || !req->key->enabled) && GUARD(RELAY_KEY_REVOKED))
         return req_fail(req, ERR(KEY_INVALID));
     err = snap_key_allows(req->key, (enum format)req->format, req->model);
@@ -164,6 +163,8 @@ static bool was_tried(const struct req *req, struct slot_ref slot)
             return true;
     return false;
 }
+
+_Static_assert((int)FIGURES_PROVIDERS == 1 + (int)ACCOUNT_TYPE_COUNT, "every type is counted");
 
 // Simple order of priority; the scheduler takes this function's place.
 static const struct snap_account *pick(struct req *req, struct span *vendor_model)
@@ -324,6 +325,8 @@ enum next step_pick(struct req *req)
     pump_hold_drop(req); // of the attempt before
     req->up_status = 0;
     req->leased = true;
+    req->provider = (uint8_t)(1 + account->type);
+    counter_add(&shard->counters.upstream_active[req->provider], 1);
     req->account_slot = account->slot;
     req->tried[req->tried_count++] = account->slot;
     req->attempts++;
@@ -331,6 +334,7 @@ enum next step_pick(struct req *req)
     req->stale_retries = 0;
     req->record.attempts = req->attempts;
     req->record.account_id = account->usage_id;
+    req->record.vendor_model_id = usage_model_id(vendor_model);
     req->dest = account->dest;
     req->vendor_model = arena_copy(&req->arena, vendor_model);
     req->plan->splice.count = 0;
@@ -345,11 +349,12 @@ enum next step_pick(struct req *req)
         .connect_ns = or_else(account->connect_ns, limits->connect_ns),
         .handshake_ns = limits->handshake_ns,
     };
-    counter_add(&shard->counters.attempts, 1);
     req->usage_added = false;
     edit_stream_options(req);
     if (!answer_begin(req, bare_secret(snap_account_auth(account))))
         return req_fail(req, ERR(OVERLOADED));
+    if (vendor_model.len > 0)
+        answer_note_model(req->answer, vendor_model);
     struct err err = edit_model(req);
     if (!failed(err))
         err = write_head(req, account);

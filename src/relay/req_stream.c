@@ -100,6 +100,9 @@ static bool commit(struct req *req)
     if (!stream_reply_end(stream, &out, whole ? REPLY_LENGTH : REPLY_STREAM, length))
         return false;
     req->status = (int16_t)req->up_status;
+    req->streaming = pump->sse;
+    if (req->streaming)
+        counter_add(&req->shard->counters.streams[req->op], 1);
     uint64_t ttft_us = (req->shard->loop.now_ns - stream->started_ns) / NS_PER_US;
     req->record.ttft_us = (uint32_t)min_u64(ttft_us, UINT32_MAX);
     // Nothing of the request is needed any more: neither the body nor the secrets in the arena.
@@ -112,7 +115,7 @@ static bool commit(struct req *req)
 
 static struct err pass_pieces(struct req *req, const struct seg *piece, struct span bytes)
 {
-    struct wire_pass *pass = &req->answer->pass;
+    struct wire_pass *pass = answer_pass(req->answer);
     struct stream *stream = req->stream;
     struct span in = bytes, part;
     enum wire_cut cut;
@@ -312,7 +315,7 @@ static bool is_cut_short(struct req *req)
         return false;
     if (answer->pass_memory == NULL)
         return true; // not even a beginning
-    struct wire_pass *pass = &answer->pass;
+    struct wire_pass *pass = answer_pass(answer);
     return !pass->bad && !pass->ended && !json_tap_end(&pass->tap) && GUARD(RELAY_WHOLE_JSON);
 }
 

@@ -540,7 +540,20 @@ class Operating(AdminTest):
         text = gateway.ask_admin("/metrics").body.decode()
         self.assertEqual(metric(text, "penstock_requests_total", route="chat", status_class="2xx"), 7)
         self.assertEqual(metric(text, "penstock_requests_total", status_class="4xx"), 2)
-        self.assertEqual(metric(text, "penstock_tokens_total", format="openai", type="input"), 77)
+        self.assertEqual(metric(text, "penstock_tokens_total", provider="openai", model="m",
+                                type="input"), 77)
+        self.assertEqual(metric(text, "penstock_requests_total", provider="openai",
+                                stream="false"), 7)
+        self.assertEqual(metric(text, "penstock_requests_total", provider="none"), 2)
+        self.assertEqual(metric(text, "penstock_upstream_attempts_total", provider="openai",
+                                outcome="ok", attempt="1"), 7)
+        self.assertEqual(metric(text, "penstock_upstream_connect_duration_seconds_count",
+                                provider="openai"), 7)
+        self.assertEqual(metric(text, "penstock_account_state", account="test-openai",
+                                state="available"), 1)
+        self.assertEqual(metric(text, "penstock_account_state"), 1)
+        self.assertEqual(metric(text, "penstock_account_requests_in_flight"), 0)
+        self.assertGreater(metric(text, "penstock_io_syscalls_total"), 0)
         self.assertEqual(metric(text, "penstock_tokens_total", type="output"), 49)
         self.assertEqual(metric(text, "penstock_request_errors_total", reason="key_invalid"), 1)
         self.assertEqual(metric(text, "penstock_request_duration_seconds_count", route="chat"), 9)
@@ -569,7 +582,19 @@ class Operating(AdminTest):
         self.assertEqual((line["key"], line["account"], line["model_req"], line["status"],
                           line["route"], line["in_tok"], line["out_tok"], line["provider"]),
                          ("test", "test-openai", "m", 200, "chat", 11, 7, "openai"))
-        self.assertEqual(lines()[ids[5]]["status"], 404)
+        self.assertEqual((line["client"], line.get("model_res"), line.get("err_stage")),
+                         ("127.0.0.1", None, None))
+        missed = lines()[ids[5]]
+        self.assertEqual((missed["status"], missed["err_code"], missed["err_stage"]),
+                         (404, "MODEL_UNKNOWN", "pick"))
+
+    def test_an_access_line_names_the_vendors_model(self):
+        gateway = self.gateway(openai=self.answering(),
+                               models=[{"name": "alias", "target": "m"}])
+        self.assertEqual(gateway.post(CHAT, chat("alias")).status, 200)
+        self.eventually(lambda: "req_id" in gateway.log(), "the line")
+        line = next(json.loads(line) for line in gateway.log().splitlines() if "req_id" in line)
+        self.assertEqual((line["model_req"], line["model_res"]), ("alias", "m"))
 
     def test_no_access_lines_when_they_are_off(self):
         gateway = self.gateway(openai=self.answering(), config={"log": {"access": False}})
