@@ -56,6 +56,10 @@ static void digits_before(char *end, uint64_t value, unsigned count)
 
 void put_u64(struct put *put, uint64_t value)
 {
+    if (value < 10 && take_room(put, 1)) { // as most are
+        *put->at++ = (char)('0' + value);
+        return;
+    }
     put_padded(put, value, digits_of(value));
 }
 

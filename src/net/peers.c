@@ -2,6 +2,7 @@
 
 #include "penstock/base/check.h"
 #include "penstock/base/guard.h"
+#include "penstock/base/put.h"
 #include "penstock/base/region.h"
 
 #include <arpa/inet.h>
@@ -39,8 +40,18 @@ size_t peer_text(const struct peer *peer, char out[PEER_TEXT_MAX])
     _Static_assert((int)PEER_TEXT_MAX >= INET6_ADDRSTRLEN, "every address fits");
     if (peer->family == 0)
         return 0;
-    verify(inet_ntop(peer->family == 4 ? AF_INET : AF_INET6, peer->bytes, out, PEER_TEXT_MAX));
-    return strlen(out);
+    if (peer->family != 4) {
+        verify(inet_ntop(AF_INET6, peer->bytes, out, PEER_TEXT_MAX));
+        return strlen(out);
+    }
+    // By hand: each line of a log has one, and inet_ntop() prints it with a formatter.
+    struct put put = put_into(out, PEER_TEXT_MAX);
+    for (int i = 0; i < 4; i++) {
+        if (i > 0)
+            PUT(&put, ".");
+        put_u64(&put, peer->bytes[i]);
+    }
+    return put_done(&put).len;
 }
 
 struct err peers_new(struct peers **out, struct env *env, uint32_t count_max)

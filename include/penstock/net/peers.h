@@ -23,7 +23,7 @@ enum { PEER_TEXT_MAX = 46 };
 
 // IPv4 in IPv6 becomes IPv4.
 struct peer peer_of(const struct sockaddr *addr);
-// Returns the length, 0 for an unknown one.
+// Returns the length, 0 for an unknown one. No NUL behind it.
 size_t peer_text(const struct peer *peer, char out[PEER_TEXT_MAX]);
 
 struct peers;
