@@ -406,7 +406,7 @@ static int begin(struct process *process, const char *config_path)
     status = process_admin_open(process);
     if (status != EXIT_DONE)
         return status;
-    if (!start_mock(process) || !start_shards(process))
+    if (!process_may_listen_all(process) || !start_mock(process) || !start_shards(process))
         return EXIT_FAILED;
     io_poll(process->io, &process->signal_op, process->signal_fd, POLLIN);
     process->ticket_timer.on_fire = on_ticket_timer;

@@ -108,8 +108,11 @@ int process_run(struct process *process, const char *config_path);
 
 // The address of a listener; false if it is none that can be bound.
 must_use bool resolve_listener(struct span address, union dest_addr *out);
+// False, and said, if another process listens there.
 must_use bool process_may_listen(struct process *process, struct span text,
                                  const union dest_addr *addr);
+// The same for all data listeners.
+must_use bool process_may_listen_all(struct process *process);
 must_use bool process_take_listeners(struct process *process);
 // *certs stays NULL for a listener without TLS.
 must_use bool process_load_certs(struct process *process, const struct config_listener *listener,

@@ -95,6 +95,15 @@ bool process_may_listen(struct process *process, struct span text, const union d
     return !failed(err);
 }
 
+bool process_may_listen_all(struct process *process)
+{
+    const struct config_listener *listeners = process->cfg->listen.data.items;
+    for (uint32_t i = 0; i < process->listen_count; i++)
+        if (!process_may_listen(process, listeners[i].address, &process->listen[i]))
+            return false;
+    return true;
+}
+
 bool process_take_listeners(struct process *process)
 {
     const struct objects *data = &process->cfg->listen.data;
@@ -107,8 +116,6 @@ bool process_take_listeners(struct process *process)
             return false;
         }
         const uint32_t idx = process->listen_count++;
-        if (!process_may_listen(process, listener->address, &process->listen[idx]))
-            return false;
         if (!process_load_certs(process, listener, &process->certs[idx]))
             return false;
     }

@@ -2,6 +2,7 @@
 // level that says whether the level is an object. Only strings and white space can be long; they
 // stop at the budget. Every other token is short and waits until it is in the text as a whole.
 #include "penstock/base/check.h"
+#include "penstock/base/guard.h"
 #include "penstock/codec/json.h"
 #include "penstock/codec/simd.h"
 
@@ -232,7 +233,8 @@ in_line bool in_object(const struct run *run)
 in_line enum step open_container(struct run *run, bool object)
 {
     struct json_scan *scan = run->scan;
-    if (run->depth == scan->depth_max)
+    // What the levels' bits have room for holds in any case.
+    if (run->depth >= scan->depth_max && (GUARD(JSON_DEPTH) || run->depth == JSON_DEPTH_MAX))
         return bad(run, JSON_FAULT_DEPTH);
     uint64_t bit = UINT64_C(1) << (run->depth % 64);
     uint64_t *word = &scan->objects[run->depth / 64];

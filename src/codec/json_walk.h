@@ -20,27 +20,19 @@ static inline unsigned quote_mask(const char *at)
 // the first bytes are looked at in line.
 static inline const char *quote_run(const char *at, const char *end)
 {
-    bool high = false;
 #if defined(__SSE2__)
-    while (likely(end - at >= SIMD_FIRST)) {
+    for (int i = 0; i < 2 && likely(end - at >= SIMD_FIRST); i++) { // long names end in the second
         unsigned stop = quote_mask(at);
         if (stop != 0)
             return at + __builtin_ctz(stop);
         at += SIMD_FIRST;
-        if (end - at >= SIMD_FIRST) { // long names end here
-            stop = quote_mask(at);
-            if (stop != 0)
-                return at + __builtin_ctz(stop);
-            at += SIMD_FIRST;
-        }
+    }
+#endif
+    for (bool high = false;; at++) {
         at += simd_quoted_run(at, (size_t)(end - at), &high);
         if (at == end || *at == '"' || *at == '\\')
             return at;
     }
-#endif
-    while (at < end && *at != '"' && *at != '\\')
-        at++;
-    return at;
 }
 
 // Behind the string whose opening quote is at `at`; NULL if it does not end before `end`.

@@ -3,6 +3,7 @@
 #include "backend.h"
 #include "penstock/base/check.h"
 
+#include <errno.h>
 #include <netinet/in.h>
 #include <poll.h>
 #include <stdio.h>
@@ -206,6 +207,16 @@ bool io_has_hung_up(struct io *io, int fd)
         return false; // a simulated reset fails the next send, which is soon enough
     struct pollfd asked = { .fd = fd };
     return poll(&asked, 1, 0) == 1 && (asked.revents & (POLLERR | POLLHUP)) != 0;
+}
+
+bool io_has_input(struct io *io, int fd)
+{
+    char byte;
+    if (io->backend == IO_BACKEND_SIM)
+        return false;
+    io->stats.syscalls++;
+    const ssize_t got = recv(fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT);
+    return got >= 0 || (errno != EAGAIN && errno != EINTR);
 }
 
 bool io_peer(struct io *io, int fd, struct sockaddr_storage *out)

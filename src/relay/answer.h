@@ -11,10 +11,15 @@
 
 enum { ANSWER_SECRET_MAX = 320 };
 
+// What reads a whole answer, or an overlong event. Streams have none, so it is taken when needed.
+struct answer_pass {
+    struct wire_pass pass;
+    char values[WIRE_VALUES_MAX];
+};
+
 struct answer {
     struct wire_stream stream;
-    struct wire_pass pass;   // of a whole answer, or of an overlong event
-    struct buf *pass_memory; // of `pass`, while it is in use
+    struct buf *pass_memory; // keeps a struct answer_pass while one is under way, else NULL
     struct secrets secrets;  // what must not come out of the vendor's mouth
     struct fault_note *note; // in the arena; NULL: no fault was read
     uint8_t model_len; // of the vendor's name for the model, as far as it fits; 0: the client's
@@ -26,6 +31,11 @@ struct answer {
 // A fresh one for an attempt on an account whose credential is `secret`. False: none is left.
 must_use bool answer_begin(struct req *req, struct span secret);
 void answer_end(struct req *req);
+
+static inline struct wire_pass *answer_pass(const struct answer *answer)
+{
+    return &((struct answer_pass *)(void *)answer->pass_memory->data)->pass;
+}
 
 // Starts to read a body that passes in pieces.
 must_use bool answer_pass_begin(struct req *req, bool sse);

@@ -148,7 +148,6 @@ enum next step_plan(struct req *req)
     struct json_slice previous = body_value(req, BODY_PREVIOUS);
     if (previous.kind == JK_STRING && req->route.count != 1)
         return req_fail(req, ERR(STORED_RESPONSE));
-    // The key may have been revoked while the body was on its way.
     if ((req->key == NULL || !req->key->enabled) && GUARD(RELAY_KEY_REVOKED))
         return req_fail(req, ERR(KEY_INVALID));
     err = snap_key_allows(req->key, (enum format)req->format, req->model);

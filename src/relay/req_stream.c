@@ -115,7 +115,7 @@ static bool commit(struct req *req)
 
 static struct err pass_pieces(struct req *req, const struct seg *piece, struct span bytes)
 {
-    struct wire_pass *pass = &req->answer->pass;
+    struct wire_pass *pass = answer_pass(req->answer);
     struct stream *stream = req->stream;
     struct span in = bytes, part;
     enum wire_cut cut;
@@ -315,7 +315,7 @@ static bool is_cut_short(struct req *req)
         return false;
     if (answer->pass_memory == NULL)
         return true; // not even a beginning
-    struct wire_pass *pass = &answer->pass;
+    struct wire_pass *pass = answer_pass(answer);
     return !pass->bad && !pass->ended && !json_tap_end(&pass->tap) && GUARD(RELAY_WHOLE_JSON);
 }
 

@@ -85,6 +85,17 @@ def new_key():
     return text + base62(zlib.crc32(text.encode()), 6)
 
 
+def memory_returns():
+    """The environment in which a sanitized gateway gives back what it frees, for the sake of RSS."""
+    options = os.environ.get("ASAN_OPTIONS", "")
+    return {"ASAN_OPTIONS": options + (":" if options else "") + "quarantine_size_mb=1"}
+
+
+def is_sanitized():
+    with open(binary(), "rb") as file:
+        return b"__asan_init" in file.read()
+
+
 def to_yaml(value, indent=0):
     """Block YAML of dicts, lists and scalars: no more of it than a configuration needs."""
     pad = "  " * indent

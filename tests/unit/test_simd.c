@@ -94,6 +94,23 @@ static void sets_find_a_single_byte_anywhere(void)
     }
 }
 
+// Long enough for searches that go in large steps where nothing is found for a while.
+static void sets_find_a_byte_far_away(void)
+{
+    static const char wanted[] = "\"\\\x1f\x80{\n";
+    enum { FAR = 1100 };
+    char *end = guarded_page_end();
+    for (size_t len = FAR - 70; len <= FAR; len += 7) {
+        for (size_t at = 0; at < len; at++) {
+            memset(end - len, at % 2 != 0 ? 'x' : '\x7f', len);
+            end[(ptrdiff_t)at - (ptrdiff_t)len] = wanted[(len + at) % (sizeof(wanted) - 1)];
+            if (at % 3 != 0) // and another one behind it
+                end[-(ptrdiff_t)(1 + at % (len - at))] = wanted[at % (sizeof(wanted) - 1)];
+            check_agreement(end - len, len);
+        }
+    }
+}
+
 static size_t random_utf8(struct env *env, char *text, size_t cap)
 {
     static const char *const parts[] = { "a",
@@ -180,11 +197,20 @@ static void contents_of_strings_end_at_a_bare_quote(void)
         size_t run;
         bool high;
     } cases[] = {
-        { "", 0, false },           { "\"", 0, false },     { "ab\"\xff", 2, false },
-        { "ab", 2, false },         { "a\\\"b\"c", 4, false }, { "a\\\\\"b", 3, false },
-        { "\\u0041\"", 0, false },  { "a\\", 1, false },    { "a\nb\"", 1, false },
-        { "a\\\nb\"", 1, false },   { "\\\\\\", 2, false }, { "\x7f\xff\"", 2, true },
-        { "\\/\\b\\f\\n\\r\\t\"", 12, false }, { "\\n\x80\\x", 3, true },
+        { "", 0, false },
+        { "\"", 0, false },
+        { "ab\"\xff", 2, false },
+        { "ab", 2, false },
+        { "a\\\"b\"c", 4, false },
+        { "a\\\\\"b", 3, false },
+        { "\\u0041\"", 0, false },
+        { "a\\", 1, false },
+        { "a\nb\"", 1, false },
+        { "a\\\nb\"", 1, false },
+        { "\\\\\\", 2, false },
+        { "\x7f\xff\"", 2, true },
+        { "\\/\\b\\f\\n\\r\\t\"", 12, false },
+        { "\\n\x80\\x", 3, true },
     };
     char text[128];
     for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
@@ -213,13 +239,10 @@ static void the_best_set_is_chosen(void)
 int main(int argc, char **argv)
 {
     static const struct test_case cases[] = {
-        TEST(the_best_set_is_chosen),
-        TEST(plain_utf8_knows_the_standard),
-        TEST(sets_agree_on_random_bytes),
-        TEST(sets_find_a_single_byte_anywhere),
-        TEST(contents_of_strings_end_at_a_bare_quote),
-        TEST(utf8_edges_are_judged_alike),
-        TEST(valid_utf8_is_valid_until_one_byte_is_broken),
+        TEST(the_best_set_is_chosen),           TEST(plain_utf8_knows_the_standard),
+        TEST(sets_agree_on_random_bytes),       TEST(sets_find_a_byte_far_away),
+        TEST(sets_find_a_single_byte_anywhere), TEST(contents_of_strings_end_at_a_bare_quote),
+        TEST(utf8_edges_are_judged_alike),      TEST(valid_utf8_is_valid_until_one_byte_is_broken),
     };
     set_count = simd_sets(sets);
     return test_main(argc, argv, cases, ARRAY_LEN(cases));

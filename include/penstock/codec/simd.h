@@ -2,8 +2,9 @@
 // has.
 //
 // Every search exists in plain C and, on x86-64, with SSE2 (which every such CPU has), AVX2 and
-// AVX-512BW. The best set is chosen once, before main(). No search reads outside the text it is
-// given, so no caller needs padding. tests/unit/test_simd.c holds all sets to the same answers.
+// AVX-512BW, on 64-bit ARM with NEON. The best set is chosen once, before main(). No search reads
+// outside the text it is given, so no caller needs padding. tests/unit/test_simd.c holds all sets
+// to the same answers.
 #ifndef PENSTOCK_CODEC_SIMD_H
 #define PENSTOCK_CODEC_SIMD_H
 
