@@ -68,6 +68,9 @@ static void uring_rows(FILE *out, const struct uring_caps *caps)
     yes_or(out, "registered ring", caps->ring_fd, "enters go by the descriptor");
     yes_or(out, "wait without iowait", caps->no_iowait,
            "idle threads show as iowait (kernel < 6.15)");
+    yes_or(out, "wait until a moment", caps->abs_timer, "a length of time (kernel < 6.12)");
+    yes_or(out, "sends without completions", caps->quiet_send,
+           "each send completes (kernel < 6.1)");
     row(out, "wake between rings", "ring message; eventfd from threads without a ring");
 }
 

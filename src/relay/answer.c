@@ -4,29 +4,60 @@
 
 enum { BYTES_A_TOKEN = 4 }; // of English text, roughly; only for what no vendor told
 
+static struct kept_secret *secret_get(struct shard *shard, struct span text)
+{
+    struct kept_secret *kept = shard->secret;
+    text.len = min_size(text.len, ANSWER_SECRET_MAX);
+    if (kept == NULL || !span_eq(span_of(kept->text, kept->len), text)) {
+        kept = slab_take(&shard->secrets);
+        if (kept == NULL)
+            return NULL;
+        kept->refs = 0;
+        kept->len = (uint16_t)text.len;
+        kept->secrets.count = 0;
+        if (text.len > 0) { // an account may have none
+            memcpy(kept->text, text.ptr, text.len);
+            kept->secrets.list[kept->secrets.count++] = span_of(kept->text, kept->len);
+        }
+        shard->secret = kept; // the one before stays with those who have it
+    }
+    kept->refs++;
+    return kept;
+}
+
+static void secret_put(struct shard *shard, struct kept_secret *kept)
+{
+    assert(kept->refs > 0);
+    if (--kept->refs > 0)
+        return;
+    if (shard->secret == kept)
+        shard->secret = NULL;
+    bytes_wipe(kept->text, kept->len);
+    slab_give(&shard->secrets, kept);
+}
+
 bool answer_begin(struct req *req, struct span secret)
 {
-    struct answer *answer = req->answer;
-    if (answer == NULL)
-        answer = req->answer = slab_take(&req->shard->answers);
-    else
-        answer_pass_end(req);
-    if (answer == NULL)
+    struct shard *shard = req->shard;
+    answer_end(req); // of the attempt before
+    struct kept_secret *kept = secret_get(shard, secret);
+    if (kept == NULL)
         return false;
+    struct answer *answer = slab_take(&shard->answers);
+    if (answer == NULL) {
+        secret_put(shard, kept);
+        return false;
+    }
+    req->answer = answer;
+    answer->secret = kept;
     answer->pass_memory = NULL;
     answer->note = NULL;
     answer->model_len = 0;
-    answer->secrets.count = 0;
-    answer->secret_len = (uint16_t)min_size(secret.len, ANSWER_SECRET_MAX);
-    if (answer->secret_len > 0) { // an account may have none
-        memcpy(answer->secret, secret.ptr, answer->secret_len);
-        answer->secrets.list[answer->secrets.count++] = span_of(answer->secret, answer->secret_len);
-    }
     const struct wire *wire = wire_of((enum wire_op)req->op);
     wire_stream_init(&answer->stream, wire, req->usage_added);
-    answer->stream.secrets = &answer->secrets;
-    answer->stream.note = &req->shard->note;
-    answer->stream.forms = &req->shard->forms;
+    answer->stream.secrets = &kept->secrets;
+    answer->stream.note = &shard->note;
+    answer->stream.forms = &shard->forms;
     return true;
 }
 
@@ -36,7 +67,7 @@ void answer_end(struct req *req)
     if (answer == NULL)
         return;
     answer_pass_end(req);
-    bytes_wipe(answer->secret, answer->secret_len);
+    secret_put(req->shard, answer->secret);
     slab_give(&req->shard->answers, answer);
     req->answer = NULL;
 }

@@ -20,12 +20,19 @@ struct answer_pass {
 struct answer {
     struct wire_stream stream;
     struct buf *pass_memory; // keeps a struct answer_pass while one is under way, else NULL
-    struct secrets secrets;  // what must not come out of the vendor's mouth
+    struct kept_secret *secret;
     struct fault_note *note; // in the arena; NULL: no fault was read
     uint8_t model_len; // of the vendor's name for the model, as far as it fits; 0: the client's
     char model[USAGE_MODEL_MAX];
-    uint16_t secret_len;
-    char secret[ANSWER_SECRET_MAX];
+};
+
+// What must not come out of the vendor's mouth: the account's credential. Streams may last longer
+// than the snapshot that it came from; those of one account share a copy.
+struct kept_secret {
+    struct secrets secrets; // a view of `text`
+    uint32_t refs;
+    uint16_t len;
+    char text[ANSWER_SECRET_MAX];
 };
 
 // A fresh one for an attempt on an account whose credential is `secret`. False: none is left.

@@ -113,7 +113,7 @@ static struct err refusal_classify(struct req *req)
         return ERR(OVERLOADED);
     struct span body =
         req->pump.hold != NULL ? span_of(req->pump.hold->buf.data, req->pump.hold_len) : SPAN_NONE;
-    fault_read(note, req->up_status, body, &req->answer->secrets);
+    fault_read(note, req->up_status, body, &req->answer->secret->secrets);
     if (note->retry_ms == 0 && req->retry_after_ms != 0) {
         note->retry_ms = req->retry_after_ms;
         note->retry_told = true;

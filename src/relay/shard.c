@@ -38,6 +38,7 @@ struct err shard_init(struct shard *shard, uint32_t idx, struct io *io, struct e
     slab_init(&shard->reqs, sizeof(struct req), conns_max);
     slab_init(&shard->unpacks, sizeof(struct unpack), conns_max);
     slab_init(&shard->answers, sizeof(struct answer), conns_max);
+    slab_init(&shard->secrets, sizeof(struct kept_secret), conns_max);
     wire_forms_init(&shard->forms);
     shard->chunks = (struct arena_source){ chunk_take, chunk_give, shard->net.bufs };
     list_init(&shard->live);
@@ -54,6 +55,7 @@ void shard_fini(struct shard *shard)
     slab_fini(&shard->reqs);
     slab_fini(&shard->unpacks);
     slab_fini(&shard->answers);
+    slab_fini(&shard->secrets);
     net_fini(&shard->net);
 }
 

@@ -62,7 +62,8 @@ struct shard {
     struct http_app app;
     struct server servers[SHARD_LISTENERS_MAX];
     uint32_t server_count;
-    struct slab reqs, answers, unpacks;
+    struct slab reqs, answers, unpacks, secrets;
+    struct kept_secret *secret;  // the newest that is in use; NULL: none is
     struct arena_source chunks;  // of requests' arenas: small buffers of the pool
     struct list live;            // requests, oldest first
     const struct snapshot *snap; // of this turn
