@@ -36,12 +36,6 @@ static unsigned digits_of(uint64_t value)
     return tens + 1 - (value < powers[tens]);
 }
 
-static bool take_room(struct put *put, size_t len)
-{
-    put->full |= (size_t)(put->end - put->at) < len;
-    return !put->full;
-}
-
 // The last `count` digits, ending before `end`.
 static void digits_before(char *end, uint64_t value, unsigned count)
 {
@@ -56,7 +50,7 @@ static void digits_before(char *end, uint64_t value, unsigned count)
 
 void put_u64(struct put *put, uint64_t value)
 {
-    if (value < 10 && take_room(put, 1)) { // as most are
+    if (value < 10 && put_fits(put, 1)) { // as most are
         *put->at++ = (char)('0' + value);
         return;
     }
@@ -65,7 +59,7 @@ void put_u64(struct put *put, uint64_t value)
 
 void put_padded(struct put *put, uint64_t value, unsigned count)
 {
-    if (!take_room(put, count))
+    if (!put_fits(put, count))
         return;
     put->at += count;
     digits_before(put->at, value, count);

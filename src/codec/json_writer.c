@@ -254,17 +254,17 @@ static bool copy_plain(char *out, struct span text)
 void json_put_string(struct put *put, struct span text)
 {
     const size_t room = (size_t)(put->end - put->at);
-    if (likely(room >= 2 && text.len <= room - 2 && !put->full) &&
-        likely(copy_plain(put->at + 1, text))) {
+    if (likely(room >= 2 && text.len <= room - 2) && likely(copy_plain(put->at + 1, text))) {
         *put->at = '"';
         put->at += text.len + 2;
         put->at[-1] = '"';
         return;
     }
     struct jsonw out;
-    jsonw_init(&out, put->at, put->full ? 0 : room);
+    jsonw_init(&out, put->at, room);
     jsonw_string(&out, text);
     const struct span done = jsonw_done(&out);
-    put->full |= done.len == 0;
+    if (done.len == 0)
+        put_fail(put);
     put->at += done.len;
 }

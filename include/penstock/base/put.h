@@ -6,7 +6,7 @@
 
 struct put {
     char *start, *at, *end;
-    bool full; // something did not fit and was left out whole; nothing is written from then on
+    bool full; // something did not fit and was left out whole; the room ends there from then on
 };
 
 static inline struct put put_into(void *memory, size_t len)
@@ -15,12 +15,26 @@ static inline struct put put_into(void *memory, size_t len)
     return (struct put){ .start = start, .at = start, .end = start + len };
 }
 
+// Something is left out.
+static inline void put_fail(struct put *put)
+{
+    put->full = true;
+    put->end = put->at;
+}
+
+// Room for `len` more bytes, for who writes them in place.
+static inline bool put_fits(struct put *put, size_t len)
+{
+    if (likely((size_t)(put->end - put->at) >= len))
+        return true;
+    put_fail(put);
+    return false;
+}
+
 static inline void put_span(struct put *put, struct span bytes)
 {
-    if (unlikely(put->full || (size_t)(put->end - put->at) < bytes.len)) {
-        put->full = true;
+    if (!put_fits(put, bytes.len))
         return;
-    }
     if (bytes.len > 0)
         memcpy(put->at, bytes.ptr, bytes.len);
     put->at += bytes.len;

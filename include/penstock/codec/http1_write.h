@@ -9,11 +9,9 @@
 // (http_value_is_valid()), which everything that came out of a parsed head is.
 static inline void http_put_field(struct put *put, struct span name, struct span value)
 {
-    char *at = put->at;
-    if (unlikely(put->full || (size_t)(put->end - at) < name.len + value.len + 4)) {
-        put->full = true;
+    if (!put_fits(put, name.len + value.len + 4))
         return;
-    }
+    char *at = put->at;
     if (name.len > 0)
         memcpy(at, name.ptr, name.len);
     at += name.len;
