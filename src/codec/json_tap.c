@@ -589,7 +589,7 @@ enum parse json_tap_feed(struct json_tap *tap, struct span *in)
     return tap->state == ST_END ? PARSE_DONE : PARSE_MORE;
 }
 
-bool json_tap_end(struct json_tap *tap)
+bool json_tap_end(const struct json_tap *tap)
 {
     bool scalar = tap->state == ST_IN_SCALAR && tap->depth == 0;
     return tap->state == ST_END || scalar;

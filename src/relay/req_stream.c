@@ -315,8 +315,7 @@ static bool is_cut_short(struct req *req)
         return false;
     if (answer->pass_memory == NULL)
         return true; // not even a beginning
-    struct wire_pass *pass = answer_pass(answer);
-    return !pass->bad && !pass->ended && !json_tap_end(&pass->tap) && GUARD(RELAY_WHOLE_JSON);
+    return wire_pass_is_torn(answer_pass(answer)) && GUARD(RELAY_WHOLE_JSON);
 }
 
 static enum next finish(struct req *req)

@@ -330,20 +330,20 @@ void wire_pass_init(struct wire_pass *pass, struct wire_stream *stream, bool sse
     pass->stream = stream;
     pass->sse = sse;
     pass->bad = pass->ended = pass->in_model = pass->model_new = false;
-    pass->begun = pass->taken = false;
+    pass->begun = pass->known = pass->taken = false;
     pass->name = pass->first = SPAN_NONE;
     pass->likens = !sse && !stream->whole && stream->forms != NULL;
     pass->state = LINE_START;
     pass->field_len = 0;
     pass->elements = 0;
     stream->whole |= !sse;
-    json_tap_init(&pass->tap, &plans[stream->wire->id], memory);
-    pass->tap.told = stream->wire->model_paths; // nobody asks where the others lie
+    pass->memory = memory;
+    pass->told = stream->wire->model_paths; // nobody asks where the others lie
 }
 
 void wire_pass_keep_model(struct wire_pass *pass)
 {
-    pass->tap.told = 0;
+    pass->told = 0;
 }
 
 enum happened { NOTHING, MODEL_BEGINS, MODEL_ENDED };
@@ -480,15 +480,27 @@ static bool cut_known(struct wire_pass *pass, struct span *in, struct span *out,
     return len > 0;
 }
 
+// Looks at the first piece, which is empty if none came.
+static void begin_pass(struct wire_pass *pass, struct span first)
+{
+    pass->begun = true;
+    pass->first = first;
+    struct span *name = pass->told > 0 ? &pass->name : NULL;
+    pass->known = pass->likens && wire_forms_take(pass->stream->forms, pass->stream, first, name);
+    if (pass->known) {
+        pass->ended = pass->taken = true;
+        return;
+    }
+    json_tap_init(&pass->tap, &plans[pass->stream->wire->id], pass->memory);
+    pass->tap.told = pass->told;
+}
+
 bool wire_pass_next(struct wire_pass *pass, struct span *in, struct span *out, enum wire_cut *cut)
 {
-    if (!pass->begun && in->len > 0) {
-        pass->begun = true;
-        pass->first = *in;
-        if (pass->likens && wire_forms_take(pass->stream->forms, pass->stream, *in,
-                                            pass->tap.told > 0 ? &pass->name : NULL))
-            pass->ended = pass->taken = true;
-    }
+    if (unlikely(in->len == 0))
+        return false;
+    if (!pass->begun)
+        begin_pass(pass, *in);
     if (pass->ended && !pass->in_model)
         return cut_known(pass, in, out, cut);
     const char *start = in->ptr;
@@ -509,10 +521,17 @@ bool wire_pass_next(struct wire_pass *pass, struct span *in, struct span *out, e
     return false;
 }
 
+bool wire_pass_is_torn(const struct wire_pass *pass)
+{
+    return !pass->bad && !pass->ended && !(pass->begun && json_tap_end(&pass->tap));
+}
+
 void wire_pass_end(struct wire_pass *pass)
 {
     struct wire_stream *stream = pass->stream;
-    bool complete = !pass->bad && (pass->ended || json_tap_end(&pass->tap));
+    if (!pass->begun)
+        begin_pass(pass, SPAN(""));
+    bool complete = !pass->bad && !wire_pass_is_torn(pass);
     if (pass->bad)
         stream->bad_events++;
     if (pass->elements == 0 && !pass->taken)

@@ -101,7 +101,7 @@ void json_tap_init(struct json_tap *tap, const struct json_tap_plan *plan, char 
 must_use enum parse json_tap_feed(struct json_tap *tap, struct span *in);
 
 // The text has ended. True if it was a whole value.
-must_use bool json_tap_end(struct json_tap *tap);
+must_use bool json_tap_end(const struct json_tap *tap);
 
 // The newest value at a path, if it is complete and was kept. A view of the tap's memory, valid
 // until the path's next value begins.

@@ -149,18 +149,21 @@ enum {
 // it.
 struct wire_pass {
     struct wire_stream *stream;
-    struct json_tap tap;
-    bool sse;       // the pieces are a block of an event stream
-    bool bad;       // no JSON: nothing more is learnt
-    bool ended;     // the JSON text is complete: what follows is not looked at
-    bool in_model;  // a model's name is passing
-    bool model_new; // its first byte is yet to come
-    uint8_t state;  // where in a line of the block
+    struct json_tap tap; // once the first piece has not been known
+    char *memory;        // for its values
+    uint8_t told;        // its paths before this one are told of
+    bool sse;            // the pieces are a block of an event stream
+    bool bad;            // no JSON: nothing more is learnt
+    bool ended;          // the JSON text is complete: what follows is not looked at
+    bool in_model;       // a model's name is passing
+    bool model_new;      // its first byte is yet to come
+    uint8_t state;       // where in a line of the block
     uint8_t field_len;
     char field[4];     // how the line begins
     uint64_t elements; // of a root array that have passed
     bool likens;       // a whole answer that may be known by its form
     bool begun;        // the first piece was seen
+    bool known;        // and is a whole answer, known by its form
     bool taken;        // what was tapped is in the stream
     struct span first; // that piece; its bytes are looked at only while it passes
     struct span name;  // of the model, in a piece that is a known answer and whose name has not
@@ -181,6 +184,8 @@ void wire_pass_keep_model(struct wire_pass *pass);
 // Moves the next piece from the front of `in` to *out. False once `in` is used up. Whoever keeps
 // the vendor's name for the model passes every piece on.
 bool wire_pass_next(struct wire_pass *pass, struct span *in, struct span *out, enum wire_cut *cut);
+// True if what has passed is the beginning of JSON text and not all of it.
+bool wire_pass_is_torn(const struct wire_pass *pass);
 // The body, or the event, has ended: what was learnt is in the stream now.
 void wire_pass_end(struct wire_pass *pass);
 
