@@ -443,13 +443,17 @@ static bool send_short(struct stream *stream, struct span bytes)
     return true;
 }
 
-bool stream_send(struct stream *stream, struct buf *buf, const char *ptr, size_t len)
+static apart bool send_long(struct stream *stream, struct buf *buf, const char *ptr, size_t len)
 {
-    if (len == 0 || stream->no_body || send_short(stream, span_of(ptr, len)))
-        return true;
     stream->torn = stream->torn || !send_open(stream, len) ||
                    !conn_tx_ref(stream_serve(stream)->conn, buf, ptr, len) || !send_close(stream);
     return !stream->torn;
+}
+
+bool stream_send(struct stream *stream, struct buf *buf, const char *ptr, size_t len)
+{
+    return len == 0 || stream->no_body || send_short(stream, span_of(ptr, len)) ||
+           send_long(stream, buf, ptr, len);
 }
 
 bool stream_send_copy(struct stream *stream, struct span bytes)
