@@ -13,12 +13,18 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <malloc.h>
 #include <stdio.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
 #include <unistd.h>
 
-enum { PROBE_BYTES = 256 * KIB, MARGIN_BYTES = 64 * MIB };
+enum {
+    PROBE_BYTES = 256 * KIB,
+    MARGIN_BYTES = 64 * MIB,
+    REST_CHORES = 4, // without a record
+    REST_BYTES = 1 * MIB,
+};
 
 // --- Writing
 
@@ -334,6 +340,23 @@ static void watch_disk(struct store *store)
     SHOW(store, detail_stopped, store->is_detail_stopped);
 }
 
+// A memtable that nobody adds to any more holds memory for nothing: after a few seconds it goes to
+// the disk, and what it was made of goes back to the system.
+static void rest(struct store *store)
+{
+    const uint64_t records = atomic_load_explicit(&store->stats.records, memory_order_relaxed);
+    store->chores_idle = records == store->chores_records ? store->chores_idle + 1 : 0;
+    store->chores_records = records;
+    if (store->chores_idle != REST_CHORES ||
+        db_property(&store->db, "rocksdb.cur-size-all-mem-tables") < REST_BYTES)
+        return;
+    struct err err = db_flush(&store->db);
+    if (failed(err))
+        health_fail(store, err);
+    else
+        (void)malloc_trim(0);
+}
+
 void health_chores(struct store *store)
 {
     const uint64_t now = env_mono_ns(store->env);
@@ -359,6 +382,7 @@ void health_chores(struct store *store)
         }
     }
     retention(store, now);
+    rest(store);
 }
 
 void store_stats(struct store *store, struct store_stats *out)

@@ -161,6 +161,8 @@ struct store {
     uint64_t sync_due_ns; // 0: nothing is unsynced
     uint64_t chores_due_ns, retention_due_ns;
     uint64_t background_errors; // that were looked at
+    uint64_t chores_records;    // there were when the chores were done last
+    uint32_t chores_idle;       // how often in a row there were no more
     bool is_detail_stopped;
     bool has_drained;   // in this step
     uint64_t gather_ns; // from one look at the ports to the next, while records come

@@ -223,6 +223,44 @@ static void hours_of_commit_never_go_back(void)
     place_fini(&place);
 }
 
+// What was written is in memory as well, until nothing has come for some seconds.
+static void memory_rests_when_nothing_comes(void)
+{
+    struct place place;
+    struct env_fake fake;
+    place_init(&place);
+    env_fake_init(&fake, 1);
+    struct store_cfg cfg = place_cfg(&place, &fake.env);
+    cfg.sync_ms = 3600 * 1000;
+    struct store *store = must_open(&cfg);
+    uint64_t n = 0;
+    for (; n < 60000; n++) {
+        struct usage_record record = record_of(n, fake.wall);
+        push(store, 0, &record);
+        if (n % 100 == 0)
+            store_step(store);
+    }
+    struct store_stats stats;
+    for (int second = 0; second < 10; second++) { // something comes every second
+        struct usage_record record = record_of(n++, fake.wall);
+        push(store, 0, &record);
+        env_fake_advance(&fake, 1 * NS_PER_S);
+        store_step(store);
+        store_stats(store, &stats);
+        EXPECT(stats.memtable_bytes > 1 * MIB);
+    }
+    for (int second = 0; second < 10; second++) {
+        env_fake_advance(&fake, 1 * NS_PER_S);
+        store_step(store);
+    }
+    store_stats(store, &stats);
+    EXPECT(stats.memtable_bytes < 1 * MIB);
+    EXPECT_EQ(stats.state, STORE_OK);
+    EXPECT_EQ(detail_count(store), n);
+    store_close(&store);
+    place_fini(&place);
+}
+
 TEST_MAIN(TEST(detail_comes_in_pages), TEST(pages_of_a_busy_hour),
           TEST(old_detail_is_dropped_and_sums_stay), TEST(a_jumping_clock_deletes_nothing),
-          TEST(hours_of_commit_never_go_back))
+          TEST(hours_of_commit_never_go_back), TEST(memory_rests_when_nothing_comes))
