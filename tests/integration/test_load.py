@@ -264,8 +264,8 @@ class Crowds(LoadTest):
         """1,000 clients that read a kilobyte a second: others are as fast as before, and memory is
         bounded by what one stream may hold."""
         count, seconds = size(60, 1000), size(4, 30)
-        bound = 128 << 10
-        gateway = self.mocked(other=True, limits={"stream_memory": "128KiB"})
+        bound = 256 << 10
+        gateway = self.mocked(other=True, limits={"stream_memory": "256KiB"})
         good = self.wire(gateway, "other", False)
         quiet = self.latencies(gateway, 100, good)
         before = gateway.proc("VmRSS")
