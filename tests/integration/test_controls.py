@@ -65,7 +65,7 @@ class Floods(FaultTest):
         self.assert_good(gateway, FORMATS)
 
     def test_C9_the_cap_holds_and_frees_itself(self):
-        """Above the cap nobody is accepted, who is connected is served, and what is held by silence
+        """Above the cap nobody is let in, who is connected is served, and what is held by silence
         comes free by the budget for a head."""
         gateway, _ = self.pair(config={"limits": {"connections": 64}}, timeouts={"header": "2s", "idle": "60s"})
         known = gateway.begin(OPENAI, stream=False)

@@ -163,8 +163,8 @@ void io_shutdown(struct io *io, int fd);
 // Whether the connection has ended both ways. A peer's FIN hides the RST behind it: receives go on
 // to tell of the FIN, so this asks the socket itself, by a system call of its own.
 bool io_has_hung_up(struct io *io, int fd);
-// Whether bytes, an end or an error wait at the socket that no receive has told of, by a system call
-// of its own. Nothing ever waits at a simulated one without its receive being told.
+// Whether bytes, an end or an error wait at the socket that no receive has told of, by a system
+// call of its own. Nothing ever waits at a simulated one without its receive being told.
 bool io_has_input(struct io *io, int fd);
 // The address at the other end, by a system call of its own; false if there is none any more. All
 // simulated peers are on the same machine.
