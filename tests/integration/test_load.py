@@ -178,7 +178,8 @@ class Crowds(LoadTest):
 
     def test_P116_mixed_load_leaves_no_memory_behind(self):
         """Answers, refusals, faults of the vendor and clients that leave, over and over: memory is
-        what it was after the warm-up. A day of it does not fit here; the slope is looked at."""
+        what it was after the warm-up. A day of it does not fit here; the slope is
+        looked at, for longer by soak.py."""
         gateway = self.mocked(timeouts={"stream_idle": "300ms", "drain": "1s"})
         chance = random.Random(116)
         models = ["mock", "mock+tokens=40", "mock+tokens=30+chop=7", "mock+think+tools=2", "mock+status=429+retry=1",
@@ -207,7 +208,7 @@ class Crowds(LoadTest):
             together([lambda n=n: [one(random.Random(seed + n)) for n in range(30)] for n in range(8)])
             return gateway.proc("VmRSS")
 
-        until, seen = time.monotonic() + size(12, 900), []
+        until, seen = time.monotonic() + size(12, 180), []
         while time.monotonic() < until or len(seen) < 9:
             seen.append(round_())
         third = len(seen) // 3
