@@ -9,7 +9,8 @@ static bool config_option(int argc, char **argv, const char **path)
 {
     *path = NULL;
     for (int i = 0; i < argc; i++) {
-        if (strcmp(argv[i], "-c") != 0 || i + 1 == argc)
+        const bool known = strcmp(argv[i], "-c") == 0 || strcmp(argv[i], "--config") == 0;
+        if (!known || i + 1 == argc)
             return false;
         *path = argv[++i];
     }

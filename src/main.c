@@ -187,13 +187,13 @@ int main(int argc, char **argv)
         return argc > 2 && has_noun(argv[2]) ? cmd_help(argv[2]) : usage(stdout);
     if (argc > 2 && has_noun(argv[1]) && is_help(argv[2]))
         return cmd_help(argv[1]);
-    const bool wants_help = argc > 3 && is_help(argv[argc - 1]);
+    const bool wants_help = argc > 3 && argv[argc - 1][0] == '-' && is_help(argv[argc - 1]);
     for (size_t i = 0; i < ARRAY_LEN(verbs); i++) {
         const struct verb *verb = &verbs[i];
         if (strcmp(argv[1], verb->noun) != 0)
             continue;
         if (verb->verb == NULL)
-            return verb->run(argc - 2, argv + 2);
+            return wants_help ? help(verb->noun, verb) : verb->run(argc - 2, argv + 2);
         if (argc > 2 && strcmp(argv[2], verb->verb) == 0)
             return wants_help ? help(verb->noun, verb) : verb->run(argc - 3, argv + 3);
     }

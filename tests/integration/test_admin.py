@@ -528,6 +528,21 @@ class CommandLine(AdminTest):
         self.assertEqual(subprocess.run([binary(), "frob"], capture_output=True,
                                         timeout=20).returncode, 2)
 
+    def test_every_verb_has_help_with_an_example_and_statuses(self):
+        def say(*words):
+            done = subprocess.run([binary(), *words], capture_output=True, text=True, timeout=20)
+            self.assertEqual(done.returncode, 0, words)
+            return done.stdout
+        commands = re.findall(r"^  (\w+(?: \w+)?)  +[A-Z]", say("help"), re.M)
+        self.assertGreater(len(commands), 25)
+        for command in commands:
+            text = say(*command.split(), "--help")
+            self.assertIn(f"penstock {command}", text)
+            self.assertIn(f"$ penstock {command}", text, "no example")
+            self.assertIn("Exit status:", text)
+        for command in ("key create", "account add", "usage", "serve"):  # behind other words too
+            self.assertIn("$ penstock " + command, say(*command.split(), "-c", "x", "--help"))
+
 
 @both_backends
 class Operating(AdminTest):

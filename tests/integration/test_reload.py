@@ -2,10 +2,11 @@
 
 import json
 import signal
+import subprocess
 import threading
 import time
 
-from harness import both_backends, merged, new_key
+from harness import binary, both_backends, merged, new_key
 from raw import serving
 from test_admin import AdminTest, chat, control, metric, set_up
 
@@ -245,16 +246,16 @@ class Drain(ReloadTest):
                        [("authorization", f"Bearer {gateway.key}")])
         head = client.head()
         self.assertEqual(head.status, 200)
-        done = []
-        thread = threading.Thread(target=lambda: done.append(gateway.cli("drain", "--wait")))
-        thread.start()
-        self.eventually(lambda: gateway.ask_admin("/readyz").status == 503, "not ready")
-        time.sleep(0.7)
-        self.assertEqual(done, [], "it does not wait")
+        verb = subprocess.Popen([binary(), "drain", "--wait", "-c", gateway.config_path], text=True,
+                                stderr=subprocess.PIPE)
+        self.addCleanup(verb.kill)
+        self.assertIn("1 request left", verb.stderr.readline())
+        self.assertEqual(gateway.ask_admin("/readyz").status, 503)
+        self.assertIsNone(verb.poll(), "it does not wait")
         go_on.set()
         self.assertIn(b"[DONE]", b"".join(client.pieces(head)))
         client.close()
-        thread.join(20)
-        self.assertRegex(done[0].stderr, r"1 request left")
-        self.assertEqual(gateway.process.wait(20), 0)
+        self.assertEqual(verb.wait(30), 0)
+        verb.stderr.close()
+        self.assertEqual(gateway.process.wait(30), 0)
         self.assertEqual(gateway.cli("drain", check=False).returncode, 7)

@@ -1,6 +1,7 @@
 """Settings that change what the gateway does: each is set to something that shows."""
 
 import os
+import re
 import tempfile
 import time
 
@@ -87,6 +88,43 @@ class Limits(GatewayTest):
         self.assertEqual(refused.status, 400)
         self.assertIn("nested too deeply", refused.json()["error"]["message"])
         self.assertEqual(len(vendor.requests), 1)
+
+    def held(self, stream_memory):
+        """Bytes held for a stream whose client does not read, beyond those without it."""
+        block = b"x" * 16384
+
+        def flood(peer, _):
+            peer.send(b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\n"
+                      b"content-length: 100000000\r\n\r\n")
+            for _ in range(5000):
+                peer.send(block)
+
+        gateway = self.gateway(openai=self.vendor(serving(flood)),
+                               config={"limits": {"stream_memory": stream_memory}, "shards": 1})
+
+        def now():
+            text = gateway.ask_admin("/metrics").body.decode()
+            return int(re.search(r"^penstock_memory_held_bytes (\d+)", text, re.M)[1])
+
+        before = now()
+        client = gateway.client(recv_buffer=4096)
+        client.request("POST", CHAT, REQUEST, [("authorization", f"Bearer {gateway.key}")])
+        seen = [0]
+
+        def settled():
+            seen.append(now() - before)
+            time.sleep(0.2)
+            return len(seen) > 4 and seen[-1] == seen[-2] == seen[-3] > 0
+
+        self.eventually(settled, "the stream stalls", 15)
+        client.close()
+        return seen[-1]
+
+    def test_the_memory_of_a_stream(self):
+        small, large = self.held("256KiB"), self.held("1MiB")
+        self.assertLess(small, 256 * 1024)
+        self.assertLess(large, 1024 * 1024)
+        self.assertGreater(large, small + 64 * 1024)
 
     def alone(self, gateway):
         """The status of a request on a connection of its own; None where it is hung up on."""

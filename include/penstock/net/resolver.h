@@ -28,8 +28,8 @@ void resolver_stop(struct resolver *resolver);
 bool resolver_is_idle(const struct resolver *resolver);
 void resolver_free(struct resolver **resolver);
 
-// From now on, and until it is forgotten, keeps destination `dest` fresh. Harmless if it is watched
-// already.
+// From now on, and until it is forgotten, keeps destination `dest` fresh. Harmless if it is
+// watched.
 void resolver_watch(struct resolver *resolver, uint32_t dest);
 // Whether a look-up of it is under way.
 bool resolver_is_asking(const struct resolver *resolver, uint32_t dest);
