@@ -50,6 +50,15 @@ void spsc_push(struct spsc *ring)
     atomic_store_explicit(&ring->tail, tail + 1, memory_order_release);
 }
 
+bool spsc_is_half_full(struct spsc *ring)
+{
+    const uint32_t tail = atomic_load_explicit(&ring->tail, memory_order_relaxed);
+    if (tail - ring->head_seen <= ring->mask / 2 + 1)
+        return false;
+    ring->head_seen = atomic_load_explicit(&ring->head, memory_order_acquire);
+    return tail - ring->head_seen > ring->mask / 2 + 1;
+}
+
 void *spsc_front(struct spsc *ring)
 {
     uint32_t head = atomic_load_explicit(&ring->head, memory_order_relaxed);

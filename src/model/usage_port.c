@@ -139,8 +139,12 @@ void usage_port_kick(struct usage_port *port)
     port->pushed = false;
     // Both sides exchange the same word: if this one comes second it sees the 1 and wakes; if it
     // comes first, the consumer's exchange sees everything pushed before it.
-    if (atomic_exchange_explicit(&port->asleep, 0, memory_order_acq_rel) != 0)
-        port->wake(port->wake_arg);
+    const bool asleep = atomic_exchange_explicit(&port->asleep, 0, memory_order_acq_rel) != 0;
+    const bool crowded = spsc_is_half_full(&port->ring);
+    const bool hurry = crowded && !port->hurried;
+    port->hurried = crowded;
+    if (asleep || hurry)
+        port->wake(port->wake_arg, hurry);
 }
 
 const struct usage_slot *usage_port_peek(struct usage_port *port, uint32_t index)

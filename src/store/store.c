@@ -22,7 +22,6 @@ enum { SCHEMA_VERSION = 1, LOCK_TEXT_BYTES = 32 };
 // What the sleep word says.
 enum { AWAKE, IDLE, GATHERING };
 #define RETAINED_NS (10 * NS_PER_MS)
-#define GATHER_MIN_NS NS_PER_MS
 #define GATHER_LEAST_NS (2 * NS_PER_MS) // however soon records are to be on stable storage
 
 struct schema {
@@ -37,7 +36,7 @@ void store_cfg_init(struct store_cfg *cfg)
         .shard_count = 1,
         .ring_slots = 4096,
         .sync_ms = 100,
-        .gather_us = 20 * 1000,
+        .gather_us = 50 * 1000,
         .detail_days = 90,
         .disk_min_bytes = UINT64_C(512) * MIB,
         .models_max = 4096,
@@ -214,9 +213,8 @@ static struct err open_as(const struct store_cfg *cfg, bool readonly, struct sto
     store->env = cfg->env;
     store->is_readonly = readonly;
     store->lock_fd = store->marker.fd = store->wal.dir_fd = -1;
-    store->gather_max_ns =
+    store->gather_ns =
         min_u64(cfg->gather_us * NS_PER_US, max_u64(cfg->sync_ms * NS_PER_MS / 2, GATHER_LEAST_NS));
-    store->gather_ns = store->gather_max_ns / 4;
     list_init(&store->queries);
     const char *runtime_dir = cfg->runtime_dir != NULL ? cfg->runtime_dir : "";
     struct err err = OK;
@@ -532,11 +530,16 @@ uint64_t store_step(struct store *store)
     return more ? 0 : next_due(store);
 }
 
-// A port's way to wake us: only from deep sleep, since who gathers will look at the rings anyway.
-static void wake_idle(void *arg)
+// A port's way to wake us: only from deep sleep, since who gathers will look at the rings anyway,
+// unless one of them fills up meanwhile.
+static void on_port(void *arg, bool hurry)
 {
     struct store *store = arg;
     uint32_t idle = IDLE;
+    if (hurry) {
+        wake(store);
+        return;
+    }
     if (atomic_compare_exchange_strong_explicit(&store->sleep, &idle, AWAKE, memory_order_acq_rel,
                                                 memory_order_relaxed))
         futex_wake(&store->sleep);
@@ -550,15 +553,21 @@ static bool has_ops(struct store *store)
     return atomic_load(&store->stop);
 }
 
-// Of the port that has most.
-static uint32_t records_waiting(struct store *store)
+static bool has_records(struct store *store)
 {
-    uint32_t most = 0;
-    for (uint32_t i = 0; i < store->port_count; i++) {
-        const uint32_t count = usage_port_waiting(&store->ports[i]);
-        most = count > most ? count : most;
-    }
-    return most;
+    for (uint32_t i = 0; i < store->port_count; i++)
+        if (usage_port_waiting(&store->ports[i]) > 0)
+            return true;
+    return false;
+}
+
+// Whether a ring is so full that its shard has hurried us, or is about to.
+static bool is_crowded(struct store *store)
+{
+    for (uint32_t i = 0; i < store->port_count; i++)
+        if (usage_port_waiting(&store->ports[i]) > store->cfg.ring_slots / 2)
+            return true;
+    return false;
 }
 
 static void futex_sleep(struct store *store, uint32_t as, uint64_t ns)
@@ -581,18 +590,18 @@ static void sleep_idle(struct store *store, uint64_t due)
     atomic_exchange_explicit(&store->sleep, IDLE, memory_order_acq_rel);
     for (uint32_t i = 0; i < store->port_count; i++)
         usage_port_arm(&store->ports[i]);
-    if (has_ops(store) || records_waiting(store) > 0)
+    if (has_ops(store) || has_records(store))
         atomic_exchange_explicit(&store->sleep, AWAKE, memory_order_acq_rel);
     else
         futex_sleep(store, IDLE, due - now);
 }
 
-// Lets records gather: a block of many costs little more than a block of one. Only operations and
-// store_stop() end it early.
+// Lets records gather: a block of many costs little more than a block of one. Operations, a ring
+// that is half full and store_stop() end it early.
 static void sleep_gather(struct store *store, uint64_t ns)
 {
     atomic_exchange_explicit(&store->sleep, GATHERING, memory_order_acq_rel);
-    if (ns == 0 || has_ops(store))
+    if (ns == 0 || has_ops(store) || is_crowded(store))
         atomic_exchange_explicit(&store->sleep, AWAKE, memory_order_acq_rel);
     else
         futex_sleep(store, GATHERING, ns);
@@ -608,20 +617,9 @@ static bool is_finished(struct store *store)
     return list_is_empty(&store->queries) && (store->state != STORE_OK || ledger_is_empty(store));
 }
 
-// Gathers for so long that records are many, and a ring still far from full. `waiting` are those
-// that the last time brought.
-static void set_pace(struct store *store, uint32_t waiting)
-{
-    if (waiting >= store->cfg.ring_slots / 2)
-        store->gather_ns = max_u64(store->gather_ns / 2, GATHER_MIN_NS);
-    else if (waiting < store->cfg.ring_slots / 8)
-        store->gather_ns = min_u64(store->gather_ns * 2, store->gather_max_ns);
-}
-
 void store_run(struct store *store)
 {
     for (;;) {
-        set_pace(store, records_waiting(store));
         uint64_t due = store_step(store);
         if (is_finished(store))
             return;
@@ -629,7 +627,7 @@ void store_run(struct store *store)
             continue;
         if (store->state != STORE_OK || store->is_detail_stopped) {
             // Records stay in the rings on purpose, so they are looked at from time to time.
-            if (records_waiting(store) > 0)
+            if (has_records(store))
                 sleep_gather(store, RETAINED_NS);
             else
                 sleep_idle(store, due);
@@ -638,7 +636,8 @@ void store_run(struct store *store)
         // Who has just written something expects more: meanwhile the shards need not wake us.
         if (!store->has_drained)
             sleep_idle(store, due);
-        sleep_gather(store, store->gather_ns);
+        const uint64_t now = env_mono_ns(store->env);
+        sleep_gather(store, due > now ? min_u64(due - now, store->gather_ns) : 0);
     }
 }
 
@@ -651,5 +650,5 @@ void store_stop(struct store *store)
 void store_listen(struct store *store)
 {
     for (uint32_t i = 0; i < store->port_count; i++)
-        usage_port_on_wake(&store->ports[i], wake_idle, store);
+        usage_port_on_wake(&store->ports[i], on_port, store);
 }

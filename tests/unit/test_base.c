@@ -73,6 +73,7 @@ static void a_ring_holds_what_fits(void)
             EXPECT(place != NULL);
             *place = i;
             spsc_push(&ring);
+            EXPECT_EQ(spsc_is_half_full(&ring), i >= 2);
         }
         EXPECT(spsc_place(&ring) == NULL);
         EXPECT_EQ(spsc_count(&ring), 4);

@@ -10,12 +10,13 @@ enum { SLOTS = 16 };
 static _Alignas(CACHE_LINE) struct usage_slot slots[SLOTS];
 static struct usage_summary spill[USAGE_SPILL_MAX];
 static struct usage_port port;
-static int wakes;
+static int wakes, hurries;
 
-static void on_wake(void *arg)
+static void on_wake(void *arg, bool hurry)
 {
     (void)arg;
     wakes++;
+    hurries += hurry;
 }
 
 static void start(void)
@@ -24,7 +25,7 @@ static void start(void)
     memset(spill, 0, sizeof(spill));
     usage_port_init(&port, slots, SLOTS, spill);
     usage_port_on_wake(&port, on_wake, NULL);
-    wakes = 0;
+    wakes = hurries = 0;
 }
 
 static struct usage_record record_of(uint64_t n)
@@ -183,6 +184,34 @@ static void a_sleeper_is_woken_once(void)
     EXPECT_EQ(wakes, 1);
 }
 
-TEST_MAIN(TEST(slots_come_in_order_and_are_stamped), TEST(what_is_taken_stays_until_released),
+static void a_ring_that_fills_up_hurries_its_reader_once(void)
+{
+    start();
+    const struct usage_record record = record_of(1);
+    for (int round = 1; round <= 2; round++) {
+        for (int i = 0; i < SLOTS / 2; i++) {
+            usage_port_push(&port, &record);
+            usage_port_kick(&port);
+        }
+        EXPECT_EQ(hurries, round - 1); // half is still room enough
+        for (int i = 0; i < 3; i++) {
+            usage_port_push(&port, &record);
+            usage_port_kick(&port);
+            EXPECT_EQ(hurries, round);
+        }
+        for (int i = 0; i < SLOTS / 2 + 3; i++) {
+            EXPECT(usage_port_peek(&port, 0) != NULL);
+            usage_port_release(&port, 1);
+        }
+        usage_port_push(&port, &record);
+        usage_port_kick(&port); // there is room again
+        EXPECT(usage_port_peek(&port, 0) != NULL);
+        usage_port_release(&port, 1);
+    }
+    EXPECT_EQ(wakes, 2); // it never slept
+}
+
+TEST_MAIN(TEST(a_ring_that_fills_up_hurries_its_reader_once),
+          TEST(slots_come_in_order_and_are_stamped), TEST(what_is_taken_stays_until_released),
           TEST(a_record_is_brought_into_bounds), TEST(a_full_ring_loses_detail_and_no_money),
           TEST(more_keys_than_the_spill_holds), TEST(a_sleeper_is_woken_once))

@@ -28,6 +28,8 @@ void spsc_fini(struct spsc *ring);
 // Producer: a place for one item, or NULL if the ring is full; spsc_push() makes it visible.
 must_use void *spsc_place(struct spsc *ring);
 void spsc_push(struct spsc *ring);
+// Producer: whether more than half of the places are taken.
+bool spsc_is_half_full(struct spsc *ring);
 
 // Consumer: the oldest item, or NULL if there is none; spsc_pop() gives its place back.
 must_use void *spsc_front(struct spsc *ring);

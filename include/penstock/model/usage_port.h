@@ -26,7 +26,8 @@ struct usage_slot {
 };
 _Static_assert(sizeof(struct usage_slot) == 4 * CACHE_LINE, "no slot shares a line");
 
-typedef void usage_wake_fn(void *arg);
+// `hurry`: the ring fills up, so the consumer should not only know that there is something.
+typedef void usage_wake_fn(void *arg, bool hurry);
 
 struct usage_port {
     struct spsc ring;
@@ -36,7 +37,8 @@ struct usage_port {
     _Alignas(CACHE_LINE) uint64_t sequence; // of the next slot
     usage_wake_fn *wake;
     void *wake_arg;
-    bool pushed; // since the last kick
+    bool pushed;  // since the last kick
+    bool hurried; // since the ring was last less than half full
     uint32_t spill_count;
     _Atomic uint64_t folded_count; // records that lost their detail; read by any thread
     struct usage_summary *spill;   // of USAGE_SPILL_MAX
@@ -52,8 +54,8 @@ void usage_port_on_wake(struct usage_port *port, usage_wake_fn *wake, void *arg)
 // Producer: hands over one record, clamped to its bounds. Returns false when only its sums could be
 // kept.
 bool usage_port_push(struct usage_port *port, const struct usage_record *record);
-// Producer, once at the end of a turn: wakes the consumer if something was pushed and it sleeps.
-// Moves the spill when there is room.
+// Producer, once at the end of a turn: wakes the consumer if something was pushed and it sleeps, and
+// hurries it once when the ring becomes half full. Moves the spill when there is room.
 void usage_port_kick(struct usage_port *port);
 
 // Consumer: the slot `index` behind the oldest, or NULL. usage_slot_sequence() and
