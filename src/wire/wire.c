@@ -114,15 +114,16 @@ static void learn_model(struct wire_stream *stream, struct span block,
     stream->model_len = (uint16_t)event->model.len;
 }
 
-static cold void learn(struct wire_stream *stream, struct span block,
-                       const struct wire_event *event)
+static cold void learn(struct wire_stream *stream, struct span block, struct wire_event *event)
 {
     if (stream->learns >= LEARNS_MAX && stream->event_count % LEARN_EVERY != 0)
         return;
     stream->learns = (uint8_t)min_size(stream->learns + 1, LEARNS_MAX);
     skeleton_learn(&stream->skeleton, block, event->holes, event->hole_count);
-    if (stream->skeleton.set)
-        learn_model(stream, block, event);
+    if (!stream->skeleton.set)
+        return;
+    event->learnt = true;
+    learn_model(stream, block, event);
 }
 
 static void take_number(struct wire_stream *stream, const struct hole *hole)
@@ -209,6 +210,7 @@ static __attribute__((noinline)) void read_event(struct wire_stream *stream, str
 void wire_stream_event(struct wire_stream *stream, struct span block, struct wire_event *event)
 {
     assert(stream->wire->event != NULL);
+    event->learnt = false;
     event->flags = 0; // not the holes: most events are known, and the count says what is valid
     event->model = SPAN_NONE;
     event->plain = false;
