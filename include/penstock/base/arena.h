@@ -2,7 +2,8 @@
 //
 // Chunks of ARENA_CHUNK bytes come from a source, as a rule a pool of buffers; a larger need is
 // refused (NULL), because whatever is larger has a memory of its own; whoever has to tell the two
-// refusals apart looks at `starved`. arena_reset() gives every chunk back. What is secret in an arena is wiped by whoever put it there.
+// refusals apart looks at `starved`. arena_reset() gives every chunk back. What is secret in an
+// arena is wiped by whoever put it there.
 #ifndef PENSTOCK_BASE_ARENA_H
 #define PENSTOCK_BASE_ARENA_H
 
