@@ -66,6 +66,8 @@ static const struct verb verbs[] = {
       "Explains a setting, a field or an error code." },
     { "config", "schema", cmd_config_schema, ALONE, "", "Prints the file's JSON Schema." },
     { "config", "env", cmd_config_env, ALONE, "", "Lists the environment variables." },
+    { "store", "repair", cmd_store_repair, ALONE, "--dir DIR",
+      "Salvages what a damaged store still holds. Keep a copy of the directory first." },
     { "mock", NULL, cmd_mock, ALONE, "[--listen ADDRESS:PORT]", "Runs the mock vendor." },
     { "io", "check", cmd_io_check, ALONE, "",
       "Shows what this kernel offers, and which backend is used." },

@@ -69,54 +69,30 @@ const struct snap_key *snapshot_key(const struct snapshot *snap, const uint8_t d
     }
 }
 
-static void digest_of(const struct snapshot *snap, struct span text, uint8_t out[DIGEST_BYTES])
+struct err snapshot_digest(const struct snapshot *snap, struct span text,
+                           uint8_t digest[DIGEST_BYTES])
 {
-    key_digest((const struct key_hasher *)(const void *)secret_reveal(snap->hasher).ptr, text, out);
-}
-
-static struct err judge(const struct snapshot *snap, const uint8_t digest[DIGEST_BYTES],
-                        uint64_t wall_ns, const struct snap_key **out)
-{
-    const struct snap_key *key = snapshot_key(snap, digest);
-    if (key == NULL)
-        return ERR(KEY_INVALID);
-    *out = key;
-    return snap_key_usable(key, wall_ns);
-}
-
-struct err snapshot_auth(const struct snapshot *snap, struct span text, uint64_t wall_ns,
-                         const struct snap_key **out)
-{
-    uint8_t digest[DIGEST_BYTES];
-    *out = NULL;
     if (!key_text_check(text) || snap->hasher == NULL)
         return ERR(KEY_INVALID);
-    digest_of(snap, text, digest);
-    return judge(snap, digest, wall_ns, out);
+    key_digest((const struct key_hasher *)(const void *)secret_reveal(snap->hasher).ptr, text,
+               digest);
+    return OK;
 }
 
-struct err snapshot_auth_memo(const struct snapshot *snap, struct snap_memo *memo, struct span text,
-                              uint64_t wall_ns, const struct snap_key **out)
-{
-    *out = NULL;
-    if (memo->is_set && text.len == KEY_TEXT_LEN &&
-        bytes_eq_secret(memo->text, text.ptr, KEY_TEXT_LEN))
-        return judge(snap, memo->digest, wall_ns, out);
-    if (!key_text_check(text) || snap->hasher == NULL)
-        return ERR(KEY_INVALID);
-    digest_of(snap, text, memo->digest);
-    memcpy(memo->text, text.ptr, KEY_TEXT_LEN);
-    memo->is_set = true;
-    return judge(snap, memo->digest, wall_ns, out);
-}
-
-struct err snap_key_usable(const struct snap_key *key, uint64_t wall_ns)
+static struct err usable(const struct snap_key *key, uint64_t wall_ns)
 {
     if (!key->enabled && GUARD(KEY_ENABLED))
         return ERR(KEY_DISABLED);
     if (key->expires_at != 0 && wall_ns >= key->expires_at && GUARD(KEY_EXPIRY))
         return ERR(KEY_EXPIRED);
     return OK;
+}
+
+struct err snapshot_auth(const struct snapshot *snap, const uint8_t digest[DIGEST_BYTES],
+                         uint64_t wall_ns, const struct snap_key **out)
+{
+    *out = snapshot_key(snap, digest);
+    return *out != NULL ? usable(*out, wall_ns) : ERR(KEY_INVALID);
 }
 
 static bool allows_model(const struct snap_key *key, struct span model)

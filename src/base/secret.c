@@ -198,22 +198,36 @@ size_t secret_len(const struct secret *secret)
     return secret->len;
 }
 
+// The compiler must not see that a difference once found decides everything.
+static inline uint64_t opaque(uint64_t diff)
+{
+    __asm__ volatile("" : "+r"(diff));
+    return diff;
+}
+
+static inline uint64_t differing(const uint8_t *x, const uint8_t *y)
+{
+    uint64_t left, right;
+    memcpy(&left, x, sizeof(left));
+    memcpy(&right, y, sizeof(right));
+    return left ^ right;
+}
+
 bool bytes_eq_secret(const void *a, const void *b, size_t len)
 {
+    enum { WORD = sizeof(uint64_t), ROUND = 4 * WORD };
     const uint8_t *x = a, *y = b;
     uint64_t diff = 0;
-    for (; len >= sizeof(diff); len -= sizeof(diff), x += sizeof(diff), y += sizeof(diff)) {
-        uint64_t left, right;
-        memcpy(&left, x, sizeof(left));
-        memcpy(&right, y, sizeof(right));
-        diff |= left ^ right;
-        // The compiler must not see that a difference once found decides everything.
-        __asm__ volatile("" : "+r"(diff));
-    }
-    for (size_t i = 0; i < len; i++)
-        diff |= (uint64_t)(x[i] ^ y[i]);
-    __asm__ volatile("" : "+r"(diff));
-    return diff == 0;
+    size_t at = 0;
+    for (; at + ROUND <= len; at += ROUND)
+        diff = opaque(diff | differing(x + at, y + at) | differing(x + at + WORD, y + at + WORD) |
+                      differing(x + at + 2 * WORD, y + at + 2 * WORD) |
+                      differing(x + at + 3 * WORD, y + at + 3 * WORD));
+    for (; at + WORD <= len; at += WORD)
+        diff = opaque(diff | differing(x + at, y + at));
+    for (; at < len; at++)
+        diff |= (uint64_t)(x[at] ^ y[at]);
+    return opaque(diff) == 0;
 }
 
 bool secret_eq(const struct secret *a, const struct secret *b)

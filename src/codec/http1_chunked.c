@@ -1,4 +1,5 @@
 #include "penstock/base/check.h"
+#include "penstock/base/guard.h"
 #include "penstock/codec/http1.h"
 
 #include "http1_scan.h"
@@ -29,7 +30,7 @@ static unsigned hex_value(char digit)
 static enum chunk_state size_byte(struct chunked *dec, char byte)
 {
     if (is_class(byte, CLASS_HEX)) {
-        if (dec->digits == HTTP_CHUNK_DIGITS_MAX)
+        if (dec->digits == HTTP_CHUNK_DIGITS_MAX && GUARD(CHUNK_DIGITS))
             return CHUNK_BAD;
         dec->digits++;
         dec->left = dec->left << 4 | hex_value(byte);
@@ -49,14 +50,15 @@ static enum chunk_state ext_byte(struct chunked *dec, char byte)
         return CHUNK_SIZE_LF;
     if (!is_class(byte, CLASS_VALUE))
         return CHUNK_BAD;
-    if (++dec->ext_bytes > HTTP_CHUNK_EXT_MAX || ++dec->ext_total > HTTP_CHUNK_EXT_TOTAL)
+    if ((++dec->ext_bytes > HTTP_CHUNK_EXT_MAX || ++dec->ext_total > HTTP_CHUNK_EXT_TOTAL) &&
+        GUARD(CHUNK_EXTENSIONS))
         return CHUNK_BAD;
     return CHUNK_EXT;
 }
 
 static enum chunk_state trailer_byte(struct chunked *dec, char byte)
 {
-    if (++dec->trailer_bytes > HTTP_TRAILER_MAX)
+    if (++dec->trailer_bytes > HTTP_TRAILER_MAX && GUARD(CHUNK_TRAILERS))
         return CHUNK_BAD;
     switch (dec->state) {
     case TRAILER_LINE:
@@ -89,7 +91,7 @@ static enum chunk_state framing_byte(struct chunked *dec, char byte)
             return CHUNK_BAD;
         dec->digits = 0;
         return dec->left > 0 ? CHUNK_DATA : TRAILER_LINE;
-    case CHUNK_DATA_CR: return byte == '\r' ? CHUNK_DATA_LF : CHUNK_BAD;
+    case CHUNK_DATA_CR: return byte == '\r' || !GUARD(CHUNK_END) ? CHUNK_DATA_LF : CHUNK_BAD;
     case CHUNK_DATA_LF: return byte == '\n' ? CHUNK_SIZE_FIRST : CHUNK_BAD;
     case TRAILER_LINE:
     case TRAILER_NAME:

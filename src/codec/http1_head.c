@@ -1,4 +1,5 @@
 #include "penstock/base/check.h"
+#include "penstock/base/guard.h"
 #include "penstock/codec/http1.h"
 #include "penstock/codec/url.h"
 
@@ -263,16 +264,18 @@ static struct err repeats_judge(const struct http_head *head)
 {
     if (likely((head->repeated & (ONCE | IDENTICAL)) == 0))
         return OK;
-    if (head->repeated & (MASK(CONTENT_LENGTH) | MASK(TRANSFER_ENCODING)))
+    if (head->repeated & (MASK(CONTENT_LENGTH) | MASK(TRANSFER_ENCODING)) &&
+        GUARD(HTTP_FRAMING_ONCE))
         return ERR(FRAMING_AMBIGUOUS);
-    if (head->repeated & MASK(HOST))
+    if (head->repeated & MASK(HOST) && GUARD(HTTP_HOST_ONCE))
         return ERR(HOST_INVALID);
     if (head->repeated & MASK(CONTENT_TYPE))
         return ERR(HEAD_MALFORMED);
     for (unsigned i = 0; i < head->field_count; i++) {
         const struct http_field *field = &head->fields[i];
         if ((head->repeated & IDENTICAL) >> field->id & 1 &&
-            !span_eq(field->value, http_field_find(head, field->id)->value))
+            !span_eq(field->value, http_field_find(head, field->id)->value) &&
+            GUARD(HTTP_KEYS_AGREE))
             return ERR(KEY_AMBIGUOUS);
     }
     return OK;
@@ -295,7 +298,7 @@ static struct err coding_judge(struct span value)
 // Digits only, and so few of them that nothing can overflow.
 static bool length_parse(struct span text, uint64_t *out)
 {
-    if (text.len == 0 || text.len > HTTP_LENGTH_DIGITS_MAX)
+    if (text.len == 0 || (text.len > HTTP_LENGTH_DIGITS_MAX && GUARD(HTTP_LENGTH_DIGITS)))
         return false;
     uint64_t value = 0;
     for (size_t i = 0; i < text.len; i++) {
@@ -312,9 +315,10 @@ static struct err framing_judge(struct http_head *head)
     const struct http_field *length = http_field_find(head, HF_CONTENT_LENGTH);
     const struct http_field *coding = http_field_find(head, HF_TRANSFER_ENCODING);
     if (coding != NULL) {
-        if (length != NULL || head->minor == 0)
+        if ((length != NULL || head->minor == 0) && GUARD(HTTP_ONE_FRAMING))
             return ERR(FRAMING_AMBIGUOUS);
-        TRY(coding_judge(coding->value));
+        if (GUARD(HTTP_CODING))
+            TRY(coding_judge(coding->value));
         head->framing = HTTP_CHUNKED;
     } else if (length != NULL) {
         if (!length_parse(length->value, &head->content_length))
@@ -329,9 +333,9 @@ static struct err host_judge(const struct http_head *head, struct span authority
     const struct http_field *host = http_field_find(head, HF_HOST);
     if (host == NULL)
         return head->minor == 0 ? OK : ERR(HOST_INVALID);
-    if (!url_authority_is_valid(host->value))
+    if (!url_authority_is_valid(host->value) && GUARD(HTTP_HOST_VALID))
         return ERR(HOST_INVALID);
-    if (authority.ptr != NULL && !span_eq_nocase(authority, host->value))
+    if (authority.ptr != NULL && !span_eq_nocase(authority, host->value) && GUARD(HTTP_HOST_AGREES))
         return ERR(HOST_INVALID);
     return OK;
 }
@@ -391,14 +395,16 @@ static struct err request_judge(struct http_head *head)
 
 static struct err response_judge(struct http_head *head, enum http_method method)
 {
-    if (head->repeated & (MASK(CONTENT_LENGTH) | MASK(TRANSFER_ENCODING)))
+    if (head->repeated & (MASK(CONTENT_LENGTH) | MASK(TRANSFER_ENCODING)) &&
+        GUARD(HTTP_ANSWER_FRAMING_ONCE))
         return ERR(FRAMING_AMBIGUOUS);
     TRY(framing_judge(head));
     TRY(connection_judge(head));
     const bool never_has_body = head->status < 200 || head->status == 204;
     if (never_has_body || head->status == 304 || method == HTTP_HEAD) {
         // A server that announces a body where none can be may well send one.
-        if (never_has_body && (head->framing == HTTP_CHUNKED || head->content_length > 0))
+        if (never_has_body && (head->framing == HTTP_CHUNKED || head->content_length > 0) &&
+            GUARD(HTTP_ANSWER_BARREN))
             head->keep_alive = false;
         head->framing = HTTP_NO_BODY;
         head->content_length = 0;
@@ -418,13 +424,14 @@ static void head_reset(struct http_head *head)
 // Ends a try: names the limit that an incomplete head has reached.
 static enum parse head_more(const struct cursor *cur, struct span in, size_t head_max)
 {
-    return in.len >= head_max ? refuse(cur, ERR(HEAD_TOO_LARGE)) : PARSE_MORE;
+    return in.len >= head_max && GUARD(HTTP_HEAD_BYTES) ? refuse(cur, ERR(HEAD_TOO_LARGE))
+                                                        : PARSE_MORE;
 }
 
 static enum parse empty_lines(struct cursor *cur)
 {
     for (unsigned lines = 0; cur->at < cur->end && *cur->at == '\r'; lines++) {
-        if (lines == HTTP_EMPTY_LINES_MAX)
+        if (lines == HTTP_EMPTY_LINES_MAX && GUARD(HTTP_EMPTY_LINES))
             return refuse(cur, ERR(HEAD_MALFORMED));
         const enum parse got = line_end(cur);
         if (got != PARSE_DONE)

@@ -1,6 +1,7 @@
 #include "penstock/codec/inflate.h"
 
 #include "penstock/base/check.h"
+#include "penstock/base/guard.h"
 
 #define ZLIB_CONST // the input is not written to
 #include <zlib.h>
@@ -22,7 +23,7 @@ struct err coding_find(const struct http_head *head, enum coding *out)
             else if (span_eq_nocase(member, SPAN("zstd")))
                 coding = CODING_ZSTD;
             // A second layer could grow a small body by the square of one layer's ratio.
-            if (coding == CODING_IDENTITY || *out != CODING_IDENTITY)
+            if (coding == CODING_IDENTITY || (*out != CODING_IDENTITY && GUARD(INFLATE_LAYERS)))
                 return head->status != 0 ? ERR(UPSTREAM_ENCODING) : ERR(BODY_ENCODING);
             *out = coding;
         }
@@ -137,7 +138,7 @@ static struct err member_begin(struct inflate *inf, char first)
 {
     const unsigned char byte = (unsigned char)first;
     const bool is_frame = byte == 0x28, is_skippable = (byte & 0xf0) == 0x50;
-    if (inf->members == INFLATE_MEMBERS_MAX)
+    if (inf->members == INFLATE_MEMBERS_MAX && GUARD(INFLATE_MEMBERS))
         return decode_error(inf);
     if (inf->coding == CODING_ZSTD && !is_frame && !is_skippable)
         return decode_error(inf);
@@ -148,7 +149,7 @@ static struct err member_begin(struct inflate *inf, char first)
 static struct err bounds_check(const struct inflate *inf)
 {
     const uint64_t fair = INFLATE_RATIO_FREE + inf->in_bytes * INFLATE_RATIO_MAX;
-    if (inf->out_bytes <= inf->out_max && inf->out_bytes <= fair)
+    if (inf->out_bytes <= inf->out_max && (inf->out_bytes <= fair || !GUARD(INFLATE_RATIO)))
         return OK;
     return inf->is_answer ? ERR(UPSTREAM_TOO_LARGE) : ERR(BODY_TOO_LARGE);
 }

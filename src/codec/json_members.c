@@ -1,6 +1,7 @@
 #include "penstock/codec/json_members.h"
 
 #include "penstock/base/check.h"
+#include "penstock/base/guard.h"
 
 #include <stdio.h>
 
@@ -13,6 +14,12 @@ void json_members_init(struct json_members *members, struct json_member *items, 
         assert(items[i].name.len > 0);
         items[i] = (struct json_member){ .name = items[i].name, .decides = items[i].decides };
     }
+}
+
+void json_members_limit(struct json_members *members, uint32_t depth)
+{
+    assert(depth > 0 && depth <= JSON_DEPTH_MAX);
+    members->scan.depth_max = depth;
 }
 
 static enum parse bad(struct json_members *members, struct err err, size_t at)
@@ -43,7 +50,7 @@ static enum parse take_member(struct json_members *members, struct span text)
     struct json_member *item = find(members, raw_key);
     if (item == NULL)
         return PARSE_DATA;
-    if (item->found && item->decides)
+    if (item->found && item->decides && GUARD(JSON_DUPLICATE))
         return bad(members, ERR(JSON_DUPLICATE), place->key_at);
     item->found = true;
     item->index = members->scan.child_count - 1;

@@ -49,7 +49,11 @@ const char *json_fault_text(enum json_fault fault)
 
 void json_scan_init(struct json_scan *scan, bool report)
 {
-    *scan = (struct json_scan){ .state = ST_VALUE, .report = report };
+    *scan = (struct json_scan){
+        .state = ST_VALUE,
+        .report = report,
+        .depth_max = JSON_DEPTH_MAX,
+    };
 }
 
 static enum step bad(struct run *run, enum json_fault fault)
@@ -206,7 +210,7 @@ static bool in_object(const struct json_scan *scan)
 static enum step open_container(struct run *run, bool object)
 {
     struct json_scan *scan = run->scan;
-    if (scan->depth == JSON_DEPTH_MAX)
+    if (scan->depth == scan->depth_max)
         return bad(run, JSON_FAULT_DEPTH);
     uint64_t bit = UINT64_C(1) << (scan->depth % 64);
     uint64_t *word = &scan->objects[scan->depth / 64];

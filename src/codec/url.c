@@ -1,6 +1,7 @@
 #include "penstock/codec/url.h"
 
 #include "penstock/base/check.h"
+#include "penstock/base/guard.h"
 
 #include "http1_scan.h"
 
@@ -65,7 +66,8 @@ static bool path_write(struct span path, char *room, size_t *len)
         const int value = escape_value(span_from(path, i));
         if (value <= 0x1f || value >= 0x7f)
             return false; // no escape, or of a byte that stands in no path
-        if (value == '/' || value == '\\' || value == '%' || value == ';')
+        if ((value == '/' || value == '\\' || value == '%' || value == ';') &&
+            GUARD(URL_HIDDEN_DELIMITER))
             return false;
         if (is_class((char)value, CLASS_UNRESERVED)) {
             room[out++] = (char)value;
@@ -77,7 +79,7 @@ static bool path_write(struct span path, char *room, size_t *len)
         i += 2;
     }
     *len = out;
-    return !path_has_dot_segment(span_of(room, out));
+    return !path_has_dot_segment(span_of(room, out)) || !GUARD(URL_DOT_SEGMENT);
 }
 
 static bool query_is_valid(struct span query)

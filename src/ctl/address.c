@@ -1,5 +1,7 @@
 #include "penstock/ctl/address.h"
 
+#include "penstock/base/guard.h"
+
 static bool in_range(struct span range, int family, const uint8_t *addr)
 {
     const size_t slash = span_find(range, '/');
@@ -56,8 +58,8 @@ bool address_allow(void *arg, const union dest_addr *addr)
     const int family = addr->any.sa_family;
     const void *bytes =
         family == AF_INET ? (const void *)&addr->v4.sin_addr : (const void *)&addr->v6.sin6_addr;
-    if (address_is_link_local(family, bytes))
+    if (address_is_link_local(family, bytes) && GUARD(ADDRESS_LINK_LOCAL))
         return false;
-    return !address_is_private(family, bytes) ||
+    return !address_is_private(family, bytes) || !GUARD(ADDRESS_PRIVATE) ||
            address_in(config->upstream.allow_cidr, family, bytes);
 }

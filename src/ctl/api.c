@@ -1,5 +1,6 @@
 // Which call is meant, who may make it, and what an answer looks like.
 #include "api_impl.h"
+#include "penstock/base/guard.h"
 #include "penstock/codec/url.h"
 #include "penstock/model/unit.h"
 
@@ -273,7 +274,7 @@ static bool query_is_known(struct api_call *call)
     struct span rest = call->query;
     struct url_param param;
     while (url_param_next(&rest, &param)) {
-        if (list_has(call->route->query, param.name))
+        if (list_has(call->route->query, param.name) || !GUARD(API_QUERY_KNOWN))
             continue;
         char name[64];
         fit_printf(name, sizeof(name), "%.*s", (int)min_size(param.name.len, 60), param.name.ptr);
@@ -286,7 +287,7 @@ static bool query_is_known(struct api_call *call)
 static bool read_body(struct api_call *call)
 {
     json_error_t error;
-    if (!call->is_json) {
+    if (!call->is_json && GUARD(API_JSON_ONLY)) {
         api_problem(call, ERR(BODY_ENCODING), "the body must be application/json", NULL);
         return false;
     }
@@ -305,7 +306,7 @@ static bool read_body(struct api_call *call)
 
 static bool may(struct api_call *call)
 {
-    if (call->route->is_open || call->is_local)
+    if (call->route->is_open || call->is_local || !GUARD(ADMIN_TOKEN))
         return true;
     if (call->api->tokens != NULL && tokens_is_admin(call->api->tokens, call->token))
         return true;
@@ -328,7 +329,7 @@ static enum api_next run(struct api_call *call)
         const bool hide =
             !call->is_local && span_starts(call->path, SPAN("/api/")) &&
             (call->api->tokens == NULL || !tokens_is_admin(call->api->tokens, call->token));
-        return api_problem(call, hide ? ERR(ADMIN_AUTH) : err, NULL, NULL);
+        return api_problem(call, hide && GUARD(ADMIN_HIDES) ? ERR(ADMIN_AUTH) : err, NULL, NULL);
     }
     if (!may(call) || !query_is_known(call) || (call->route->body == BODY && !read_body(call)))
         return API_NOW;

@@ -1,5 +1,6 @@
 // Accounts, keys and models: reading and changing them; setup and admin tokens.
 #include "api_impl.h"
+#include "penstock/base/guard.h"
 
 #include <stdio.h>
 
@@ -223,7 +224,7 @@ enum api_next api_setup(struct api_call *call)
     struct tokens *tokens = call->api->tokens;
     if (!read_texts(call, names, texts, ARRAY_LEN(names)))
         return API_NOW;
-    if (tokens == NULL || !tokens->is_open || tokens->is_claiming)
+    if (tokens == NULL || (!tokens->is_open && GUARD(SETUP_ONCE)) || tokens->is_claiming)
         return api_problem(call, ERR(CONFLICT), "this gateway has been set up", NULL);
     if (!tokens_is_setup(tokens, texts[0])) {
         call->api->refused++;

@@ -317,7 +317,12 @@ static struct err load(struct registry *registry, struct registry_why *why)
         struct loading load = { registry, (enum entity_kind)kind, why, list->count, OK };
         struct err err = store_scan(registry->cfg.store, kinds[kind].store, on_stored, &load);
         entities_sort(list, (enum entity_kind)kind);
-        TRY(err);
+        if (failed(err)) {
+            struct store_why said;
+            store_explain(registry->cfg.store, err, &said);
+            fit_printf(why->text, sizeof(why->text), "%s", said.text);
+            return err;
+        }
         TRY(load.err);
     }
     return OK;

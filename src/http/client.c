@@ -1,6 +1,7 @@
 #include "penstock/http/client.h"
 
 #include "penstock/base/check.h"
+#include "penstock/base/guard.h"
 
 enum { LARGE_BODY = 64 * KIB }; // from here on 16 KB buffers pay
 
@@ -75,7 +76,8 @@ enum parse fetch_head(struct fetch *fetch, struct http_head *head, size_t *used,
         if (head->status >= 200)
             return PARSE_DONE;
         // 101 would hand the connection to a protocol that nobody asked for.
-        if (head->status == 101 || ++fetch->interim > FETCH_INTERIM_MAX) {
+        if ((head->status == 101 && GUARD(FETCH_SWITCHING)) ||
+            (++fetch->interim > FETCH_INTERIM_MAX && GUARD(FETCH_INTERIM))) {
             *err = ERR(UPSTREAM_HEAD);
             return PARSE_BAD;
         }
@@ -101,7 +103,7 @@ void fetch_head_take(struct fetch *fetch, const struct http_head *head, size_t u
 static enum parse body_cut(struct fetch *fetch, struct err *err)
 {
     struct conn *conn = fetch->conn;
-    if (fetch->framing == HTTP_UNTIL_CLOSE && conn->rx_state == RX_EOF) {
+    if ((fetch->framing == HTTP_UNTIL_CLOSE && conn->rx_state == RX_EOF) || !GUARD(FETCH_CUT)) {
         fetch->body_done = true;
         return PARSE_DONE;
     }

@@ -2,6 +2,7 @@
 #include "penstock/http/server.h"
 
 #include "penstock/base/check.h"
+#include "penstock/base/guard.h"
 #include "penstock/base/secret.h"
 #include "penstock/net/certs.h"
 #include "serve.h"
@@ -14,7 +15,8 @@
 #define ACCEPT_RETRY_NS (UINT64_C(100) * NS_PER_MS)
 // ACCEPT_BURST: connections that may still arrive when accepting was told to pause.
 // PIPELINE_QUEUE_MAX: of answers that a client did not take yet when its next request is looked at.
-enum { BACKLOG = 4096, ACCEPT_BURST = 64, PIPELINE_QUEUE_MAX = 16 * KIB };
+// HEAD_CHANGES_MAX: in a row, until a connection's heads are only parsed.
+enum { BACKLOG = 4096, ACCEPT_BURST = 64, PIPELINE_QUEUE_MAX = 16 * KIB, HEAD_CHANGES_MAX = 8 };
 
 static void on_accept(struct io_op *op, struct io_done done);
 static void serve_run(struct task *task);
@@ -49,8 +51,13 @@ struct err server_open(struct server *server, struct net *net, struct http_app *
     server->accept_retry.on_fire = on_accept_retry;
     list_init(&server->serves);
     slab_init(&server->slab, sizeof(struct serve), (size_t)limits->connections + ACCEPT_BURST);
-    server->spare_fd = -1;
-    TRY(io_listen(net->io, addr, len, BACKLOG, &server->fd));
+    server->fd = server->spare_fd = -1;
+    TRY(http_known_init(&server->known));
+    struct err err = io_listen(net->io, addr, len, BACKLOG, &server->fd);
+    if (failed(err)) {
+        http_known_fini(&server->known);
+        return err;
+    }
     server->spare_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
     accept_start(server);
     return OK;
@@ -75,7 +82,7 @@ static void serve_free(struct serve *serve)
     assert(serve->conn == NULL && !serve->has_stream);
     timer_stop(&loop->wheel, &serve->timer);
     list_take(&serve->link);
-    bytes_wipe(serve->app_room, sizeof(serve->app_room));
+    http_known_put(&serve->server->known, &serve->known);
     serve->task.run = on_bury;
     loop_bury(loop, &serve->task);
 }
@@ -250,6 +257,7 @@ void server_fini(struct server *server)
     server->fd = server->spare_fd = -1;
     if (server->tls != NULL)
         tls_ctx_put(&server->tls);
+    http_known_fini(&server->known);
     slab_fini(&server->slab);
 }
 
@@ -295,10 +303,9 @@ static void refuse(struct serve *serve, struct err err)
     stream_answer(stream, err_status(err.code), SPAN("text/plain; charset=utf-8"), SPAN_NONE, text);
 }
 
-static void begin_stream(struct serve *serve)
+static void begin_stream(struct serve *serve, const struct http_head *head)
 {
     struct server *server = serve->server;
-    struct http_head *head = &server->head;
     struct stream *stream = &serve->stream;
     memset(stream, 0, sizeof(*stream));
     stream->method = head->method;
@@ -322,7 +329,39 @@ static void begin_stream(struct serve *serve)
 static bool is_behind(const struct serve *serve)
 {
     const struct conn *conn = serve->conn;
-    return conn->tx_len > PIPELINE_QUEUE_MAX && !conn->tx_failed && conn->rx_state != RX_FAILED;
+    return conn->tx_len > PIPELINE_QUEUE_MAX && !conn->tx_failed && conn->rx_state != RX_FAILED &&
+           GUARD(SERVE_BEHIND);
+}
+
+// Refers to this head from now on, unless it is the connection's first, which may stay the only
+// one, or its heads keep changing.
+static void know_head(struct serve *serve, struct span text)
+{
+    struct server *server = serve->server;
+    http_known_put(&server->known, &serve->known);
+    if (serve->requests > 0 && serve->changes < HEAD_CHANGES_MAX) {
+        serve->changes++;
+        serve->known = http_known_get(&server->known, text, &server->head);
+    }
+}
+
+static enum parse head_parse(struct serve *serve, struct span bytes, const struct http_head **head,
+                             size_t *used, struct err *err)
+{
+    struct server *server = serve->server;
+    const size_t most = server->limits.head_bytes;
+    if (serve->known != NULL && http_known_match(serve->known, bytes, most, used)) {
+        serve->changes = 0;
+        *head = &serve->known->head;
+        return PARSE_DONE;
+    }
+    server->head.target = SPAN_NONE;
+    if (!http_scan_ready(&serve->scan, bytes, most))
+        return PARSE_MORE;
+    enum parse parse = http_request_parse(&server->head, bytes, most, used, err);
+    if (parse == PARSE_DONE)
+        know_head(serve, span_upto(bytes, *used));
+    return parse;
 }
 
 static void serve_head(struct serve *serve)
@@ -345,13 +384,10 @@ static void serve_head(struct serve *serve)
         serve_arm(serve, server->limits.head_ns);
     }
     struct span bytes = conn_rx_peek(conn, min_size(conn->rx_len, NET_SCRATCH));
+    const struct http_head *head = &server->head;
     size_t used = 0;
     struct err err = OK;
-    enum parse parse = PARSE_MORE;
-    server->head.target = SPAN_NONE;
-    if (http_scan_ready(&serve->scan, bytes, server->limits.head_bytes))
-        parse = http_request_parse(&server->head, bytes, server->limits.head_bytes, &used, &err);
-    switch (parse) {
+    switch (head_parse(serve, bytes, &head, &used, &err)) {
     case PARSE_MORE:
         if (conn->rx_state != RX_OPEN)
             serve_depart(serve, WHY_PEER);
@@ -366,7 +402,7 @@ static void serve_head(struct serve *serve)
     // application reads them.
     struct buf *keep = buf_get(conn_rx_buf(conn));
     conn_rx_consume(conn, used);
-    begin_stream(serve);
+    begin_stream(serve, head);
     buf_put(keep);
 }
 
@@ -393,7 +429,8 @@ static void serve_linger(struct serve *serve)
     serve->lingered += len;
     conn_rx_consume(conn, len);
     bool unsent = conn->tx_len > 0;
-    if (conn->rx_state == RX_FAILED || conn->tx_failed || serve->lingered > LINGER_BYTES) {
+    if (conn->rx_state == RX_FAILED || conn->tx_failed ||
+        (serve->lingered > LINGER_BYTES && GUARD(SERVE_LINGER))) {
         serve_close(serve, WHY_DONE, unsent); // a cut must not look like the end
     } else if (!unsent && conn->rx_state == RX_EOF) {
         serve_close(serve, WHY_DONE, false);

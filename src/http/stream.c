@@ -1,5 +1,6 @@
 // One request: collecting its body, framing its answer.
 #include "penstock/base/check.h"
+#include "penstock/base/guard.h"
 #include "serve.h"
 
 #include <stdio.h>
@@ -158,7 +159,7 @@ static void collect_chunked(struct stream *stream)
         struct span front = conn_rx_front(conn), in = front, piece = SPAN_NONE;
         enum parse parse = chunked_feed(&stream->dec, &in, &piece);
         if (parse == PARSE_DATA) {
-            if (stream->body.len + piece.len > stream->body_max) {
+            if (stream->body.len + piece.len > stream->body_max && GUARD(BODY_LIMIT)) {
                 body_fail(stream, ERR(BODY_TOO_LARGE));
                 return;
             }
@@ -230,7 +231,8 @@ static void body_check(struct stream *stream)
     uint64_t spent = now - serve->since_ns;
     uint64_t least =
         spent > BODY_RATE_GRACE_NS ? (spent - BODY_RATE_GRACE_NS) / NS_PER_S * BODY_RATE_MIN : 0;
-    if (stream->body.len < least || now - serve->progress_ns > server->limits.stall_ns)
+    if ((stream->body.len < least && GUARD(BODY_RATE)) ||
+        now - serve->progress_ns > server->limits.stall_ns)
         body_fail(stream, ERR(BODY_TIMEOUT));
     else
         serve_arm(serve, BODY_CHECK_NS);
@@ -453,7 +455,8 @@ void stream_abort(struct stream *stream, enum conn_why why)
     stream_body_drop(stream);
     serve->has_stream = false;
     // A body that only the end of the connection delimits would look whole after a FIN.
-    bool looks_whole = stream->replied && !stream->chunked && stream->reply_left == 0;
+    bool looks_whole =
+        stream->replied && !stream->chunked && stream->reply_left == 0 && GUARD(STREAM_CUT_SEEN);
     bool client_reads = stream->client != CLIENT_GONE && !serve->conn->tx_failed && !stream->torn;
     // What was answered before, on the same connection, still arrives.
     if (why == WHY_CANCELLED && client_reads && !looks_whole)

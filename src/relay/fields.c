@@ -1,6 +1,7 @@
 #include "fields.h"
 
 #include "penstock/base/check.h"
+#include "penstock/base/guard.h"
 #include "penstock/codec/url.h"
 
 enum { FIELDS_ROOM_MIN = 2 * KIB };
@@ -88,10 +89,10 @@ struct err fields_collect(struct req *req, const struct http_head *head, struct 
     uint32_t format = BIT(req->format);
     for (unsigned i = 0; i < head->field_count; i++) {
         const struct http_field *field = &head->fields[i];
-        if (passes_to_vendor(field, format))
+        if (passes_to_vendor(field, format) || !GUARD(RELAY_FIELDS_OUT))
             http_put_field(&out, field->name, field->value);
         else if (field->id == HF_OTHER)
-            counter_add(&req->shard->counters.fields_dropped, 1);
+            req->fields_dropped++;
     }
     if (out.full)
         return ERR(HEAD_TOO_LARGE);
@@ -103,7 +104,8 @@ struct err fields_collect(struct req *req, const struct http_head *head, struct 
     char *copy = arena_take(&req->arena, max_size(query.len, 1));
     if (copy == NULL)
         return req->arena.starved ? ERR(OVERLOADED) : ERR(TARGET_TOO_LONG);
-    struct span kept = url_param_remove(query, SPAN("key"), copy, query.len);
+    struct span kept =
+        GUARD(RELAY_KEY_KEPT) ? url_param_remove(query, SPAN("key"), copy, query.len) : query;
     if (kept.ptr != copy && kept.len > 0)
         memcpy(copy, kept.ptr, kept.len);
     req->query = span_of(copy, kept.len);
@@ -118,7 +120,8 @@ void fields_relay(struct put *out, const struct http_head *head)
             continue;
         if (field->id == HF_X_REQUEST_ID || field->id == HF_REQUEST_ID)
             http_put_field(out, SPAN("x-upstream-request-id"), field->value);
-        else if (passes(to_client, ARRAY_LEN(to_client), field->name, ALL))
+        else if (passes(to_client, ARRAY_LEN(to_client), field->name, ALL) ||
+                 !GUARD(RELAY_FIELDS_BACK))
             http_put_field(out, field->name, field->value);
     }
 }

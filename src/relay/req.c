@@ -57,6 +57,12 @@ void req_arm(struct req *req, uint64_t ns)
     timer_arm(&loop->wheel, &req->timer, at);
 }
 
+void req_arm_total(struct req *req)
+{
+    if (req->deadline_ns != 0)
+        timer_arm(&req->shard->loop.wheel, &req->timer, req->deadline_ns);
+}
+
 void req_lease_drop(struct req *req)
 {
     if (!req->leased)
@@ -84,7 +90,7 @@ static bool may_retry(const struct req *req, struct err err)
         return false;
     if (req->stream->client == CLIENT_GONE || req->shard->draining)
         return false;
-    if (req->deadline_ns != 0 && req->shard->loop.now_ns >= req->deadline_ns)
+    if (req_is_late(req))
         return false;
     return req->tried_count < REQ_TRIED_MAX && req->tried_count <= limits->retries;
 }

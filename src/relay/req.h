@@ -71,6 +71,7 @@ struct req {
     bool usage_added; // we asked for the usage event
     bool fresh;       // the next attempt takes no pooled connection
     uint8_t attempts, tried_count, stale_retries;
+    uint8_t fields_dropped;   // of the client's head, on their way to the vendor
     int16_t status;           // answered to the client, 0 if nothing
     struct err err;           // what went wrong last
     struct arena arena;       // until the commit point; holds vendor secrets, so it is wiped
@@ -87,8 +88,8 @@ struct req {
     uint8_t key_digest[DIGEST_BYTES];
     struct slot_ref account_slot;
     struct slot_ref tried[REQ_TRIED_MAX];
-    uint64_t first_byte_ns, idle_ns, total_ns; // deadlines of this attempt
-    uint64_t deadline_ns;                      // of the whole request, 0: none
+    uint64_t first_byte_ns, idle_ns; // deadlines of this attempt
+    uint64_t deadline_ns;            // of the whole request, 0: none
     struct dial_limits dial;
     uint32_t dest;
     struct fetch fetch;
@@ -120,6 +121,12 @@ void req_head_wipe(struct req *req);
 // The same, and gives the arena back.
 void req_arena_reset(struct req *req);
 void req_arm(struct req *req, uint64_t ns);
+// While nothing but the whole request has a deadline of this step's.
+void req_arm_total(struct req *req);
+static inline bool req_is_late(const struct req *req)
+{
+    return req->deadline_ns != 0 && req->shard->loop.now_ns >= req->deadline_ns;
+}
 static inline struct span req_id(const struct req *req)
 {
     return span_of(req->id, REQ_ID_LEN);

@@ -18,8 +18,7 @@ static bool interrupted(struct req *req, struct err timeout, enum next *next)
         return true;
     }
     if (req->timer.deadline_ns == 0 && failed(timeout)) {
-        bool total = req->deadline_ns != 0 && shard->loop.now_ns >= req->deadline_ns;
-        *next = req_fail(req, total ? ERR(UPSTREAM_TOTAL) : timeout);
+        *next = req_fail(req, req_is_late(req) ? ERR(UPSTREAM_TOTAL) : timeout);
         return true;
     }
     return false;
@@ -31,9 +30,11 @@ enum next step_dial(struct req *req)
     if (!fetch_is_active(&req->fetch)) {
         fetch_start(&req->fetch, &shard->net, &shard->upool, shard->shared->dests, req->dest,
                     &req->dial, req->fresh, &req->task);
+        req_arm_total(req);
     }
     enum next next;
-    if (interrupted(req, OK, &next))
+    // The dial has its own deadlines; the request's may come first.
+    if (interrupted(req, req_is_late(req) ? ERR(UPSTREAM_TOTAL) : OK, &next))
         return next;
     struct err err = OK;
     switch (fetch_connect(&req->fetch, &err)) {

@@ -3,6 +3,7 @@
 #include "fields.h"
 #include "models.h"
 #include "penstock/base/check.h"
+#include "penstock/base/guard.h"
 #include "penstock/codec/url.h"
 #include "reply.h"
 #include "req.h"
@@ -73,7 +74,7 @@ static struct err find_key(const struct http_head *head, struct span query, bool
                     return ERR(KEY_INVALID);
                 value = span_trim(span_from(value, 7));
             }
-            if (key->len > 0 && !span_eq(*key, value))
+            if (key->len > 0 && !span_eq(*key, value) && GUARD(RELAY_ONE_KEY))
                 return ERR(KEY_AMBIGUOUS);
             *key = value;
         }
@@ -110,6 +111,19 @@ static enum wire_family family_by_fields(const struct http_head *head, enum wire
     return guess;
 }
 
+// Whether the key may be used now, and for this format: asked for each request, whatever is known
+// of its head.
+static struct err authorise(struct req *req)
+{
+    struct shard *shard = req->shard;
+    const struct snap_key *key;
+    TRY(snapshot_auth(shard->snap, req->key_digest, shard->loop.wall_ns, &key));
+    req->record.key_id = key->usage_id;
+    TRY(snap_key_allows(key, (enum format)req->format, SPAN_NONE));
+    bool shed = budget_level(&shard->net.budget) == BUDGET_SHED && GUARD(RELAY_SHED);
+    return shed ? ERR(OVERLOADED) : OK;
+}
+
 static struct err route_and_auth(struct req *req, const struct http_head *head,
                                  struct wire_route *route, struct url_target *target)
 {
@@ -134,18 +148,101 @@ static struct err route_and_auth(struct req *req, const struct http_head *head,
     if (key_room == NULL)
         return req->arena.starved ? ERR(OVERLOADED) : ERR(TARGET_TOO_LONG);
     struct span text;
-    bool query_allowed = req->family == FAMILY_GEMINI;
+    bool query_allowed = req->family == FAMILY_GEMINI || !GUARD(RELAY_QUERY_KEY);
     TRY(find_key(head, target->query, query_allowed, key_room, &text));
-    const struct snap_key *key;
-    _Static_assert(sizeof(struct snap_memo) <= SERVE_APP_BYTES, "one connection's memory");
-    struct snap_memo *memo = stream_app_room(req->stream);
-    struct err err = snapshot_auth_memo(shard->snap, memo, text, shard->loop.wall_ns, &key);
+    struct err err = snapshot_digest(shard->snap, text, req->key_digest);
     bytes_wipe(key_room, target->query.len);
     TRY(err);
-    req->record.key_id = key->usage_id;
-    memcpy(req->key_digest, key->digest, sizeof(req->key_digest));
-    TRY(snap_key_allows(key, (enum format)req->format, SPAN_NONE));
-    return budget_level(&shard->net.budget) == BUDGET_SHED ? ERR(OVERLOADED) : OK;
+    return authorise(req);
+}
+
+// The whole look at a head.
+static struct err head_read(struct req *req, const struct http_head *head,
+                            struct url_target *target)
+{
+    struct wire_route route = { .op = OP_NONE };
+    req->origin = arena_copy(&req->arena, cors_origin(req->shard, head));
+    TRY(route_and_auth(req, head, &route, target));
+    TRY(coding_find(head, &req->coding));
+    if (route.model.len > 0) {
+        char *room = arena_take(&req->arena, route.model.len);
+        struct span model =
+            room != NULL ? url_path_decode(route.model, room, route.model.len) : SPAN_NONE;
+        req->model = arena_copy(&req->arena, model);
+        req->version = arena_copy(&req->arena, route.version);
+    }
+    if (route.op == OP_RESPONSE_GET || route.op == OP_RESPONSE_CANCEL)
+        return ERR(RESPONSE_UNKNOWN);
+    if (route.op == OP_MODELS || route.op == OP_MODEL)
+        return OK;
+    return fields_collect(req, head, target->query);
+}
+
+// What a head led to, kept beside it: the same head leads to the same again.
+enum { NOTE_TEXTS = 5 };
+struct head_note {
+    bool is_set;
+    uint8_t op, family, format;
+    enum coding coding;
+    uint32_t fields_dropped;
+    uint8_t key_digest[DIGEST_BYTES];
+    uint16_t lens[NOTE_TEXTS]; // of the texts in `bytes`
+    char bytes[];
+};
+
+// The texts of a request that come from its head; all lie in the arena.
+static void head_texts(struct req *req, struct span *texts[NOTE_TEXTS])
+{
+    struct span *all[] = { &req->fields, &req->query, &req->model, &req->version, &req->origin };
+    _Static_assert(ARRAY_LEN(all) == NOTE_TEXTS, "every text is noted");
+    memcpy(texts, all, sizeof(all));
+}
+
+static void note_write(struct head_note *note, struct req *req)
+{
+    struct span *texts[NOTE_TEXTS];
+    head_texts(req, texts);
+    struct put out = put_into(note->bytes, HTTP_KNOWN_ROOM - offsetof(struct head_note, bytes));
+    for (unsigned i = 0; i < NOTE_TEXTS; i++) {
+        put_span(&out, *texts[i]);
+        note->lens[i] = (uint16_t)texts[i]->len;
+    }
+    note->op = req->op;
+    note->family = req->family;
+    note->format = req->format;
+    note->coding = req->coding;
+    note->fields_dropped = req->fields_dropped;
+    memcpy(note->key_digest, req->key_digest, sizeof(note->key_digest));
+    note->is_set = !out.full;
+}
+
+static struct err note_read(const struct head_note *note, struct req *req)
+{
+    struct span *texts[NOTE_TEXTS];
+    head_texts(req, texts);
+    size_t len = 0;
+    for (unsigned i = 0; i < NOTE_TEXTS; i++)
+        len += note->lens[i];
+    char *copy = arena_take(&req->arena, max_size(len, 1));
+    if (copy == NULL)
+        return ERR(OVERLOADED);
+    memcpy(copy, note->bytes, len);
+    for (unsigned i = 0; i < NOTE_TEXTS; copy += note->lens[i++])
+        *texts[i] = span_of(copy, note->lens[i]);
+    req->op = note->op;
+    req->family = note->family;
+    req->format = note->format;
+    req->coding = note->coding;
+    req->fields_dropped = note->fields_dropped;
+    memcpy(req->key_digest, note->key_digest, sizeof(req->key_digest));
+    return authorise(req);
+}
+
+// Ends a request that needs no vendor.
+static void settle(struct req *req, enum step step)
+{
+    req->step = (uint8_t)step;
+    loop_ready(&req->shard->loop, &req->task);
 }
 
 void req_on_request(struct http_app *app, struct stream *stream, const struct http_head *head)
@@ -162,41 +259,29 @@ void req_on_request(struct http_app *app, struct stream *stream, const struct ht
         reply_early(shard, stream, head->target, ERR(OVERLOADED));
         return;
     }
-    struct wire_route route = { .op = OP_NONE };
+    struct head_note *note = stream_head_room(stream);
     struct url_target target = { SPAN_NONE, SPAN_NONE };
-    req->step = STEP_BODY;
-    req->origin = arena_copy(&req->arena, cors_origin(shard, head));
-    struct err err = route_and_auth(req, head, &route, &target);
+    bool noted = note != NULL && note->is_set;
+    struct err err = noted ? note_read(note, req) : head_read(req, head, &target);
     req->record.format = req->format;
-    if (!failed(err))
-        err = coding_find(head, &req->coding);
-    if (!failed(err) && route.model.len > 0) {
-        char *room = arena_take(&req->arena, route.model.len);
-        struct span model =
-            room != NULL ? url_path_decode(route.model, room, route.model.len) : SPAN_NONE;
-        req->model = arena_copy(&req->arena, model);
-        req->version = arena_copy(&req->arena, route.version);
-    }
-    if (!failed(err) && (route.op == OP_RESPONSE_GET || route.op == OP_RESPONSE_CANCEL))
-        err = ERR(RESPONSE_UNKNOWN);
-    if (!failed(err) && (route.op == OP_MODELS || route.op == OP_MODEL)) {
+    bool lists = req->op == OP_MODELS || req->op == OP_MODEL;
+    if (!failed(err) && lists)
         err = models_answer(req, target.query);
-        if (!failed(err)) {
-            req->step = STEP_DONE;
-            loop_ready(&shard->loop, &req->task);
-            return;
-        }
-    }
-    if (!failed(err))
-        err = fields_collect(req, head, target.query);
     if (req->arena.starved)
         err = ERR(OVERLOADED);
     if (failed(err)) {
         req->err = err;
-        req->step = STEP_FAIL;
-        loop_ready(&shard->loop, &req->task);
+        settle(req, STEP_FAIL);
         return;
     }
+    if (lists) {
+        settle(req, STEP_DONE);
+        return;
+    }
+    if (!noted && note != NULL)
+        note_write(note, req);
+    counter_add(&shard->counters.fields_dropped, req->fields_dropped);
     req->record.route = req->op;
+    req_arm_total(req);
     stream_collect(stream, shard->shared->relay->body_bytes);
 }

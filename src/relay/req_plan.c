@@ -1,6 +1,7 @@
 // BODY, PLAN and PICK: from the client's bytes to an account and the request it will get.
 #include "answer.h"
 #include "penstock/base/check.h"
+#include "penstock/base/guard.h"
 #include "penstock/codec/http1_write.h"
 #include "penstock/codec/json_writer.h"
 #include "penstock/provider/provider.h"
@@ -12,6 +13,8 @@ enum next step_body(struct req *req)
     struct stream *stream = req->stream;
     if (stream->client == CLIENT_GONE)
         return req_fail(req, ERR(CLIENT_GONE));
+    if (req_is_late(req))
+        return req_fail(req, ERR(BODY_TIMEOUT));
     switch ((enum body_state)stream->body_state) {
     case BODY_NONE:
     case BODY_COLLECTING: return NEXT_WAIT;
@@ -47,6 +50,7 @@ static struct plan *plan_begin(struct req *req)
     plan->items[BODY_PREVIOUS] =
         (struct json_member){ .name = SPAN("previous_response_id"), .decides = true };
     json_members_init(&plan->members, plan->items, BODY_MEMBERS);
+    json_members_limit(&plan->members, req->shard->shared->relay->json_depth);
     return plan;
 }
 
@@ -130,7 +134,7 @@ enum next step_plan(struct req *req)
         return req_fail(req, ERR(STORED_RESPONSE));
     // The key may have been revoked while the body was on its way.
     const struct snap_key *key = snapshot_key(shard->snap, req->key_digest);
-    if (key == NULL || !key->enabled)
+    if ((key == NULL || !key->enabled) && GUARD(RELAY_KEY_REVOKED))
         return req_fail(req, ERR(KEY_INVALID));
     err = snap_key_allows(key, (enum format)req->format, req->model);
     return failed(err) ? req_fail(req, err) : req_goto(req, STEP_PICK);
@@ -325,6 +329,8 @@ enum next step_pick(struct req *req)
                              ? or_else(account->first_byte_stream_ns, limits->first_byte_stream_ns)
                              : or_else(account->first_byte_whole_ns, limits->first_byte_whole_ns);
     req->idle_ns = or_else(account->idle_ns, limits->stream_idle_ns);
+    uint64_t total_ns = or_else(account->total_ns, limits->total_ns);
+    req->deadline_ns = total_ns != 0 ? req->stream->started_ns + total_ns : 0;
     req->dial = (struct dial_limits){
         .dns_ns = limits->dns_ns,
         .connect_ns = or_else(account->connect_ns, limits->connect_ns),

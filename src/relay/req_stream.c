@@ -9,6 +9,7 @@
 #include "cors.h"
 #include "fields.h"
 #include "penstock/base/check.h"
+#include "penstock/base/guard.h"
 #include "req.h"
 #include "unpack.h"
 
@@ -311,7 +312,7 @@ static bool is_cut_short(struct req *req)
     if (answer->pass_memory == NULL)
         return true; // not even a beginning
     struct wire_pass *pass = &answer->pass;
-    return !pass->bad && !pass->ended && !json_tap_end(&pass->tap);
+    return !pass->bad && !pass->ended && !json_tap_end(&pass->tap) && GUARD(RELAY_WHOLE_JSON);
 }
 
 static enum next finish(struct req *req)
@@ -338,7 +339,7 @@ static enum next finish(struct req *req)
     }
     enum wire_end end = answer->stream.wire != NULL && pump->sse ? wire_stream_end(&answer->stream)
                                                                  : WIRE_END_COMPLETE;
-    if (end == WIRE_END_TRUNCATED || end == WIRE_END_ERROR)
+    if ((end == WIRE_END_TRUNCATED || end == WIRE_END_ERROR) && GUARD(RELAY_WHOLE_STREAM))
         return req_fail(req, ERR(UPSTREAM_TRUNCATED));
     if (!pump->committed && !commit(req))
         return req_fail(req, ERR(OVERLOADED));
@@ -409,16 +410,16 @@ enum next step_stream(struct req *req)
         return req_fail(req, stream->stalled ? ERR(CLIENT_STALLED) : ERR(CLIENT_GONE));
     size_t high = shard->shared->relay->stream_bytes;
     size_t moved = 0;
-    while (stream_queued(stream) < high) {
+    while (stream_queued(stream) < high || !GUARD(RELAY_CREDIT)) {
         struct seg piece;
         struct err err = OK;
         enum parse parse = fetch_body(&req->fetch, &piece, &err);
         if (parse == PARSE_MORE) {
-            if (moved == 0 && req->timer.deadline_ns == 0) {
+            // What came with the deadline counts, but not what comes after it.
+            if (req_is_late(req) || (moved == 0 && req->timer.deadline_ns == 0)) {
                 if (req->pump.terminal)
                     return finish(req); // only the framing's end is missing
-                bool total = req->deadline_ns != 0 && shard->loop.now_ns >= req->deadline_ns;
-                return req_fail(req, total ? ERR(UPSTREAM_TOTAL) : ERR(UPSTREAM_IDLE));
+                return req_fail(req, req_is_late(req) ? ERR(UPSTREAM_TOTAL) : ERR(UPSTREAM_IDLE));
             }
             return NEXT_WAIT;
         }
@@ -443,6 +444,8 @@ enum next step_stream(struct req *req)
         }
     }
     // The client is slower than the vendor: its queue wakes us, and its own deadline watches it.
+    if (req_is_late(req))
+        return req_fail(req, ERR(UPSTREAM_TOTAL));
     timer_stop(&shard->loop.wheel, &req->timer);
     req_arm(req, req->idle_ns);
     stream_notify(stream, (uint32_t)high / 2);

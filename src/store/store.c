@@ -187,8 +187,7 @@ static void free_parts(struct store *store)
     mem_give(store);
 }
 
-// What an operator reads: what is wrong with which store, and what to do about it.
-static void explain(const struct store *store, struct err err, struct store_why *why)
+void store_explain(const struct store *store, struct err err, struct store_why *why)
 {
     const char *dir = store->dir;
     if (err.code == ERR_STORE_CORRUPT)
@@ -226,7 +225,7 @@ static struct err open_as(const struct store_cfg *cfg, bool readonly, struct sto
     if (!failed(err))
         err = open_parts(store);
     if (failed(err)) {
-        explain(store, err, why);
+        store_explain(store, err, why);
         free_parts(store);
         return err;
     }
@@ -273,7 +272,7 @@ struct err store_repair(const char *dir, struct store_why *why)
     if (!failed(err))
         err = forgive(store);
     if (failed(err))
-        explain(store, err, why);
+        store_explain(store, err, why);
     free_parts(store);
     return err;
 }

@@ -24,6 +24,82 @@ def reset(sock):
     sock.close()
 
 
+class TlsSocket:
+    """TLS over a socket whose two layers can be ended apart: a close_notify without a FIN, a FIN
+    without a close_notify, bytes past the TLS layer."""
+
+    def __init__(self, sock, context, server_name=None, server_side=False, session=None):
+        self.raw = sock
+        self.into, self.out = ssl.MemoryBIO(), ssl.MemoryBIO()
+        self.tls = context.wrap_bio(self.into, self.out, server_side=server_side,
+                                    server_hostname=server_name, session=session)
+        self.clean = False  # the peer's close_notify was seen
+        self.lock = threading.Lock()  # one may read while another sends
+        self._step(self.tls.do_handshake)
+
+    def _flush(self):
+        data = self.out.read()
+        if data:
+            self.raw.sendall(data)
+
+    def _call(self, call, *args):
+        with self.lock:
+            try:
+                return call(*args)
+            finally:
+                self._flush()
+
+    def _step(self, call, *args):
+        while True:
+            try:
+                return self._call(call, *args)
+            except ssl.SSLWantReadError:
+                data = self.raw.recv(READ_BYTES)
+                if data:
+                    self.into.write(data)
+                else:
+                    self.into.write_eof()
+
+    def recv(self, count):
+        try:
+            data = self._step(self.tls.read, count)
+        except ssl.SSLZeroReturnError:
+            data = b""
+        except ssl.SSLEOFError:
+            return b""
+        self.clean = self.clean or not data
+        return data
+
+    def sendall(self, data):
+        view = memoryview(data)
+        while view:
+            view = view[self._step(self.tls.write, view[:READ_BYTES]):]
+
+    def close_notify(self):
+        """Ends what we send, in the TLS layer alone."""
+        try:
+            self._call(self.tls.unwrap)
+        except ssl.SSLError:
+            pass  # it wants the peer's, which is not waited for
+
+    def shutdown(self, how):
+        if how != socket.SHUT_RD:
+            try:
+                self.close_notify()
+            except OSError:
+                pass
+        self.raw.shutdown(how)
+
+    def settimeout(self, seconds):
+        self.raw.settimeout(seconds)
+
+    def setsockopt(self, *args):
+        self.raw.setsockopt(*args)
+
+    def close(self):
+        self.raw.close()
+
+
 class Cut(AssertionError):
     """The peer ended, or reset, before what was being read was complete."""
 
@@ -134,7 +210,7 @@ class Client:
         sock.settimeout(timeout)
         sock.connect(addr)
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self.sock = tls.wrap_socket(sock, server_hostname=server_name) if tls else sock
+        self.sock = TlsSocket(sock, tls, server_name) if tls else sock
         self.stream = Stream(self.sock)
         self.sent_at = time.monotonic()
         self.method = "GET"
@@ -356,7 +432,7 @@ class Vendor:
     def _run(self, peer):
         try:
             if self.tls:
-                peer.sock = self.tls.wrap_socket(peer.sock, server_side=True)
+                peer.sock = TlsSocket(peer.sock, self.tls, server_side=True)
                 peer.stream = Stream(peer.sock)
             self.scripts[min(peer.number, len(self.scripts) - 1)](peer)
         except (Cut, ConnectionError, ssl.SSLError):
@@ -378,7 +454,7 @@ class Vendor:
         self.listener.close()
         for peer in self.peers:
             try:
-                peer.sock.shutdown(socket.SHUT_RDWR)
+                getattr(peer.sock, "raw", peer.sock).shutdown(socket.SHUT_RDWR)
             except OSError:
                 continue
         self.thread.join(5)

@@ -5,10 +5,13 @@
 
 #include "penstock/base/base.h"
 
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 static int test_failures;
+static const char *volatile test_running;
 
 #define EXPECT(cond)                                                            \
     do {                                                                        \
@@ -43,14 +46,28 @@ struct test_case {
     void (*run)(void);
 };
 
+// An assertion of the product ends the process, and with it the case that led there.
+static inline void test_on_abort(int number)
+{
+    (void)number;
+    static const char text[] = "FAILED ";
+    ssize_t ignored = write(STDERR_FILENO, text, sizeof(text) - 1);
+    ignored = write(STDERR_FILENO, test_running, strlen(test_running));
+    ignored = write(STDERR_FILENO, "\n", 1);
+    (void)ignored;
+}
+
 // Runs every case, or those whose name contains the first argument.
 static inline int test_main(int argc, char **argv, const struct test_case *cases, size_t count)
 {
     int passed = 0, failed_count = 0;
+    const struct sigaction action = { .sa_handler = test_on_abort, .sa_flags = (int)SA_RESETHAND };
+    sigaction(SIGABRT, &action, NULL);
     for (size_t i = 0; i < count; i++) {
         if (argc > 1 && strstr(cases[i].name, argv[1]) == NULL)
             continue;
         test_failures = 0;
+        test_running = cases[i].name;
         cases[i].run();
         if (test_failures != 0)
             fprintf(stderr, "FAILED %s\n", cases[i].name);

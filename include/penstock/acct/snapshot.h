@@ -97,24 +97,15 @@ const struct snap_account *snapshot_account_by_name(const struct snapshot *snap,
 // The key with this digest; NULL if there is none. The last comparison takes constant time.
 const struct snap_key *snapshot_key(const struct snapshot *snap,
                                     const uint8_t digest[DIGEST_BYTES]);
-// The key that a client sent, whole: checks its form, hashes, looks up, and then says whether it
-// may be used now: KEY_INVALID, KEY_DISABLED, KEY_EXPIRED. *out is set on all but KEY_INVALID.
-must_use struct err snapshot_auth(const struct snapshot *snap, struct span text, uint64_t wall_ns,
-                                  const struct snap_key **out);
-// The same with a memory of one connection's last key: a client that sends the same key again costs
-// a comparison and a look-up, not a hash. Zero it to start; the answer is always today's, since the
-// look-up is made each time. It holds a secret: wipe it (bytes_wipe()) with the connection. The
-// lookup key must be the same in every snapshot of a process, and it is.
-struct snap_memo {
-    bool is_set;
-    char text[KEY_TEXT_LEN];
-    uint8_t digest[DIGEST_BYTES];
-};
-must_use struct err snapshot_auth_memo(const struct snapshot *snap, struct snap_memo *memo,
-                                       struct span text, uint64_t wall_ns,
-                                       const struct snap_key **out);
-// KEY_DISABLED, KEY_EXPIRED: for a key that was looked up earlier on the same connection.
-must_use struct err snap_key_usable(const struct snap_key *key, uint64_t wall_ns);
+// The digest of a key that a client sent; KEY_INVALID for what has not the form of a key. The
+// lookup key is the same in every snapshot of a process, so a digest may be kept and used with any
+// of them.
+must_use struct err snapshot_digest(const struct snapshot *snap, struct span text,
+                                    uint8_t digest[DIGEST_BYTES]);
+// The key with this digest, and whether it may be used now: KEY_INVALID, KEY_DISABLED, KEY_EXPIRED.
+// *out is set on all but KEY_INVALID.
+must_use struct err snapshot_auth(const struct snapshot *snap, const uint8_t digest[DIGEST_BYTES],
+                                  uint64_t wall_ns, const struct snap_key **out);
 // FORMAT_FORBIDDEN, MODEL_UNKNOWN. `model` empty: only the format is checked.
 must_use struct err snap_key_allows(const struct snap_key *key, enum format format,
                                     struct span model);

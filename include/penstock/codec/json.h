@@ -69,6 +69,7 @@ struct json_place {
 struct json_scan {
     size_t pos;
     uint32_t depth;
+    uint32_t depth_max; // at most JSON_DEPTH_MAX, which it is unless the caller sets less
     uint8_t state;
     bool report;   // stop at each child of the root
     uint8_t fault; // enum json_fault, after PARSE_BAD: at `pos`

@@ -37,6 +37,9 @@ struct json_members {
 // `items` must outlive the pass.
 void json_members_init(struct json_members *members, struct json_member *items, size_t count);
 
+// How deep the text may nest, at most JSON_DEPTH_MAX. Before the first feed.
+void json_members_limit(struct json_members *members, uint32_t depth);
+
 // Goes on in `text`, of at most `budget` bytes; see json_scan_feed(). PARSE_DONE: the body is a
 // valid object and `items` are filled in. PARSE_BAD: *err is JSON_MALFORMED, JSON_TOO_DEEP,
 // JSON_TYPE (the root is no object) or JSON_DUPLICATE.

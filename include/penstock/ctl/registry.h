@@ -37,7 +37,7 @@ struct span entity_name(enum entity_kind kind, const struct record *record);
 struct registry;
 
 struct registry_why {
-    char text[512];
+    char text[STORE_WHY_MAX];
 };
 
 struct registry_cfg {

@@ -13,6 +13,7 @@
 #ifndef PENSTOCK_HTTP_SERVER_H
 #define PENSTOCK_HTTP_SERVER_H
 
+#include "penstock/codec/http1_known.h"
 #include "penstock/codec/http1_write.h"
 #include "penstock/net/body.h"
 #include "penstock/net/conn.h"
@@ -22,10 +23,7 @@ struct server;
 struct serve;
 struct stream;
 
-enum {
-    LINGER_BYTES = 1 * MIB,
-    SERVE_APP_BYTES = 128, // of each connection, for the application
-};
+enum { LINGER_BYTES = 1 * MIB };
 #define LINGER_NS (UINT64_C(2) * NS_PER_S)
 
 struct server_limits {
@@ -95,7 +93,8 @@ struct serve {
     uint8_t state;
     bool keep_alive;
     bool has_stream;
-    bool flushed; // lingering: the kernel has taken all that was queued
+    bool flushed;    // lingering: the kernel has taken all that was queued
+    uint8_t changes; // of the head in a row
     uint32_t requests;
     uint32_t lingered;
     struct http_scan scan; // of the head that is arriving
@@ -103,7 +102,7 @@ struct serve {
     uint64_t progress;     // bytes seen when the timer last looked
     uint64_t progress_ns;  // when they were last seen to grow
     struct stream stream;
-    uint64_t app_room[SERVE_APP_BYTES / sizeof(uint64_t)];
+    struct http_known *known; // the head that came last; NULL: not kept
 };
 
 struct server {
@@ -124,7 +123,8 @@ struct server {
     uint64_t errors; // requests that HTTP itself refused
     struct list serves;
     struct slab slab;
-    struct http_head head; // of the request being parsed; valid only during on_request()
+    struct http_known_table known; // heads that came before
+    struct http_head head;         // of the request being parsed; valid only during on_request()
 };
 
 // Opens the listener and starts accepting. `server` stays until server_is_idle() after
@@ -151,11 +151,13 @@ static inline struct serve *stream_serve(struct stream *stream)
     return container_of(stream, struct serve, stream);
 }
 
-// SERVE_APP_BYTES that the application may use as it likes: zeros on a new connection, kept from
-// request to request, wiped when the connection ends.
-static inline void *stream_app_room(struct stream *stream)
+// Only during on_request(): HTTP_KNOWN_ROOM bytes that the application may use as it likes, kept
+// with this head and shared by all connections that send the same; zeros when it is new, wiped with
+// it. NULL: this head is not kept.
+static inline void *stream_head_room(struct stream *stream)
 {
-    return stream_serve(stream)->app_room;
+    struct http_known *known = stream_serve(stream)->known;
+    return known != NULL ? known->room : NULL;
 }
 
 // Collects the body, up to `max` bytes, into contiguous memory and wakes the owner when body_state

@@ -268,5 +268,8 @@ struct store_stats {
 void store_stats(struct store *store, struct store_stats *out); // from any thread
 // The last failure of the database in its own words, for the log; from the thread that owns it.
 const char *store_why(const struct store *store);
+// A failure in a sentence for the operator: which store, what the database said of it, and what to
+// do. From the thread that owns the store.
+void store_explain(const struct store *store, struct err err, struct store_why *why);
 
 #endif
