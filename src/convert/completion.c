@@ -24,9 +24,36 @@ struct item *completion_item(struct completion *completion, enum item_kind kind,
     *(completion->last == NULL ? &completion->first : &completion->last->next) = item;
     completion->last = item;
     completion->item_count++;
-    if (choice >= completion->choice_count)
-        completion->choice_count = (uint16_t)(choice + 1);
     return item;
+}
+
+struct item *completion_pop(struct completion *completion)
+{
+    struct item *item = completion->first;
+    if (item == NULL)
+        return NULL;
+    completion->first = item->next;
+    if (completion->first == NULL)
+        completion->last = NULL;
+    completion->item_count--;
+    item->next = NULL;
+    return item;
+}
+
+struct choice *completion_choice(struct completion *completion, uint16_t index)
+{
+    struct choice **at = &completion->choices;
+    while (*at != NULL && (*at)->index < index)
+        at = &(*at)->next;
+    if (*at != NULL && (*at)->index == index)
+        return *at;
+    struct choice *choice = keep_take(&completion->keep, sizeof(*choice));
+    if (choice == NULL)
+        return NULL;
+    choice->index = index;
+    choice->next = *at;
+    *at = choice;
+    return choice;
 }
 
 struct item_cite *completion_cite(struct completion *completion, struct item *item)
@@ -39,15 +66,15 @@ struct item_cite *completion_cite(struct completion *completion, struct item *it
     return cite;
 }
 
-void completion_end(struct completion *completion, uint16_t choice, enum finish finish,
+void completion_end(struct completion *completion, uint16_t index, enum finish finish,
                     struct words stop_text)
 {
-    if (choice >= COMPLETION_CHOICES_MAX)
-        return;
-    if (choice >= completion->choice_count)
-        completion->choice_count = (uint16_t)(choice + 1);
-    if (!completion->ends[choice].ended) // the first one counts (C-048)
-        completion->ends[choice] = (struct choice_end){ true, (uint8_t)finish, stop_text };
+    struct choice *choice = completion_choice(completion, index);
+    if (choice == NULL || choice->ended)
+        return; // the first one counts (C-048)
+    choice->ended = true;
+    choice->finish = (uint8_t)finish;
+    choice->stop_text = stop_text;
 }
 
 // ---------------------------------------------------------------------------------- collecting
@@ -245,7 +272,7 @@ static void play_call(const struct item *item, struct delta *delta, delta_sink *
         emit(ctx, delta);
 }
 
-static void play_item(const struct item *item, delta_sink *emit, void *ctx)
+void item_play(const struct item *item, delta_sink *emit, void *ctx)
 {
     struct delta delta = { .choice = item->choice };
     switch ((enum item_kind)item->kind) {
@@ -288,16 +315,16 @@ static void play_item(const struct item *item, delta_sink *emit, void *ctx)
 void completion_play(const struct completion *completion, delta_sink *emit, void *ctx)
 {
     for (const struct item *item = completion->first; item != NULL; item = item->next)
-        play_item(item, emit, ctx);
-    for (uint16_t i = 0; i < completion->choice_count && i < COMPLETION_CHOICES_MAX; i++) {
-        struct delta delta = { .kind = DELTA_LOGPROBS, .choice = i };
-        delta.raw = completion->logprobs[i];
+        item_play(item, emit, ctx);
+    for (const struct choice *choice = completion->choices; choice != NULL; choice = choice->next) {
+        struct delta delta = { .kind = DELTA_LOGPROBS, .choice = choice->index };
+        delta.raw = choice->logprobs;
         if (delta.raw.kind != JK_NONE)
             emit(ctx, &delta);
-        const struct choice_end *end = &completion->ends[i];
-        delta = (struct delta){ .kind = DELTA_FINISH, .choice = i, .finish = end->finish };
-        delta.text = end->stop_text;
-        if (end->ended)
+        delta = (struct delta){ .kind = DELTA_FINISH, .choice = choice->index };
+        delta.finish = choice->finish;
+        delta.text = choice->stop_text;
+        if (choice->ended)
             emit(ctx, &delta);
     }
 }

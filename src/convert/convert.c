@@ -167,6 +167,8 @@ void encode_init(struct encode *encode, const struct converter *converter,
 
 void encode_fini(struct encode *encode)
 {
+    if (encode->started && encode->converter->encode_fini != NULL)
+        encode->converter->encode_fini(encode);
     keep_fini(&encode->keep);
 }
 

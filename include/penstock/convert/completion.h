@@ -41,21 +41,21 @@ struct item {
     struct json_slice raw;
 };
 
-struct choice_end {
+// What is told of a choice as a whole.
+struct choice {
+    struct choice *next;
+    uint16_t index;
     bool ended;
     uint8_t finish; // enum finish
     struct words stop_text;
+    struct json_slice logprobs;
 };
-
-enum { COMPLETION_CHOICES_MAX = 128 };
 
 struct completion {
     struct keep keep;
     struct item *first, *last;
     uint32_t item_count;
-    uint16_t choice_count; // the highest choice seen, plus one
-    struct choice_end ends[COMPLETION_CHOICES_MAX];
-    struct json_slice logprobs[COMPLETION_CHOICES_MAX];
+    struct choice *choices;          // by index
     uint32_t lost[DELTA_KIND_COUNT]; // deltas that fit no item
 };
 
@@ -70,6 +70,8 @@ static inline bool completion_failed(const struct completion *completion)
 
 // A new item at the end, or NULL: for those who read whole answers.
 struct item *completion_item(struct completion *completion, enum item_kind kind, uint16_t choice);
+// The choice of this index, made if it is not there; NULL if memory is short.
+struct choice *completion_choice(struct completion *completion, uint16_t index);
 struct item_cite *completion_cite(struct completion *completion, struct item *item);
 void completion_end(struct completion *completion, uint16_t choice, enum finish finish,
                     struct words stop_text);
@@ -79,6 +81,9 @@ void completion_collect(void *completion, const struct delta *delta);
 // The other way: `emit` gets the deltas that would have been collected to this, one for each item's
 // text where it is in one piece.
 void completion_play(const struct completion *completion, delta_sink *emit, void *ctx);
+void item_play(const struct item *item, delta_sink *emit, void *ctx);
+// Takes the first item off the list; its memory stays the completion's. NULL if there is none.
+struct item *completion_pop(struct completion *completion);
 
 // The text of an item as the contents of a JSON string, and without a level of escaping.
 void item_put(const struct item *item, struct sink *sink);

@@ -91,6 +91,7 @@ struct converter {
     void (*encode_delta)(struct encode *encode, const struct delta *delta);
     // After the last; facts.usage is final.
     void (*encode_end)(struct encode *encode);
+    void (*encode_fini)(struct encode *encode); // NULL: there is nothing to give back
     // Whole answers. False: this is no answer of the format.
     bool (*read_whole)(struct completion *completion, struct json_slice root);
     void (*write_whole)(const struct completion *completion, const struct answer_facts *facts,
