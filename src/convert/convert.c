@@ -5,7 +5,7 @@
 
 const struct converter *converter_of(enum wire_family family)
 {
-    static const struct converter *const converters[] = {
+    static const struct converter *const converters[FAMILY_GEMINI + 1] = {
 #define CONVERTER(family, name) [FAMILY_##family] = &converter_##name,
 #include "penstock/convert/converters.def"
 #undef CONVERTER
