@@ -116,7 +116,7 @@ static bool can_repeat(const struct decode *decode)
     return false;
 }
 
-// The event that was read last is the one that others are now known by.
+// The event that was read last is one that others are now known by.
 static void learn(struct decode *decode)
 {
     const struct skeleton *skeleton = &decode->wire->skeleton;
@@ -131,7 +131,8 @@ bool decode_feed(struct decode *decode, const struct sse_event *sse, const struc
 {
     if (decode->failed)
         return true;
-    if ((event->flags & WIRE_KNOWN) != 0 && feed_known(decode, event))
+    const bool known = (event->flags & WIRE_KNOWN) != 0;
+    if (known && feed_known(decode, event))
         return true;
     if (sse->data.len == 0 || wire_is_done(sse->data))
         return true;
@@ -141,7 +142,7 @@ bool decode_feed(struct decode *decode, const struct sse_event *sse, const struc
     decode->emitted = 0;
     decode->converter->decode_event(decode, root);
     decode->failed = decode->failed || decode->keep.failed;
-    if (event->learnt)
+    if (known || event->learnt)
         learn(decode);
     return true;
 }

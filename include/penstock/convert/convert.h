@@ -55,6 +55,7 @@ struct decode {
     void *ctx;
     struct keep keep; // ids and names of calls that have to be known later
     bool failed;      // memory or a bound: nothing more is emitted
+    bool broken;      // the vendor said that it failed, in words that are no error object
     // The event that the wire's skeleton was learnt from made exactly one delta, with the text of
     // its only text hole: an event like it makes `model` with its own text.
     bool repeats;
