@@ -9,6 +9,8 @@
 #include "penstock/convert/delta.h"
 #include "penstock/convert/keep.h"
 
+enum { COMPLETION_CHOICES_MAX = 128 }; // of one answer; others are passed over
+
 enum item_kind {
     ITEM_TEXT, // one run; two in a row are two blocks, or two messages, of the vendor
     ITEM_REFUSAL,
