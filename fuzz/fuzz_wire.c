@@ -61,7 +61,7 @@ static void take_block(struct wire_stream *fast, struct wire_stream *slow, struc
     struct span own = span_of(copy, block.len);
     struct wire_event a, b;
     wire_stream_event(fast, own, &a);
-    slow->skeleton.set = false;
+    skeleton_reset(&slow->skeleton);
     wire_stream_event(slow, own, &b);
     check_event(&a, own);
     assert(span_eq(a.model, b.model));

@@ -1,33 +1,18 @@
 #include "penstock/base/guard.h"
 
-#include "penstock/base/check.h"
-
-static const struct {
-    const char *name, *test;
-} rows[GUARD_COUNT] = {
-#define GUARD_ROW(name, test, text) [GUARD_##name] = { #name, test },
-#include "penstock/base/guard.def"
-#undef GUARD_ROW
-};
-
-const char *guard_name(enum guard guard)
-{
-    assert(guard < GUARD_COUNT);
-    return rows[guard].name;
-}
-
-const char *guard_test(enum guard guard)
-{
-    assert(guard < GUARD_COUNT);
-    return rows[guard].test;
-}
-
 #ifdef PENSTOCK_FAULT_POINTS
+
+#include "penstock/base/check.h"
 
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 
+static const char *const names[GUARD_COUNT] = {
+#define GUARD_ROW(name, test, text) [GUARD_##name] = #name,
+#include "penstock/base/guard.def"
+#undef GUARD_ROW
+};
 static atomic_bool guard_off[GUARD_COUNT];
 static pthread_once_t environment_read = PTHREAD_ONCE_INIT;
 
@@ -48,7 +33,7 @@ static void read_environment(void)
     if (list == NULL)
         return;
     for (int i = 0; i < GUARD_COUNT; i++)
-        if (is_listed(span_str(list), span_str(rows[i].name)))
+        if (is_listed(span_str(list), span_str(names[i])))
             atomic_store_explicit(&guard_off[i], true, memory_order_relaxed);
 }
 

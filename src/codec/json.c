@@ -310,6 +310,25 @@ bool json_string_is(struct json_slice string, struct span text)
     return string.kind == JK_STRING && raw_is(json_string_raw(string), text);
 }
 
+// True if no byte of a short raw string is part of an escape or is not ASCII, as in most names.
+static bool is_plain(const char *at, size_t len)
+{
+    const uint64_t ones = UINT64_C(0x0101010101010101), high = 0x80 * ones;
+    uint64_t word, seen = 0;
+    if (len < sizeof(word)) {
+        for (size_t i = 0; i < len; i++)
+            if ((signed char)at[i] < 0 || at[i] == '\\')
+                return false;
+        return true;
+    }
+    for (size_t i = 0; i < len; i += sizeof(word)) {
+        memcpy(&word, at + min_size(i, len - sizeof(word)), sizeof(word));
+        uint64_t slash = word ^ '\\' * ones;
+        seen |= word | ((slash - ones) & ~slash); // its high bits: a byte beyond ASCII, a backslash
+    }
+    return (seen & high) == 0;
+}
+
 // Bytes at the start of a raw string that can be copied as they are.
 static size_t verbatim_run(const char *at, const char *end)
 {
@@ -323,20 +342,16 @@ static size_t verbatim_run(const char *at, const char *end)
     return high ? simd_utf8_run(at, len) : len;
 }
 
-size_t json_string_decode(struct json_slice string, char *out, size_t cap, bool *cut)
+static cold size_t decode_string(struct span raw, char *out, size_t cap, bool *cut)
 {
-    struct span raw = json_string_raw(string);
-    if (raw.len == 0)
-        raw = SPAN("");
     const char *at = raw.ptr, *end = raw.ptr + raw.len;
     size_t done = 0;
-    bool full = false;
-    while (at != end && !full) {
+    while (at != end && !*cut) {
         size_t run = verbatim_run(at, end);
         if (run > 0) {
             size_t len = min_size(run, cap - done);
-            full = len < run;
-            while (full && len > 0 && ((unsigned char)at[len] & 0xc0) == 0x80)
+            *cut = len < run;
+            while (*cut && len > 0 && ((unsigned char)at[len] & 0xc0) == 0x80)
                 len--; // not inside a character
             memcpy(out + done, at, len);
             done += len;
@@ -345,15 +360,27 @@ size_t json_string_decode(struct json_slice string, char *out, size_t cap, bool 
         }
         char one[UTF8_MAX];
         size_t len = decode_next(&at, end, one);
-        full = cap - done < len;
-        if (!full) {
+        *cut = cap - done < len;
+        if (!*cut) {
             memcpy(out + done, one, len);
             done += len;
         }
     }
+    return done;
+}
+
+size_t json_string_decode(struct json_slice string, char *out, size_t cap, bool *cut)
+{
+    struct span raw = json_string_raw(string);
+    bool full = false;
+    size_t len = raw.len;
+    if (len > cap || !is_plain(raw.ptr, len))
+        len = decode_string(raw, out, cap, &full);
+    else if (len > 0)
+        memcpy(out, raw.ptr, len);
     if (cut != NULL)
         *cut = full;
-    return done;
+    return len;
 }
 
 // ------------------------------------------------------------------------------------ look-up

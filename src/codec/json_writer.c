@@ -206,3 +206,48 @@ struct span jsonw_done(const struct jsonw *out)
     assert(out->depth == 0);
     return out->overflow ? SPAN_NONE : span_of(out->buf, out->len);
 }
+
+// --- strings alone
+
+#define EACH(byte) (UINT64_C(0x0101010101010101) * (byte))
+
+// Not zero if one of the eight bytes is a quote, a backslash, a control character or not ASCII; at
+// times also otherwise, behind such a byte.
+static uint64_t special_of(uint64_t word)
+{
+    const uint64_t quote = (word ^ EACH('"')) - EACH(1);
+    const uint64_t backslash = (word ^ EACH('\\')) - EACH(1);
+    const uint64_t control = word - EACH(0x20);
+    return (quote | backslash | control | word) & EACH(0x80);
+}
+
+// Whether the text stands for itself between quotes.
+static bool is_plain(struct span text)
+{
+    uint64_t word = EACH(' '), special = 0;
+    size_t i = 0;
+    for (; i + sizeof(word) <= text.len; i += sizeof(word)) {
+        memcpy(&word, text.ptr + i, sizeof(word));
+        special |= special_of(word);
+    }
+    word = EACH(' ');
+    for (unsigned shift = 0; i < text.len; i++, shift += 8)
+        word ^= (uint64_t)((unsigned char)text.ptr[i] ^ ' ') << shift;
+    return (special | special_of(word)) == 0;
+}
+
+void json_put_string(struct put *put, struct span text)
+{
+    if (likely(is_plain(text))) {
+        PUT(put, "\"");
+        put_span(put, text);
+        PUT(put, "\"");
+        return;
+    }
+    struct jsonw out;
+    jsonw_init(&out, put->at, (size_t)(put->end - put->at));
+    jsonw_string(&out, text);
+    const struct span done = jsonw_done(&out);
+    put->full |= done.len == 0;
+    put->at += done.len;
+}

@@ -23,6 +23,34 @@ static size_t plain_string_run(const char *text, size_t len, bool *high)
     return i;
 }
 
+// What to do about the byte at `at`, where a search for a string's end has stopped: it moves behind
+// an escape. False: here it ends.
+static inline bool pass_escape(const char *text, size_t len, size_t *at)
+{
+    if (text[*at] != '\\')
+        return false;
+    if (len - *at < 2) {
+        *at = len;
+        return false;
+    }
+    bool passed = (unsigned char)text[*at + 1] >= 0x20;
+    *at += passed ? 2 : 1;
+    return passed;
+}
+
+static size_t plain_quoted_run(const char *text, size_t len)
+{
+    size_t i = 0;
+    while (i < len) {
+        unsigned char byte = (unsigned char)text[i];
+        if (likely(byte >= 0x20 && byte != '"' && byte != '\\'))
+            i++;
+        else if (!pass_escape(text, len, &i))
+            break;
+    }
+    return i;
+}
+
 static size_t plain_structure_run(const char *text, size_t len)
 {
     for (size_t i = 0; i < len; i++) {
@@ -95,6 +123,7 @@ static size_t plain_utf8_run(const char *text, size_t len)
 static const struct simd plain = {
     .name = "plain",
     .string_run = plain_string_run,
+    .quoted_run = plain_quoted_run,
     .structure_run = plain_structure_run,
     .line_run = plain_line_run,
     .utf8_run = plain_utf8_run,
@@ -135,6 +164,22 @@ static size_t sse2_string_run(const char *text, size_t len, bool *high)
             return len;
         i = min_size(i + 16, len - 16);
     }
+}
+
+static size_t sse2_quoted_run(const char *text, size_t len)
+{
+    size_t i = 0;
+    while (len - i >= 16) {
+        unsigned stop = sse2_string_mask(sse2_load(text + i));
+        if (stop == 0) {
+            i += 16;
+            continue;
+        }
+        i += (size_t)__builtin_ctz(stop);
+        if (!pass_escape(text, len, &i))
+            return i;
+    }
+    return i + plain_quoted_run(text + i, len - i);
 }
 
 static unsigned sse2_structure_mask(__m128i bytes)
@@ -182,6 +227,7 @@ static size_t sse2_line_run(const char *text, size_t len)
 static const struct simd sse2 = {
     .name = "sse2",
     .string_run = sse2_string_run,
+    .quoted_run = sse2_quoted_run,
     .structure_run = sse2_structure_run,
     .line_run = sse2_line_run,
     .utf8_run = plain_utf8_run,
@@ -196,33 +242,49 @@ AVX2 static inline __m256i avx2_load(const char *text)
     return _mm256_loadu_si256((const __m256i *)(const void *)text);
 }
 
-// Not zero in the lanes of '"', '\\' and the control bytes: the former are found by looking up,
-// by its low half, what a byte would have to be.
-AVX2 static inline __m256i avx2_string_hit(__m256i bytes)
+// Not zero in the lanes of '"' and '\\', which are found by looking up, by its low half, what a
+// byte would have to be.
+AVX2 static inline __m256i avx2_special(__m256i bytes)
 {
     const __m256i specials = _mm256_setr_epi8(0, 0, '"', 0, 0, 0, 0, 0, 0, 0, 0, 0, '\\', 0, 0, 0,
                                               0, 0, '"', 0, 0, 0, 0, 0, 0, 0, 0, 0, '\\', 0, 0, 0);
-    __m256i special = _mm256_cmpeq_epi8(_mm256_shuffle_epi8(specials, bytes), bytes);
-    __m256i low = _mm256_min_epu8(bytes, _mm256_set1_epi8(0x1f));
-    return _mm256_or_si256(special, _mm256_cmpeq_epi8(low, bytes));
+    return _mm256_cmpeq_epi8(_mm256_shuffle_epi8(specials, bytes), bytes);
 }
 
-// Passes over 128 bytes at a time as long as none of them is a hit.
+AVX2 static inline __m256i avx2_low(__m256i bytes)
+{
+    return _mm256_cmpeq_epi8(_mm256_min_epu8(bytes, _mm256_set1_epi8(0x1f)), bytes);
+}
+
+AVX2 static inline unsigned avx2_string_mask(__m256i bytes)
+{
+    return (unsigned)_mm256_movemask_epi8(_mm256_or_si256(avx2_special(bytes), avx2_low(bytes)));
+}
+
+enum { AVX2_BLOCK = 128 };
+
+// True if none of a block's bytes ends or interrupts a string. *seen gathers their high bits.
+AVX2 static inline bool avx2_no_hit(const char *text, __m256i *seen)
+{
+    __m256i a = avx2_load(text), b = avx2_load(text + 32);
+    __m256i c = avx2_load(text + 64), d = avx2_load(text + 96);
+    __m256i least = _mm256_min_epu8(_mm256_min_epu8(a, b), _mm256_min_epu8(c, d));
+    __m256i hit = _mm256_or_si256(_mm256_or_si256(avx2_special(a), avx2_special(b)),
+                                  _mm256_or_si256(avx2_special(c), avx2_special(d)));
+    hit = _mm256_or_si256(hit, avx2_low(least)); // the least byte tells for all four
+    *seen = _mm256_or_si256(*seen, _mm256_or_si256(_mm256_or_si256(a, b), _mm256_or_si256(c, d)));
+    return _mm256_testz_si256(hit, hit);
+}
+
+// Passes over blocks as long as there are no hits.
 AVX2 static inline size_t avx2_string_blocks(const char *text, size_t len, bool *high)
 {
-    __m256i seen = _mm256_setzero_si256();
-    size_t i = 0;
-    for (; len - i >= 128; i += 128) {
-        __m256i a = avx2_load(text + i), b = avx2_load(text + i + 32);
-        __m256i c = avx2_load(text + i + 64), d = avx2_load(text + i + 96);
-        __m256i hit = _mm256_or_si256(_mm256_or_si256(avx2_string_hit(a), avx2_string_hit(b)),
-                                      _mm256_or_si256(avx2_string_hit(c), avx2_string_hit(d)));
-        if (!_mm256_testz_si256(hit, hit))
-            break;
-        seen = _mm256_or_si256(seen, _mm256_or_si256(_mm256_or_si256(a, b), _mm256_or_si256(c, d)));
-    }
+    __m256i seen = _mm256_setzero_si256(), more = seen;
+    const char *at = text, *stop = text + (len & ~(size_t)(AVX2_BLOCK - 1));
+    for (; at < stop && avx2_no_hit(at, &more); at += AVX2_BLOCK)
+        seen = more;
     *high |= _mm256_movemask_epi8(seen) != 0;
-    return i;
+    return (size_t)(at - text);
 }
 
 AVX2 static size_t avx2_string_run(const char *text, size_t len, bool *high)
@@ -235,7 +297,7 @@ AVX2 static size_t avx2_string_run(const char *text, size_t len, bool *high)
     i = min_size(i, len - 32);
     for (;;) {
         __m256i bytes = avx2_load(text + i);
-        unsigned stop = (unsigned)_mm256_movemask_epi8(avx2_string_hit(bytes));
+        unsigned stop = avx2_string_mask(bytes);
         unsigned beyond = (unsigned)_mm256_movemask_epi8(bytes);
         if (stop != 0) {
             *high |= (beyond & ~stop & (stop - 1)) != 0;
@@ -246,6 +308,30 @@ AVX2 static size_t avx2_string_run(const char *text, size_t len, bool *high)
             return len;
         i = min_size(i + 32, len - 32);
     }
+}
+
+AVX2 static size_t avx2_quoted_run(const char *text, size_t len)
+{
+    enum { QUIET = AVX2_BLOCK / 32 };
+    size_t i = 0;
+    unsigned quiet = QUIET - 1; // vectors without a hit, so that a block is worth a try
+    while (len - i >= 32) {
+        unsigned stop = avx2_string_mask(avx2_load(text + i));
+        if (stop != 0) {
+            i += (size_t)__builtin_ctz(stop);
+            if (!pass_escape(text, len, &i))
+                return i;
+            quiet = 0;
+            continue;
+        }
+        i += 32;
+        if (++quiet == QUIET) {
+            bool high = false;
+            i += avx2_string_blocks(text + i, len - i, &high);
+            quiet = 0;
+        }
+    }
+    return i + sse2_quoted_run(text + i, len - i);
 }
 
 AVX2 static size_t avx2_structure_run(const char *text, size_t len)
@@ -270,16 +356,31 @@ AVX2 static size_t avx2_structure_run(const char *text, size_t len)
     }
 }
 
+AVX2 static inline __m256i avx2_line_hit(const char *text)
+{
+    __m256i bytes = avx2_load(text);
+    return _mm256_or_si256(_mm256_cmpeq_epi8(bytes, _mm256_set1_epi8('\n')),
+                           _mm256_cmpeq_epi8(bytes, _mm256_set1_epi8('\r')));
+}
+
 AVX2 static size_t avx2_line_run(const char *text, size_t len)
 {
     if (len < 32)
         return sse2_line_run(text, len);
-    const __m256i lf = _mm256_set1_epi8('\n'), cr = _mm256_set1_epi8('\r');
     size_t i = 0;
+    for (; len - i >= AVX2_BLOCK; i += AVX2_BLOCK) {
+        const char *at = text + i;
+        __m256i hit =
+            _mm256_or_si256(_mm256_or_si256(avx2_line_hit(at), avx2_line_hit(at + 32)),
+                            _mm256_or_si256(avx2_line_hit(at + 64), avx2_line_hit(at + 96)));
+        if (!_mm256_testz_si256(hit, hit))
+            break;
+    }
+    if (i == len)
+        return len;
+    i = min_size(i, len - 32);
     for (;;) {
-        __m256i bytes = avx2_load(text + i);
-        __m256i hit = _mm256_or_si256(_mm256_cmpeq_epi8(bytes, lf), _mm256_cmpeq_epi8(bytes, cr));
-        unsigned stop = (unsigned)_mm256_movemask_epi8(hit);
+        unsigned stop = (unsigned)_mm256_movemask_epi8(avx2_line_hit(text + i));
         if (stop != 0)
             return i + (size_t)__builtin_ctz(stop);
         if (i + 32 == len)
@@ -384,6 +485,7 @@ AVX2 static size_t avx2_utf8_run(const char *text, size_t len)
 static const struct simd avx2 = {
     .name = "avx2",
     .string_run = avx2_string_run,
+    .quoted_run = avx2_quoted_run,
     .structure_run = avx2_structure_run,
     .line_run = avx2_line_run,
     .utf8_run = avx2_utf8_run,
@@ -404,17 +506,20 @@ AVX512 static inline __m512i avx512_load(const char *text, size_t left, __mmask6
     return _mm512_maskz_loadu_epi8(*lanes, text);
 }
 
+// A bit for each byte that ends or interrupts a string.
+AVX512 static inline uint64_t avx512_string_mask(__m512i bytes)
+{
+    return _mm512_cmpeq_epi8_mask(bytes, _mm512_set1_epi8('"')) |
+           _mm512_cmpeq_epi8_mask(bytes, _mm512_set1_epi8('\\')) |
+           _mm512_cmplt_epu8_mask(bytes, _mm512_set1_epi8(0x20));
+}
+
 AVX512 static size_t avx512_string_run(const char *text, size_t len, bool *high)
 {
-    const __m512i quote = _mm512_set1_epi8('"'), slash = _mm512_set1_epi8('\\');
-    const __m512i space = _mm512_set1_epi8(0x20);
     for (size_t i = 0; i < len; i += 64) {
         __mmask64 lanes;
         __m512i bytes = avx512_load(text + i, len - i, &lanes);
-        uint64_t stop =
-            (_mm512_cmpeq_epi8_mask(bytes, quote) | _mm512_cmpeq_epi8_mask(bytes, slash) |
-             _mm512_cmplt_epu8_mask(bytes, space)) &
-            lanes;
+        uint64_t stop = avx512_string_mask(bytes) & lanes;
         uint64_t beyond = _mm512_movepi8_mask(bytes);
         if (stop != 0) {
             *high |= (beyond & ~stop & (stop - 1)) != 0;
@@ -423,6 +528,24 @@ AVX512 static size_t avx512_string_run(const char *text, size_t len, bool *high)
         *high |= beyond != 0;
     }
     return len;
+}
+
+AVX512 static size_t avx512_quoted_run(const char *text, size_t len)
+{
+    size_t i = 0;
+    while (i < len) {
+        __mmask64 lanes;
+        __m512i bytes = avx512_load(text + i, len - i, &lanes);
+        uint64_t stop = avx512_string_mask(bytes) & lanes;
+        if (stop == 0) {
+            i = min_size(i + 64, len);
+            continue;
+        }
+        i += (size_t)__builtin_ctzll(stop);
+        if (!pass_escape(text, len, &i))
+            break;
+    }
+    return i;
 }
 
 AVX512 static size_t avx512_structure_run(const char *text, size_t len)
@@ -460,6 +583,7 @@ AVX512 static size_t avx512_line_run(const char *text, size_t len)
 static const struct simd avx512 = {
     .name = "avx512bw",
     .string_run = avx512_string_run,
+    .quoted_run = avx512_quoted_run,
     .structure_run = avx512_structure_run,
     .line_run = avx512_line_run,
     .utf8_run = avx2_utf8_run,

@@ -3,55 +3,89 @@
 #include "penstock/base/check.h"
 #include "penstock/codec/simd.h"
 
-void skeleton_learn(struct skeleton *skeleton, struct span event, const struct hole *holes,
-                    size_t count)
+void skeleton_init(struct skeleton *skeleton, struct skeleton_part *parts, size_t parts_max,
+                   char *bytes, size_t bytes_size)
 {
-    assert(count <= SKELETON_HOLES_MAX);
-    skeleton->set = false;
-    uint8_t order[SKELETON_HOLES_MAX];
-    size_t hole_bytes = 0;
-    for (size_t i = 0; i < count; i++) {
-        size_t at = i;
-        for (; at > 0 && holes[order[at - 1]].text.ptr > holes[i].text.ptr; at--)
-            order[at] = order[at - 1];
-        order[at] = (uint8_t)i;
-        hole_bytes += holes[i].text.len;
-    }
-    assert(hole_bytes <= event.len);
-    if (event.len - hole_bytes > SKELETON_BYTES_MAX)
-        return;
-    const char *from = event.ptr;
-    uint16_t used = 0;
-    for (size_t i = 0; i <= count; i++) {
-        const struct hole *hole = i < count ? &holes[order[i]] : NULL;
-        const char *to = hole != NULL ? hole->text.ptr : event.ptr + event.len;
-        assert(to >= from);
-        memcpy(skeleton->bytes + used, from, (size_t)(to - from));
-        used = (uint16_t)(used + (to - from));
-        skeleton->lens[i] = (uint16_t)(to - from);
-        if (hole == NULL)
-            break;
-        skeleton->kinds[i] = hole->kind;
-        skeleton->tags[i] = hole->tag;
-        from = to + hole->text.len;
-    }
-    skeleton->hole_count = (uint8_t)count;
-    skeleton->set = true;
+    assert(parts_max > 0 && parts_max <= UINT16_MAX);
+    assert(bytes_size >= 2 * SKELETON_PADDING && bytes_size <= UINT16_MAX);
+    *skeleton = (struct skeleton){ .parts = parts,
+                                   .bytes = bytes + SKELETON_PADDING,
+                                   .parts_max = (uint16_t)parts_max,
+                                   .bytes_max = (uint16_t)(bytes_size - 2 * SKELETON_PADDING) };
 }
 
-// Where the string's contents at `at` end, which is where a quote stands. `end` if there is none;
-// a bare control byte is not passed, so what follows cannot match.
-static const char *string_hole(const char *at, const char *end)
+void skeleton_reset(struct skeleton *skeleton)
 {
-    bool high = false;
-    for (;;) {
-        at += simd_string_run(at, (size_t)(end - at), &high);
-        if (at == end || *at != '\\')
-            return at;
-        if (end - at < 2)
-            return end;
-        at += 2;
+    skeleton->part_count = 0;
+}
+
+void skeleton_learn(struct skeleton *skeleton, struct span text, const struct hole *holes,
+                    size_t count)
+{
+    assert(count < skeleton->parts_max);
+    skeleton_reset(skeleton);
+    size_t hole_bytes = 0;
+    for (size_t i = 0; i < count; i++)
+        hole_bytes += holes[i].text.len;
+    assert(hole_bytes <= text.len);
+    if (text.len - hole_bytes > skeleton->bytes_max)
+        return;
+    const char *from = text.ptr;
+    char *to = skeleton->bytes;
+    for (size_t i = 0; i <= count; i++) {
+        const char *end = i < count ? holes[i].text.ptr : text.ptr + text.len;
+        assert(end >= from);
+        size_t len = (size_t)(end - from);
+        memcpy(to, from, len);
+        to += len;
+        struct skeleton_part *part = &skeleton->parts[i];
+        size_t rest = len % SIMD_FIRST;
+        *part = (struct skeleton_part){ .vectors = (uint16_t)(len - rest),
+                                        .rest = (uint8_t)rest,
+                                        .rest_mask = (uint16_t)(BIT(rest) - 1) };
+        if (i < count) {
+            part->kind = holes[i].kind;
+            part->tag = holes[i].tag;
+            from = end + holes[i].text.len;
+        }
     }
+    skeleton->part_count = (uint16_t)(count + 1);
+}
+
+// The end of a hole of digits; `at` if there are too few or too many.
+static const char *digits_end(const char *at, const char *end)
+{
+    const char *stop = at;
+    while (stop < end && (unsigned)(*stop - '0') <= 9)
+        stop++;
+    return stop - at <= HOLE_DIGITS_MAX ? stop : at;
+}
+
+static const char *number_end(const char *at, const char *end)
+{
+    if (at == end || (*at != '-' && (unsigned)(*at - '0') > 9))
+        return at;
+    while (at < end && ((unsigned)(*at - '0') <= 9 || *at == '-' || *at == '+' || *at == '.' ||
+                        (*at | 0x20) == 'e'))
+        at++;
+    return at;
+}
+
+// `at` stands in a string's contents, not behind a backslash.
+static __attribute__((noinline)) const char *long_string(const char *at, const char *end)
+{
+    return at + simd_quoted_run(at, (size_t)(end - at));
+}
+
+// Where a hole ends, byte by byte: near the end of a text, and in holes that are not short.
+static __attribute__((noinline)) const char *far_end(uint8_t kind, const char *at, const char *end)
+{
+    switch ((enum hole_kind)kind) {
+    case HOLE_STRING: return long_string(at, end);
+    case HOLE_DIGITS: return digits_end(at, end);
+    case HOLE_NUMBER: return number_end(at, end);
+    }
+    bug("a hole is of one of three kinds");
 }
 
 #if defined(__SSE2__)
@@ -61,94 +95,118 @@ static inline __m128i load(const char *at)
     return _mm_loadu_si128((const __m128i *)(const void *)at);
 }
 
-static inline unsigned stops(__m128i bytes)
+// A bit for each of the sixteen bytes at `at` that ends or interrupts a string.
+static inline unsigned string_stops(const char *at)
 {
+    __m128i bytes = load(at);
     __m128i low = _mm_cmpeq_epi8(_mm_min_epu8(bytes, _mm_set1_epi8(0x1f)), bytes);
     __m128i hit = _mm_or_si128(_mm_cmpeq_epi8(bytes, _mm_set1_epi8('"')),
                                _mm_cmpeq_epi8(bytes, _mm_set1_epi8('\\')));
     return (unsigned)_mm_movemask_epi8(_mm_or_si128(hit, low));
 }
 
-// The same for the short texts that most holes are. Near the end of the event its last 16 bytes are
-// looked at: there always are as many before `end`.
-static inline const char *short_hole(const char *at, const char *end)
+// A bit for each of them that is no digit.
+static inline unsigned digit_stops(const char *at)
 {
-    size_t left = (size_t)(end - at);
-    const char *from = left < SIMD_FIRST ? end - SIMD_FIRST : at;
-    unsigned stop = stops(load(from)) & ~0u << (at - from);
-    const char *found = from + __builtin_ctz(stop | BIT(SIMD_FIRST));
-    if (unlikely(stop == 0 || *found == '\\'))
-        return string_hole(stop == 0 ? from + SIMD_FIRST : found, end);
-    return found;
+    __m128i value = _mm_sub_epi8(load(at), _mm_set1_epi8('0'));
+    __m128i digit = _mm_cmpeq_epi8(_mm_min_epu8(value, _mm_set1_epi8(9)), value);
+    return (unsigned)_mm_movemask_epi8(digit) ^ 0xffff;
 }
 
-// In line for short parts, where a call would cost more than the comparison.
-static inline bool same_bytes(const char *a, const char *b, size_t len)
+// Most holes are short, so their first bytes are looked at in line. Sixteen bytes can be read at
+// `from`, and the hole begins `back` bytes behind it.
+static inline const char *hole_end(uint8_t kind, const char *from, ptrdiff_t back, const char *end)
 {
-    if (len > 4 * SIMD_FIRST)
-        return memcmp(a, b, len) == 0;
-    if (len >= SIMD_FIRST) {
-        __m128i same = _mm_cmpeq_epi8(load(a + len - SIMD_FIRST), load(b + len - SIMD_FIRST));
-        for (size_t i = 0; i + SIMD_FIRST < len; i += SIMD_FIRST)
-            same = _mm_and_si128(same, _mm_cmpeq_epi8(load(a + i), load(b + i)));
-        return _mm_movemask_epi8(same) == 0xffff;
+    if (kind == HOLE_STRING) {
+        unsigned stop = string_stops(from) >> back << back;
+        const char *found = from + __builtin_ctz(stop | BIT(SIMD_FIRST));
+        return likely(stop != 0 && *found == '"') ? found : long_string(found, end);
     }
-    if (len >= 4) {
-        uint32_t head[2], tail[2];
-        memcpy(&head[0], a, 4), memcpy(&head[1], b, 4);
-        memcpy(&tail[0], a + len - 4, 4), memcpy(&tail[1], b + len - 4, 4);
-        bool ends = head[0] == head[1] && tail[0] == tail[1];
-        return ends && (len <= 8 || memcmp(a + 4, b + 4, len - 8) == 0);
-    }
-    for (size_t i = 0; i < len; i++)
-        if (a[i] != b[i])
+    unsigned stop = digit_stops(from) >> back << back;
+    return likely(stop != 0 && kind == HOLE_DIGITS) ? from + __builtin_ctz(stop)
+                                                    : far_end(kind, from + back, end);
+}
+
+// The bytes of a part that fill whole vectors; so many are there.
+static inline bool same_vectors(const char *at, const char *kept, size_t len)
+{
+    enum { CALL_MIN = 3 * SIMD_FIRST }; // from here on a call costs less
+    if (len > CALL_MIN)
+        return memcmp(at, kept, len) == 0;
+    for (size_t i = 0; i < len; i += SIMD_FIRST)
+        if (_mm_movemask_epi8(_mm_cmpeq_epi8(load(at + i), load(kept + i))) != 0xffff)
             return false;
     return true;
 }
 
-#else
-
-static inline const char *short_hole(const char *at, const char *end)
+// The rest of a part, the same way. Around what is kept there is padding.
+static inline bool same_rest(const char *from, ptrdiff_t back, const char *kept, unsigned mask)
 {
-    return string_hole(at, end);
+    __m128i same = _mm_cmpeq_epi8(load(from), load(kept - back));
+    return (~(unsigned)_mm_movemask_epi8(same) & mask << back) == 0;
 }
 
-static inline bool same_bytes(const char *a, const char *b, size_t len)
+#else
+
+static inline const char *hole_end(uint8_t kind, const char *from, ptrdiff_t back, const char *end)
 {
-    return memcmp(a, b, len) == 0;
+    return far_end(kind, from + back, end);
+}
+
+static inline bool same_vectors(const char *at, const char *kept, size_t len)
+{
+    return memcmp(at, kept, len) == 0;
+}
+
+static inline bool same_rest(const char *from, ptrdiff_t back, const char *kept, unsigned mask)
+{
+    return memcmp(from + back, kept, (size_t)__builtin_ctz(~mask)) == 0;
 }
 
 #endif
 
-static inline const char *digits_hole(const char *at, const char *end)
+// Near the end of the text, its last sixteen bytes are what can be read.
+static inline bool same_rest_at_end(const char *at, const char *end, const char *kept,
+                                    const struct skeleton_part *part)
 {
-    while (at < end && (unsigned)(*at - '0') <= 9)
-        at++;
-    return at;
+    const char *from = end - SIMD_FIRST;
+    return end - at >= part->rest && same_rest(from, at - from, kept, part->rest_mask);
 }
 
-bool skeleton_match(const struct skeleton *skeleton, struct span event,
-                    struct hole holes[SKELETON_HOLES_MAX])
+static inline const char *hole_end_at_end(uint8_t kind, const char *at, const char *end)
 {
-    if (!skeleton->set || event.len < SIMD_FIRST)
-        return false;
-    const char *at = event.ptr, *end = at + event.len, *bytes = skeleton->bytes;
-    size_t count = skeleton->hole_count;
-    for (size_t i = 0;; i++) {
-        size_t part = skeleton->lens[i];
-        if ((size_t)(end - at) < part || !same_bytes(at, bytes, part))
-            return false;
-        at += part;
-        bytes += part;
-        if (i == count)
-            return at == end;
-        struct hole *hole = &holes[i];
-        hole->text.ptr = at;
-        hole->kind = skeleton->kinds[i];
-        hole->tag = skeleton->tags[i];
-        at = hole->kind == HOLE_STRING ? short_hole(at, end) : digits_hole(at, end);
-        hole->text.len = (size_t)(at - hole->text.ptr);
-        if (hole->text.len == 0 && hole->kind == HOLE_DIGITS)
-            return false;
+    const char *from = end - SIMD_FIRST;
+    return hole_end(kind, from, at - from, end);
+}
+
+size_t skeleton_match(const struct skeleton *skeleton, struct span text, struct span *holes)
+{
+    if (!skeleton_is_set(skeleton) || text.len < SIMD_FIRST)
+        return 0;
+    const char *at = text.ptr, *end = at + text.len, *kept = skeleton->bytes;
+    const char *far = end - SIMD_FIRST; // beyond it, sixteen bytes cannot be read
+    const struct skeleton_part *part = skeleton->parts;
+    const struct skeleton_part *last = part + skeleton->part_count - 1;
+    for (;; part++, holes++) {
+        size_t vectors = part->vectors;
+        if (vectors > 0) {
+            if ((size_t)(end - at) < vectors || !same_vectors(at, kept, vectors))
+                return 0;
+            at += vectors;
+            kept += vectors;
+        }
+        if (likely(at <= far) ? !same_rest(at, 0, kept, part->rest_mask)
+                              : !same_rest_at_end(at, end, kept, part))
+            return 0;
+        at += part->rest;
+        kept += part->rest;
+        if (part == last)
+            return (size_t)(at - text.ptr);
+        const char *stop = likely(at <= far) ? hole_end(part->kind, at, 0, end)
+                                             : hole_end_at_end(part->kind, at, end);
+        if (stop == at && part->kind != HOLE_STRING)
+            return 0;
+        *holes = span_of(at, (size_t)(stop - at));
+        at = stop;
     }
 }

@@ -64,17 +64,22 @@ static bool is_clean(struct span raw)
     }
 }
 
+static bool is_text(const struct skeleton_part *part)
+{
+    return part->tag == HOLE_TEXT && part->kind == HOLE_STRING;
+}
+
 // An event like the last one: the same delta with another text. False if it has to be read after
 // all.
-static bool feed_known(struct decode *decode, const struct wire_event *event)
+static bool feed_known(struct decode *decode)
 {
     if (!decode->repeats)
         return false;
     const struct skeleton *skeleton = &decode->wire->skeleton;
     struct span text = SPAN_NONE;
-    for (uint8_t i = 0; i < skeleton->hole_count; i++)
-        if (skeleton->tags[i] == HOLE_TEXT && skeleton->kinds[i] == HOLE_STRING)
-            text = event->holes[i].text;
+    for (size_t i = 0; i < skeleton_holes(skeleton); i++)
+        if (is_text(&skeleton->parts[i]))
+            text = decode->wire->holes[i];
     if (text.ptr == NULL || !is_clean(text))
         return false;
     decode->model.text = (struct words){ text, true };
@@ -121,8 +126,8 @@ static void learn(struct decode *decode)
 {
     const struct skeleton *skeleton = &decode->wire->skeleton;
     unsigned texts = 0; // with two the reader of likenesses would not know which is which
-    for (uint8_t i = 0; i < skeleton->hole_count; i++)
-        texts += skeleton->tags[i] == HOLE_TEXT && skeleton->kinds[i] == HOLE_STRING;
+    for (size_t i = 0; skeleton_is_set(skeleton) && i < skeleton_holes(skeleton); i++)
+        texts += is_text(&skeleton->parts[i]);
     decode->repeats = texts == 1 && can_repeat(decode);
     decode->model = decode->last;
 }
@@ -132,7 +137,7 @@ bool decode_feed(struct decode *decode, const struct sse_event *sse, const struc
     if (decode->failed)
         return true;
     const bool known = (event->flags & WIRE_KNOWN) != 0;
-    if (known && feed_known(decode, event))
+    if (known && feed_known(decode))
         return true;
     if (sse->data.len == 0 || wire_is_done(sse->data))
         return true;

@@ -130,7 +130,7 @@ static void end_thought(struct encode *encode, const struct delta *delta)
     SINK_TEXT(out, EVENT("content_block_delta") ",\"index\":");
     sink_u64(out, state->index - 1);
     SINK_TEXT(out, ",\"delta\":{\"type\":\"signature_delta\",\"signature\":\"");
-    envelope_put(out, &delta->signature, MAKER_ANTHROPIC, encode->facts.model, ENVELOPE_THOUGHT);
+    envelope_put(out, &delta->signature, MAKER_ANTHROPIC, &encode->facts, ENVELOPE_THOUGHT);
     SINK_TEXT(out, "\"}}\n\n");
     close_block(encode);
 }
@@ -139,7 +139,7 @@ static void write_redacted(struct encode *encode, const struct delta *delta)
 {
     block_head(encode);
     SINK_TEXT(encode->out, "{\"type\":\"redacted_thinking\",\"data\":\"");
-    envelope_put(encode->out, &delta->signature, MAKER_ANTHROPIC, encode->facts.model,
+    envelope_put(encode->out, &delta->signature, MAKER_ANTHROPIC, &encode->facts,
                  ENVELOPE_REDACTED);
     SINK_TEXT(encode->out, "\"}}\n\n" EVENT("content_block_stop") ",\"index\":");
     sink_u64(encode->out, state_of(encode)->index - 1);

@@ -9,12 +9,12 @@
 enum { TURNS, PARTS, TOOLS, CAP_FIRST = 16 };
 
 void prompt_begin(struct prompt_parse *parse, struct prompt *prompt, enum wire_family from,
-                  struct span body, struct prompt_memory *memory, struct losses *losses)
+                  struct span body, struct scratch *scratch, struct losses *losses)
 {
     memset(prompt, 0, sizeof(*prompt));
     prompt->from = (uint8_t)from;
     prompt->body = body;
-    *parse = (struct prompt_parse){ .prompt = prompt, .memory = memory, .losses = losses };
+    *parse = (struct prompt_parse){ .prompt = prompt, .scratch = scratch, .losses = losses };
 }
 
 void prompt_bad(struct prompt_parse *parse, const char *why, const char *path, ...)
@@ -42,11 +42,14 @@ static void *array_grow(struct prompt_parse *parse, unsigned which, void *at, ui
     }
     if (count == *cap) {
         uint32_t more = *cap == 0 ? CAP_FIRST : *cap * 2;
-        at = parse->memory->resize(parse->memory, which, at, *cap * size, more * size);
-        if (at == NULL) {
+        void *moved = scratch_take(parse->scratch, more * size);
+        if (moved == NULL) {
             parse->err = ERR(OVERLOADED);
             return NULL;
         }
+        if (count > 0)
+            memcpy(moved, at, count * size);
+        at = moved;
         *cap = more;
     }
     memset((char *)at + count * size, 0, size);

@@ -6,8 +6,16 @@
 #include "penstock/model/unit.h"
 #include "penstock/wire/route.h"
 
-#define GATHER_NS (UINT64_C(10) * NS_PER_MS)
-enum { LINES_A_TURN = 1024 }; // of one shard; the rest waits for the next
+#define GATHER_MIN_NS NS_PER_MS
+#define GATHER_NS (UINT64_C(10) * NS_PER_MS) // at first
+#define GATHER_MAX_NS (UINT64_C(20) * NS_PER_MS)
+enum {
+    LINES_A_TURN = 1024, // of one shard; the rest waits for the next
+    // A shard's lines between two turns that are few, and that are many.
+    LINES_FEW = LINES_A_TURN / 4,
+    LINES_MANY = LINES_A_TURN,
+};
+_Static_assert((int)LINES_MANY <= (int)ACCESS_SLOTS / 4, "a burst finds room in the ring");
 
 static void on_gather(struct timer *timer);
 
@@ -15,6 +23,7 @@ struct err access_log_init(struct access_log *access, uint32_t shard_count, void
                            void *arg)
 {
     access->gather = (struct timer){ .on_fire = on_gather };
+    access->gather_ns = GATHER_NS;
     access->ports = mem_take(shard_count, sizeof(struct access_port));
     if (access->ports == NULL)
         return ERR(NO_MEMORY);
@@ -36,132 +45,167 @@ void access_log_fini(struct access_log *access)
 
 // --- the words ---
 
-static void put_ms(struct jsonw *out, struct span key, uint64_t us)
+// Most of a line's text never changes, so it is put down as literals: what is looked up, escaped or
+// formatted is the rest alone.
+#define PUT_U64(out, key, value) (PUT(out, ",\"" key "\":"), put_u64(out, value))
+#define PUT_MS(out, key, us) (PUT(out, ",\"" key "\":"), put_ms(out, us))
+#define PUT_TEXT(out, key, text) (PUT(out, ",\"" key "\":"), json_put_string(out, text))
+#define PUT_BOOL(out, key, value)           \
+    do {                                    \
+        if (value)                          \
+            PUT(out, ",\"" key "\":true");  \
+        else                                \
+            PUT(out, ",\"" key "\":false"); \
+    } while (0)
+
+static void put_ms(struct put *out, uint64_t us)
 {
-    char text[32];
-    const size_t len = fit_printf(text, sizeof(text), "%llu.%03llu", (unsigned long long)us / 1000,
-                                  (unsigned long long)us % 1000);
-    jsonw_key(out, key);
-    jsonw_raw(out, span_of(text, len));
+    put_u64(out, us / 1000);
+    PUT(out, ".");
+    put_padded(out, us % 1000, 3);
 }
 
-static void put_object(struct jsonw *out, const struct registry *registry, enum entity_kind kind,
-                       uint64_t usage_id, struct span id_key, struct span name_key)
+// Lines come in the order of their time, so the date changes once a second.
+static void put_time(struct access_log *access, struct put *out, uint64_t ns)
+{
+    const uint64_t second = ns / NS_PER_S;
+    if (unlikely(second != access->second || access->second_text[0] == '\0')) {
+        char text[UNIT_TEXT_MAX];
+        verify(time_format(text, second * NS_PER_S) > ACCESS_SECOND_LEN);
+        memcpy(access->second_text, text, ACCESS_SECOND_LEN);
+        access->second = second;
+    }
+    PUT(out, "{\"ts\":\"");
+    put_span(out, span_of(access->second_text, ACCESS_SECOND_LEN));
+    PUT(out, ".");
+    put_padded(out, ns % NS_PER_S / NS_PER_US, 6);
+    PUT(out, "Z\"");
+}
+
+// False: there is none, or it was removed while the request ran.
+static bool find(const struct access_log *access, enum entity_kind kind, uint64_t usage_id,
+                 struct registry_name *out)
+{
+    return usage_id != 0 && registry_usage_name(access->registry, kind, usage_id, out);
+}
+
+static void put_key(const struct access_log *access, struct put *out, uint64_t usage_id)
 {
     struct registry_name name;
-    if (usage_id == 0)
+    if (!find(access, ENTITY_KEY, usage_id, &name))
         return;
-    if (!registry_usage_name(registry, kind, usage_id, &name))
-        return; // it was removed while the request ran
-    jsonw_member(out, id_key, name.id);
-    jsonw_member(out, name_key, name.name);
+    PUT_TEXT(out, "key_id", name.id);
+    PUT_TEXT(out, "key", name.name);
 }
 
-static void put_provider(struct jsonw *out, const struct registry *registry, uint64_t usage_id)
+static void put_account(const struct access_log *access, struct put *out, uint64_t usage_id)
 {
     struct registry_name name;
-    if (usage_id == 0 || !registry_usage_name(registry, ENTITY_ACCOUNT, usage_id, &name))
+    if (!find(access, ENTITY_ACCOUNT, usage_id, &name))
         return;
-    const struct entity *entity = registry_get(registry, ENTITY_ACCOUNT, name.id);
-    if (entity == NULL)
-        return;
-    const int type = ((const struct account *)entity->record)->type;
-    jsonw_member(out, SPAN("provider"), span_str(account_type_info((enum account_type)type)->name));
+    const struct entity *entity = registry_get(access->registry, ENTITY_ACCOUNT, name.id);
+    if (entity != NULL) {
+        const int type = ((const struct account *)entity->record)->type;
+        PUT_TEXT(out, "provider", span_str(account_type_info((enum account_type)type)->name));
+    }
+    PUT_TEXT(out, "account_id", name.id);
+    PUT_TEXT(out, "account", name.name);
 }
 
-static void put_usage(struct jsonw *out, const struct usage_record *usage)
+static void put_usage(struct put *out, const struct usage_record *usage)
 {
-    jsonw_member_u64(out, SPAN("in_tok"), usage->tokens[USAGE_INPUT]);
-    jsonw_member_u64(out, SPAN("out_tok"), usage->tokens[USAGE_OUTPUT]);
-    jsonw_member_u64(out, SPAN("cache_read_tok"), usage->tokens[USAGE_CACHE_READ]);
-    jsonw_member_u64(out, SPAN("cache_write_tok"),
-                     (uint64_t)usage->tokens[USAGE_CACHE_WRITE_5M] +
-                         usage->tokens[USAGE_CACHE_WRITE_1H]);
-    put_ms(out, SPAN("queue_ms"), usage->queue_us);
-    put_ms(out, SPAN("ttft_ms"), usage->ttft_us);
-    put_ms(out, SPAN("dur_ms"), usage->total_us);
-    jsonw_member_u64(out, SPAN("bytes_in"), usage->bytes_in);
-    jsonw_member_u64(out, SPAN("bytes_out"), usage->bytes_out);
-    jsonw_key(out, SPAN("stream"));
-    jsonw_bool(out, (usage->flags & USAGE_STREAM) != 0);
-    jsonw_key(out, SPAN("client_gone"));
-    jsonw_bool(out, (usage->flags & USAGE_CLIENT_GONE) != 0);
+    PUT_U64(out, "in_tok", usage->tokens[USAGE_INPUT]);
+    PUT_U64(out, "out_tok", usage->tokens[USAGE_OUTPUT]);
+    PUT_U64(out, "cache_read_tok", usage->tokens[USAGE_CACHE_READ]);
+    PUT_U64(out, "cache_write_tok",
+            (uint64_t)usage->tokens[USAGE_CACHE_WRITE_5M] + usage->tokens[USAGE_CACHE_WRITE_1H]);
+    PUT_MS(out, "queue_ms", usage->queue_us);
+    PUT_MS(out, "ttft_ms", usage->ttft_us);
+    PUT_MS(out, "dur_ms", usage->total_us);
+    PUT_U64(out, "bytes_in", usage->bytes_in);
+    PUT_U64(out, "bytes_out", usage->bytes_out);
+    PUT_BOOL(out, "stream", (usage->flags & USAGE_STREAM) != 0);
+    PUT_BOOL(out, "client_gone", (usage->flags & USAGE_CLIENT_GONE) != 0);
 }
 
-struct span access_line(const struct access_record *record, const struct registry *registry,
-                        char room[LOG_LINE_MAX])
+struct span access_line(struct access_log *access, const struct access_record *record, char *room)
 {
     const struct usage_record *usage = &record->usage;
-    struct jsonw out;
-    char time[UNIT_TEXT_MAX];
-    const size_t time_len =
-        time_format(time, (usage->start_ns + usage->total_us * NS_PER_US) / NS_PER_US * NS_PER_US);
-    jsonw_init(&out, room, LOG_LINE_MAX - 1);
-    jsonw_object(&out);
-    jsonw_member(&out, SPAN("ts"), span_of(time, time_len));
-    jsonw_member(&out, SPAN("level"), SPAN("info"));
-    jsonw_member(&out, SPAN("msg"), SPAN("request"));
-    jsonw_member(&out, SPAN("req_id"), span_of(record->id, sizeof(record->id)));
-    put_object(&out, registry, ENTITY_KEY, usage->key_id, SPAN("key_id"), SPAN("key"));
+    struct put put = put_into(room, LOG_LINE_MAX), *out = &put;
+    put_time(access, out, usage_settled_ns(usage));
+    PUT(out, ",\"level\":\"info\",\"msg\":\"request\"");
+    PUT_TEXT(out, "req_id", span_of(record->id, sizeof(record->id)));
+    put_key(access, out, usage->key_id);
     if (record->op != OP_NONE && record->op < OP_COUNT)
-        jsonw_member(&out, SPAN("route"), span_str(wire_op_info((enum wire_op)record->op)->name));
+        PUT_TEXT(out, "route", span_str(wire_op_info((enum wire_op)record->op)->name));
     if (usage->format < FORMAT_COUNT)
-        jsonw_member(&out, SPAN("format"), span_str(format_names[usage->format]));
+        PUT_TEXT(out, "format", span_str(format_names[usage->format]));
     if (usage->model_len > 0)
-        jsonw_member(&out, SPAN("model_req"), usage_record_model(usage));
-    put_provider(&out, registry, usage->account_id);
-    put_object(&out, registry, ENTITY_ACCOUNT, usage->account_id, SPAN("account_id"),
-               SPAN("account"));
-    jsonw_member_u64(&out, SPAN("attempt"), usage->attempts);
-    jsonw_member_u64(&out, SPAN("status"), usage->status);
+        PUT_TEXT(out, "model_req", usage_record_model(usage));
+    put_account(access, out, usage->account_id);
+    PUT_U64(out, "attempt", usage->attempts);
+    PUT_U64(out, "status", usage->status);
     if (record->vendor_status != 0)
-        jsonw_member_u64(&out, SPAN("vendor_status"), record->vendor_status);
+        PUT_U64(out, "vendor_status", record->vendor_status);
     if (usage->vendor_id_len > 0)
-        jsonw_member(&out, SPAN("vendor_req_id"), span_of(usage->vendor_id, usage->vendor_id_len));
+        PUT_TEXT(out, "vendor_req_id", span_of(usage->vendor_id, usage->vendor_id_len));
     if (usage->err != 0 && usage->err < ERR_CODE_COUNT)
-        jsonw_member(&out, SPAN("err_code"), span_str(err_name((enum err_code)usage->err)));
-    put_usage(&out, usage);
-    jsonw_object_end(&out);
-    struct span line = jsonw_done(&out);
-    assert(line.len > 0); // every text in it is bounded, and all of them together fit
-    room[line.len++] = '\n';
-    return line;
+        PUT_TEXT(out, "err_code", span_str(err_name((enum err_code)usage->err)));
+    put_usage(out, usage);
+    PUT(out, "}\n");
+    assert(!put.full); // every text in it is bounded, and all of them together fit
+    return put_done(out);
 }
 
 // --- the way ---
 
-// Up to `most` records of one shard; true if there may be more.
-static bool take(struct access_log *access, struct access_port *port, uint32_t most)
+// Up to `most` records of one shard; how many there were.
+static uint32_t take(struct access_log *access, struct access_port *port, uint32_t most)
 {
-    char room[LOG_LINE_MAX];
     const struct access_record *record;
-    for (uint32_t i = 0; i < most; i++) {
-        record = access_port_front(port);
-        if (record == NULL)
-            return false;
-        (void)log_line(access->log, access_line(record, access->registry, room));
+    uint32_t count = 0;
+    for (; count < most && (record = access_port_front(port)) != NULL; count++) {
+        char *room = log_place(access->log);
+        if (room != NULL)
+            log_push(access->log, access_line(access, record, room).len);
         access_port_pop(port);
     }
-    return true;
+    return count;
 }
 
+static void gather_after(struct access_log *access, uint64_t ns)
+{
+    timer_arm(&access->loop->wheel, &access->gather, access->loop->now_ns + ns);
+}
+
+// While lines come, the shards need not say so: they are looked for so often that each look finds
+// some hundred. Only when a look finds none is there a wake-up to wait for.
 static void on_gather(struct timer *timer)
 {
     struct access_log *access = container_of(timer, struct access_log, gather);
-    bool more = false;
+    uint32_t most = 0;
     for (uint32_t i = 0; i < access->count; i++) {
-        struct access_port *port = &access->ports[i];
-        more |= take(access, port, LINES_A_TURN) || !access_port_sleep(port);
+        const uint32_t count = take(access, &access->ports[i], LINES_A_TURN);
+        most = count > most ? count : most;
     }
     log_flush(access->log);
-    if (more)
-        access_log_woken(access);
+    bool idle = most == 0;
+    for (uint32_t i = 0; i < access->count && most == 0; i++)
+        idle &= access_port_sleep(&access->ports[i]);
+    if (most >= LINES_MANY)
+        access->gather_ns = max_u64(access->gather_ns / 2, GATHER_MIN_NS);
+    else if (most < LINES_FEW)
+        access->gather_ns = min_u64(access->gather_ns * 2, GATHER_MAX_NS);
+    if (idle)
+        access->gather_ns = GATHER_NS;
+    else
+        gather_after(access, most == LINES_A_TURN ? 0 : access->gather_ns);
 }
 
 void access_log_woken(struct access_log *access)
 {
     if (access->count > 0 && access->loop != NULL && access->gather.deadline_ns == 0)
-        timer_arm(&access->loop->wheel, &access->gather, access->loop->now_ns + GATHER_NS);
+        gather_after(access, access->gather_ns);
 }
 
 void access_log_drain(struct access_log *access)

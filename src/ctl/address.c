@@ -29,17 +29,17 @@ static bool in_any(const char *const *ranges, size_t count, int family, const ui
 bool address_is_link_local(int family, const uint8_t *addr)
 {
     static const char *const ranges[] = { "169.254.0.0/16", "fe80::/10", "::ffff:169.254.0.0/112",
-                                          "64:ff9b::169.254.0.0/112" };
+                                          "64:ff9b::169.254.0.0/112", "2002:a9fe::/32" };
     return in_any(ranges, ARRAY_LEN(ranges), family, addr);
 }
 
 bool address_is_private(int family, const uint8_t *addr)
 {
     static const char *const ranges[] = {
-        "0.0.0.0/8",     "10.0.0.0/8",   "100.64.0.0/10",  "127.0.0.0/8",
-        "172.16.0.0/12", "192.0.0.0/24", "192.168.0.0/16", "198.18.0.0/15",
-        "224.0.0.0/3",   "::/128",       "::1/128",        "fc00::/7",
-        "fec0::/10",     "ff00::/8",     "::ffff:0:0/96",  "64:ff9b::/96",
+        "0.0.0.0/8",    "10.0.0.0/8",     "100.64.0.0/10", "127.0.0.0/8", "172.16.0.0/12",
+        "192.0.0.0/24", "192.168.0.0/16", "198.18.0.0/15", "224.0.0.0/3", "::/128",
+        "::1/128",      "fc00::/7",       "fec0::/10",     "ff00::/8",    "::ffff:0:0/96",
+        "64:ff9b::/96", "64:ff9b:1::/48", "2002::/16",
     };
     return in_any(ranges, ARRAY_LEN(ranges), family, addr);
 }

@@ -8,7 +8,8 @@ enum { LARGE_BODY = 64 * KIB }; // from here on 16 KB buffers pay
 void fetch_start(struct fetch *fetch, struct net *net, struct upool *pool, struct dests *dests,
                  uint32_t dest, const struct dial_limits *limits, bool fresh, struct task *owner)
 {
-    memset(fetch, 0, sizeof(*fetch));
+    memset(fetch, 0, offsetof(struct fetch, dial));
+    dial_init(&fetch->dial);
     fetch->net = net;
     fetch->pool = pool;
     fetch->owner = owner;

@@ -21,6 +21,7 @@ enum { BACKLOG = 4096, ACCEPT_BURST = 64, PIPELINE_QUEUE_MAX = 16 * KIB, HEAD_CH
 static void on_accept(struct io_op *op, struct io_done done);
 static void serve_run(struct task *task);
 static void serve_timeout(struct timer *timer);
+static void serve_app_timeout(struct timer *timer);
 static void serve_depart(struct serve *serve, enum conn_why why);
 
 // --- the listener ---
@@ -81,6 +82,7 @@ static void serve_free(struct serve *serve)
     // it is freed at the end of the turn.
     assert(serve->conn == NULL && !serve->has_stream);
     timer_stop(&loop->wheel, &serve->timer);
+    timer_stop(&loop->wheel, &serve->app_timer);
     list_take(&serve->link);
     http_known_put(&serve->server->known, &serve->known);
     serve->task.run = on_bury;
@@ -127,6 +129,7 @@ static void serve_open(struct server *server, int fd)
     memset(serve, 0, sizeof(*serve));
     serve->server = server;
     serve->timer.on_fire = serve_timeout;
+    serve->app_timer.on_fire = serve_app_timeout;
     task_init(&serve->task, serve_run);
     serve->conn = conn_accept(server->net, fd, &serve->task);
     if (serve->conn == NULL) {
@@ -321,7 +324,7 @@ static void begin_stream(struct serve *serve, const struct http_head *head)
     uint32_t most = server->limits.requests_per_connection;
     serve->keep_alive =
         head->keep_alive && !server->draining && (most == 0 || serve->requests < most);
-    timer_stop(&server->net->loop->wheel, &serve->timer);
+    serve->watched = false;
     server->app->on_request(server->app, stream, head);
 }
 
@@ -364,6 +367,18 @@ static enum parse head_parse(struct serve *serve, struct span bytes, const struc
     return parse;
 }
 
+// The rest of a head: it may be as long as its limit, so that much must fit, and its time counts
+// from the first byte.
+static void head_wait(struct serve *serve)
+{
+    struct server *server = serve->server;
+    conn_rx_allow(serve->conn, server->limits.head_bytes + CONN_RX_HEAD, BUF_SMALL);
+    if (serve->since_ns == 0) {
+        serve->since_ns = server->net->loop->now_ns;
+        serve_arm(serve, server->limits.head_ns);
+    }
+}
+
 static void serve_head(struct serve *serve)
 {
     struct server *server = serve->server;
@@ -371,6 +386,8 @@ static void serve_head(struct serve *serve)
     if (conn->rx_len == 0) {
         if (conn->rx_state != RX_OPEN)
             serve_depart(serve, WHY_PEER);
+        else // a receive that made way for a body's own may have ended only behind that body
+            conn_rx_allow(conn, conn->rx_limit, (enum buf_class)conn->rx_cls);
         return;
     }
     if (is_behind(serve)) { // the next request waits until earlier answers were taken
@@ -378,10 +395,6 @@ static void serve_head(struct serve *serve)
         serve_arm(serve, server->limits.write_stall_ns);
         conn_tx_notify(conn, PIPELINE_QUEUE_MAX);
         return;
-    }
-    if (serve->since_ns == 0) { // the first byte of this head
-        serve->since_ns = server->net->loop->now_ns;
-        serve_arm(serve, server->limits.head_ns);
     }
     struct span bytes = conn_rx_peek(conn, min_size(conn->rx_len, NET_SCRATCH));
     const struct http_head *head = &server->head;
@@ -391,19 +404,22 @@ static void serve_head(struct serve *serve)
     case PARSE_MORE:
         if (conn->rx_state != RX_OPEN)
             serve_depart(serve, WHY_PEER);
-        else // a head may be as long as its limit, so that much must fit
-            conn_rx_allow(conn, server->limits.head_bytes + CONN_RX_HEAD, BUF_SMALL);
+        else
+            head_wait(serve);
         return;
     case PARSE_DONE: break;
     case PARSE_DATA: bug("a head has no pieces");
     case PARSE_BAD: refuse(serve, err); return;
     }
     // The spans point into the receive queue or the scratch memory: the buffer is kept while the
-    // application reads them.
+    // application reads them. What comes next is not received before it is known where it belongs.
     struct buf *keep = buf_get(conn_rx_buf(conn));
+    conn_rx_allow(conn, 0, BUF_SMALL);
     conn_rx_consume(conn, used);
     begin_stream(serve, head);
     buf_put(keep);
+    if (serve->conn != NULL && serve->stream.body_state == BODY_NONE && serve->has_stream)
+        conn_rx_allow(conn, CONN_RX_HEAD, BUF_SMALL); // nobody asked for a body
 }
 
 // Closing a socket with unread bytes would reset it and could destroy the answer on its way, and so
@@ -469,6 +485,13 @@ static void serve_run(struct task *task)
     case SERVE_STREAM: serve_stream(serve); break;
     case SERVE_LINGER: serve_linger(serve); break;
     }
+}
+
+static void serve_app_timeout(struct timer *timer)
+{
+    struct serve *serve = container_of(timer, struct serve, app_timer);
+    if (serve->has_stream && serve->stream.owner != NULL)
+        loop_ready(serve->server->net->loop, serve->stream.owner);
 }
 
 static void serve_behind_timeout(struct serve *serve)

@@ -27,6 +27,7 @@ static void body_fail(struct stream *stream, struct err err)
     stream->body_state = BODY_FAILED;
     stream->body_err = err;
     stream_serve(stream)->keep_alive = false;
+    conn_rx_allow(stream_serve(stream)->conn, CONN_RX_HEAD, BUF_SMALL);
     wake(stream);
 }
 
@@ -34,9 +35,10 @@ static void body_complete(struct stream *stream)
 {
     struct serve *serve = stream_serve(stream);
     stream->body_state = BODY_COMPLETE;
-    timer_stop(&serve->server->net->loop->wheel, &serve->timer);
     conn_rx_allow(serve->conn, CONN_RX_HEAD, BUF_SMALL);
-    wake(stream);
+    // Its reader comes before other connections' work: the body is in the cache.
+    if (stream->owner != NULL)
+        loop_next(serve->server->net->loop, stream->owner);
 }
 
 void stream_body_drop(struct stream *stream)
@@ -122,6 +124,13 @@ static bool collect_in_place(struct stream *stream)
     return true;
 }
 
+// The rest of a large body goes straight to its place.
+static bool is_direct(struct stream *stream)
+{
+    return stream->framing == HTTP_LENGTH && stream->body_big != NULL &&
+           stream_serve(stream)->conn->tls == NULL;
+}
+
 static void collect_length(struct stream *stream)
 {
     struct conn *conn = stream_serve(stream)->conn;
@@ -140,8 +149,7 @@ static void collect_length(struct stream *stream)
         stream->body_left -= front.len;
         conn_rx_consume(conn, front.len);
     }
-    if (stream->body_left > 0 && conn->tls == NULL && stream->body_big != NULL) {
-        // The rest of a large body goes straight to its place.
+    if (stream->body_left > 0 && is_direct(stream)) {
         uint32_t got =
             conn_rx_direct(conn, stream->body_buf, stream->body_buf->data + stream->body.len,
                            (size_t)stream->body_left);
@@ -211,11 +219,16 @@ void stream_collect(struct stream *stream, size_t max)
         body_fail(stream, ERR(NO_MEMORY));
         return;
     }
+    if (stream->framing == HTTP_LENGTH && collect_in_place(stream)) {
+        body_complete(stream);
+        return;
+    }
     serve->since_ns = serve->progress_ns = serve->server->net->loop->now_ns;
     serve->progress = serve->conn->rx_bytes;
     serve_arm(serve, BODY_CHECK_NS);
-    conn_rx_allow(serve->conn, CONN_RX_LIMIT, BUF_LARGE);
     collect(stream);
+    if (stream->body_state == BODY_COLLECTING && !is_direct(stream))
+        conn_rx_allow(serve->conn, CONN_RX_LIMIT, BUF_LARGE);
 }
 
 // A body must keep coming: some byte within the stall limit, and a least rate after a grace.
@@ -284,7 +297,7 @@ void serve_stream_timeout(struct serve *serve)
         recheck(stream);
         return;
     }
-    if (!stream->replied || serve->conn->tx_len == 0)
+    if (!serve->watched || serve->conn->tx_len == 0)
         return;
     if (serve->conn->tx_bytes == serve->progress) {
         stream->stalled = true;
@@ -364,7 +377,8 @@ bool stream_reply_end(struct stream *stream, struct put *out, enum reply_framing
 static void watch_writes(struct stream *stream)
 {
     struct serve *serve = stream_serve(stream);
-    if (serve->timer.deadline_ns == 0) {
+    if (!serve->watched || !timer_is_armed(&serve->timer)) {
+        serve->watched = true;
         serve->progress = serve->conn->tx_bytes;
         serve_arm(serve, serve->server->limits.write_stall_ns);
     }
@@ -407,6 +421,12 @@ bool stream_send_copy(struct stream *stream, struct span bytes)
     stream->torn = stream->torn || !send_open(stream, bytes.len) ||
                    !conn_tx_copy(stream_serve(stream)->conn, bytes) || !send_close(stream);
     return !stream->torn;
+}
+
+void stream_wake_at(struct stream *stream, uint64_t at_ns)
+{
+    struct serve *serve = stream_serve(stream);
+    timer_arm(&serve->server->net->loop->wheel, &serve->app_timer, at_ns);
 }
 
 void stream_notify(struct stream *stream, uint32_t low)

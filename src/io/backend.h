@@ -18,6 +18,8 @@ struct io_ops {
     void (*recv)(struct io *io, struct io_op *op);
     void (*recv_into)(struct io *io, struct io_op *op);
     void (*send)(struct io *io, struct io_op *op);
+    int (*recv_now)(struct io *io, int fd, void *into, size_t len);
+    int (*send_now)(struct io *io, int fd, const struct iovec *iov, uint32_t count);
     void (*connect)(struct io *io, struct io_op *op, const struct sockaddr *addr, socklen_t len);
     void (*poll)(struct io *io, struct io_op *op, uint32_t events);
     void (*cancel)(struct io *io, struct io_op *op);

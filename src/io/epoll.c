@@ -260,7 +260,7 @@ static void take_edges(struct epoll *ep, uint64_t until_ns)
     uint32_t expect = WAKE_NONE;
     if (timeout_ms != 0 && !atomic_compare_exchange_strong(&ep->wake, &expect, WAKE_ASLEEP))
         timeout_ms = 0;
-    struct epoll_event events[EVENTS_MAX];
+    struct epoll_event events[EVENTS_MAX] uninitialized;
     ep->io.stats.syscalls++;
     int count = epoll_wait(ep->epfd, events, EVENTS_MAX, timeout_ms);
     verify(count >= 0 || errno == EINTR);
@@ -458,6 +458,8 @@ static const struct io_ops epoll_ops = {
     .recv = start_in,
     .recv_into = start_in,
     .send = epoll_send,
+    .recv_now = sock_recv_now,
+    .send_now = sock_send_now,
     .connect = epoll_connect,
     .poll = epoll_poll,
     .cancel = epoll_cancel,

@@ -132,7 +132,8 @@ void io_recv_into(struct io *io, struct io_op *op, int fd, void *into, size_t le
     io->ops->recv_into(io, op);
 }
 
-void io_send(struct io *io, struct io_op *op, int fd, const struct iovec *iov, uint32_t count)
+static void start_send(struct io *io, struct io_op *op, int fd, const struct iovec *iov,
+                       uint32_t count, bool lazy)
 {
     assert(fd >= 0);
     assert(count > 0 && count <= IO_SEGMENTS_MAX);
@@ -143,7 +144,34 @@ void io_send(struct io *io, struct io_op *op, int fd, const struct iovec *iov, u
     start(op, IO_SEND, fd);
     op->iov = iov;
     op->count = count;
+    op->lazy = lazy;
     io->ops->send(io, op);
+}
+
+void io_send(struct io *io, struct io_op *op, int fd, const struct iovec *iov, uint32_t count)
+{
+    start_send(io, op, fd, iov, count, false);
+}
+
+void io_send_lazy(struct io *io, struct io_op *op, int fd, const struct iovec *iov, uint32_t count)
+{
+    start_send(io, op, fd, iov, count, true);
+}
+
+int io_recv_now(struct io *io, int fd, void *into, size_t len)
+{
+    assert(fd >= 0);
+    assert(len > 0 && len <= INT32_MAX);
+    io->stats.syscalls++;
+    return io->ops->recv_now(io, fd, into, len);
+}
+
+int io_send_now(struct io *io, int fd, const struct iovec *iov, uint32_t count)
+{
+    assert(fd >= 0);
+    assert(count > 0 && count <= IO_SEGMENTS_MAX);
+    io->stats.syscalls++;
+    return io->ops->send_now(io, fd, iov, count);
 }
 
 void io_connect(struct io *io, struct io_op *op, const struct sockaddr *addr, socklen_t len)

@@ -16,9 +16,17 @@ void loop_init(struct loop *loop, struct io *io, struct env *env)
     wheel_init(&loop->wheel, loop->now_ns);
     list_init(&loop->ready);
     list_init(&loop->again);
+    list_init(&loop->next);
     list_init(&loop->flush);
     list_init(&loop->dead);
     io_on_woke(io, on_woke, loop);
+}
+
+static void run_task(struct loop *loop, struct list *node)
+{
+    struct task *task = container_of(node, struct task, link);
+    loop->running = task;
+    task->run(task); // the task may be gone after this
 }
 
 // Runs what is in `list` now, and not what is put there meanwhile.
@@ -28,9 +36,11 @@ static void run_tasks(struct loop *loop, struct list *list)
     list_init(&batch);
     list_splice(&batch, list);
     for (struct list *node; (node = list_pop_front(&batch)) != NULL;) {
-        struct task *task = container_of(node, struct task, link);
-        loop->running = task;
-        task->run(task);
+        run_task(loop, node);
+        loop->running_next = true;
+        while ((node = list_pop_front(&loop->next)) != NULL)
+            run_task(loop, node);
+        loop->running_next = false;
     }
     loop->running = NULL;
 }
@@ -111,6 +121,14 @@ void loop_ready(struct loop *loop, struct task *task)
     assert(task->run != NULL);
     if (!list_is_linked(&task->link))
         list_push_back(task == loop->running ? &loop->again : &loop->ready, &task->link);
+}
+
+void loop_next(struct loop *loop, struct task *task)
+{
+    if (loop->running == NULL || loop->running == task || loop->running_next)
+        loop_ready(loop, task);
+    else if (!list_is_linked(&task->link))
+        list_push_back(&loop->next, &task->link);
 }
 
 void loop_flush(struct loop *loop, struct task *task)

@@ -247,7 +247,7 @@ static void notify(struct sim *sim)
 static bool io_is_busy(const struct sim_io *io)
 {
     return !io->idle || io->until_ns <= sim_now(io->sim) || !list_is_empty(&io->ready) ||
-           !list_is_empty(&io->cqes) || io->woken || io->refilled;
+           !sim_io_only_lazy(io) || io->closed || io->woken || io->refilled;
 }
 
 // When the next thing happens by itself.

@@ -21,7 +21,7 @@ static struct sim_io *sim_io_of(struct io *io)
 
 static struct sim_op *sim_op_of(struct io_op *op)
 {
-    return (struct sim_op *)(void *)op->msg;
+    return op->kept;
 }
 
 // --- what is to be looked at
@@ -132,10 +132,9 @@ static int end_verdict(struct sim_end *end)
     return end->dead ? 0 : 1;
 }
 
-static size_t recv_len(struct sim_op *op, size_t cap)
+static size_t recv_len(struct sim *sim, struct sim_end *end, size_t cap)
 {
-    struct sim *sim = op->io->sim;
-    size_t len = min_size(cap, sim_pipe_readable(end_rx(op->file->end)));
+    size_t len = min_size(cap, sim_pipe_readable(end_rx(end)));
     if (len > 1 && sim_chance(sim, sim->profile.short_io))
         len = 1 + sim_below(sim, len - 1);
     return len;
@@ -170,7 +169,7 @@ static void look_recv(struct sim_op *op)
         struct buf *buf = recv_buf(op);
         if (buf == NULL)
             return;
-        size_t len = recv_len(op, min_size(buf->cap, op->op->credit));
+        size_t len = recv_len(op->io->sim, end, min_size(buf->cap, op->op->credit));
         verify(sim_end_read(end, buf->data, len) == len);
         op->op->credit -= (uint32_t)len;
         struct io_done done = { .res = (int32_t)len, .flags = IO_MORE, .buf = buf };
@@ -192,7 +191,7 @@ static void look_recv(struct sim_op *op)
 static void look_recv_into(struct sim_op *op)
 {
     struct sim_end *end = op->file->end;
-    size_t len = recv_len(op, op->op->into_len);
+    size_t len = recv_len(op->io->sim, end, op->op->into_len);
     if (len > 0) {
         verify(sim_end_read(end, op->op->into, len) == len);
         op_result(op, (int)len);
@@ -203,33 +202,46 @@ static void look_recv_into(struct sim_op *op)
         op_result(op, verdict);
 }
 
-// Bytes leave the caller's memory as late as in life: when the connection has room.
-static void look_send(struct sim_op *op)
+// Why nothing can be sent; 0 if something can.
+static int send_error(struct sim_end *end)
 {
-    struct sim *sim = op->io->sim;
-    struct sim_end *end = op->file->end;
     int error = end->error;
     end->error = 0;
     if (error == 0 && (end->dead || end_tx(end)->fin_put))
         error = EPIPE;
+    return error;
+}
+
+// Sends what there is room for behind the first `*sent` bytes. Returns the sum of all segments.
+static size_t send_some(struct sim *sim, struct sim_end *end, const struct iovec *iov,
+                        uint32_t count, uint32_t *sent)
+{
+    size_t total = 0;
+    for (uint32_t i = 0; i < count; i++) {
+        size_t before = total;
+        total += iov[i].iov_len;
+        if (*sent < before || *sent >= total)
+            continue; // an earlier segment comes first, or this one is gone
+        size_t len = min_size(total - *sent, sim_end_room(end));
+        if (len > 1 && sim_chance(sim, sim->profile.short_io))
+            len = 1 + sim_below(sim, len - 1);
+        *sent +=
+            (uint32_t)sim_end_write(end, (const char *)iov[i].iov_base + (*sent - before), len);
+    }
+    assert(total <= INT32_MAX);
+    return total;
+}
+
+// Bytes leave the caller's memory as late as in life: when the connection has room.
+static void look_send(struct sim_op *op)
+{
+    struct sim_end *end = op->file->end;
+    int error = send_error(end);
     if (error != 0) {
         op_result(op, op->sent > 0 ? (int)op->sent : -error);
         return;
     }
-    size_t total = 0;
-    for (uint32_t i = 0; i < op->op->count; i++) {
-        const struct iovec *iov = &op->op->iov[i];
-        size_t before = total;
-        total += iov->iov_len;
-        if (op->sent < before || op->sent >= total)
-            continue; // an earlier segment comes first, or this one is gone
-        size_t len = min_size(total - op->sent, sim_end_room(end));
-        if (len > 1 && sim_chance(sim, sim->profile.short_io))
-            len = 1 + sim_below(sim, len - 1);
-        const char *rest = (const char *)iov->iov_base + (op->sent - before);
-        op->sent += (uint32_t)sim_end_write(end, rest, len);
-    }
-    assert(total <= INT32_MAX);
+    size_t total = send_some(op->io->sim, end, op->op->iov, op->op->count, &op->sent);
     if (op->sent == total)
         op_result(op, (int)total);
     else if (sim_end_room(end) > 0)
@@ -404,6 +416,7 @@ static void sim_close_fd(struct io *io, int fd, bool reset)
     struct sim_file *file = sim_file_at(sim, fd);
     assert(file->kind != FILE_FOREIGN); // its owner closes it
     sim_note(sim, "closefd", fd, reset, 0);
+    sim_io_of(io)->closed = true;
     if (file->in != NULL)
         op_orphan(file->in);
     if (file->out != NULL)
@@ -459,7 +472,7 @@ static struct sim_op *op_new(struct io *io, struct io_op *io_op, struct sim_file
     op->file = file;
     list_init(&op->link);
     list_init(&op->poll_link);
-    io_op->msg = (struct msghdr *)(void *)op;
+    io_op->kept = op;
     op->io->in_flight++;
     sim_note(op->io->sim, "start", io_op->kind, io_op->fd, op->io->index);
     op_ready(op);
@@ -491,6 +504,45 @@ static void sim_send(struct io *io, struct io_op *op)
     assert(file->out == NULL); // one send at a time
     file->out = op_new(io, op, file);
     file->out->sum = send_sum(op);
+}
+
+// A kernel may have nothing yet of what is about to be told.
+static int sim_recv_now(struct io *io, int fd, void *into, size_t len)
+{
+    struct sim *sim = sim_io_of(io)->sim;
+    struct sim_file *file = sim_file_at(sim, fd);
+    assert(file->kind == FILE_STREAM);
+    assert(file->in == NULL); // one receive at a time
+    int res = -EAGAIN;
+    if (!sim_chance(sim, sim->profile.delay)) {
+        size_t have = recv_len(sim, file->end, len);
+        int verdict = have > 0 ? 1 : end_verdict(file->end);
+        if (have > 0)
+            res = (int)sim_end_read(file->end, into, have);
+        else if (verdict <= 0)
+            res = verdict;
+    }
+    sim_note(sim, "recvnow", fd, res, 0);
+    return res;
+}
+
+static int sim_send_now(struct io *io, int fd, const struct iovec *iov, uint32_t count)
+{
+    struct sim *sim = sim_io_of(io)->sim;
+    struct sim_file *file = sim_file_at(sim, fd);
+    assert(file->kind == FILE_STREAM);
+    assert(file->out == NULL); // one send at a time
+    int res = -EAGAIN;
+    if (!sim_chance(sim, sim->profile.delay)) {
+        uint32_t sent = 0;
+        int error = send_error(file->end);
+        if (error == 0)
+            (void)send_some(sim, file->end, iov, count, &sent);
+        if (error != 0 || sent > 0)
+            res = error != 0 ? -error : (int)sent;
+    }
+    sim_note(sim, "sendnow", fd, res, 0);
+    return res;
 }
 
 static void sim_connect(struct io *io, struct io_op *op, const struct sockaddr *addr, socklen_t len)
@@ -580,11 +632,22 @@ static void tell(struct sim_io *io)
         assert(io_op->kind != IO_SEND || op->sum == send_sum(io_op));
         op->op = NULL;
         sim_op_release(op);
-        io_op->msg = NULL;
+        io_op->kept = NULL;
         io_op->in_flight = false;
         io->in_flight--;
     }
     io_op->on_done(io_op, done);
+}
+
+bool sim_io_only_lazy(const struct sim_io *io)
+{
+    for (const struct list *at = io->cqes.next; at != &io->cqes; at = at->next) {
+        const struct sim_cqe *cqe = container_of(at, const struct sim_cqe, link);
+        const struct io_op *op = cqe->op->op;
+        if (!op->lazy || cqe->done.res <= 0)
+            return false;
+    }
+    return true;
 }
 
 static unsigned sim_turn(struct io *io, uint64_t until_ns)
@@ -609,8 +672,15 @@ static unsigned sim_turn(struct io *io, uint64_t until_ns)
         if (io->on_wake != NULL)
             io->on_wake(io->on_wake_arg);
     }
-    unsigned most =
-        sim_chance(sim, sim->profile.few) ? 1 + (unsigned)sim_below(sim, FEW_MAX) : IO_TURN_MAX;
+    // Lazy sends do not end a wait, but their ends are told when it is over. A descriptor that was
+    // closed may have been waited for.
+    bool over = until_ns <= sim_now(sim) || (self->held && self->until_ns <= sim_now(sim));
+    bool wait = !woken && !self->closed && !over && sim_io_only_lazy(self);
+    self->closed = false;
+    self->held = wait && !list_is_empty(&self->cqes);
+    unsigned most = wait                                ? 0
+                    : sim_chance(sim, sim->profile.few) ? 1 + (unsigned)sim_below(sim, FEW_MAX)
+                                                        : IO_TURN_MAX;
     unsigned count = 0;
     for (; count < most && !list_is_empty(&self->cqes); count++)
         tell(self);
@@ -643,6 +713,8 @@ static const struct io_ops sim_ops = {
     .recv = start_in,
     .recv_into = start_in,
     .send = sim_send,
+    .recv_now = sim_recv_now,
+    .send_now = sim_send_now,
     .connect = sim_connect,
     .poll = sim_poll,
     .cancel = sim_cancel,

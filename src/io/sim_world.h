@@ -139,10 +139,15 @@ struct sim_io {
     unsigned in_flight;
     bool wake_due, woken;
     bool refilled;
-    bool idle; // the last turn found nothing and may be followed by a jump to `until_ns`
+    bool closed; // a descriptor, since the last turn
+    bool held;   // the last turn left ends of lazy sends for the end of its wait
+    bool idle;   // the last turn found nothing and may be followed by a jump to `until_ns`
     uint64_t until_ns;
     struct list link; // in the world
 };
+
+// Nothing is there to tell but the ends of lazy sends.
+bool sim_io_only_lazy(const struct sim_io *io);
 
 struct sim_peer {
     struct sim *sim;

@@ -58,6 +58,27 @@ struct err sock_listen(const struct sockaddr *addr, socklen_t len, int backlog, 
     return OK;
 }
 
+// A signal is as good a reason to try later as any.
+static int now_result(ssize_t count)
+{
+    if (count >= 0)
+        return (int)count;
+    return errno == EWOULDBLOCK || errno == EINTR ? -EAGAIN : -errno;
+}
+
+int sock_recv_now(struct io *io, int fd, void *into, size_t len)
+{
+    (void)io;
+    return now_result(recv(fd, into, len, MSG_DONTWAIT));
+}
+
+int sock_send_now(struct io *io, int fd, const struct iovec *iov, uint32_t count)
+{
+    (void)io;
+    const struct msghdr msg = { .msg_iov = (struct iovec *)iov, .msg_iovlen = count };
+    return now_result(sendmsg(fd, &msg, MSG_DONTWAIT | MSG_NOSIGNAL));
+}
+
 void sock_discard(int fd)
 {
     struct linger linger = { .l_onoff = 1, .l_linger = 0 };

@@ -5,6 +5,9 @@
 #include "penstock/base/err.h"
 
 #include <sys/socket.h>
+#include <sys/uio.h>
+
+struct io;
 
 // What io_listen() promises; the socket does not block.
 must_use struct err sock_listen(const struct sockaddr *addr, socklen_t len, int backlog,
@@ -17,6 +20,10 @@ must_use int sock_make(int family);
 // The same, but it blocks: io_uring waits for such a socket and fails at once on the other kind.
 must_use int sock_make_blocking(int family);
 void sock_block(int fd);
+
+// io_recv_now() and io_send_now() of the backends that have real sockets.
+must_use int sock_recv_now(struct io *io, int fd, void *into, size_t len);
+must_use int sock_send_now(struct io *io, int fd, const struct iovec *iov, uint32_t count);
 
 // A later close sends RST instead of FIN and discards what is unsent.
 void sock_discard(int fd);

@@ -50,16 +50,26 @@ static unsigned publish(struct io_uring *ring)
     return sq->sqe_tail - io_uring_smp_load_acquire(sq->khead);
 }
 
-// One enter. Its result matters only if it is a bug: what was not taken stays in the queue, and a
-// wait that ends early makes an early end of the turn.
-static void enter(struct uring *u, bool wait, uint64_t wait_ns)
+// One enter, which waits until `until_ns` if it is to wait. Its result matters only if it is a bug:
+// what was not taken stays in the queue, and a wait that ends early makes an early end of the turn.
+static void enter(struct uring *u, bool wait, uint64_t until_ns)
 {
+    uint64_t ts_ns = until_ns;
+    if (wait && until_ns != UINT64_MAX && !u->caps.abs_timer) {
+        uint64_t now_ns = env_mono_ns(u->io.env);
+        wait = until_ns > now_ns;
+        ts_ns = wait ? until_ns - now_ns : 0;
+    }
     struct __kernel_timespec ts = {
-        .tv_sec = (int64_t)(wait_ns / NS_PER_S),
-        .tv_nsec = (long long)(wait_ns % NS_PER_S),
+        .tv_sec = (int64_t)(ts_ns / NS_PER_S),
+        .tv_nsec = (long long)(ts_ns % NS_PER_S),
     };
-    struct io_uring_getevents_arg arg = { .ts = wait_ns != UINT64_MAX ? (uintptr_t)&ts : 0 };
+    struct io_uring_getevents_arg arg = { 0 };
     unsigned flags = IORING_ENTER_GETEVENTS | IORING_ENTER_EXT_ARG;
+    if (wait && until_ns != UINT64_MAX) {
+        arg.ts = (uintptr_t)&ts;
+        flags |= u->caps.abs_timer ? URING_ENTER_ABS_TIMER : 0;
+    }
     if (u->caps.ring_fd)
         flags |= IORING_ENTER_REGISTERED_RING;
     if (wait && u->caps.no_iowait)
@@ -145,9 +155,9 @@ void uring_finish(struct uring *u, struct io_op *op, struct io_done done)
     struct io_op **place = place_of(u, op);
     if (place != NULL && *place == op)
         *place = NULL;
-    if (op->msg != NULL) {
-        slab_give(&u->msgs, op->msg);
-        op->msg = NULL;
+    if (op->kept != NULL) {
+        slab_give(&u->msgs, op->kept);
+        op->kept = NULL;
     }
     u->polls -= op->kind == IO_POLL;
     u->in_flight--;
@@ -165,13 +175,27 @@ void uring_end_later(struct uring *u, struct io_op *op, int res)
     list_push_back(&u->ended, &op->link);
 }
 
+bool uring_begin(struct uring *u, struct io_op *op)
+{
+    u->in_flight++;
+    struct io_op **place = place_of(u, op);
+    if (place == NULL) { // a number beyond RLIMIT_NOFILE
+        uring_end_later(u, op, -EMFILE);
+        return false;
+    }
+    assert(*place == NULL);
+    *place = op;
+    return true;
+}
+
 void uring_cancel_sqe(struct uring *u, struct io_op *op)
 {
     struct io_uring_sqe *sqe = uring_sqe(u);
     io_uring_prep_cancel64(sqe, (uintptr_t)op | TAG_OP, 0);
     sqe->flags |= IOSQE_CQE_SKIP_SUCCESS;
     tag(sqe, NULL, TAG_OP);
-    op->cancel_turn = u->turns;
+    if (op->kind == IO_RECV)
+        op->mark = u->turns;
 }
 
 static void cancel(struct uring *u, struct io_op *op)
@@ -223,8 +247,8 @@ static void on_op(struct uring *u, struct io_op *op, int res, uint32_t flags)
     case IO_RECV: uring_on_recv(u, op, res, flags); return;
     case IO_ACCEPT: on_accept(u, op, res, (flags & IORING_CQE_F_MORE) != 0); return;
     case IO_CONNECT: on_connect(u, op, res); return;
+    case IO_SEND: uring_on_send(u, op, res); return;
     case IO_RECV_INTO:
-    case IO_SEND:
     case IO_POLL: uring_finish(u, op, (struct io_done){ .res = res }); return;
     case IO_IDLE: break;
     }
@@ -275,7 +299,7 @@ static uint32_t sq_flags(const struct uring *u)
 // Something to deliver or to arm does not wait for the kernel.
 static bool has_work(const struct uring *u)
 {
-    if (u->woken || u->batch_at < u->batch_count || !list_is_empty(&u->ended))
+    if (u->woken || u->batch_at < u->batch_count || !list_is_empty(&u->ended) || uring_has_lazy(u))
         return true;
     for (int cls = 0; cls < BUF_CLASS_COUNT; cls++)
         if (u->groups[cls].count > 0 && !list_is_empty(&u->groups[cls].parked))
@@ -314,9 +338,8 @@ static void wait_for(struct uring *u, uint64_t until_ns)
         enter(u, false, 0);
         spin(u, min_u64(until_ns, spin_ns));
     }
-    uint64_t now_ns = until_ns == 0 || until_ns == UINT64_MAX ? 0 : env_mono_ns(u->io.env);
-    bool wait = until_ns > now_ns && io_uring_cq_ready(&u->ring) == 0;
-    enter(u, wait, until_ns == UINT64_MAX ? UINT64_MAX : until_ns - min_u64(until_ns, now_ns));
+    enter(u, until_ns != 0 && io_uring_cq_ready(&u->ring) == 0, until_ns);
+    uring_entered(u);
 }
 
 static void arm_accept(struct uring *u, struct io_op *op)
@@ -396,6 +419,7 @@ static unsigned uring_turn(struct io *io, uint64_t until_ns)
     io_woke(io);
     deliver_ended(u);
     deliver(u);
+    uring_tell_lazy(u);
     deliver_wake(u);
     if (io->spin_us > 0 && u->delivered > 0)
         u->last_ns = env_mono_ns(io->env);
@@ -404,24 +428,10 @@ static unsigned uring_turn(struct io *io, uint64_t until_ns)
 
 // --- what callers start
 
-// Enters an operation into its descriptor's slot. False: it ends at once.
-static bool begin(struct uring *u, struct io_op *op)
-{
-    u->in_flight++;
-    struct io_op **place = place_of(u, op);
-    if (place == NULL) { // a number beyond RLIMIT_NOFILE
-        uring_end_later(u, op, -EMFILE);
-        return false;
-    }
-    assert(*place == NULL);
-    *place = op;
-    return true;
-}
-
 static void uring_accept(struct io *io, struct io_op *op)
 {
     struct uring *u = uring_of(io);
-    if (!begin(u, op))
+    if (!uring_begin(u, op))
         return;
     if (u->accept_ns != 0 && env_mono_ns(io->env) < u->accept_ns) {
         op->state |= OP_PAUSED;
@@ -435,41 +445,17 @@ static void uring_accept(struct io *io, struct io_op *op)
 static void uring_recv(struct io *io, struct io_op *op)
 {
     struct uring *u = uring_of(io);
-    if (begin(u, op))
+    if (uring_begin(u, op))
         uring_arm_recv(u, op);
 }
 
 static void uring_recv_into(struct io *io, struct io_op *op)
 {
     struct uring *u = uring_of(io);
-    if (!begin(u, op))
+    if (!uring_begin(u, op))
         return;
     struct io_uring_sqe *sqe = uring_sqe(u);
     io_uring_prep_recv(sqe, op->fd, op->into, op->into_len, 0);
-    uring_arm(sqe, op);
-}
-
-// MSG_WAITALL makes the kernel go on after a short write. The vector itself is read at submission
-// by kernels that promise so; the header stays until the end for those that do not.
-static void uring_send(struct io *io, struct io_op *op)
-{
-    struct uring *u = uring_of(io);
-    if (!begin(u, op))
-        return;
-    const int flags = MSG_NOSIGNAL | MSG_WAITALL;
-    if (op->count > 1) {
-        op->msg = slab_take(&u->msgs);
-        if (op->msg == NULL) {
-            uring_end_later(u, op, -ENOMEM);
-            return;
-        }
-        *op->msg = (struct msghdr){ .msg_iov = (struct iovec *)op->iov, .msg_iovlen = op->count };
-    }
-    struct io_uring_sqe *sqe = uring_sqe(u);
-    if (op->msg != NULL)
-        io_uring_prep_sendmsg(sqe, op->fd, op->msg, (unsigned)flags);
-    else
-        io_uring_prep_send(sqe, op->fd, op->iov->iov_base, op->iov->iov_len, flags);
     uring_arm(sqe, op);
 }
 
@@ -554,6 +540,8 @@ static const struct io_ops uring_ops = {
     .recv = uring_recv,
     .recv_into = uring_recv_into,
     .send = uring_send,
+    .recv_now = sock_recv_now,
+    .send_now = sock_send_now,
     .connect = uring_connect,
     .poll = uring_poll,
     .cancel = uring_cancel,
@@ -630,12 +618,13 @@ static struct err init(struct uring *u, const struct io_config *config,
     TRY(uring_group_init(&u->groups[BUF_SMALL], &u->ring, BUF_SMALL, small, why));
     TRY(uring_group_init(&u->groups[BUF_LARGE], &u->ring, BUF_LARGE, large, why));
     TRY(uring_enable(&u->ring, &u->caps, limits, why));
+    u->caps.abs_timer = u->caps.abs_timer && u->io.env == env_system(); // whose clock it goes by
     if (!slots_init(u))
         return ERR_SYS(NO_MEMORY, errno);
     u->eventfd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     if (u->eventfd < 0)
         return ERR_SYS(SYSTEM, errno);
-    slab_init(&u->msgs, sizeof(struct msghdr), URING_FDS_MAX);
+    slab_init(&u->msgs, sizeof(struct uring_msg), URING_FDS_MAX);
     arm_eventfd(u);
     uring_refill(u);
     return OK;
@@ -658,6 +647,7 @@ struct err uring_new(struct io **out, const struct io_config *config,
     u->eventfd = -1;
     list_init(&u->ended);
     list_init(&u->paused);
+    list_init(&u->lazy);
     struct err err = init(u, config, limits, why);
     if (failed(err)) {
         uring_free(&u->io);

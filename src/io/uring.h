@@ -47,6 +47,12 @@ struct uring_slot {
     struct io_op *in, *out; // accept or receive; send
 };
 
+// What a send of several segments, or the rest of one, needs besides.
+struct uring_msg {
+    struct msghdr head;
+    struct iovec iov[IO_SEGMENTS_MAX];
+};
+
 struct uring {
     struct io io;
     struct io_uring ring;
@@ -61,6 +67,9 @@ struct uring {
     struct list ended;  // operations with a result that the kernel does not know of
     struct list paused; // accepts that wait for descriptors to become free
     uint64_t accept_ns; // when they are armed
+    struct list lazy;   // lazy sends that only tell of failure, in the order of the queue
+    uint32_t sq_mark;   // what the kernel had taken of the queue after the last enter,
+    uint32_t cq_mark;   // and how far its completions went then
     uint64_t last_ns;   // when the last completion was delivered, for the busy poll
     struct slab msgs;
     int eventfd;               // for wakes from threads without a ring
@@ -91,6 +100,7 @@ enum {
     OP_ENDED = 8,      // its result is in `res`; linked in `ended`
     OP_CANCELLED = 16, // io_cancel() or io_close() came
     OP_USED_UP = 32,   // its credit is gone and the kernel goes on: the cancel is under way
+    OP_QUIET = 64,     // a send that only tells of failure; linked in `lazy`
 };
 
 // uring.c: what every operation needs.
@@ -99,6 +109,8 @@ enum {
 struct io_uring_sqe *uring_sqe(struct uring *u);
 // Hands the entry, which is ready but for this, to the kernel in the name of `op`.
 void uring_arm(struct io_uring_sqe *sqe, struct io_op *op);
+// Enters an operation into its descriptor's slot. False: it ends at once.
+must_use bool uring_begin(struct uring *u, struct io_op *op);
 // Asks the kernel to end `op`.
 void uring_cancel_sqe(struct uring *u, struct io_op *op);
 // Calls on_done().
@@ -107,6 +119,17 @@ void uring_tell(struct uring *u, struct io_op *op, struct io_done done);
 void uring_finish(struct uring *u, struct io_op *op, struct io_done done);
 // The same in the next turn, for what ends without the kernel.
 void uring_end_later(struct uring *u, struct io_op *op, int res);
+
+// uring_send.c: sending.
+
+void uring_send(struct io *io, struct io_op *op);
+void uring_on_send(struct uring *u, struct io_op *op, int res);
+// Notes what the kernel has taken, after an enter and before its completions are.
+void uring_entered(struct uring *u);
+// Tells of the lazy sends that the kernel has done, once all else of that enter was delivered.
+void uring_tell_lazy(struct uring *u);
+// There are some to tell of.
+bool uring_has_lazy(const struct uring *u);
 
 // uring_recv.c: receiving into the buffers of the pool.
 

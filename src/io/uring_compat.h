@@ -8,6 +8,8 @@
 #include <liburing.h>
 
 enum {
+    // Kernel 6.12: the time of a wait is a moment of CLOCK_MONOTONIC, not a length.
+    URING_ENTER_ABS_TIMER = 1 << 5,
     // Kernel 6.15: a thread that waits in the ring is not counted as waiting for a disk.
     URING_ENTER_NO_IOWAIT = 1 << 7,
     URING_FEAT_NO_IOWAIT = 1 << 17,

@@ -63,7 +63,7 @@ static void keep_last(struct uring *u, struct io_op *op, struct io_done done)
     op->held_len = (uint32_t)done.res;
     bool stopping = (op->state & (OP_USED_UP | OP_CANCELLED)) != 0;
     op->state |= OP_USED_UP;
-    if (!stopping || op->cancel_turn != u->turns)
+    if (!stopping || op->mark != u->turns)
         uring_cancel_sqe(u, op);
     if (before.buf != NULL)
         uring_tell(u, op, before);
@@ -83,7 +83,7 @@ static void recv_data(struct uring *u, struct io_op *op, struct io_done done, bo
     } else if (op->credit > 0) {
         done.flags = IO_MORE;
         // What comes next is arranged first, so that what the handler does to it is seen.
-        if (more && (op->state & OP_CANCELLED) && op->cancel_turn != u->turns)
+        if (more && (op->state & OP_CANCELLED) && op->mark != u->turns)
             uring_cancel_sqe(u, op); // one that was handed over before this came has missed
         else if (!more && (op->state & OP_CANCELLED))
             uring_end_later(u, op, -ECANCELED);

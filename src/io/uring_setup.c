@@ -252,8 +252,46 @@ static enum uring_recv probe_on_sockets(struct io_uring *ring, const int fds[2])
     return res == SENT && (flags & IORING_CQE_F_MORE) != 0 ? URING_RECV_MULTI : URING_RECV_ONE;
 }
 
+// One send that neither waits nor tells of success. Its completion, or 1 if there was none.
+static int try_quiet(struct io_uring *ring, int fd, const char *bytes, size_t len)
+{
+    struct io_uring_sqe *sqe = io_uring_get_sqe(ring);
+    verify(sqe != NULL);
+    io_uring_prep_send(sqe, fd, bytes, len, MSG_NOSIGNAL | MSG_WAITALL | MSG_DONTWAIT);
+    sqe->flags |= IOSQE_CQE_SKIP_SUCCESS;
+    struct io_uring_cqe *cqe = NULL;
+    if (io_uring_submit(ring) != 1)
+        return -EINVAL;
+    if (io_uring_peek_cqe(ring, &cqe) != 0 || cqe == NULL)
+        return 1;
+    int ret = cqe->res;
+    io_uring_cqe_seen(ring, cqe);
+    return ret;
+}
+
+// Kernels before 6.1 say of a send that came half way that nothing was sent.
+static bool probe_quiet_send(struct io_uring *ring)
+{
+    enum { TOO_MUCH = 256 * KIB, LITTLE = 4 * KIB };
+    int fds[2], little = LITTLE;
+    if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds) < 0)
+        return false;
+    bool works = false;
+    char *bytes = calloc(1, TOO_MUCH);
+    if (bytes != NULL && setsockopt(fds[0], SOL_SOCKET, SO_SNDBUF, &little, sizeof(little)) == 0) {
+        bool silent = try_quiet(ring, fds[0], bytes, 1) == 1;
+        int part = try_quiet(ring, fds[0], bytes, TOO_MUCH);
+        works = silent && part > 1 && part < TOO_MUCH &&
+                try_quiet(ring, fds[0], bytes, TOO_MUCH) == -EAGAIN;
+    }
+    free(bytes);
+    verify(close(fds[0]) == 0);
+    verify(close(fds[1]) == 0);
+    return works;
+}
+
 // On a ring of its own, because a disabled one runs nothing and a restricted one not this.
-static struct err probe_recv(enum uring_recv *out, struct why why)
+static struct err probe(struct uring_caps *caps, struct why why)
 {
     struct io_uring ring;
     struct io_uring_params params = { 0 };
@@ -286,7 +324,8 @@ static struct err probe_recv(enum uring_recv *out, struct why why)
         err = ERR_SYS(SYSTEM, errno);
         goto out_memory;
     }
-    *out = probe_on_sockets(&ring, fds);
+    caps->recv = probe_on_sockets(&ring, fds);
+    caps->quiet_send = probe_quiet_send(&ring);
     // The ring goes first: the receive that may still be armed in it writes into the memory.
     uring_exit(&ring);
     verify(close(fds[0]) == 0);
@@ -322,12 +361,13 @@ struct err uring_open(struct io_uring *ring, struct uring_caps *caps, uint32_t e
     caps->no_iowait = (ring->features & URING_FEAT_NO_IOWAIT) != 0 && !limits->no_iowait_flag;
     struct err err = check_kernel(ring, why);
     if (!failed(err))
-        err = probe_recv(&caps->recv, why);
+        err = probe(caps, why);
     if (failed(err)) {
         uring_exit(ring);
         return err;
     }
     caps->recv -= min_size(limits->recv_less, caps->recv);
+    caps->quiet_send = caps->quiet_send && !limits->no_quiet_send;
     return OK;
 }
 
@@ -357,5 +397,13 @@ struct err uring_enable(struct io_uring *ring, struct uring_caps *caps,
     caps->ring_fd = !limits->no_ring_fd && io_uring_register_ring_fd(ring) == 1;
     caps->restricted = !limits->no_restrictions && restrict_ring(ring);
     int ret = io_uring_enable_rings(ring);
-    return ret < 0 ? uring_refused(ret, "io_uring_register()", why) : OK;
+    if (ret < 0)
+        return uring_refused(ret, "io_uring_register()", why);
+    // An enter that waits for nothing, and fails where its flag is not known.
+    struct io_uring_getevents_arg arg = { 0 };
+    const unsigned flags = IORING_ENTER_GETEVENTS | IORING_ENTER_EXT_ARG | URING_ENTER_ABS_TIMER;
+    caps->abs_timer =
+        !limits->no_abs_timer && io_uring_enter2((unsigned)ring->ring_fd, 0, 0, flags,
+                                                 (sigset_t *)(void *)&arg, sizeof(arg)) >= 0;
+    return OK;
 }

@@ -21,7 +21,7 @@ enum uring_recv {
 struct uring_limits {
     unsigned step;      // first entry of the table of setup flags that is tried
     unsigned recv_less; // kinds of receive taken away, from the best
-    bool no_restrictions, no_ring_fd, no_iowait_flag;
+    bool no_restrictions, no_ring_fd, no_iowait_flag, no_abs_timer, no_quiet_send;
 };
 
 struct uring_caps {
@@ -31,6 +31,8 @@ struct uring_caps {
     bool restricted; // the ring takes no other operations than ours
     bool ring_fd;    // enters go by a registered index of the ring
     bool no_iowait;
+    bool abs_timer;  // a wait ends at a moment of the system's clock
+    bool quiet_send; // a send that neither waits nor tells of success tells how far it came
 };
 
 enum { URING_STEPS = 4 }; // of setup flags, from the best to none

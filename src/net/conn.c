@@ -362,6 +362,20 @@ void conn_rx_consume(struct conn *conn, size_t len)
     conn_rx_arm(conn);
 }
 
+static uint32_t rx_direct_now(struct conn *conn, char *into, size_t len)
+{
+    int got = io_recv_now(conn->net->io, conn->fd, into, min_size(len, CONN_DIRECT_MAX));
+    if (got > 0) {
+        conn->rx_bytes += (uint32_t)got;
+        return (uint32_t)got;
+    }
+    if (got < 0 && got != -EAGAIN) { // a FIN is told once more, an error is not
+        conn_rx_fail(conn, -got);
+        conn_wake(conn);
+    }
+    return 0;
+}
+
 uint32_t conn_rx_direct(struct conn *conn, struct buf *buf, char *into, size_t len)
 {
     assert(conn->tls == NULL);
@@ -376,7 +390,14 @@ uint32_t conn_rx_direct(struct conn *conn, struct buf *buf, char *into, size_t l
         io_cancel(conn->net->io, &conn->rx_op); // its end wakes the owner, who calls again
         return arrived;
     }
+    if (arrived == 0) { // otherwise a receive has just taken all there was
+        arrived = rx_direct_now(conn, into, len);
+        into += arrived;
+        len -= arrived;
+        if (len == 0 || conn->rx_state != RX_OPEN)
+            return arrived;
+    }
     conn->direct = buf_get(buf);
-    io_recv_into(conn->net->io, &conn->rx_op, conn->fd, into, len);
+    io_recv_into(conn->net->io, &conn->rx_op, conn->fd, into, min_size(len, CONN_DIRECT_MAX));
     return arrived;
 }

@@ -311,6 +311,12 @@ void conn_tls_sent(struct conn *conn, size_t len)
     }
 }
 
+bool conn_tls_is_last(const struct conn *conn)
+{
+    const struct conn_tls *tls = conn->tls;
+    return tls->sealed == conn->tx_len && tls->out.count <= IO_SEGMENTS_MAX && !tls->finished;
+}
+
 bool conn_tls_finish(struct conn *conn)
 {
     struct conn_tls *tls = conn->tls;
@@ -332,7 +338,8 @@ void conn_tls_farewell(struct conn *conn)
     if (!tls->finished && tls->sealed == 0)
         tls_shutdown(tls->tls);
     struct msghdr message = { .msg_iov = conn->iov };
-    message.msg_iovlen = segq_iov(&tls->out, conn->iov, IO_SEGMENTS_MAX);
+    size_t len;
+    message.msg_iovlen = segq_iov(&tls->out, conn->iov, IO_SEGMENTS_MAX, &len);
     // Best effort: who closes a connection does not wait for its peer to read.
     if (message.msg_iovlen > 0)
         (void)sendmsg(conn->fd, &message, MSG_DONTWAIT | MSG_NOSIGNAL);

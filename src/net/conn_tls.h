@@ -36,6 +36,8 @@ void conn_tls_room(struct conn *conn);
 // Encrypts what is queued if nothing encrypted waits; the queue to send from.
 struct segq *conn_tls_seal(struct conn *conn);
 void conn_tls_sent(struct conn *conn, size_t len);
+// Everything queued is in one send that takes all of what is sealed.
+bool conn_tls_is_last(const struct conn *conn);
 // Before FIN: true if there is nothing left to say.
 bool conn_tls_finish(struct conn *conn);
 // A connection is about to be closed: a close_notify or alert goes out if the socket takes it now.

@@ -90,6 +90,16 @@ static void send_fin(struct conn *conn)
     io_shutdown(conn->net->io, conn->fd);
 }
 
+// Somebody waits until what is queued has left, or more follows then.
+static bool is_awaited(const struct conn *conn, size_t sent)
+{
+    if (conn->tx_wake || conn->tx_fin)
+        return true;
+    if (conn->tls != NULL) // sealing waits until the last batch has left
+        return conn->state != CONN_OPEN || !conn_tls_is_last(conn);
+    return sent != conn->tx_len;
+}
+
 static void on_flush(struct task *task)
 {
     struct conn *conn = container_of(task, struct conn, flush);
@@ -100,11 +110,16 @@ static void on_flush(struct task *task)
         queue = conn_tls_seal(conn);
     else if (conn->state != CONN_OPEN)
         return;
-    uint32_t count = segq_iov(queue, conn->iov, IO_SEGMENTS_MAX);
-    if (count > 0)
+    size_t len;
+    uint32_t count = segq_iov(queue, conn->iov, IO_SEGMENTS_MAX, &len);
+    if (count == 0) {
+        if (conn->tx_len == 0)
+            send_fin(conn);
+    } else if (is_awaited(conn, len)) {
         io_send(conn->net->io, &conn->tx_op, conn->fd, conn->iov, count);
-    else if (conn->tx_len == 0)
-        send_fin(conn);
+    } else {
+        io_send_lazy(conn->net->io, &conn->tx_op, conn->fd, conn->iov, count);
+    }
 }
 
 void conn_tx_sent(struct conn *conn, size_t len)
@@ -123,22 +138,18 @@ void conn_tx_fail(struct conn *conn, int sys)
     conn_wake(conn);
 }
 
-static void on_tx(struct io_op *op, struct io_done done)
+// The kernel took `res` bytes, or says why not.
+static void sent(struct conn *conn, int res)
 {
-    struct conn *conn = container_of(op, struct conn, tx_op);
-    if (conn->state == CONN_CLOSING) {
-        conn_try_finish(conn);
-        return;
-    }
-    if (done.res <= 0) {
-        conn_tx_fail(conn, done.res == 0 ? EPIPE : -done.res);
+    if (res <= 0) {
+        conn_tx_fail(conn, res == 0 ? EPIPE : -res);
         return;
     }
     if (conn->tls != NULL) {
-        conn_tls_sent(conn, (size_t)done.res);
+        conn_tls_sent(conn, (size_t)res);
     } else {
-        segq_consume(&conn->tx, (size_t)done.res);
-        conn_tx_sent(conn, (size_t)done.res);
+        segq_consume(&conn->tx, (size_t)res);
+        conn_tx_sent(conn, (size_t)res);
     }
     if (conn->tx_len > 0 || conn->tx.count > 0 || conn->tls != NULL || conn->tx_fin)
         conn_tx_kick(conn);
@@ -146,4 +157,27 @@ static void on_tx(struct io_op *op, struct io_done done)
         conn->tx_wake = false;
         conn_wake(conn);
     }
+}
+
+static void on_tx(struct io_op *op, struct io_done done)
+{
+    struct conn *conn = container_of(op, struct conn, tx_op);
+    if (conn->state == CONN_CLOSING)
+        conn_try_finish(conn);
+    else
+        sent(conn, done.res);
+}
+
+void conn_tx_now(struct conn *conn)
+{
+    bool can = conn->state == CONN_OPEN && conn->tls == NULL && !conn->tx_failed;
+    if (!can || conn->tx_op.in_flight || conn->tx_len < CONN_NOW_MIN)
+        return;
+    size_t len;
+    uint32_t count = segq_iov(&conn->tx, conn->iov, IO_SEGMENTS_MAX, &len);
+    int res = io_send_now(conn->net->io, conn->fd, conn->iov, count);
+    if (res == -EAGAIN)
+        return;
+    task_cancel(&conn->flush); // listed again if something is left
+    sent(conn, res);
 }

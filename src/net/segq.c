@@ -69,13 +69,16 @@ bool segq_ref(struct segq *queue, struct bufpool *bufs, struct buf *buf, const c
     return segq_copy(queue, bufs, span_of(ptr, len));
 }
 
-uint32_t segq_iov(struct segq *queue, struct iovec *iov, uint32_t max)
+uint32_t segq_iov(struct segq *queue, struct iovec *iov, uint32_t max, size_t *len)
 {
     uint32_t count = 0;
+    *len = 0;
     for (unsigned i = 0; i < queue->count && count < max; i++) {
         struct seg *seg = segq_at(queue, i);
-        if (seg->len > 0) // a place reserved and not yet written
-            iov[count++] = (struct iovec){ (void *)(uintptr_t)seg->ptr, seg->len };
+        if (seg->len == 0) // a place reserved and not yet written
+            continue;
+        iov[count++] = (struct iovec){ (void *)(uintptr_t)seg->ptr, seg->len };
+        *len += seg->len;
     }
     return count;
 }

@@ -54,13 +54,15 @@ void req_arm(struct req *req, uint64_t ns)
     uint64_t at = loop->now_ns + ns;
     if (req->deadline_ns != 0 && req->deadline_ns < at)
         at = req->deadline_ns;
-    timer_arm(&loop->wheel, &req->timer, at);
+    req->wait_ns = at;
+    stream_wake_at(req->stream, at);
 }
 
 void req_arm_total(struct req *req)
 {
+    req->wait_ns = req->deadline_ns;
     if (req->deadline_ns != 0)
-        timer_arm(&req->shard->loop.wheel, &req->timer, req->deadline_ns);
+        stream_wake_at(req->stream, req->deadline_ns);
 }
 
 void req_lease_drop(struct req *req)
@@ -99,7 +101,7 @@ enum next req_fail(struct req *req, struct err err)
 {
     assert(failed(err));
     struct shard *shard = req->shard;
-    timer_stop(&shard->loop.wheel, &req->timer);
+    req->wait_ns = 0;
     fetch_stop(&req->fetch, WHY_CANCELLED);
     req->err = err;
     if (err.retry == RETRY_SAME && !req->pump.committed && req->stale_retries == 0) {

@@ -59,7 +59,6 @@ struct req {
     struct shard *shard;
     struct stream *stream;
     struct task task;
-    struct timer timer;
     struct list link; // of the shard's live requests
     uint8_t step;
     uint8_t op;     // enum wire_op
@@ -85,14 +84,11 @@ struct req {
     struct span allow;        // the methods of this path; static text
     struct span detail;       // for the client, beside the error's own text; in the arena
     struct plan *plan;        // in the arena
-    uint8_t key_digest[DIGEST_BYTES];
     struct slot_ref account_slot;
-    struct slot_ref tried[REQ_TRIED_MAX];
     uint64_t first_byte_ns, idle_ns; // deadlines of this attempt
     uint64_t deadline_ns;            // of the whole request, 0: none
-    struct dial_limits dial;
+    uint64_t wait_ns;                // when this step's wait is over, 0: never
     uint32_t dest;
-    struct fetch fetch;
     enum coding coding;    // of the request's body as it came
     struct unpack *unpack; // while a compressed body is being unpacked
     struct answer *answer; // of the attempt in progress, or of the last one
@@ -105,6 +101,10 @@ struct req {
     uint16_t up_status;       // the vendor's
     struct pump pump;
     struct usage_record record;
+    struct fetch fetch; // from here on nothing is set to begin with, but that no fetch is active
+    struct dial_limits dial;
+    struct slot_ref tried[REQ_TRIED_MAX];
+    uint8_t key_digest[DIGEST_BYTES];
     char id[REQ_ID_LEN];
 };
 
@@ -120,9 +120,14 @@ void req_lease_drop(struct req *req);
 void req_head_wipe(struct req *req);
 // The same, and gives the arena back.
 void req_arena_reset(struct req *req);
+// From now on the step waits for no longer than `ns`.
 void req_arm(struct req *req, uint64_t ns);
 // While nothing but the whole request has a deadline of this step's.
 void req_arm_total(struct req *req);
+static inline bool req_is_due(const struct req *req)
+{
+    return req->wait_ns != 0 && req->shard->loop.now_ns >= req->wait_ns;
+}
 static inline bool req_is_late(const struct req *req)
 {
     return req->deadline_ns != 0 && req->shard->loop.now_ns >= req->deadline_ns;

@@ -17,7 +17,7 @@ static bool interrupted(struct req *req, struct err timeout, enum next *next)
         *next = req_fail(req, ERR(CLIENT_GONE));
         return true;
     }
-    if (req->timer.deadline_ns == 0 && failed(timeout)) {
+    if (failed(timeout) && req_is_due(req)) {
         *next = req_fail(req, req_is_late(req) ? ERR(UPSTREAM_TOTAL) : timeout);
         return true;
     }
@@ -51,7 +51,7 @@ enum next step_send(struct req *req)
     struct conn *conn = fetch_conn(&req->fetch);
     struct stream *stream = req->stream;
     bool room = conn_tx_copy(conn, req->up_head);
-    struct span body[SPLICE_SPANS_MAX];
+    struct span body[SPLICE_SPANS_MAX] uninitialized;
     size_t count = splice_spans(&req->plan->splice, stream->body, body);
     for (size_t i = 0; i < count && room; i++) {
         const char *start = stream->body_buf != NULL ? stream->body.ptr : NULL;
@@ -61,11 +61,13 @@ enum next step_send(struct req *req)
     }
     if (!room)
         return req_fail(req, ERR(OVERLOADED));
+    conn_tx_now(conn);
     fetch_sent(&req->fetch, HTTP_POST);
     req->body_sent = true;
     req->sent_ns = req->shard->loop.now_ns;
     req_arm(req, req->first_byte_ns);
-    return req_goto(req, STEP_WAIT);
+    (void)req_goto(req, STEP_WAIT);
+    return fetch_has_news(&req->fetch) ? NEXT_RUN : NEXT_WAIT;
 }
 
 static bool is_event_stream(const struct http_head *head)
@@ -153,7 +155,7 @@ enum next step_wait(struct req *req)
     fetch_head_take(&req->fetch, head, used);
     if (failed(err))
         return req_fail(req, err);
-    req_arm(req, req->idle_ns);
+    req->wait_ns = 0; // counts when the body keeps us waiting
     return req_goto(req, STEP_STREAM);
 }
 

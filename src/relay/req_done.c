@@ -82,7 +82,6 @@ enum next step_done(struct req *req)
     answer_end(req);
     unpack_end(req);
     req_arena_reset(req);
-    timer_stop(&shard->loop.wheel, &req->timer);
     task_cancel(&req->task);
     list_take(&req->link);
     slab_give(&shard->reqs, req);

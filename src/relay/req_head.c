@@ -8,12 +8,6 @@
 #include "reply.h"
 #include "req.h"
 
-static void req_timeout(struct timer *timer)
-{
-    loop_ready(&container_of(timer, struct req, timer)->shard->loop,
-               &container_of(timer, struct req, timer)->task);
-}
-
 // A 128-bit id in 26 characters of Crockford's base32: unique to this process by its counter and
 // to this boot by its random start.
 void req_make_id(struct shard *shard, uint8_t bytes[USAGE_ID_BYTES], char text[REQ_ID_LEN])
@@ -40,10 +34,10 @@ static struct req *req_new(struct shard *shard, struct stream *stream)
     struct req *req = slab_take(&shard->reqs);
     if (req == NULL)
         return NULL;
-    memset(req, 0, sizeof(*req));
+    memset(req, 0, offsetof(struct req, fetch));
+    fetch_init(&req->fetch);
     req->shard = shard;
     req->stream = stream;
-    req->timer.on_fire = req_timeout;
     task_init(&req->task, req_run);
     list_init(&req->link);
     list_push_back(&shard->live, &req->link);

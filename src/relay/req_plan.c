@@ -8,6 +8,10 @@
 #include "req.h"
 #include "unpack.h"
 
+// Of a body, in one turn: a whole one of the usual length, which is then still in the cache when it
+// is sent.
+enum { PLAN_STEP = 512 * KIB };
+
 enum next step_body(struct req *req)
 {
     struct stream *stream = req->stream;
@@ -104,7 +108,7 @@ enum next step_plan(struct req *req)
     if (req->plan == NULL)
         return req_fail(req, ERR(OVERLOADED));
     struct err err = OK;
-    switch (json_members_feed(&req->plan->members, stream->body, true, JSON_STEP, &err)) {
+    switch (json_members_feed(&req->plan->members, stream->body, true, PLAN_STEP, &err)) {
     case PARSE_MORE: // the rest of a large body is the next turn's work
         loop_ready(&shard->loop, &req->task);
         return NEXT_WAIT;

@@ -416,11 +416,13 @@ enum next step_stream(struct req *req)
         enum parse parse = fetch_body(&req->fetch, &piece, &err);
         if (parse == PARSE_MORE) {
             // What came with the deadline counts, but not what comes after it.
-            if (req_is_late(req) || (moved == 0 && req->timer.deadline_ns == 0)) {
+            if (req_is_late(req) || (moved == 0 && req_is_due(req))) {
                 if (req->pump.terminal)
                     return finish(req); // only the framing's end is missing
                 return req_fail(req, req_is_late(req) ? ERR(UPSTREAM_TOTAL) : ERR(UPSTREAM_IDLE));
             }
+            if (moved > 0 || req->wait_ns == 0)
+                req_arm(req, req->idle_ns);
             return NEXT_WAIT;
         }
         if (parse == PARSE_DONE)
@@ -437,8 +439,8 @@ enum next step_stream(struct req *req)
         buf_put(piece.buf);
         if (failed(err))
             return req_fail(req, err);
-        req_arm(req, req->idle_ns);
         if (moved >= PUMP_TURN_BYTES) {
+            req->wait_ns = 0;
             loop_ready(&shard->loop, &req->task);
             return NEXT_WAIT;
         }
@@ -446,7 +448,6 @@ enum next step_stream(struct req *req)
     // The client is slower than the vendor: its queue wakes us, and its own deadline watches it.
     if (req_is_late(req))
         return req_fail(req, ERR(UPSTREAM_TOTAL));
-    timer_stop(&shard->loop.wheel, &req->timer);
     req_arm(req, req->idle_ns);
     stream_notify(stream, (uint32_t)high / 2);
     return NEXT_WAIT;

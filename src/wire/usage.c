@@ -61,14 +61,6 @@ static const struct word gemini_words[] = {
     WORD("thoughtsTokenCount", TOLD_REASONING), WORD("toolUsePromptTokenCount", TOLD_TOOL_INPUT),
 };
 
-void told_raise(struct usage_told *told, enum told_field field, uint64_t value)
-{
-    assert(field < TOLD_COUNT);
-    value = min_u64(value, TOLD_VALUE_MAX);
-    told->seen |= BIT(field);
-    told->count[field] = max_u64(told->count[field], value);
-}
-
 // A count in any spelling that some server uses. Fractions are cut off.
 static bool read_count(struct json_slice value, uint64_t *out)
 {
@@ -154,8 +146,11 @@ static bool read_word(struct usage_told *told, const struct language *language, 
     if (!read_count(value, &number))
         return false;
     const struct word *word = find_word(language, outer, key);
-    if (word == NULL)
+    if (word == NULL) {
+        told_note(told, value.text, TOLD_ROLE_NOTHING, TOLD_COUNT);
         return false;
+    }
+    told_note(told, value.text, TOLD_ROLE_FIELD, word->field);
     told_raise(told, word->field, number);
     return true;
 }
@@ -169,6 +164,8 @@ static bool read_details(struct usage_told *told, const struct language *languag
     struct json_slice value, inner;
     while (json_member_next(&iter, &key, &value)) {
         any |= read_word(told, language, outer, key, value);
+        if (value.kind == JK_ARRAY)
+            told_note(told, value.text, TOLD_ROLE_NOTHING, TOLD_COUNT);
         if (value.kind != JK_OBJECT)
             continue;
         struct json_iter deeper = json_members_of(value);
@@ -208,6 +205,8 @@ bool told_read(struct usage_told *told, enum usage_rule rule, struct json_slice 
     struct json_slice value;
     while (json_member_next(&iter, &key, &value)) {
         read_terms(told, key, value);
+        if (value.kind == JK_ARRAY)
+            told_note(told, value.text, TOLD_ROLE_NOTHING, TOLD_COUNT);
         any |= value.kind == JK_OBJECT ? read_details(told, language, key, value)
                                        : read_word(told, language, SPAN_NONE, key, value);
     }
@@ -216,6 +215,7 @@ bool told_read(struct usage_told *told, enum usage_rule rule, struct json_slice 
 
 void told_model(struct usage_told *told, struct json_slice name)
 {
+    told_note(told, name.text, TOLD_ROLE_MODEL, TOLD_COUNT);
     keep_text(name, told->model, sizeof(told->model), &told->model_len);
 }
 

@@ -2,6 +2,7 @@
 
 #include "penstock/base/check.h"
 #include "penstock/codec/simd.h"
+#include "penstock/wire/form.h"
 
 enum {
     LEARNS_MAX = 16,  // skeletons in a row without use: these events are not alike, so from then on
@@ -20,6 +21,7 @@ static struct json_tap_plan plans[WIRE_COUNT];
 __attribute__((constructor)) static void plan_all(void)
 {
     for (size_t i = 0; i < WIRE_COUNT; i++) {
+        assert(wires[i]->id == i);
         json_tap_plan_init(&plans[i], wires[i]->paths, wires[i]->path_count);
         assert(plans[i].value_bytes <= WIRE_VALUES_MAX);
     }
@@ -29,14 +31,6 @@ const struct wire *wire_get(enum wire_id id)
 {
     assert(id < WIRE_COUNT);
     return wires[id];
-}
-
-static const struct json_tap_plan *plan_of(const struct wire *wire)
-{
-    for (size_t i = 0; i < WIRE_COUNT; i++)
-        if (wires[i] == wire)
-            return &plans[i];
-    bug("every wire is in wires.def");
 }
 
 const struct wire *wire_of(enum wire_op op)
@@ -67,10 +61,10 @@ const struct wire *wire_of(enum wire_op op)
 void wire_stream_init(struct wire_stream *stream, const struct wire *wire, bool hide_usage)
 {
     assert(wire != NULL);
-    // A skeleton that is not set and an id without a length need no zeros.
+    // An id without a length needs no zeros, nor does what the skeleton has not learnt.
     memset(stream, 0, offsetof(struct wire_stream, skeleton));
-    stream->skeleton.set = false;
-    stream->skeleton.hole_count = 0;
+    skeleton_init(&stream->skeleton, stream->skeleton_parts, ARRAY_LEN(stream->skeleton_parts),
+                  stream->skeleton_bytes, sizeof(stream->skeleton_bytes));
     stream->wire = wire;
     stream->hide_usage = hide_usage;
 }
@@ -79,11 +73,14 @@ void wire_stream_init(struct wire_stream *stream, const struct wire *wire, bool 
 
 void wire_event_hole(struct wire_event *event, struct span text, enum hole_kind kind, uint8_t tag)
 {
-    if (event->hole_count == SKELETON_HOLES_MAX) {
+    if (event->hole_count == WIRE_HOLES_MAX) {
         event->plain = false;
         return;
     }
-    event->holes[event->hole_count++] = (struct hole){ text, (uint8_t)kind, tag };
+    size_t at = event->hole_count++; // in the order of the text
+    for (; at > 0 && event->holes[at - 1].text.ptr > text.ptr; at--)
+        event->holes[at] = event->holes[at - 1];
+    event->holes[at] = (struct hole){ text, (uint8_t)kind, tag };
 }
 
 void wire_event_text(struct wire_stream *stream, struct wire_event *event, struct json_slice text)
@@ -120,43 +117,62 @@ static cold void learn(struct wire_stream *stream, struct span block, struct wir
         return;
     stream->learns = (uint8_t)min_size(stream->learns + 1, LEARNS_MAX);
     skeleton_learn(&stream->skeleton, block, event->holes, event->hole_count);
-    if (!stream->skeleton.set)
+    if (!skeleton_is_set(&stream->skeleton))
         return;
     event->learnt = true;
     learn_model(stream, block, event);
+    struct sse_scan scan = { 0 };
+    size_t used;
+    bool whole = sse_scan_feed(&scan, block, &used) == PARSE_DATA && used == block.len;
+    stream->scans = whole && *block.ptr > '\r' && block.ptr[block.len - 1] == '\n';
+    stream->crlf = scan.crlf;
 }
 
-static void take_number(struct wire_stream *stream, const struct hole *hole)
-{
-    uint64_t number;
-    if (!span_u64(hole->text, &number))
-        return; // too large for any count
-    if (hole->tag == HOLE_SEQUENCE)
-        stream->sequence = max_u64(stream->sequence, min_u64(number, TOLD_VALUE_MAX) + 1);
-    else if (hole->tag >= HOLE_COUNT)
-        told_raise(&stream->told, (enum told_field)(hole->tag - HOLE_COUNT), number);
-}
-
-static inline bool take_known(struct wire_stream *stream, struct span block,
+static inline void take_known(struct wire_stream *stream, struct span block,
                               struct wire_event *event)
 {
-    if (!skeleton_match(&stream->skeleton, block, event->holes))
-        return false;
+    const struct span *holes = stream->holes;
     stream->learns = 0;
     stream->event_count++;
     event->flags = WIRE_CONTENT | WIRE_KNOWN;
-    size_t model_at = stream->model_at, count = stream->skeleton.hole_count;
-    for (size_t i = 0; i < count; i++) {
-        const struct hole *hole = &event->holes[i];
-        model_at += i < stream->model_part ? hole->text.len : 0;
-        if (hole->kind == HOLE_DIGITS)
-            take_number(stream, hole);
-        else if (hole->tag == HOLE_TEXT)
-            stream->text_bytes += hole->text.len;
+    size_t model_at = stream->model_at, count = skeleton_holes(&stream->skeleton);
+    const struct skeleton_part *part = stream->skeleton.parts;
+    for (size_t i = 0; i < count; i++, part++) {
+        model_at += i < stream->model_part ? holes[i].len : 0;
+        if (part->kind == HOLE_DIGITS)
+            wire_stream_number(stream, part->tag, holes[i]);
+        else if (part->tag == HOLE_TEXT)
+            stream->text_bytes += holes[i].len;
     }
     if (stream->model_len > 0)
         event->model = span_of(block.ptr + model_at, stream->model_len);
-    return true;
+}
+
+// True if `block` is like the last event; then stream->holes are its own. The comparison is made
+// once, here or by the scan.
+static inline bool is_known(struct wire_stream *stream, struct span block)
+{
+    if (!stream->content)
+        return false;
+    bool scanned = stream->scanned.len > 0 && stream->scanned.ptr == block.ptr &&
+                   stream->scanned.len == block.len;
+    stream->scanned = SPAN_NONE;
+    return scanned || skeleton_match(&stream->skeleton, block, stream->holes) == block.len;
+}
+
+enum parse wire_stream_scan(struct wire_stream *stream, struct sse_scan *scan, struct span in,
+                            size_t *used)
+{
+    stream->scanned = SPAN_NONE;
+    if (stream->scans && stream->content) {
+        size_t len = skeleton_match(&stream->skeleton, in, stream->holes);
+        if (len > 0 && sse_scan_pass(scan, stream->crlf)) {
+            stream->scanned = span_upto(in, len);
+            *used = len;
+            return PARSE_DATA;
+        }
+    }
+    return sse_scan_feed(scan, in, used);
 }
 
 // ------------------------------------------------------------------------------- other events
@@ -215,8 +231,10 @@ void wire_stream_event(struct wire_stream *stream, struct span block, struct wir
     event->model = SPAN_NONE;
     event->plain = false;
     event->hole_count = 0;
-    if (stream->content && take_known(stream, block, event))
+    if (is_known(stream, block)) {
+        take_known(stream, block, event);
         return;
+    }
     bool failed_before = stream->failed;
     read_event(stream, block, event);
     if (stream->failed && !failed_before)
@@ -272,6 +290,7 @@ cold void wire_stream_fail(struct wire_stream *stream, struct json_slice error)
 
 void wire_stream_id(struct wire_stream *stream, struct json_slice id)
 {
+    told_note(&stream->told, id.text, TOLD_ROLE_ID, TOLD_COUNT);
     if (stream->id_len == 0 && id.kind == JK_STRING)
         stream->id_len = (uint8_t)json_string_decode(id, stream->id, WIRE_ID_MAX, NULL);
 }
@@ -308,11 +327,14 @@ void wire_pass_init(struct wire_pass *pass, struct wire_stream *stream, bool sse
     pass->stream = stream;
     pass->sse = sse;
     pass->bad = pass->ended = pass->in_model = pass->model_new = false;
+    pass->begun = pass->taken = false;
+    pass->name = pass->first = SPAN_NONE;
+    pass->likens = !sse && !stream->whole && stream->forms != NULL;
     pass->state = LINE_START;
     pass->field_len = 0;
     pass->elements = 0;
     stream->whole |= !sse;
-    json_tap_init(&pass->tap, plan_of(stream->wire), memory);
+    json_tap_init(&pass->tap, &plans[stream->wire->id], memory);
     pass->tap.told = stream->wire->model_paths; // nobody asks where the others lie
 }
 
@@ -340,6 +362,21 @@ static enum happened take_tap_event(struct wire_pass *pass)
     bug("a tap that says PARSE_DATA has an event");
 }
 
+// Takes what was tapped of a whole answer that came in one piece, and learns its form meanwhile.
+static cold void learn_form(struct wire_pass *pass)
+{
+    struct wire_stream *stream = pass->stream;
+    uninitialized struct told_trace trace;
+    if (pass->elements > 0 || !wire_forms_due(stream->forms))
+        return;
+    trace.count = 0;
+    stream->told.trace = &trace;
+    stream->wire->tapped(stream, &pass->tap);
+    stream->told.trace = NULL;
+    pass->taken = true;
+    wire_forms_learn(stream->forms, stream, &pass->tap, pass->first, &trace);
+}
+
 // Lets JSON text pass until something happens or it is used up.
 static enum happened pass_json(struct wire_pass *pass, struct span *in)
 {
@@ -355,7 +392,11 @@ static enum happened pass_json(struct wire_pass *pass, struct span *in)
             pass->ended = json_tap_end(&pass->tap);
             pass->bad = !pass->ended;
             break;
-        case PARSE_DONE: pass->ended = true; break;
+        case PARSE_DONE:
+            pass->ended = true;
+            if (pass->likens && pass->tap.pos == pass->first.len)
+                learn_form(pass);
+            break;
         case PARSE_MORE: break;
         }
     }
@@ -418,8 +459,35 @@ static enum happened pass_block(struct wire_pass *pass, struct span *in)
     return NOTHING;
 }
 
+// Cuts a text that was recognised as a whole.
+static bool cut_known(struct wire_pass *pass, struct span *in, struct span *out, enum wire_cut *cut)
+{
+    struct span name = pass->name;
+    size_t len = in->len;
+    *cut = WIRE_CUT_KEEP;
+    if (name.len > 0 && in->ptr != name.ptr) {
+        len = (size_t)(name.ptr - in->ptr);
+    } else if (name.len > 0) {
+        *cut = WIRE_CUT_MODEL;
+        len = name.len;
+        pass->name = SPAN_NONE;
+    }
+    *out = span_upto(*in, len);
+    *in = span_from(*in, len);
+    return len > 0;
+}
+
 bool wire_pass_next(struct wire_pass *pass, struct span *in, struct span *out, enum wire_cut *cut)
 {
+    if (!pass->begun && in->len > 0) {
+        pass->begun = true;
+        pass->first = *in;
+        if (pass->likens && wire_forms_take(pass->stream->forms, pass->stream, *in,
+                                            pass->tap.told > 0 ? &pass->name : NULL))
+            pass->ended = pass->taken = true;
+    }
+    if (pass->ended && !pass->in_model)
+        return cut_known(pass, in, out, cut);
     const char *start = in->ptr;
     while (in->len > 0) {
         bool in_model = pass->in_model, model_new = pass->model_new;
@@ -444,7 +512,7 @@ void wire_pass_end(struct wire_pass *pass)
     bool complete = !pass->bad && (pass->ended || json_tap_end(&pass->tap));
     if (pass->bad)
         stream->bad_events++;
-    if (pass->elements == 0)
+    if (pass->elements == 0 && !pass->taken)
         stream->wire->tapped(stream, &pass->tap);
     if (pass->sse) {
         stream->event_count++;

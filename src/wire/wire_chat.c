@@ -239,6 +239,7 @@ static enum wire_end never_streams(const struct wire_stream *stream)
 
 const struct wire wire_chat = {
     .name = "chat",
+    .id = WIRE_CHAT,
     .family = FAMILY_OPENAI,
     .rule = USAGE_RULE_OPENAI,
     .event = chat_event,
@@ -251,6 +252,7 @@ const struct wire wire_chat = {
 
 const struct wire wire_completions = {
     .name = "completions",
+    .id = WIRE_COMPLETIONS,
     .family = FAMILY_OPENAI,
     .rule = USAGE_RULE_OPENAI,
     .event = chat_event,
@@ -263,6 +265,7 @@ const struct wire wire_completions = {
 
 const struct wire wire_embeddings = {
     .name = "embeddings",
+    .id = WIRE_EMBEDDINGS,
     .family = FAMILY_OPENAI,
     .rule = USAGE_RULE_OPENAI_INPUT,
     .event = NULL,

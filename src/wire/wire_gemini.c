@@ -185,6 +185,7 @@ static void gemini_tapped(struct wire_stream *stream, const struct json_tap *tap
 
 const struct wire wire_gemini = {
     .name = "gemini",
+    .id = WIRE_GEMINI,
     .family = FAMILY_GEMINI,
     .rule = USAGE_RULE_GEMINI,
     .event = gemini_event,

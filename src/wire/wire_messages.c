@@ -159,6 +159,7 @@ static void messages_tapped(struct wire_stream *stream, const struct json_tap *t
 
 const struct wire wire_messages = {
     .name = "messages",
+    .id = WIRE_MESSAGES,
     .family = FAMILY_ANTHROPIC,
     .rule = USAGE_RULE_ANTHROPIC,
     .event = messages_event,

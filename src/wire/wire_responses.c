@@ -217,6 +217,7 @@ static void responses_tapped(struct wire_stream *stream, const struct json_tap *
 
 const struct wire wire_responses = {
     .name = "responses",
+    .id = WIRE_RESPONSES,
     .family = FAMILY_RESPONSES,
     .rule = USAGE_RULE_OPENAI,
     .event = responses_event,

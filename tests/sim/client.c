@@ -69,7 +69,9 @@ static unsigned draw_call(struct client *client)
     call->huge = world_chance(world, 60);
     call->events = (uint32_t)world_below(world, world_chance(world, 800) ? 6 : 24);
     call->events = call->events == 0 ? 1 : call->events;
-    call->fill = (uint32_t)world_below(world, world_chance(world, 900) ? 300 : 60000);
+    // Some bodies fit a buffer, some do not, and a few do not fit what a connection holds.
+    uint32_t fill_max = world_chance(world, 850) ? 300 : world_chance(world, 700) ? 60000 : 250000;
+    call->fill = (uint32_t)world_below(world, fill_max);
     draw_bad(world, call);
     // The alias models stay what they are: a record finds its call by the name of the model.
     unsigned number = (unsigned)(call - world->calls);

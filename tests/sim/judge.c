@@ -6,7 +6,7 @@
 #include "relay/req.h"
 
 enum {
-    JUDGE_WATCHED = 512,
+    JUDGE_WATCHED = 1024,
     // A turn takes time, ticks of the wheel are 4 ms, completions may be noticed late.
     JUDGE_SLACK_MS = 250,
     JUDGE_SLEEP_MS = 20,
@@ -357,6 +357,11 @@ static void judge_serve(struct sim_world *world, const struct serve *serve)
     size_t queue_max = world->relay.stream_bytes + 2 * REQ_HOLD_MAX + 2 * BUF_LARGE_BYTES;
     if (serve->conn->tx_len > queue_max)
         world_violation(world, "%u bytes are queued for one client", serve->conn->tx_len);
+    // Between requests and behind the last one nothing but the client's bytes can wake it.
+    bool deaf = serve->state != SERVE_STREAM && is_deaf(serve->conn);
+    if (age_of(world, &serve->task, serve->requests, deaf ? 1 : 2 + world->judge->turn) >
+        JUDGE_SLEEP_MS * NS_PER_MS)
+        world_violation(world, "a client's connection in state %u does not receive", serve->state);
     uint64_t limit = UINT64_MAX;
     switch ((enum serve_state)serve->state) {
     case SERVE_HEAD: limit = world->server.head_ns + world->server.idle_ns; break;

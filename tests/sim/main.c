@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-enum { SEEDS_DEFAULT = 200, REPEAT_EVERY = 16, FAILED_MAX = 10 };
+enum { SEEDS_DEFAULT = 300, REPEAT_EVERY = 16, FAILED_MAX = 10 };
 
 static volatile uint64_t seed_now;
 

@@ -315,6 +315,12 @@ static inline void fx_send(struct probe *probe, int fd, const struct iovec *iov,
     FX_START(probe, io_send(probe->fx->io, &probe->op, fd, iov, count));
 }
 
+static inline void fx_send_lazy(struct probe *probe, int fd, const struct iovec *iov,
+                                uint32_t count)
+{
+    FX_START(probe, io_send_lazy(probe->fx->io, &probe->op, fd, iov, count));
+}
+
 static inline void fx_connect(struct probe *probe, const struct sockaddr_in *addr)
 {
     FX_START(probe,

@@ -59,6 +59,10 @@ static void test_ranges(void)
         { "::ffff:10.1.0.1", false },
         { "::ffff:169.254.169.254", false },
         { "64:ff9b::a00:1", false },
+        { "64:ff9b:1::a00:1", false },
+        { "2002:7f00:1::1", false }, // 6to4 carries an IPv4 address, which may be anything
+        { "2002:a9fe:a9fe::1", false },
+        { "2003::1", true },
     };
     struct vault *vault;
     EXPECT(!failed(vault_new(&vault)));

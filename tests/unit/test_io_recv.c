@@ -373,9 +373,63 @@ FX_SCRIPT(recv_into_fills_the_callers_memory)
     probe_free(probe);
 }
 
+// Without an operation: what is there, and nothing else.
+FX_SCRIPT(recv_now_takes_what_is_there)
+{
+    struct peer peer;
+    int fd = fx_pair(fx, &peer);
+    struct probe *probe = probe_new(fx);
+    static char into[1000];
+    EXPECT_EQ(io_recv_now(fx->io, fd, into, 700), -EAGAIN);
+    peer_send(&peer, 2500);
+    uint64_t got = 0;
+    fx_until(fx, ({
+                 memset(into, 0, sizeof(into));
+                 int res = io_recv_now(fx->io, fd, into, 700);
+                 EXPECT(res == -EAGAIN || (res > 0 && res <= 700));
+                 if (res > 0) {
+                     EXPECT_EQ(pattern_torn(into, got, (size_t)res), 0);
+                     EXPECT_EQ(into[700], 0);
+                     got += (uint64_t)res;
+                 }
+                 got == 2500;
+             }));
+    // An operation goes on where it ended, and the other way round.
+    fx_recv_into(probe, fd, into, 700);
+    fx_settle(fx);
+    EXPECT(probe->op.in_flight);
+    peer_send(&peer, 1);
+    fx_until(fx, !probe->op.in_flight);
+    EXPECT_EQ(probe->res, 1);
+    EXPECT_EQ(pattern_torn(into, got, 1), 0);
+    EXPECT_EQ(io_recv_now(fx->io, fd, into, 700), -EAGAIN);
+    peer_close(&peer);
+    int last = -EAGAIN;
+    fx_until(fx, (last = io_recv_now(fx->io, fd, into, 700)) != -EAGAIN);
+    EXPECT_EQ(last, 0);
+    fx_recv_into(probe, fd, into, 700); // a FIN is told as often as it is asked for
+    fx_until(fx, !probe->op.in_flight);
+    EXPECT_EQ(probe->res, 0);
+    fx_close_fd(fx, fd, false);
+    probe_free(probe);
+}
+
+FX_SCRIPT(recv_now_tells_of_a_reset)
+{
+    struct peer peer;
+    int fd = fx_pair(fx, &peer);
+    char into[16];
+    peer_reset(&peer);
+    int res = -EAGAIN;
+    fx_until(fx, (res = io_recv_now(fx->io, fd, into, sizeof(into))) != -EAGAIN);
+    EXPECT_EQ(res, -ECONNRESET);
+    fx_close_fd(fx, fd, false);
+}
+
 TEST_MAIN(FX_TESTS(a_credit_is_exact), FX_TESTS_EXACT(a_receive_ends_with_its_credit),
           FX_TESTS(a_burst_of_100_arrives_whole), FX_TESTS_EXACT(a_turn_is_bounded),
           FX_TESTS_EXACT(a_flood_leaves_room_for_others), FX_TESTS(classes_do_not_mix),
           FX_TESTS_EXACT(an_empty_pool_parks_receives), FX_TESTS_EXACT(a_parked_receive_can_end),
           FX_TESTS(a_fin_comes_after_the_bytes), FX_TESTS(a_reset_ends_a_receive),
-          FX_TESTS(recv_into_fills_the_callers_memory))
+          FX_TESTS(recv_into_fills_the_callers_memory), FX_TESTS(recv_now_takes_what_is_there),
+          FX_TESTS(recv_now_tells_of_a_reset))

@@ -62,6 +62,42 @@ FX_SCRIPT(a_large_send_arrives_whole_at_a_slow_reader)
     probe_free(probe);
 }
 
+// Without an operation as much as fits, then the rest with one.
+FX_SCRIPT(send_now_sends_what_fits)
+{
+    struct peer peer;
+    peer_dial(&peer, fx, 64 * KIB);
+    int fd = fx_take(fx);
+    struct probe *probe = probe_new(fx);
+    struct iovec iov[IO_SEGMENTS_MAX];
+    size_t len = large_len(fx);
+    segments_fill(iov, len);
+    int first = -EAGAIN;
+    fx_until(fx, (first = io_send_now(fx->io, fd, iov, IO_SEGMENTS_MAX)) != -EAGAIN);
+    EXPECT(first > 0 && (size_t)first < len); // nobody can have taken all that
+    size_t skip = first > 0 ? (size_t)first : 0;
+    for (int i = 0; i < IO_SEGMENTS_MAX; i++) {
+        size_t part = min_size(skip, iov[i].iov_len);
+        iov[i] = (struct iovec){ (char *)iov[i].iov_base + part, iov[i].iov_len - part };
+        skip -= part;
+    }
+    fx_send(probe, fd, iov, IO_SEGMENTS_MAX);
+    fx_until(fx, ({
+                 peer_pull(&peer, 100001);
+                 peer.got == len;
+             }));
+    fx_until(fx, !probe->op.in_flight);
+    EXPECT_EQ(probe->res, len - (size_t)first);
+    EXPECT_EQ(peer.torn, 0);
+    peer_reset(&peer);
+    int last = 1;
+    fx_until(fx,
+             (last = io_send_now(fx->io, fd, iov + IO_SEGMENTS_MAX - 1, 1)) < 0 && last != -EAGAIN);
+    EXPECT(last == -EPIPE || last == -ECONNRESET);
+    fx_close_fd(fx, fd, false);
+    probe_free(probe);
+}
+
 static void send_next(struct probe *probe)
 {
     static struct iovec iov;
@@ -344,11 +380,97 @@ FX_SCRIPT(a_number_that_comes_back_is_another_socket)
     probe_free(fresh);
 }
 
-TEST_MAIN(FX_TESTS(a_large_send_arrives_whole_at_a_slow_reader),
+enum { LAZY_TOTAL = 512 * KIB, LAZY_MAX = 20000 };
+
+// Of all lengths, in one, two or three segments.
+static void lazy_next(struct probe *probe)
+{
+    static struct iovec iov[3];
+    if (probe->calls > 0) {
+        EXPECT_EQ(probe->res, probe->due);
+        probe->total += (uint64_t)probe->res;
+    }
+    if (probe->calls > 0 && (probe->res <= 0 || probe->total >= LAZY_TOTAL))
+        return;
+    probe->due = 1 + probe->total * 7919 % LAZY_MAX;
+    size_t third = (size_t)probe->due / 3;
+    uint32_t count = third > 0 ? 1 + probe->calls % 3 : 1;
+    size_t at = 0;
+    for (uint32_t i = 0; i < count; i++, at += third) {
+        char *from = large + (probe->total + at) % PATTERN_PERIOD;
+        iov[i] = (struct iovec){ from, i + 1 < count ? third : (size_t)probe->due - at };
+    }
+    fx_send_lazy(probe, probe->op.fd, iov, count);
+}
+
+// Whether the socket has room for all, some or nothing of it: nobody sees a difference.
+FX_SCRIPT(lazy_sends_arrive_whole_at_a_slow_reader)
+{
+    struct peer peer;
+    peer_dial(&peer, fx, 64 * KIB);
+    struct probe *probe = probe_new(fx);
+    probe->op.fd = fx_take(fx);
+    pattern_fill(large, 0, PATTERN_PERIOD + LAZY_MAX);
+    large_filled = 0;
+    probe->then = lazy_next;
+    lazy_next(probe);
+    for (int i = 0; i < 50; i++) // until nothing fits any more
+        fx_turn(fx, 1 * NS_PER_MS);
+    fx_until(fx, ({
+                 peer_pull(&peer, 50001);
+                 !probe->op.in_flight;
+             }));
+    EXPECT(probe->total >= LAZY_TOTAL);
+    fx_close_fd(fx, probe->op.fd, false);
+    fx_until(fx, ({
+                 peer_pull(&peer, SIZE_MAX);
+                 peer_at_end(&peer);
+             }));
+    EXPECT_EQ(peer.error, 1);
+    EXPECT_EQ(peer.got, probe->total);
+    EXPECT_EQ(peer.torn, 0);
+    peer_close(&peer);
+    probe_free(probe);
+}
+
+// A lazy send that cannot go on waits like any other, and ends like any other.
+FX_SCRIPT(a_blocked_lazy_send_can_end)
+{
+    for (int reset = 0; reset < 2; reset++) {
+        struct peer peer;
+        peer_dial(&peer, fx, 64 * KIB);
+        struct probe *probe = probe_new(fx);
+        probe->op.fd = fx_take(fx);
+        pattern_fill(large, 0, PATTERN_PERIOD + LAZY_MAX);
+        large_filled = 0;
+        struct iovec iov = { large, 12000 };
+        unsigned calls = 0;
+        do {
+            fx_send_lazy(probe, probe->op.fd, &iov, 1);
+            for (int i = 0; i < 20 && probe->op.in_flight; i++)
+                fx_turn(fx, 1 * NS_PER_MS);
+        } while (!probe->op.in_flight && ++calls < 10000);
+        EXPECT(probe->op.in_flight); // nobody reads
+        if (reset)
+            peer_reset(&peer);
+        else
+            io_cancel(fx->io, &probe->op);
+        fx_until(fx, !probe->op.in_flight);
+        EXPECT(probe->res == -ECANCELED || probe->res == -ECONNRESET || probe->res == -EPIPE ||
+               (probe->res > 0 && probe->res < 12000));
+        fx_close_fd(fx, probe->op.fd, false);
+        if (!reset)
+            peer_close(&peer);
+        probe_free(probe);
+    }
+}
+
+TEST_MAIN(FX_TESTS(a_large_send_arrives_whole_at_a_slow_reader), FX_TESTS(send_now_sends_what_fits),
           FX_TESTS(sends_in_sequence_keep_their_order),
           FX_TESTS_EXACT(a_busy_sender_starves_nobody),
           FX_TESTS(a_socket_sends_and_receives_at_once), FX_TESTS(a_send_to_a_reset_peer_fails),
-          FX_TESTS(a_blocked_send_can_end), FX_TESTS(a_shutdown_is_a_half_close),
+          FX_TESTS(a_blocked_send_can_end), FX_TESTS(lazy_sends_arrive_whole_at_a_slow_reader),
+          FX_TESTS(a_blocked_lazy_send_can_end), FX_TESTS(a_shutdown_is_a_half_close),
           FX_TESTS(a_close_with_a_receive_armed_sends_fin),
           FX_TESTS(a_close_right_after_the_start_ends_everything),
           FX_TESTS_EXACT(a_number_that_comes_back_is_another_socket))

@@ -92,5 +92,35 @@ static void every_byte_survives_a_round_trip(void)
     EXPECT(span_eq(span_of(back, len), span_of(text, 128)));
 }
 
-TEST_MAIN(TEST(a_text_is_built), TEST(what_does_not_fit_is_a_flag),
-          TEST(strings_come_out_as_valid_utf8), TEST(every_byte_survives_a_round_trip))
+// The quick way for plain strings and the careful one agree, whichever byte stands where, and write
+// nothing past the end.
+static void a_string_alone_is_as_in_a_text(void)
+{
+    char text[24], want_buf[200], got_buf[200];
+    for (size_t len = 0; len <= sizeof(text); len++) {
+        for (size_t at = 0; at < (len > 0 ? len : 1); at++) {
+            for (int byte = 0; byte < 256; byte++) {
+                memset(text, 'p', sizeof(text));
+                if (len > 0)
+                    text[at] = (char)byte;
+                struct jsonw out;
+                jsonw_init(&out, want_buf, sizeof(want_buf));
+                jsonw_string(&out, span_of(text, len));
+                const struct span want = jsonw_done(&out);
+                memset(got_buf, '#', sizeof(got_buf));
+                struct put put = put_into(got_buf, want.len);
+                json_put_string(&put, span_of(text, len));
+                EXPECT(!put.full);
+                EXPECT(span_eq(put_done(&put), want));
+                EXPECT_EQ(got_buf[want.len], '#');
+                put = put_into(got_buf, want.len - 1);
+                json_put_string(&put, span_of(text, len));
+                EXPECT(put.full);
+            }
+        }
+    }
+}
+
+TEST_MAIN(TEST(a_string_alone_is_as_in_a_text), TEST(a_text_is_built),
+          TEST(what_does_not_fit_is_a_flag), TEST(strings_come_out_as_valid_utf8),
+          TEST(every_byte_survives_a_round_trip))

@@ -8,6 +8,8 @@
 #include "penstock/wire/route.h"
 
 #include <fcntl.h>
+#include <signal.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 
@@ -90,8 +92,7 @@ static void test_a_full_pipe(void)
     char line[1000];
     EXPECT_EQ(pipe(pipe_), 0);
     EXPECT(!failed(log_open(&log, env_system(), SPAN_NONE, LOG_INFO)));
-    log.fd = pipe_[1];
-    log.is_terminal = false;
+    log_use_fd(&log, pipe_[1]);
     memset(line, 'x', sizeof(line));
     line[sizeof(line) - 1] = '\n';
     int taken = 0;
@@ -125,11 +126,133 @@ static void test_a_full_pipe(void)
     close(pipe_[0]);
 }
 
+// A disk that is full: what is lost is counted like what found no room, and what follows begins on
+// a line of its own.
+static void test_a_full_disk(void)
+{
+    char dir[300], path[320], text[8 * KIB], line[1000];
+    struct env_fake env;
+    struct log log;
+    struct rlimit limit;
+    temp_dir(dir);
+    env_fake_init(&env, 1);
+    fit_printf(path, sizeof(path), "%s/log", dir);
+    EXPECT(!failed(log_open(&log, &env.env, span_str(path), LOG_INFO)));
+    memset(line, 'x', sizeof(line));
+    line[sizeof(line) - 1] = '\n';
+    EXPECT_EQ(getrlimit(RLIMIT_FSIZE, &limit), 0);
+    const struct rlimit small = { 2500, limit.rlim_max };
+    void (*before)(int) = signal(SIGXFSZ, SIG_IGN);
+    EXPECT_EQ(setrlimit(RLIMIT_FSIZE, &small), 0);
+    for (int i = 0; i < 5; i++)
+        EXPECT(log_line(&log, span_of(line, sizeof(line))));
+    log_flush(&log);
+    EXPECT_EQ(setrlimit(RLIMIT_FSIZE, &limit), 0);
+    signal(SIGXFSZ, before);
+    EXPECT_EQ(log.dropped, 3); // one of them in part
+    EXPECT_EQ(log.len, 0);
+    EXPECT(log_line(&log, SPAN("after\n")));
+    log_flush(&log);
+    read_file(path, text, sizeof(text));
+    const char *rest = text + 2500;
+    EXPECT(rest[0] == '\n' && rest[1] == '{');
+    EXPECT(strstr(rest, "\"msg\":\"3 log lines were dropped\"}\nafter\n") != NULL);
+    log_close(&log);
+    remove_dir(dir);
+}
+
+// Lines are handed over many at a time, without being asked once they are enough.
+static void test_lines_gather(void)
+{
+    char dir[300], path[320], line[100];
+    struct log log;
+    temp_dir(dir);
+    fit_printf(path, sizeof(path), "%s/log", dir);
+    EXPECT(!failed(log_open(&log, env_system(), span_str(path), LOG_INFO)));
+    memset(line, 'x', sizeof(line));
+    line[sizeof(line) - 1] = '\n';
+    size_t handed_over = 0;
+    for (int i = 1; i <= 5000; i++) {
+        const size_t before = log.len;
+        EXPECT(log_line(&log, span_of(line, sizeof(line))));
+        handed_over += log.len < before;
+        struct stat stat_;
+        EXPECT_EQ(stat(path, &stat_), 0);
+        EXPECT_EQ((size_t)stat_.st_size + log.len, (size_t)i * sizeof(line));
+    }
+    EXPECT(handed_over > 0 && handed_over < 10);
+    log_close(&log);
+    struct stat stat_;
+    EXPECT_EQ(stat(path, &stat_), 0);
+    EXPECT_EQ(stat_.st_size, 5000 * (off_t)sizeof(line)); // nothing is kept at the end
+    remove_dir(dir);
+}
+
+// What a reader sees: numbered lines, one after the other, with notices between them.
+struct reading {
+    int fd;
+    uint64_t next, notices;
+    char line[LOG_LINE_MAX];
+    size_t len;
+};
+
+static size_t read_some(struct reading *reading, size_t most)
+{
+    static char got[64 * KIB];
+    const ssize_t len = read(reading->fd, got, min_size(most, sizeof(got)));
+    for (ssize_t i = 0; i < len; i++) {
+        if (got[i] != '\n') {
+            reading->line[reading->len++ % LOG_LINE_MAX] = got[i];
+            continue;
+        }
+        uint64_t number;
+        const struct span line = span_of(reading->line, reading->len);
+        if (span_u64(line, &number))
+            EXPECT_EQ(number, reading->next++);
+        else
+            reading->notices++;
+        EXPECT(line.len == 16 || memmem(line.ptr, line.len, SPAN("dropped").ptr, 7) != NULL);
+        reading->len = 0;
+    }
+    return len > 0 ? (size_t)len : 0;
+}
+
+// Somebody reads, but too slowly: what arrives is whole and in order.
+static void test_a_slow_pipe(void)
+{
+    int pipe_[2];
+    struct log log;
+    char line[32];
+    EXPECT_EQ(pipe2(pipe_, O_NONBLOCK), 0);
+    EXPECT(!failed(log_open(&log, env_system(), SPAN_NONE, LOG_INFO)));
+    log_use_fd(&log, pipe_[1]);
+    static struct reading reading;
+    reading = (struct reading){ .fd = pipe_[0] };
+    uint64_t taken = 0;
+    for (int round = 0; round < 10000; round++) {
+        for (int i = 0; i < 60; i++) {
+            const size_t len =
+                fit_printf(line, sizeof(line), "%016llu\n", (unsigned long long)taken);
+            taken += log_line(&log, span_of(line, len));
+        }
+        log_flush(&log);
+        (void)read_some(&reading, 800);
+    }
+    EXPECT(log.dropped > 0 && reading.next > 0);
+    for (size_t more = 1; more > 0 || log.len > 0; log_flush(&log))
+        more = read_some(&reading, SIZE_MAX);
+    EXPECT_EQ(reading.next, taken);
+    EXPECT(reading.notices > 0);
+    log_close(&log);
+    close(pipe_[0]);
+}
+
 static void test_an_access_line(void)
 {
     static char room[LOG_LINE_MAX];
     struct rig rig;
     rig_init(&rig, "config_version: 1\n");
+    struct access_log access = { .registry = rig.registry };
     struct access_record record = { .op = OP_CHAT, .vendor_status = 503 };
     memcpy(record.id, "0123456789abcdefghjkmnpqrs", ACCESS_ID_LEN);
     struct usage_record *usage = &record.usage;
@@ -143,7 +266,7 @@ static void test_an_access_line(void)
     usage->attempts = 3;
     usage->flags = USAGE_STREAM;
     usage_record_set_model(usage, SPAN("m\"x"));
-    const struct span line = access_line(&record, rig.registry, room);
+    const struct span line = access_line(&access, &record, room);
     json_t *json = json_loadb(line.ptr, line.len, JSON_REJECT_DUPLICATES, NULL);
     EXPECT(json != NULL);
     EXPECT_EQ(line.ptr[line.len - 1], '\n');
@@ -168,7 +291,7 @@ static void test_an_access_line(void)
     memset(usage->tokens, 0xff, sizeof(usage->tokens));
     usage->bytes_in = usage->bytes_out = UINT64_MAX;
     usage_record_clamp(usage);
-    EXPECT(access_line(&record, rig.registry, room).len > 0);
+    EXPECT(access_line(&access, &record, room).len > 0);
     rig_fini(&rig);
 }
 
@@ -229,6 +352,6 @@ static void test_the_watchdog_period(void)
 }
 
 TEST_MAIN(TEST(test_lines_are_json), TEST(test_a_moved_file_is_opened_again),
-          TEST(test_a_place_that_cannot_be_opened), TEST(test_a_full_pipe),
-          TEST(test_an_access_line), TEST(test_the_service_manager_is_told),
-          TEST(test_the_watchdog_period))
+          TEST(test_a_place_that_cannot_be_opened), TEST(test_a_full_pipe), TEST(test_a_full_disk),
+          TEST(test_lines_gather), TEST(test_a_slow_pipe), TEST(test_an_access_line),
+          TEST(test_the_service_manager_is_told), TEST(test_the_watchdog_period))

@@ -56,7 +56,7 @@ struct job {
     struct task task;
     struct loop *loop;
     char name;
-    struct job *ready, *flush, *bury, *cancel; // what its run does, once
+    struct job *ready, *next, *flush, *bury, *cancel; // what its run does, once
 };
 
 static void job_run(struct task *task)
@@ -64,9 +64,11 @@ static void job_run(struct task *task)
     struct job *job = container_of(task, struct job, task);
     log_add(job->name);
     struct job done = *job;
-    job->ready = job->flush = job->bury = job->cancel = NULL;
+    job->ready = job->next = job->flush = job->bury = job->cancel = NULL;
     if (done.ready != NULL)
         loop_ready(job->loop, &done.ready->task);
+    if (done.next != NULL)
+        loop_next(job->loop, &done.next->task);
     if (done.flush != NULL)
         loop_flush(job->loop, &done.flush->task);
     if (done.bury != NULL)
@@ -184,6 +186,43 @@ static void test_a_task_is_listed_once_and_can_be_withdrawn(void)
     EXPECT_SPAN(span_str(log_text), "ac");
 }
 
+static void test_who_goes_on_runs_before_the_others(void)
+{
+    struct fake_io fake;
+    setup(&fake);
+    log_clear();
+    struct job a, b, c, d;
+    job_init(&a, &fake.loop, 'a');
+    job_init(&b, &fake.loop, 'b');
+    job_init(&c, &fake.loop, 'c');
+    job_init(&d, &fake.loop, 'd');
+    a.next = &c;
+    c.next = &d; // a second step takes its turn
+    loop_ready(&fake.loop, &a.task);
+    loop_ready(&fake.loop, &b.task);
+    loop_turn(&fake.loop, 0);
+    EXPECT_SPAN(span_str(log_text), "acbd");
+    log_clear();
+    a.next = &a; // itself: not in this turn
+    b.next = &c; // listed already: keeps its place
+    loop_ready(&fake.loop, &a.task);
+    loop_ready(&fake.loop, &b.task);
+    loop_ready(&fake.loop, &d.task);
+    loop_ready(&fake.loop, &c.task);
+    loop_turn(&fake.loop, 0);
+    EXPECT_SPAN(span_str(log_text), "abdc");
+    loop_turn(&fake.loop, 0);
+    EXPECT_SPAN(span_str(log_text), "abdca");
+    log_clear();
+    loop_next(&fake.loop, &b.task); // where nothing runs
+    a.next = &c;
+    b.next = &d;
+    d.cancel = &a;
+    loop_ready(&fake.loop, &a.task);
+    loop_turn(&fake.loop, 0);
+    EXPECT_SPAN(span_str(log_text), "bd");
+}
+
 static void test_the_dead_run_last_and_nothing_else_of_theirs_does(void)
 {
     struct fake_io fake;
@@ -261,5 +300,6 @@ static void test_run_ends_by_stop(void)
 TEST_MAIN(TEST(test_phases_run_in_order), TEST(test_waits_until_the_next_timer_or_the_limit),
           TEST(test_does_not_wait_while_work_is_left),
           TEST(test_a_task_is_listed_once_and_can_be_withdrawn),
+          TEST(test_who_goes_on_runs_before_the_others),
           TEST(test_the_dead_run_last_and_nothing_else_of_theirs_does),
           TEST(test_slow_turns_are_counted_without_the_wait), TEST(test_run_ends_by_stop))

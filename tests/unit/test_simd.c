@@ -39,6 +39,7 @@ static void check_agreement(const char *text, size_t len)
 {
     bool want_high = false;
     size_t want_string = sets[0]->string_run(text, len, &want_high);
+    size_t want_quoted = sets[0]->quoted_run(text, len);
     size_t want_structure = sets[0]->structure_run(text, len);
     size_t want_line = sets[0]->line_run(text, len);
     size_t want_utf8 = sets[0]->utf8_run(text, len);
@@ -46,6 +47,7 @@ static void check_agreement(const char *text, size_t len)
         bool high = false;
         EXPECT_EQ(sets[s]->string_run(text, len, &high), want_string);
         EXPECT_EQ(high, want_high);
+        EXPECT_EQ(sets[s]->quoted_run(text, len), want_quoted);
         EXPECT_EQ(sets[s]->structure_run(text, len), want_structure);
         EXPECT_EQ(sets[s]->line_run(text, len), want_line);
         EXPECT_EQ(sets[s]->utf8_run(text, len), want_utf8);
@@ -168,6 +170,28 @@ static void plain_utf8_knows_the_standard(void)
         EXPECT_EQ(sets[0]->utf8_run(cases[i].text, cases[i].len), cases[i].run);
 }
 
+static void contents_of_strings_end_at_a_bare_quote(void)
+{
+    static const struct {
+        const char *text;
+        size_t run;
+    } cases[] = {
+        { "", 0 },          { "\"", 0 },       { "ab\"", 2 },      { "ab", 2 },
+        { "a\\\"b\"c", 4 }, { "a\\\\\"b", 3 }, { "\\u0041\"", 6 }, { "a\\", 2 },
+        { "a\nb\"", 1 },    { "a\\\nb\"", 2 }, { "\\\\\\", 3 },    { "\x7f\xff\"", 2 },
+    };
+    char text[128];
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        for (size_t before = 0; before < 100; before++) {
+            size_t len = strlen(cases[i].text);
+            memset(text, 'x', before);
+            memcpy(text + before, cases[i].text, len);
+            for (size_t s = 0; s < set_count; s++)
+                EXPECT_EQ(sets[s]->quoted_run(text, before + len), before + cases[i].run);
+        }
+    }
+}
+
 static void the_best_set_is_chosen(void)
 {
     set_count = simd_sets(sets);
@@ -180,9 +204,13 @@ static void the_best_set_is_chosen(void)
 int main(int argc, char **argv)
 {
     static const struct test_case cases[] = {
-        TEST(the_best_set_is_chosen),      TEST(plain_utf8_knows_the_standard),
-        TEST(sets_agree_on_random_bytes),  TEST(sets_find_a_single_byte_anywhere),
-        TEST(utf8_edges_are_judged_alike), TEST(valid_utf8_is_valid_until_one_byte_is_broken),
+        TEST(the_best_set_is_chosen),
+        TEST(plain_utf8_knows_the_standard),
+        TEST(sets_agree_on_random_bytes),
+        TEST(sets_find_a_single_byte_anywhere),
+        TEST(contents_of_strings_end_at_a_bare_quote),
+        TEST(utf8_edges_are_judged_alike),
+        TEST(valid_utf8_is_valid_until_one_byte_is_broken),
     };
     set_count = simd_sets(sets);
     return test_main(argc, argv, cases, ARRAY_LEN(cases));

@@ -733,6 +733,54 @@ static void test_a_busy_poll_is_bounded_and_makes_no_calls(void)
     free(in);
 }
 
+// A lazy send that fits does not end the wait that it is handed over with; its end is told when
+// that is over. One that does not fit, and one that fails, do.
+static void test_a_lazy_send_does_not_end_a_wait(void)
+{
+    for (size_t i = 0; i < ARRAY_LEN(variants); i++) {
+        struct rig rig;
+        int fds[2];
+        rig_open(&rig, &variants[i], (struct io_config){ 0 });
+        bool quiet = uring_caps(rig.io)->quiet_send;
+        EXPECT_EQ(quiet, !variants[i].limits.no_quiet_send);
+        pair_open(fds, 0);
+        struct probe *out = probe_new(&rig);
+        char hello[] = "hello";
+        struct iovec iov = { hello, 5 };
+        io_send_lazy(rig.io, &out->op, fds[0], &iov, 1);
+        uint64_t began = now(&rig), syscalls = io_stats(rig.io)->syscalls;
+        EXPECT_EQ(io_turn(rig.io, began + 30 * NS_PER_MS), 1);
+        EXPECT_EQ(io_stats(rig.io)->syscalls - syscalls, 1);
+        EXPECT(!quiet || now(&rig) - began >= 29 * NS_PER_MS);
+        EXPECT_EQ(out->ends, 1);
+        EXPECT_EQ(out->res, 5);
+        char got[8];
+        EXPECT_EQ(read(fds[1], got, sizeof(got)), 5);
+
+        close(fds[1]);
+        began = now(&rig);
+        io_send_lazy(rig.io, &out->op, fds[0], &iov, 1);
+        EXPECT_EQ(io_turn(rig.io, began + 5 * NS_PER_S), 1);
+        EXPECT(now(&rig) - began < NS_PER_S);
+        EXPECT_EQ(out->ends, 2);
+        EXPECT_EQ(out->res, -EPIPE);
+
+        // Closed before it was handed over: it ends all the same, and soon.
+        close(fds[0]);
+        pair_open(fds, 0);
+        io_send_lazy(rig.io, &out->op, fds[0], &iov, 1);
+        io_close(rig.io, fds[0], false);
+        began = now(&rig);
+        while (out->ends < 3 && now(&rig) < began + 5 * NS_PER_S)
+            io_turn(rig.io, began + 5 * NS_PER_S);
+        EXPECT(now(&rig) - began < NS_PER_S);
+        EXPECT_EQ(out->ends, 3);
+        close(fds[1]);
+        rig_close(&rig);
+        free(out);
+    }
+}
+
 TEST_MAIN(TEST(test_variants_take_what_they_are_left), TEST(test_echo_on_every_kernel),
           TEST(test_a_credit_is_kept_on_every_kernel), TEST(test_the_end_of_an_uncapped_receive),
           TEST(test_receives_wait_for_buffers_without_spinning),
@@ -741,5 +789,5 @@ TEST_MAIN(TEST(test_variants_take_what_they_are_left), TEST(test_echo_on_every_k
           TEST(test_a_number_comes_back_before_the_end_is_told),
           TEST(test_an_accept_without_descriptors_pauses), TEST(test_a_paused_accept_can_end),
           TEST(test_a_failed_connect_leaves_no_descriptor),
-          TEST(test_a_turn_waits_as_long_as_it_is_told),
+          TEST(test_a_lazy_send_does_not_end_a_wait), TEST(test_a_turn_waits_as_long_as_it_is_told),
           TEST(test_a_busy_poll_is_bounded_and_makes_no_calls))

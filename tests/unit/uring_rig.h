@@ -16,10 +16,20 @@ static const struct variant {
     struct uring_limits limits;
 } variants[] = {
     { "6.17", { 0 } },
-    { "6.1", { .recv_less = 1, .no_iowait_flag = true } },
-    { "6.0", { .step = 1, .recv_less = 1, .no_iowait_flag = true } },
-    { "5.19", { .step = 2, .recv_less = 2, .no_iowait_flag = true } },
-    { "nothing", { 3, 2, true, true, true } },
+    { "6.1", { .recv_less = 1, .no_iowait_flag = true, .no_abs_timer = true } },
+    { "6.0",
+      { .step = 1,
+        .recv_less = 1,
+        .no_iowait_flag = true,
+        .no_abs_timer = true,
+        .no_quiet_send = true } },
+    { "5.19",
+      { .step = 2,
+        .recv_less = 2,
+        .no_iowait_flag = true,
+        .no_abs_timer = true,
+        .no_quiet_send = true } },
+    { "nothing", { 3, 2, true, true, true, true, true } },
 };
 
 struct rig {

@@ -26,8 +26,4 @@ void guard_set(enum guard guard, bool off);
 #define GUARD(name) ((void)GUARD_##name, true)
 #endif
 
-// The row of a guard, for the tool that tries them all: its name and the test that must go red.
-const char *guard_name(enum guard guard);
-const char *guard_test(enum guard guard);
-
 #endif

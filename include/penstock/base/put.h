@@ -26,8 +26,13 @@ static inline void put_span(struct put *put, struct span bytes)
     put->at += bytes.len;
 }
 
+// A literal: its length is known where it stands, so the copy is a few moves.
+#define PUT(put, literal) put_span((put), SPAN(literal))
+
 // In decimal.
 void put_u64(struct put *put, uint64_t value);
+// The last `count` digits, at most 20, with zeroes in front.
+void put_padded(struct put *put, uint64_t value, unsigned count);
 
 static inline struct span put_done(const struct put *put)
 {

@@ -6,7 +6,7 @@
 #ifndef PENSTOCK_CODEC_JSON_WRITER_H
 #define PENSTOCK_CODEC_JSON_WRITER_H
 
-#include "penstock/base/base.h"
+#include "penstock/base/put.h"
 #include "penstock/codec/json.h"
 
 enum { JSONW_DEPTH_MAX = 64, JSON_ESCAPE_MAX = 6 };
@@ -50,6 +50,9 @@ void jsonw_string_end(struct jsonw *out);
 
 // The text, once all that was opened is closed; SPAN_NONE if it did not fit.
 struct span jsonw_done(const struct jsonw *out);
+
+// One string, with its quotes, for who puts the JSON around it together by hand.
+void json_put_string(struct put *put, struct span text);
 
 static inline void jsonw_member(struct jsonw *out, struct span key, struct span text)
 {

@@ -18,6 +18,9 @@ struct simd {
     // Bytes before the first '"', '\' or byte below 0x20; `len` if there is none. Sets *high, and
     // never clears it, if one of the bytes passed over is not ASCII.
     size_t (*string_run)(const char *text, size_t len, bool *high);
+    // Bytes of a string's contents: before the first '"' that no backslash escapes, or the first
+    // byte below 0x20, escaped or not; `len` if there is neither.
+    size_t (*quoted_run)(const char *text, size_t len);
     // Bytes before the first of " { } [ ]; `len` if there is none.
     size_t (*structure_run)(const char *text, size_t len);
     // Bytes before the first CR or LF; `len` if there is none.
@@ -56,6 +59,12 @@ static inline size_t simd_string_run(const char *text, size_t len, bool *high)
     }
 #endif
     return simd_best->string_run(text, len, high);
+}
+
+// Not in line: the callers look at the first bytes themselves, in their own way.
+static inline size_t simd_quoted_run(const char *text, size_t len)
+{
+    return simd_best->quoted_run(text, len);
 }
 
 static inline size_t simd_structure_run(const char *text, size_t len)

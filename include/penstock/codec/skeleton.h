@@ -1,44 +1,81 @@
-// skeleton.h - recognises the next event of a stream by its likeness to one that was read before.
+// skeleton.h - recognises a text by its likeness to one that was read before.
 //
 // Most events of an LLM's stream differ from the one before only in a text and perhaps a number or
-// two. A skeleton keeps the bytes around those holes. A new event that has the same bytes, with a
-// JSON string's contents or digits in the holes, has the same structure, so it need not be parsed:
-// two or three comparisons tell. Anything else does not match and is read the long way.
+// two, and most whole answers of one vendor in a few more. A skeleton keeps the bytes around those
+// holes. A new text that has the same bytes, with a JSON string's contents or digits in the holes,
+// has the same structure, so it need not be parsed: a few comparisons tell. Anything else does not
+// match and is read the long way.
 #ifndef PENSTOCK_CODEC_SKELETON_H
 #define PENSTOCK_CODEC_SKELETON_H
 
 #include "penstock/base/base.h"
 
-enum { SKELETON_HOLES_MAX = 6, SKELETON_BYTES_MAX = 512 };
+enum {
+    SKELETON_PADDING = 16, // bytes around those that are kept, which may be read
+};
 
 enum hole_kind {
     HOLE_STRING, // what stands between the quotes of a JSON string
-    HOLE_DIGITS, // a run of at least one digit
+    HOLE_DIGITS, // one to HOLE_DIGITS_MAX digits
+    HOLE_NUMBER, // a number of any spelling
 };
 
+enum { HOLE_DIGITS_MAX = 18 }; // what they say fits 64 bits
+
 struct hole {
-    struct span text; // inside the event
+    struct span text; // inside the one that is learnt
     uint8_t kind;     // enum hole_kind
     uint8_t tag;      // the caller's own
 };
 
-// Zero it to start.
-struct skeleton {
-    uint16_t lens[SKELETON_HOLES_MAX + 1]; // of the parts around the holes, which fill `bytes`
-    uint8_t kinds[SKELETON_HOLES_MAX], tags[SKELETON_HOLES_MAX];
-    uint8_t hole_count;
-    bool set;
-    char bytes[SKELETON_BYTES_MAX];
+// The bytes before a hole, and the hole. The last part has no hole.
+struct skeleton_part {
+    uint16_t vectors; // bytes that fill whole vectors,
+    uint8_t rest;     // and the others
+    uint8_t kind, tag;
+    uint16_t rest_mask; // a bit for each of the others
 };
 
-// Learns from `event`. The holes may be given in any order; they may not overlap. Nothing is learnt
-// if the bytes around the holes are more than a skeleton keeps.
-void skeleton_learn(struct skeleton *skeleton, struct span event, const struct hole *holes,
+struct skeleton {
+    struct skeleton_part *parts;
+    char *bytes; // of all parts, one after the other
+    uint16_t parts_max, bytes_max;
+    uint16_t part_count; // holes and one more; 0: nothing was learnt
+};
+
+// The memory is the caller's and must outlive the skeleton: `parts_max` parts make room for one
+// hole fewer; of `bytes`, SKELETON_PADDING at either end are not used.
+void skeleton_init(struct skeleton *skeleton, struct skeleton_part *parts, size_t parts_max,
+                   char *bytes, size_t bytes_size);
+void skeleton_reset(struct skeleton *skeleton);
+
+static inline bool skeleton_is_set(const struct skeleton *skeleton)
+{
+    return skeleton->part_count > 0;
+}
+static inline size_t skeleton_holes(const struct skeleton *skeleton)
+{
+    return skeleton->part_count - 1u;
+}
+
+// Learns from `text`. The holes, of which there must be room for, come in the order of the text and
+// do not overlap. Nothing is learnt if the bytes around the holes are more than a skeleton keeps.
+void skeleton_learn(struct skeleton *skeleton, struct span text, const struct hole *holes,
                     size_t count);
 
-// True if `event` is like the one that was learnt; then holes[0..hole_count-1] are its own, in the
-// order of the text. No match if nothing was learnt.
-must_use bool skeleton_match(const struct skeleton *skeleton, struct span event,
-                             struct hole holes[SKELETON_HOLES_MAX]);
+// If `text` begins like the one that was learnt, returns the bytes that are like it; then holes[]
+// is what stands in the holes, in the order of the text. Otherwise, or if nothing was learnt, or if
+// `text` has less than sixteen bytes, 0.
+must_use size_t skeleton_match(const struct skeleton *skeleton, struct span text,
+                               struct span *holes);
+
+// The value of a hole of digits.
+static inline uint64_t hole_number(struct span digits)
+{
+    uint64_t value = 0;
+    for (size_t i = 0; i < digits.len; i++)
+        value = value * 10 + (uint64_t)(unsigned char)digits.ptr[i] - '0';
+    return value;
+}
 
 #endif

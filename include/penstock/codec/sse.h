@@ -29,6 +29,17 @@ struct sse_scan {
 // that is sure to come is waited for. Where blocks end does not depend on how the stream is cut.
 must_use enum parse sse_scan_feed(struct sse_scan *scan, struct span in, size_t *used);
 
+// Passes over a block by other knowledge than its bytes: that it is like one that ended with LF,
+// and `crlf` after it. True if that is possible, which it is where a block begins.
+static inline bool sse_scan_pass(struct sse_scan *scan, bool crlf)
+{
+    if (scan->held > 0 || scan->in_line || scan->after_cr || scan->end_due)
+        return false;
+    scan->block_count++;
+    scan->crlf = crlf;
+    return true;
+}
+
 struct sse_event {
     struct span name; // of the last `event:` line; empty if there is none
     struct span data; // lines joined by LF; a view of the block if it is a single line

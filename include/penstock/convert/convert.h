@@ -15,6 +15,7 @@
 #include "penstock/convert/caps.h"
 #include "penstock/convert/completion.h"
 #include "penstock/convert/delta.h"
+#include "penstock/convert/ids.h"
 #include "penstock/convert/prompt.h"
 #include "penstock/convert/sink.h"
 #include "penstock/wire/wire.h"
@@ -30,7 +31,8 @@ struct render {
     const struct caps *caps;
     struct span model; // the vendor's name for it; plain
     struct losses *losses;
-    struct arena *arena; // for the few texts that have to be made
+    struct scratch *scratch; // for the few texts that have to be made
+    const uint8_t *key;      // of envelopes, ENVELOPE_KEY_BYTES
 };
 
 // Writes the whole body for the vendor. The same prompt always gives the same bytes, and a prompt

@@ -11,6 +11,7 @@
 #ifndef PENSTOCK_CONVERT_DELTA_H
 #define PENSTOCK_CONVERT_DELTA_H
 
+#include "penstock/convert/scratch.h"
 #include "penstock/convert/words.h"
 #include "penstock/wire/usage.h"
 
@@ -95,6 +96,8 @@ struct answer_facts {
     bool usage_wanted;        // the client asked for usage in a stream
     bool thoughts_wanted;     // the client asked to see them
     bool envelopes_wanted;    // the client asked for what lets it give thoughts back (Responses)
+    struct scratch *scratch;  // for what has to be looked at in one piece
+    const uint8_t *key;       // of envelopes, ENVELOPE_KEY_BYTES
     struct span request;      // the client's body: Responses repeats parts of it
 };
 

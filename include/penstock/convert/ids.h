@@ -6,6 +6,7 @@
 #define PENSTOCK_CONVERT_IDS_H
 
 #include "penstock/convert/delta.h"
+#include "penstock/convert/scratch.h"
 #include "penstock/convert/sink.h"
 #include "penstock/wire/route.h"
 
@@ -38,14 +39,19 @@ void name_put(struct sink *out, struct words name, enum wire_family to);
 
 enum envelope_kind { ENVELOPE_THOUGHT, ENVELOPE_REDACTED, ENVELOPE_CALL };
 
-// Writes a signature for a client whose own format is `native`'s: its own vendor's as it is, any
-// other in an envelope. An empty one in an envelope says only who made the thought.
-void envelope_put(struct sink *out, const struct signature *signature, enum maker native,
-                  struct span model, enum envelope_kind kind);
+enum { ENVELOPE_KEY_BYTES = 32, ENVELOPE_MAC_BYTES = 12 };
 
-// Reads what a client sent back in a place where `native`'s signatures stand: unwrapped if it is an
-// envelope, else as it is. False: an envelope that is not ours or was changed.
-bool envelope_read(struct words text, enum maker native, char *room, size_t room_len,
-                   struct signature *out, enum envelope_kind *kind);
+// Writes a signature as the contents of a JSON string, for a client whose own format is `native`'s:
+// its own vendor's as it is, any other in an envelope. One without a text says in an envelope only
+// who made the thought.
+void envelope_put(struct sink *out, const struct signature *signature, enum maker native,
+                  const struct answer_facts *facts, enum envelope_kind kind);
+
+// What a client sent back in a place where `native`'s signatures stand: a signature of another's,
+// or a native one as it is. False: an envelope that is not ours, or was changed, or too little
+// memory: nothing that may go to a vendor.
+must_use bool envelope_read(struct words text, enum maker native, const uint8_t *key,
+                            struct scratch *scratch, struct signature *out,
+                            enum envelope_kind *kind);
 
 #endif

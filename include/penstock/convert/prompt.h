@@ -14,6 +14,7 @@
 #include "penstock/base/err.h"
 #include "penstock/convert/delta.h"
 #include "penstock/convert/loss.h"
+#include "penstock/convert/scratch.h"
 #include "penstock/wire/route.h"
 
 enum {
@@ -160,20 +161,11 @@ struct prompt {
     struct words cache_ttl;
 };
 
-// Memory for the arrays. resize() gives room for `size` bytes that begin with what `at` held (`old`
-// bytes; NULL at first), or NULL when there is none; what it gave is the caller's to free at the
-// end, also after an error.
-struct prompt_memory {
-    void *(*resize)(struct prompt_memory *memory, unsigned which, void *at, size_t old,
-                    size_t size);
-};
-enum { PROMPT_ARRAYS = 3 }; // `which`: 0 turns, 1 parts, 2 tools
-
 // --- for the parsers ---
 
 struct prompt_parse {
     struct prompt *prompt;
-    struct prompt_memory *memory;
+    struct scratch *scratch; // for the arrays
     struct losses *losses;
     uint32_t turn_cap, part_cap, tool_cap;
     bool spoken;              // a user's or assistant's turn was seen
@@ -183,7 +175,7 @@ struct prompt_parse {
 };
 
 void prompt_begin(struct prompt_parse *parse, struct prompt *prompt, enum wire_family from,
-                  struct span body, struct prompt_memory *memory, struct losses *losses);
+                  struct span body, struct scratch *scratch, struct losses *losses);
 
 // A new entry at the end of an array, zeroed, or NULL: then `err` is set.
 struct turn *prompt_turn(struct prompt_parse *parse, enum role role, uint32_t at);

@@ -1,13 +1,15 @@
 // access.h - one line a request: takes what the shards hand over, gives it words, logs it.
 //
-// The shards' rings are emptied a moment after the first record came, so that a busy gateway wakes
-// the control thread a hundred times a second and an idle one not at all.
+// The shards' rings are emptied a moment after the first record came, and from then on from time to
+// time until none comes: so a busy shard wakes nobody, and an idle gateway's control thread sleeps.
 #ifndef PENSTOCK_CTL_ACCESS_H
 #define PENSTOCK_CTL_ACCESS_H
 
 #include "penstock/ctl/log.h"
 #include "penstock/ctl/registry.h"
 #include "penstock/model/access_port.h"
+
+enum { ACCESS_SECOND_LEN = 19 }; // 2026-01-01T00:00:00
 
 struct access_log {
     struct access_port *ports;
@@ -16,6 +18,10 @@ struct access_log {
     const struct registry *registry;
     struct loop *loop;
     struct timer gather;
+    uint64_t gather_ns; // from one look at the rings to the next
+    // The second of the line before, as text.
+    uint64_t second;
+    char second_text[ACCESS_SECOND_LEN];
 };
 
 // `wake` is called on a shard's thread when there is something: it lets the control thread call
@@ -27,8 +33,7 @@ void access_log_woken(struct access_log *access);
 // Everything that is there, now: at the end, and in tests.
 void access_log_drain(struct access_log *access);
 
-// The line of one record, with its line end, in `room`.
-struct span access_line(const struct access_record *record, const struct registry *registry,
-                        char room[LOG_LINE_MAX]);
+// The line of one record, with its line end, in `room` for LOG_LINE_MAX bytes.
+struct span access_line(struct access_log *access, const struct access_record *record, char *room);
 
 #endif

@@ -17,12 +17,14 @@ struct log {
     struct timer retry;
     const char *path; // NULL: standard error
     int fd;
-    bool is_terminal;
+    bool is_file, is_terminal;
+    bool is_torn;                // what was written last is not a line's end
+    bool is_stuck;               // the other end did not take everything when it was last asked
     enum config_log_level level; // the least that is written
     char *buffer;
-    size_t len;
-    uint64_t dropped; // in all
-    uint64_t untold;  // of them, not yet said
+    size_t start, len; // of what waits
+    uint64_t dropped;  // in all
+    uint64_t untold;   // of them, not yet said
 };
 
 // `path` empty: standard error. On failure the log goes to standard error all the same.
@@ -39,9 +41,15 @@ must_use struct err log_reopen(struct log *log);
 // One fact for operators.
 void log_say(struct log *log, enum config_log_level level, const char *format, ...)
     printf_like(3, 4);
-// A line as it is, with its line end. False: dropped.
+// Room for one line of at most LOG_LINE_MAX bytes, to be written there; NULL: it is dropped. Then
+// log_push() with its length, its line end included. Many lines are handed over at once.
+must_use char *log_place(struct log *log);
+void log_push(struct log *log, size_t len);
+// The same for a line that exists. False: dropped.
 bool log_line(struct log *log, struct span line);
 // Hands over what waits, as far as it is taken without waiting.
 void log_flush(struct log *log);
+// From now on lines go to this descriptor. The caller closes the one before.
+void log_use_fd(struct log *log, int fd);
 
 #endif

@@ -20,7 +20,6 @@ struct fetch {
     struct upool *pool;
     struct task *owner;
     struct conn *conn;
-    struct dial dial;
     uint32_t dest;
     bool reused; // the connection came from the pool
     bool head_done;
@@ -33,7 +32,14 @@ struct fetch {
     uint64_t left; // of a body with a length
     struct http_scan scan;
     struct chunked dec;
+    struct dial dial;
 };
+
+// Not active.
+static inline void fetch_init(struct fetch *fetch)
+{
+    fetch->net = NULL;
+}
 
 // `fresh`: do not take a connection from the pool.
 void fetch_start(struct fetch *fetch, struct net *net, struct upool *pool, struct dests *dests,
@@ -45,6 +51,12 @@ must_use enum parse fetch_connect(struct fetch *fetch, struct err *err);
 static inline struct conn *fetch_conn(struct fetch *fetch)
 {
     return fetch->conn;
+}
+// Something of an answer, or the connection's end, is there already.
+static inline bool fetch_has_news(const struct fetch *fetch)
+{
+    const struct conn *conn = fetch->conn;
+    return conn->rx_len > 0 || conn->rx_state != RX_OPEN || conn->tx_failed;
 }
 // To be called when the request's head is queued: what the answer's framing depends on.
 void fetch_sent(struct fetch *fetch, enum http_method method);

@@ -88,11 +88,14 @@ struct serve {
     struct server *server;
     struct conn *conn;
     struct task task;
-    struct timer timer;
+    struct timer timer;     // of the state; left armed where the next one arms it anew, so that a
+                            // deadline pushed on costs a store
+    struct timer app_timer; // of stream_wake_at(), the same
     struct list link;
     uint8_t state;
     bool keep_alive;
     bool has_stream;
+    bool watched;    // the timer watches that the client takes the answer
     bool flushed;    // lingering: the kernel has taken all that was queued
     uint8_t changes; // of the head in a row
     uint32_t requests;
@@ -170,6 +173,10 @@ void stream_collect(struct stream *stream, size_t max);
 void stream_body_replace(struct stream *stream, struct body *body, size_t len);
 // Lets go of the body before the end of the stream.
 void stream_body_drop(struct stream *stream);
+
+// Wakes the owner at `at_ns`; a second call takes the place of the first. The owner may be woken
+// for the deadline of an earlier stream, and looks at the clock.
+void stream_wake_at(struct stream *stream, uint64_t at_ns);
 
 // --- its answer ---
 

@@ -55,6 +55,7 @@ struct io_op {
     uint8_t state; // the backend's own
     int fd;
     uint32_t credit; // IO_RECV: bytes that may still be delivered
+    bool lazy;       // IO_SEND: by io_send_lazy()
     union {          // the backend's own
         struct {
             const struct iovec *iov;
@@ -69,10 +70,10 @@ struct io_op {
             uint32_t held_len;
         };
     };
-    int32_t res;          // the backend's own
-    uint32_t cancel_turn; // the backend's own
-    struct msghdr *msg;   // the backend's own
-    struct list link;     // the backend's own; list_init() is not needed
+    int32_t res;      // the backend's own
+    uint32_t mark;    // the backend's own: a turn, or a place in its queue
+    void *kept;       // the backend's own: memory that it needs until the end
+    struct list link; // the backend's own; list_init() is not needed
 };
 
 enum { IO_SEGMENTS_MAX = 8 }; // segments of one send
@@ -131,12 +132,23 @@ void io_recv_into(struct io *io, struct io_op *op, int fd, void *into, size_t le
 // Sends all segments, of which there are 1 to IO_SEGMENTS_MAX; `iov` and the bytes stay valid until
 // the end. `res` may be short of the sum when the connection fails on the way.
 void io_send(struct io *io, struct io_op *op, int fd, const struct iovec *iov, uint32_t count);
+// The same for who need not know soon that it has ended: that alone does not end a wait, so
+// on_done() may come only when a turn has something else to tell, or its time is over. A failure is
+// told at once. Costs less where the bytes find room in the socket.
+void io_send_lazy(struct io *io, struct io_op *op, int fd, const struct iovec *iov, uint32_t count);
 // Opens a TCP or AF_UNIX socket with TCP_NODELAY and connects it; `res` is the new descriptor.
 // `addr` stays valid until the end. A cancelled or failed connect leaves no descriptor behind.
 void io_connect(struct io *io, struct io_op *op, const struct sockaddr *addr, socklen_t len);
 // Waits for poll(2) events on a foreign descriptor; `res` is the events. Its owner cancels before
 // closing it.
 void io_poll(struct io *io, struct io_op *op, int fd, uint32_t events);
+
+// The same at once, without an operation: what is there, or what fits. Bytes, 0 for the peer's FIN,
+// or a negative errno, -EAGAIN where nothing can be done now. No receive, or send, may be in flight
+// on `fd`. Each is a system call of its own, and pays where many bytes are worked on in the same
+// moment: they are still in the cache.
+must_use int io_recv_now(struct io *io, int fd, void *into, size_t len);
+must_use int io_send_now(struct io *io, int fd, const struct iovec *iov, uint32_t count);
 
 // Asks that `op`, if in flight, end soon. Its last completion still comes, whatever its result.
 void io_cancel(struct io *io, struct io_op *op);

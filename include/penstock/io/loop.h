@@ -37,7 +37,9 @@ struct loop {
     uint64_t turns;
     uint64_t turns_slow;  // turns of more than LOOP_SLOW_NS, waiting apart
     uint64_t turn_ns_max; // the longest of them since the owner last reset it
+    struct list next;     // tasks to run before the others of a round
     const struct task *running;
+    bool running_next;
     bool stopping;
 };
 
@@ -69,6 +71,9 @@ static inline void task_init(struct task *task, task_fn *run)
 // Runs the task once in the next phase of ready tasks; harmless if it is listed already. One task
 // serves for loop_ready() or for loop_flush(), not for both.
 void loop_ready(struct loop *loop, struct task *task);
+// The same, but before the other tasks of the round that is running: for who goes on with what is
+// in the cache. Only one step a task: what such a task marks waits for the next round.
+void loop_next(struct loop *loop, struct task *task);
 // The same for the flush phase of this turn, or of the next if it has begun.
 void loop_flush(struct loop *loop, struct task *task);
 // Withdraws a task from its list.

@@ -24,9 +24,11 @@ struct tls_ctx;
 struct conn_tls;
 
 enum {
-    CONN_RX_SEGMENTS = 8,     // buffers held; beyond that bytes are copied together
-    CONN_RX_LIMIT = 64 * KIB, // bytes held of what a peer sent, by default
-    CONN_RX_HEAD = 16 * KIB,  // while waiting for a head
+    CONN_RX_SEGMENTS = 8,      // buffers held; beyond that bytes are copied together
+    CONN_RX_LIMIT = 64 * KIB,  // bytes held of what a peer sent, by default
+    CONN_RX_HEAD = 16 * KIB,   // while waiting for a head
+    CONN_DIRECT_MAX = 1 * MIB, // of one receive straight into the owner's memory: a turn is bounded
+    CONN_NOW_MIN = 32 * KIB,   // from here on conn_tx_now() sends
 };
 
 // OPENING: connecting, or in the TLS handshake.
@@ -142,11 +144,11 @@ struct span conn_rx_peek(struct conn *conn, size_t max);
 // Drops `len` bytes from the front and re-arms the receive as far as the limit allows.
 void conn_rx_consume(struct conn *conn, size_t len);
 
-// Receives straight into `into`, which lies in `buf`, instead of the pool's buffers. Returns how
-// many bytes arrived there since the last call and keeps a receive in flight for the rest while
-// `len` > 0 and nothing is held. The next call must go on at `into` plus what this one returned.
-// The connection keeps a reference to `buf` as long as the kernel may write. Only for plaintext
-// connections.
+// Receives straight into `into`, which lies in `buf`, instead of the pool's buffers: what is there
+// already, before this returns. Returns how many bytes arrived there since the last call and keeps
+// a receive in flight for the rest while `len` > 0 and nothing is held. The next call must go on at
+// `into` plus what this one returned. The connection keeps a reference to `buf` as long as the
+// kernel may write. Only for plaintext connections.
 uint32_t conn_rx_direct(struct conn *conn, struct buf *buf, char *into, size_t len);
 
 // --- sending ---
@@ -160,6 +162,10 @@ void conn_tx_commit(struct conn *conn, size_t len);
 must_use bool conn_tx_copy(struct conn *conn, struct span bytes);
 // Queues bytes inside `buf`, taking a reference of its own. Short ones are copied.
 must_use bool conn_tx_ref(struct conn *conn, struct buf *buf, const char *ptr, size_t len);
+
+// Sends what is queued at once, if it is much and can be, rather than at the end of the turn: for
+// bytes that were worked on a moment before.
+void conn_tx_now(struct conn *conn);
 
 // FIN after everything queued so far; nothing may be queued after it.
 void conn_tx_finish(struct conn *conn);

@@ -53,8 +53,8 @@ must_use bool segq_ref(struct segq *queue, struct bufpool *bufs, struct buf *buf
 // Takes over the caller's reference. False when the ring is full; the reference stays the caller's.
 must_use bool segq_push(struct segq *queue, struct buf *buf, const char *ptr, size_t len);
 
-// Fills `iov` with the first segments and returns how many.
-uint32_t segq_iov(struct segq *queue, struct iovec *iov, uint32_t max);
+// Fills `iov` with the first segments and returns how many; `*len` is the sum of their bytes.
+uint32_t segq_iov(struct segq *queue, struct iovec *iov, uint32_t max, size_t *len);
 // Drops `len` bytes, of which there are as many, from the front.
 void segq_consume(struct segq *queue, size_t len);
 void segq_discard(struct segq *queue);

@@ -32,6 +32,25 @@ enum {
 };
 #define TOLD_VALUE_MAX (UINT64_C(1) << 48) // sums of a few such counts cannot overflow
 
+// What a reading looked at, for who wants to know which parts of a text may differ in the next one
+// without a change in what was read but these values themselves.
+enum told_role {
+    TOLD_ROLE_FIELD,   // a count
+    TOLD_ROLE_NOTHING, // a number or a list of things that tell nothing, whatever they are
+    TOLD_ROLE_MODEL,
+    TOLD_ROLE_ID,
+};
+
+enum { TOLD_TRACE_MAX = 40 };
+struct told_trace {
+    struct told_traced {
+        struct span text; // of the value, where it was read
+        uint8_t role;     // enum told_role
+        uint8_t field;    // enum told_field, of a count
+    } items[TOLD_TRACE_MAX];
+    size_t count; // more than fit: the rest is not known
+};
+
 struct usage_told {
     uint64_t count[TOLD_COUNT];
     uint32_t seen; // a bit a field
@@ -40,6 +59,7 @@ struct usage_told {
     uint8_t model_len, tier_len, speed_len, region_len;
     char model[TOLD_MODEL_MAX]; // the model that answered
     char tier[TOLD_TIER_MAX], speed[TOLD_TIER_MAX], region[TOLD_TIER_MAX];
+    struct told_trace *trace; // NULL: nobody wants to know
 };
 
 // How a format's fields relate to each other.
@@ -58,7 +78,24 @@ struct usage {
     bool exact; // both known, and the vendor's last word
 };
 
-void told_raise(struct usage_told *told, enum told_field field, uint64_t value);
+static inline void told_raise(struct usage_told *told, enum told_field field, uint64_t value)
+{
+    value = min_u64(value, TOLD_VALUE_MAX);
+    told->seen |= BIT(field);
+    told->count[field] = max_u64(told->count[field], value);
+}
+
+// Notes a value in the trace, if there is one.
+static inline void told_note(struct usage_told *told, struct span text, enum told_role role,
+                             enum told_field field)
+{
+    struct told_trace *trace = told->trace;
+    if (likely(trace == NULL))
+        return;
+    if (trace->count < TOLD_TRACE_MAX)
+        trace->items[trace->count] = (struct told_traced){ text, (uint8_t)role, (uint8_t)field };
+    trace->count++;
+}
 
 // Reads an object of counts in the words of `rule`. Values may be whole or broken numbers, or
 // numbers in strings; what cannot be a count is passed over. True if it told anything.

@@ -28,6 +28,7 @@ enum wire_id {
 
 struct wire_stream;
 struct wire_event;
+struct wire_forms;
 
 // How an answer ended.
 enum wire_end {
@@ -39,6 +40,7 @@ enum wire_end {
 
 struct wire {
     const char *name;
+    enum wire_id id;
     enum wire_family family;
     enum usage_rule rule;
     // Reads one event that has data. NULL: this format never streams.
@@ -58,6 +60,8 @@ const struct wire *wire_of(enum wire_op op);
 
 // -------------------------------------------------------------------------------- event streams
 
+enum { WIRE_HOLES_MAX = 6 };
+
 // What an event is.
 enum wire_event_flag {
     WIRE_CONTENT = BIT(0),  // the client waits for this: the commit point, at the latest
@@ -75,10 +79,14 @@ struct wire_event {
     // Private: what may differ in the next event like this one.
     bool plain;
     uint8_t hole_count;
-    struct hole holes[SKELETON_HOLES_MAX];
+    struct hole holes[WIRE_HOLES_MAX];
 };
 
-enum { WIRE_ID_MAX = 96, WIRE_CHOICES_MAX = 128 };
+enum {
+    WIRE_ID_MAX = 96,
+    WIRE_CHOICES_MAX = 128,
+    WIRE_SKELETON_BYTES = 512 + 2 * SKELETON_PADDING,
+};
 
 struct wire_stream {
     const struct wire *wire;
@@ -90,6 +98,8 @@ struct wire_stream {
     bool failed;     // an error was seen, `fault` and `retry_ms` tell
     uint8_t fault;   // enum fault
     uint8_t id_len;
+    bool scans;           // the skeleton is a whole block,
+    bool crlf;            // behind which sse_scan.crlf is this
     uint8_t learns;       // times in a row that a skeleton was learnt and not used
     uint8_t model_part;   // of the skeleton: where the model's name stands,
     uint16_t model_at;    // in its bytes,
@@ -102,14 +112,24 @@ struct wire_stream {
     uint64_t started[WIRE_CHOICES_MAX / 64], ended[WIRE_CHOICES_MAX / 64]; // a bit a choice
     const struct secrets *secrets; // for the texts of errors; the caller keeps it, may be NULL
     struct fault_note *note;       // where an error's details go; the caller's, may be NULL
+    struct wire_forms *forms;      // of whole answers (form.h); the caller's, may be NULL
+    struct span scanned;           // the newest block if it was found by its likeness
     struct usage_told told;
     struct skeleton skeleton;
+    struct span holes[WIRE_HOLES_MAX]; // of `scanned`
+    struct skeleton_part skeleton_parts[WIRE_HOLES_MAX + 1];
+    char skeleton_bytes[WIRE_SKELETON_BYTES];
     char id[WIRE_ID_MAX]; // of the response, as the vendor gave it
 };
 
-// `hide_usage`: the gateway itself asked for usage in the stream. `secrets` and `note` are the
-// caller's to set afterwards.
+// `hide_usage`: the gateway itself asked for usage in the stream. `secrets`, `note` and `forms` are
+// the caller's to set afterwards.
 void wire_stream_init(struct wire_stream *stream, const struct wire *wire, bool hide_usage);
+
+// The same as sse_scan_feed(). A block that is like the last one is found without a look at its
+// lines; wire_stream_event(), which comes next, then knows it.
+must_use enum parse wire_stream_scan(struct wire_stream *stream, struct sse_scan *scan,
+                                     struct span in, size_t *used);
 
 // Reads one block of the stream (codec/sse.h). `block` is only looked at. Several data lines that
 // are together longer than WIRE_JOIN_MAX make an event that is not understood.
@@ -140,6 +160,12 @@ struct wire_pass {
     uint8_t field_len;
     char field[4];     // how the line begins
     uint64_t elements; // of a root array that have passed
+    bool likens;       // a whole answer that may be known by its form
+    bool begun;        // the first piece was seen
+    bool taken;        // what was tapped is in the stream
+    struct span first; // that piece; its bytes are looked at only while it passes
+    struct span name;  // of the model, in a piece that is a known answer and whose name has not
+                       // passed yet
 };
 
 // A piece of the answer, and what it is part of.
@@ -179,8 +205,19 @@ enum wire_hole {
     HOLE_PADDING,  // nothing
     HOLE_TEXT,     // text of the answer
     HOLE_SEQUENCE, // the event's number
+    HOLE_MODEL,    // the model's name, of a whole answer
+    HOLE_ID,       // its id
     HOLE_COUNT,    // plus an enum told_field: a count
 };
+// Takes what stands in a hole of digits.
+static inline void wire_stream_number(struct wire_stream *stream, uint8_t tag, struct span digits)
+{
+    if (tag >= HOLE_COUNT)
+        told_raise(&stream->told, (enum told_field)(tag - HOLE_COUNT), hole_number(digits));
+    else if (tag == HOLE_SEQUENCE)
+        stream->sequence =
+            max_u64(stream->sequence, min_u64(hole_number(digits), TOLD_VALUE_MAX) + 1);
+}
 // Adds a hole, unless there are too many: then the event cannot be learnt.
 void wire_event_hole(struct wire_event *event, struct span text, enum hole_kind kind, uint8_t tag);
 // The same for a string's contents, which are also counted if they are text.
