@@ -259,11 +259,11 @@ static void read_messages(struct prompt_parse *parse, struct json_slice messages
 // --- tools ---
 
 static void read_function(struct prompt_parse *parse, struct json_slice function, uint32_t at,
-                          const char *path)
+                          const char *list)
 {
     struct json_slice name = json_get(function, SPAN("name"));
     if (name.kind != JK_STRING) {
-        prompt_bad(parse, "a tool has a name", path, at);
+        prompt_bad(parse, "a tool has a name", "%s[%u]", list, at);
         return;
     }
     struct tool *tool = prompt_tool(parse, TOOL_FUNCTION, at);
@@ -293,7 +293,7 @@ static void read_tools(struct prompt_parse *parse, struct json_slice tools)
     for (uint32_t at = 0; json_element_next(&iter, &value) && !failed(parse->err); at++) {
         struct json_slice type = json_get(value, SPAN("type"));
         if (json_string_is(type, SPAN("function")))
-            read_function(parse, json_get(value, SPAN("function")), at, "tools[%u].function.name");
+            read_function(parse, json_get(value, SPAN("function")), at, "tools");
         else if (json_string_is(type, SPAN("custom")))
             read_custom(parse, json_get(value, SPAN("custom")), at);
         else
@@ -306,7 +306,7 @@ static void read_old_functions(struct prompt_parse *parse, struct json_slice fun
     struct json_iter iter = json_elements_of(functions);
     struct json_slice value;
     for (uint32_t at = 0; json_element_next(&iter, &value) && !failed(parse->err); at++)
-        read_function(parse, value, at, "functions[%u].name");
+        read_function(parse, value, at, "functions");
 }
 
 static void choose_names(struct prompt *prompt, struct json_slice tools)

@@ -166,6 +166,7 @@ struct prompt {
 struct prompt_parse {
     struct prompt *prompt;
     struct scratch *scratch; // for the arrays
+    const uint8_t *key;      // of envelopes; the caller's to set
     struct losses *losses;
     uint32_t turn_cap, part_cap, tool_cap;
     bool spoken;              // a user's or assistant's turn was seen
