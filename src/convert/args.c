@@ -1,5 +1,7 @@
 #include "penstock/convert/args.h"
 
+#include "penstock/codec/json_writer.h"
+
 static struct span object_in(struct span text)
 {
     struct json_slice value;
@@ -73,4 +75,17 @@ void args_put_string_of(struct sink *out, const struct item *item)
         SINK_TEXT(out, "{}");
     else
         item_put(item, out);
+}
+
+void args_put_nested(struct sink *out, struct words text)
+{
+    // What is escaped once is JSON text already: it is escaped again as if it were plain.
+    struct span rest = text.raw;
+    if (text.escaped) {
+        sink_string(out, words_plain(rest));
+        return;
+    }
+    char room[JSON_ESCAPE_MAX];
+    while (rest.len > 0)
+        sink_string(out, words_plain(json_escape_next(&rest, room)));
 }

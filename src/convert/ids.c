@@ -107,6 +107,16 @@ void id_put_answer(struct sink *out, struct span vendor_id, enum wire_family to,
         id_put_random(out, random, UINT64_MAX, 24);
 }
 
+void id_put_hash(struct sink *out, struct words id)
+{
+    uint8_t hash[16];
+    char text[2 * sizeof(hash) + 1];
+    verify(crypto_generichash(hash, sizeof(hash), (const unsigned char *)id.raw.ptr, id.raw.len,
+                              NULL, 0) == 0);
+    sodium_bin2hex(text, sizeof(text), hash, sizeof(hash));
+    sink_put(out, span_str(text));
+}
+
 static size_t name_max(enum wire_family to)
 {
     return to == FAMILY_ANTHROPIC ? 128 : TOOL_NAME_MAX;

@@ -19,4 +19,7 @@ bool args_put_object_of(struct sink *out, const struct item *item, struct scratc
 void args_put_string(struct sink *out, struct words words);
 void args_put_string_of(struct sink *out, const struct item *item);
 
+// Free text as a string inside JSON that stands in a JSON string itself: escaped twice.
+void args_put_nested(struct sink *out, struct words text);
+
 #endif

@@ -28,6 +28,9 @@ void id_put_answer(struct sink *out, struct span vendor_id, enum wire_family to,
 // `count` characters of [A-Za-z0-9] that follow from the seed and the number.
 void id_put_random(struct sink *out, uint64_t seed, uint64_t number, unsigned count);
 
+// Thirty-two digits that stand for a person's id, which is nobody else's business (C-114).
+void id_put_hash(struct sink *out, struct words id);
+
 // True if the family takes this as a tool's name; else its alias is what name_put() writes.
 bool name_is_legal(struct words name, enum wire_family to);
 void name_put(struct sink *out, struct words name, enum wire_family to);
