@@ -1,7 +1,9 @@
-// Streams of all formats, in three readings that must agree: with events known by their likeness,
-// with every event parsed, and as pieces of one long block after another; and whole answers in one
-// piece and in many. What comes out must be sane, whatever came in.
+// Streams of all formats, in three readings that must agree: with events found and known by their
+// likeness, with every event parsed, and as pieces of one long block after another; and whole
+// answers in one piece, in many, and known by the form of another. What comes out must be sane,
+// whatever came in.
 #include "penstock/base/check.h"
+#include "penstock/wire/form.h"
 #include "penstock/wire/reply.h"
 #include "penstock/wire/wire.h"
 
@@ -60,10 +62,10 @@ static void take_block(struct wire_stream *fast, struct wire_stream *slow, struc
     memcpy(copy, block.ptr, block.len);
     struct span own = span_of(copy, block.len);
     struct wire_event a, b;
-    wire_stream_event(fast, own, &a);
+    wire_stream_event(fast, block, &a);
     skeleton_reset(&slow->skeleton);
     wire_stream_event(slow, own, &b);
-    check_event(&a, own);
+    check_event(&a, block);
     assert(span_eq(a.model, b.model));
     assert((b.flags & WIRE_KNOWN) == 0);
     // An event known by likeness says only that: the counts in it are read all the same.
@@ -82,11 +84,15 @@ static void read_stream(enum wire_id id, struct span text)
     wire_stream_init(&fast, wire_get(id), true);
     wire_stream_init(&slow, wire_get(id), true);
     fast.note = &note;
-    struct sse_scan scan = { 0 };
+    struct sse_scan scan = { 0 }, lines = { 0 };
     while (text.len > 0) {
-        size_t used;
-        if (sse_scan_feed(&scan, text, &used) != PARSE_DATA)
-            used = text.len;
+        size_t used, lines_used;
+        bool found = wire_stream_scan(&fast, &scan, text, &used) == PARSE_DATA;
+        assert(found == (sse_scan_feed(&lines, text, &lines_used) == PARSE_DATA));
+        assert(used == lines_used);
+        assert(scan.block_count == lines.block_count && scan.held == lines.held);
+        assert(scan.crlf == lines.crlf && scan.after_cr == lines.after_cr);
+        assert(scan.in_line == lines.in_line && scan.end_due == lines.end_due);
         if (used > 0)
             take_block(&fast, &slow, span_upto(text, used));
         text = span_from(text, used);
@@ -102,10 +108,12 @@ struct passed {
     char memory[WIRE_VALUES_MAX];
 };
 
-static void pass(struct passed *passed, enum wire_id id, struct span text, bool sse, unsigned seed)
+static void pass(struct passed *passed, enum wire_id id, struct span text, bool sse, unsigned seed,
+                 struct wire_forms *forms)
 {
     memset(passed, 0, sizeof(*passed));
     wire_stream_init(&passed->stream, wire_get(id), false);
+    passed->stream.forms = forms;
     struct wire_pass state;
     wire_pass_init(&state, &passed->stream, sse, passed->memory);
     while (text.len > 0) {
@@ -133,11 +141,31 @@ static void pass(struct passed *passed, enum wire_id id, struct span text, bool 
 static void pass_both_ways(enum wire_id id, struct span text, bool sse)
 {
     static struct passed whole, pieces;
-    pass(&whole, id, text, sse, 0);
-    pass(&pieces, id, text, sse, 1 + (unsigned)text.len);
+    pass(&whole, id, text, sse, 0, NULL);
+    pass(&pieces, id, text, sse, 1 + (unsigned)text.len, NULL);
     same(&whole.stream, &pieces.stream);
     assert(whole.models == pieces.models);
     assert(whole.stream.bad_events == pieces.stream.bad_events);
+}
+
+// Two answers with a NUL between them: the second, read with the form of the first, which was read
+// twice or even three times to have a tight one.
+static void pass_by_form(enum wire_id id, struct span text)
+{
+    static struct passed plain, known;
+    static struct wire_forms forms;
+    size_t first = span_find(text, '\0');
+    wire_forms_init(&forms);
+    for (size_t i = 0; i < 1 + first % 3; i++)
+        pass(&known, id, span_upto(text, first), false, 0, &forms);
+    text = span_from(text, min_size(first + 1, text.len));
+    pass(&plain, id, text, false, 0, NULL);
+    pass(&known, id, text, false, 0, &forms);
+    same(&plain.stream, &known.stream);
+    assert(plain.models == known.models);
+    assert(plain.stream.bad_events == known.stream.bad_events);
+    assert(plain.stream.id_len == known.stream.id_len);
+    assert(memcmp(plain.stream.id, known.stream.id, plain.stream.id_len) == 0);
 }
 
 // data: a byte that chooses, then a stream, an answer or an error.
@@ -153,7 +181,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         if (wire_get(id)->event != NULL)
             read_stream(id, text);
         break;
-    case 2: pass_both_ways(id, text, (data[0] & 8) != 0); break;
+    case 2:
+        pass_both_ways(id, text, (data[0] & 8) != 0);
+        pass_by_form(id, text);
+        break;
     default: {
         static struct fault_note note;
         static const struct secrets secrets = { .list = { { "secret!!", 8 } }, .count = 1 };

@@ -234,10 +234,20 @@ int cli_open(struct cli *cli, enum cli_need need)
         return EXIT_FORBIDDEN;
     }
     if (need == CLI_GATEWAY) {
-        fprintf(stderr, "penstock: no gateway answers at %s\n", cli->cfg->listen.control.ptr);
+        fprintf(stderr,
+                "penstock: no gateway answers at %s; is it running, and does -c name its file?\n",
+                cli->cfg->listen.control.ptr);
         return EXIT_UNREACHABLE;
     }
     return open_offline(cli, need);
+}
+
+bool cli_is_there(const struct cli *cli)
+{
+    const int fd = dial(cli);
+    if (fd >= 0)
+        close(fd);
+    return fd >= 0;
 }
 
 void cli_close(struct cli *cli)
@@ -363,6 +373,9 @@ static void explain(const json_t *reply)
     const char *title = json_string_value(json_object_get(reply, "title"));
     const char *detail = json_string_value(json_object_get(reply, "detail"));
     const json_t *errors = json_object_get(reply, "errors");
+    const char *report = json_string_value(json_object_get(reply, "report"));
+    if (report != NULL)
+        fputs(report, stderr);
     if (json_array_size(errors) == 0) {
         fprintf(stderr, "penstock: %s%s%s\n", title != NULL ? title : "the gateway refused",
                 detail != NULL ? ": " : "", detail != NULL ? detail : "");

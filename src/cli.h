@@ -43,6 +43,8 @@ enum cli_need { CLI_READ, CLI_WRITE, CLI_GATEWAY };
 // Loads the configuration and finds the gateway or the store. The same convention.
 must_use int cli_open(struct cli *cli, enum cli_need need);
 void cli_close(struct cli *cli);
+// Whether a gateway answers at the moment.
+bool cli_is_there(const struct cli *cli);
 
 // One call. `body` is taken and wiped; NULL: none. `*reply` is the caller's, NULL for an empty one.
 // An exit status: EXIT_DONE when the answer was a success; otherwise it has been printed.

@@ -119,24 +119,3 @@ int cmd_usage(int argc, char **argv)
     cli_close(&cli);
     return status;
 }
-
-int cmd_status(int argc, char **argv)
-{
-    static struct cli cli;
-    int status = cli_options(&cli, argc, argv, NULL, 0, 0);
-    if (status != EXIT_DONE || cli.help)
-        return cli.help ? cmd_help("status") : status;
-    json_t *reply = NULL;
-    status = cli_open(&cli, CLI_GATEWAY);
-    if (status == EXIT_DONE)
-        status = cli_call(&cli, API_GET, "/api/v1/status", NULL, &reply);
-    if (status == EXIT_DONE && cli.json)
-        cli_json(reply);
-    else if (status == EXIT_DONE)
-        cli_object(reply);
-    if (status == EXIT_DONE && !json_is_true(json_object_get(reply, "ready")))
-        status = EXIT_FAILED;
-    json_decref(reply);
-    cli_close(&cli);
-    return status;
-}

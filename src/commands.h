@@ -25,6 +25,8 @@ int cmd_help(const char *noun);
 int cmd_serve(int argc, char **argv);
 int cmd_mock(int argc, char **argv);
 int cmd_status(int argc, char **argv);
+int cmd_reload(int argc, char **argv);
+int cmd_drain(int argc, char **argv);
 int cmd_usage(int argc, char **argv);
 int cmd_account_create(int argc, char **argv);
 int cmd_account_list(int argc, char **argv);

@@ -2,6 +2,7 @@
 
 #include "commands.h"
 #include "penstock/base/check.h"
+#include "penstock/base/mem.h"
 #include "penstock/net/tls.h"
 
 #include <arpa/inet.h>
@@ -22,36 +23,19 @@ enum {
     CONTROL_ENTRIES = 256,
     SLOTS_MAX = 256 * 1024,
     FDS_RESERVED = 256, // for everything that is not a relayed connection
+    // Of what a stream may hold: one for what waits for the client, one for what the vendor sent;
+    // the rest is for an event that is put together (REQ_HOLD_MAX) and pieces on their way.
+    STREAM_PARTS = 8,
 };
 
 // --- the configuration ---
 
-static bool load_config(struct process *process, const char *path)
+static void take_limits(struct shard_settings *settings, const struct config *cfg)
 {
-    static struct problems problems; // 45 KB, and one configuration is loaded at a time
-    struct text source = { 0 }, report = { 0 };
-    problems_init(&problems);
-    struct config_world *world = config_world_system();
-    process->cfg = path != NULL
-                       ? config_load_file(path, process->vault, world, &problems, &source)
-                       : config_load(SPAN(""), "defaults", process->vault, world, &problems);
-    if (problems.count > 0) {
-        problems_render(&problems, path != NULL ? path : "defaults",
-                        span_of(source.ptr, source.len), &report);
-        fputs(report.ptr, stderr);
-    }
-    text_fini(&report);
-    text_fini(&source);
-    return process->cfg != NULL;
-}
-
-static void take_limits(struct process *process)
-{
-    const struct config *cfg = process->cfg;
-    process->relay = (struct relay_limits){
+    settings->relay = (struct relay_limits){
         .body_bytes = cfg->limits.body,
         .json_depth = (uint32_t)cfg->limits.json_depth,
-        .stream_bytes = (uint32_t)min_u64(cfg->limits.stream_memory, CONN_RX_LIMIT),
+        .stream_bytes = (uint32_t)cfg->limits.stream_memory / STREAM_PARTS,
         .retries = (uint32_t)cfg->upstream.retries,
         .idle_per_host = (uint32_t)cfg->upstream.idle_per_host,
         .idle_timeout_ns = cfg->upstream.idle_timeout_ns,
@@ -67,17 +51,62 @@ static void take_limits(struct process *process)
         .half_close_keep = cfg->client_half_close == HALF_CLOSE_KEEP,
         .log_access = cfg->log.access,
     };
-    process->server = (struct server_limits){
+    settings->server = (struct server_limits){
         .head_bytes = (uint32_t)cfg->limits.head,
         .requests_per_connection = (uint32_t)cfg->limits.requests_per_connection,
+        .per_address = (uint32_t)cfg->limits.per_address,
         .head_ns = cfg->timeouts.header_ns,
         .handshake_ns = cfg->timeouts.handshake_ns,
         .idle_ns = cfg->timeouts.idle_ns,
         .stall_ns = cfg->timeouts.body_stall_ns,
         .write_stall_ns = cfg->timeouts.write_stall_ns,
     };
-    uint64_t memory = config_memory(cfg, config_world_system());
+}
+
+struct generation *process_read_config(struct process *process, struct text *report)
+{
+    static struct problems problems; // 45 KB, and one configuration is loaded at a time
+    struct text source = { 0 };
+    const char *path = process->config_path;
+    problems_init(&problems);
+    struct config_world *world = config_world_system();
+    struct config *cfg = path != NULL
+                             ? config_load_file(path, process->vault, world, &problems, &source)
+                             : config_load(SPAN(""), "defaults", process->vault, world, &problems);
+    if (problems.count > 0)
+        problems_render(&problems, path != NULL ? path : "defaults", text_span(&source), report);
+    text_fini(&source);
+    if (cfg == NULL)
+        return NULL;
+    struct generation *generation = mem_take(1, sizeof(*generation));
+    verify(generation != NULL); // neither at the start nor on the control thread a better answer
+    generation->cfg = cfg;
+    take_limits(&generation->settings, cfg);
+    return generation;
+}
+
+void process_free_generation(struct generation **generation)
+{
+    if (*generation == NULL)
+        return;
+    config_free(&(*generation)->cfg);
+    mem_give(*generation);
+    *generation = NULL;
+}
+
+static bool load_config(struct process *process)
+{
+    struct text report = { 0 };
+    process->newest = process_read_config(process, &report);
+    if (report.len > 0)
+        fputs(report.ptr, stderr);
+    text_fini(&report);
+    if (process->newest == NULL)
+        return false;
+    process->cfg = process->newest->cfg;
+    const uint64_t memory = config_memory(process->cfg, config_world_system());
     process->budget.limit = memory != 0 ? (int64_t)memory : INT64_C(1) << 30;
+    return true;
 }
 
 // Two descriptors a stream; the limit is raised as far as it goes.
@@ -115,7 +144,7 @@ static bool start_shards(struct process *process)
     int cpus[PROCESS_SHARDS_MAX];
     uint32_t cpu_count = cpus_allowed(cpus, PROCESS_SHARDS_MAX);
     uint32_t conns = connections_max(cfg) / process->shard_count;
-    process->server.connections = conns / 2;
+    process->newest->settings.server.connections = conns / 2;
     for (uint32_t i = 0; i < process->shard_count; i++) {
         struct shard_thread *thread = &process->shards[i];
         *thread = (struct shard_thread){
@@ -128,7 +157,7 @@ static bool start_shards(struct process *process)
                            .spin_us = (uint32_t)cfg->io.spin_us },
             .shared = &process->shared,
             .port = store_port(process->store, i),
-            .access = process->access.count > 0 ? &process->access.ports[i] : NULL,
+            .access = &process->access.ports[i],
             .listen = process->listen,
             .certs = process->certs,
             .listen_count = process->listen_count,
@@ -194,10 +223,15 @@ static void stop(struct process *process)
     if (process->slots != NULL)
         slots_free(&process->slots);
     process_free_certs(process);
+    peers_free(&process->peers);
     dests_free(&process->dests);
     keyring_fini(&process->keyring);
     log_close(&process->log);
-    config_free(&process->cfg);
+    while (process->newest != NULL) {
+        struct generation *generation = process->newest;
+        process->newest = generation->older;
+        process_free_generation(&generation);
+    }
     vault_free(&process->vault);
     if (process->io != NULL)
         io_free(&process->io);
@@ -241,10 +275,12 @@ static struct err open_control(struct process *process)
     }
     loop_init(&process->loop, process->io, env_system());
     log_use_loop(&process->log, &process->loop);
+    process_reload_init(process);
     process->access.loop = &process->loop;
     TRY(dests_new(&process->dests));
     TRY(slots_new(&process->slots, SLOTS_MAX));
     TRY(snap_hub_new(&process->hub, process->shard_count));
+    TRY(peers_new(&process->peers, env_system(), connections_max(process->cfg)));
     TRY(resolver_new(&process->resolver, &process->loop, process->dests,
                      process->cfg->timeouts.dns_ns));
     process->publisher = (struct publisher){
@@ -317,8 +353,6 @@ static void wake_access(void *arg)
 
 static bool open_access(struct process *process)
 {
-    if (!process->cfg->log.access)
-        return true;
     struct access_log *access = &process->access;
     access->log = &process->log;
     access->registry = process->registry;
@@ -332,11 +366,11 @@ static int begin(struct process *process, const char *config_path)
         return EXIT_FAILED;
     if (failed(vault_new(&process->vault)))
         return EXIT_FAILED;
-    if (!load_config(process, config_path))
+    process->config_path = config_path;
+    if (!load_config(process))
         return EXIT_INVALID;
     if (!open_log(process))
         return EXIT_FAILED;
-    take_limits(process);
     if (failed(tls_init(why))) {
         log_say(&process->log, LOG_ERROR, "%s", why);
         return EXIT_FAILED;
@@ -360,8 +394,9 @@ static int begin(struct process *process, const char *config_path)
         .slots = slots_base(process->slots),
         .dests = process->dests,
         .budget = &process->budget,
-        .relay = &process->relay,
-        .server = &process->server,
+        .peers = process->peers,
+        .relay = &process->newest->settings.relay,
+        .server = &process->newest->settings.server,
     };
     if (!publish_first(process))
         return EXIT_INVALID;
@@ -371,7 +406,7 @@ static int begin(struct process *process, const char *config_path)
     status = process_admin_open(process);
     if (status != EXIT_DONE)
         return status;
-    if (!start_mock(process) || !start_shards(process))
+    if (!process_may_listen_all(process) || !start_mock(process) || !start_shards(process))
         return EXIT_FAILED;
     io_poll(process->io, &process->signal_op, process->signal_fd, POLLIN);
     process->ticket_timer.on_fire = on_ticket_timer;

@@ -18,10 +18,41 @@
 
 enum { PROCESS_SHARDS_MAX = 64, PROCESS_LISTEN_MAX = SHARD_LISTENERS_MAX };
 
+// What one load of the configuration brought. The newest is in force; older ones stay until the
+// shards look at them no more.
+struct generation {
+    struct shard_settings settings;
+    struct config *cfg;
+    struct generation *older;
+};
+
+enum { RELOADS_MAX = 16 }; // asked for at one time
+
+// Reloading on the control thread, at once or as soon as no change of an object is under way.
+struct reload {
+    struct timer timer;
+    struct generation *next; // read and good, not in force yet
+    struct registry_diff diffs[ENTITY_COUNT];
+    bool is_in_force; // the control thread has done its part, the shards are about to
+    bool again;       // asked for meanwhile
+    struct api_call *calls[RELOADS_MAX]; // that asked
+    uint32_t call_count, served_count;   // the first of them are answered by this reload
+    uint64_t give_up_ns;
+    struct text report; // what was found wrong or doubtful, for the log and the callers
+    json_t *applied, *restart;
+    struct timer reclaim;
+    // For the metrics.
+    uint64_t done_ns; // wall clock of the last good load
+    bool is_good;
+};
+
 struct process {
     struct log log;
     struct access_log access;
-    struct config *cfg;
+    const char *config_path; // NULL: the embedded defaults
+    struct generation *newest;
+    struct config *cfg; // of the newest
+    struct reload reload;
     struct vault *vault;
     struct keyring keyring;
     struct io *io;
@@ -46,8 +77,7 @@ struct process {
     struct prober prober;
     struct admin admin;
     struct budget_process budget;
-    struct relay_limits relay;
-    struct server_limits server;
+    struct peers *peers; // of the data listeners
     struct shard_shared shared;
     struct shard_thread shards[PROCESS_SHARDS_MAX];
     uint32_t shard_count, started_count;
@@ -66,6 +96,11 @@ struct process {
     bool ready, draining, is_cut, stopping;
 };
 
+// Reads and checks the configuration into a generation of its own. NULL: it is not valid. `report`
+// receives everything that was found, in words for people.
+must_use struct generation *process_read_config(struct process *process, struct text *report);
+void process_free_generation(struct generation **generation);
+
 // Runs until a signal ends it. Returns an exit status.
 int process_run(struct process *process, const char *config_path);
 
@@ -73,6 +108,11 @@ int process_run(struct process *process, const char *config_path);
 
 // The address of a listener; false if it is none that can be bound.
 must_use bool resolve_listener(struct span address, union dest_addr *out);
+// False, and said, if another process listens there.
+must_use bool process_may_listen(struct process *process, struct span text,
+                                 const union dest_addr *addr);
+// The same for all data listeners.
+must_use bool process_may_listen_all(struct process *process);
 must_use bool process_take_listeners(struct process *process);
 // *certs stays NULL for a listener without TLS.
 must_use bool process_load_certs(struct process *process, const struct config_listener *listener,
@@ -89,6 +129,18 @@ void process_life_begin(struct process *process);
 void process_life_end(struct process *process);
 void process_command(struct process *process, enum thread_command command);
 bool process_is_drained(struct process *process);
+// As SIGTERM does.
+void process_drain(struct process *process);
+
+// --- process_reload.c: another configuration while running ---
+
+void process_reload_init(struct process *process);
+// SIGHUP.
+void process_reload(struct process *process);
+// For the admin API: `call` is answered later. False: too many wait.
+must_use bool process_reload_for(struct process *process, struct api_call *call);
+// Answers who still waits; nothing is reloaded any more.
+void process_reload_stop(struct process *process);
 
 // --- process_admin.c: the admin listeners and what they show ---
 

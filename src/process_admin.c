@@ -29,6 +29,16 @@ static bool is_draining(void *arg)
     return process->draining || process->stopping;
 }
 
+static bool reload(void *arg, struct api_call *call)
+{
+    return process_reload_for(arg, call);
+}
+
+static void drain(void *arg)
+{
+    process_drain(arg);
+}
+
 static void fill_view(struct process *process)
 {
     struct view *view = &process->view;
@@ -36,14 +46,20 @@ static void fill_view(struct process *process)
         .shard_count = process->shard_count,
         .budget = &process->budget,
         .resolver = process->resolver,
+        .hub = process->hub,
+        .slots = slots_base(process->slots),
         .backend = "none",
         .backend_note = "",
         .started_ns = env_wall_ns(env_system()),
-        .access = process->access.count > 0 ? process->access.ports : NULL,
+        .access = process->access.ports,
         .published = &process->publisher.published,
         .log_dropped = &process->log.dropped,
         .unready = unready,
         .draining = is_draining,
+        .reload = reload,
+        .drain = drain,
+        .reload_ns = &process->reload.done_ns,
+        .reload_good = &process->reload.is_good,
         .arg = process,
     };
     for (uint32_t i = 0; i < process->shard_count; i++)
@@ -81,6 +97,8 @@ static int open_listeners(struct process *process)
             log_say(&process->log, LOG_ERROR, "cannot listen on %s", listener->address.ptr);
             return EXIT_INVALID;
         }
+        if (!process_may_listen(process, listener->address, &addr))
+            return EXIT_FAILED;
         struct err err = admin_listen(&process->admin, &addr.any, dest_addr_len(&addr));
         if (failed(err)) {
             log_say(&process->log, LOG_ERROR, "cannot listen on %s: %s", listener->address.ptr,
@@ -139,6 +157,7 @@ void process_admin_stop(struct process *process)
 {
     if (!process->admin_runs)
         return;
+    process_reload_stop(process);
     prober_stop(&process->prober);
     admin_stop(&process->admin);
     while (!admin_is_idle(&process->admin) || process->prober.count > 0)

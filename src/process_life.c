@@ -3,7 +3,7 @@
 // SIGTERM: not ready from that moment on, accepting for another drain_delay (a load balancer has to
 // notice), then draining until every request has ended or the drain deadline cuts what is left. A
 // second SIGTERM changes nothing; SIGINT is for terminals and skips the delay; SIGQUIT ends at
-// once. SIGHUP opens the log again and reads the certificates again.
+// once. SIGHUP reads configuration and certificates again and opens the log again.
 #include "penstock/ctl/notify.h"
 #include "process.h"
 
@@ -64,19 +64,9 @@ static void begin_end(struct process *process, bool with_delay)
         drain(process);
 }
 
-static void reload(struct process *process)
+void process_drain(struct process *process)
 {
-    struct config_world *world = config_world_system();
-    char text[96];
-    fit_printf(text, sizeof(text), "RELOADING=1\nMONOTONIC_USEC=%llu",
-               (unsigned long long)(env_mono_ns(env_system()) / NS_PER_US));
-    notify_send(world, text);
-    struct err err = log_reopen(&process->log);
-    if (failed(err))
-        log_say(&process->log, LOG_ERROR, "the log cannot be opened again: %s", strerror(err.sys));
-    const bool good = process_reload_certs(process);
-    log_say(&process->log, good ? LOG_INFO : LOG_ERROR, good ? "reloaded" : "not all was reloaded");
-    notify_send(world, "READY=1");
+    begin_end(process, true);
 }
 
 static void on_signal(struct io_op *op, struct io_done done)
@@ -87,7 +77,7 @@ static void on_signal(struct io_op *op, struct io_done done)
         if (info.ssi_signo == SIGQUIT)
             process->stopping = true;
         else if (info.ssi_signo == SIGHUP)
-            reload(process);
+            process_reload(process);
         else
             begin_end(process, info.ssi_signo == SIGTERM);
     }

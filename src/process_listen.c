@@ -86,6 +86,24 @@ void process_rotate_tickets(struct process *process)
             certs_rotate_tickets(process->admin_certs[i], env_system());
 }
 
+bool process_may_listen(struct process *process, struct span text, const union dest_addr *addr)
+{
+    struct err err = io_address_free(&addr->any, dest_addr_len(addr));
+    if (failed(err))
+        log_say(&process->log, LOG_ERROR, "cannot listen on %.*s: %s", (int)text.len, text.ptr,
+                strerror(err.sys));
+    return !failed(err);
+}
+
+bool process_may_listen_all(struct process *process)
+{
+    const struct config_listener *listeners = process->cfg->listen.data.items;
+    for (uint32_t i = 0; i < process->listen_count; i++)
+        if (!process_may_listen(process, listeners[i].address, &process->listen[i]))
+            return false;
+    return true;
+}
+
 bool process_take_listeners(struct process *process)
 {
     const struct objects *data = &process->cfg->listen.data;

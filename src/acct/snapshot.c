@@ -17,7 +17,7 @@ void snapshot_free(struct snapshot **snap)
     if (*snap == NULL)
         return;
     for (uint32_t i = 0; i < (*snap)->account_count; i++)
-        secret_free(&(*snap)->auth[i]);
+        secret_free(&(*snap)->lines[i]);
     secret_free(&(*snap)->hasher);
     struct region region = (*snap)->region; // which the snapshot itself lies in
     region_fini(&region);
@@ -119,7 +119,7 @@ struct snap_route snapshot_route(const struct snapshot *snap, enum format format
     const struct snap_routes *routes = &snap->routes[format];
     const struct snap_route *found = NULL;
     if (model.len == 0 || model.len > MODEL_NAME_MAX)
-        return (struct snap_route){ NULL, 0 };
+        return (struct snap_route){ .count = 0 };
     // One pass gives the hash of the name and of all its beginnings.
     uint32_t hash = INDEX_SEED;
     for (size_t len = 0; len <= model.len; len++) {
@@ -134,7 +134,7 @@ struct snap_route snapshot_route(const struct snapshot *snap, enum format format
     const uint32_t idx = index_find_hashed(&routes->exact, model, hash);
     if (idx != INDEX_NONE)
         found = &routes->routes[idx];
-    return found != NULL ? *found : (struct snap_route){ NULL, 0 };
+    return found != NULL ? *found : (struct snap_route){ .count = 0 };
 }
 
 static bool shows(const struct snap_model *model, const struct snap_key *key, uint32_t formats)

@@ -1,6 +1,7 @@
 // Building a snapshot from records: accounts with what is sent to them, keys by their digest.
 #include "snapshot_build.h"
 #include "penstock/base/guard.h"
+#include "penstock/codec/http1_write.h"
 #include "penstock/model/usage_record.h"
 
 #include <stdlib.h>
@@ -31,7 +32,7 @@ void snap_builder_free(struct snap_builder **builder)
     if (*builder == NULL)
         return;
     for (uint32_t i = 0; i < (*builder)->account_count; i++)
-        secret_free(&(*builder)->accounts[i]->auth);
+        secret_free(&(*builder)->accounts[i]->lines);
     snapshot_free(&(*builder)->snap);
     struct region scratch = (*builder)->scratch; // which the builder itself lies in
     region_fini(&scratch);
@@ -62,12 +63,6 @@ static struct err set_address(struct snap_account *snap, const struct account *a
     snap->port = url.port;
     snap->tls = url.tls;
     snap->path = region_dup(region, url.path);
-    const char *open = url.is_ipv6 ? "[" : "", *close = url.is_ipv6 ? "]" : "";
-    if (url.port == (url.tls ? 443 : 80))
-        snap->host_field = region_printf(region, "%s%s%s", open, snap->host.ptr, close);
-    else
-        snap->host_field =
-            region_printf(region, "%s%s%s:%u", open, snap->host.ptr, close, url.port);
     snap->server_name =
         account->server_name.len > 0 ? dup_lower(region, account->server_name) : snap->host;
     return OK;
@@ -112,36 +107,61 @@ static bool is_field_value(struct span text)
     return text.len > 0 && text.ptr[0] != ' ' && text.ptr[text.len - 1] != ' ';
 }
 
-static struct err set_auth(struct snap_builder *builder, struct build_account *build,
-                           const struct account *account, const struct secret *key)
+static struct span host_field(const struct snap_account *snap, struct region *region)
 {
-    if (account->auth == AUTH_NONE || key == NULL)
-        return OK;
-    const struct span bytes = secret_reveal(key);
-    const char *name, *prefix;
-    auth_form(account, bytes, &name, &prefix);
-    const size_t head = strlen(prefix);
-    if (!is_field_value(bytes) && GUARD(AUTH_FIELD_VALUE))
-        return ERR(INVALID);
-    build->auth = secret_blank(builder->vault, head + bytes.len);
-    if (build->auth == NULL)
-        return ERR(NO_MEMORY);
-    memcpy(secret_bytes(build->auth), prefix, head);
-    memcpy(secret_bytes(build->auth) + head, bytes.ptr, bytes.len);
-    build->snap.auth_name = span_str(name);
-    build->snap.auth_value = build->auth;
-    return OK;
+    const bool is_ipv6 = span_find(snap->host, ':') < snap->host.len;
+    const char *open = is_ipv6 ? "[" : "", *close = is_ipv6 ? "]" : "";
+    if (snap->port == (snap->tls ? 443 : 80))
+        return region_printf(region, "%s%s%s", open, snap->host.ptr, close);
+    return region_printf(region, "%s%s%s:%u", open, snap->host.ptr, close, snap->port);
 }
 
-static void set_headers(struct snap_account *snap, const struct account *account,
-                        struct region *region)
+static size_t lines_size(struct span host, struct span auth, const struct account *account)
 {
-    struct snap_header *headers = REGION_ARRAY(region, struct snap_header, account->headers.count);
+    enum { FIELD_BYTES = 4, NAME_MAX = 32 }; // around a value; of the names of ours
+    size_t size = host.len + auth.len + 2 * (NAME_MAX + FIELD_BYTES) + strlen("Bearer ");
     for (uint32_t i = 0; i < account->headers.count; i++)
-        headers[i] = (struct snap_header){ dup_lower(region, account->headers.items[i].key),
-                                           region_dup(region, account->headers.items[i].value) };
-    snap->headers = headers;
-    snap->header_count = account->headers.count;
+        size +=
+            account->headers.items[i].key.len + account->headers.items[i].value.len + FIELD_BYTES;
+    return size;
+}
+
+// Writes what a request to this account always begins with.
+static struct err set_lines(struct snap_builder *builder, struct build_account *build,
+                            const struct account *account, const struct secret *key)
+{
+    struct region *region = &builder->scratch;
+    const bool has_auth = account->auth != AUTH_NONE && key != NULL;
+    const struct span host = host_field(&build->snap, region);
+    const struct span auth = has_auth ? secret_reveal(key) : SPAN_NONE;
+    if (has_auth && !is_field_value(auth) && GUARD(AUTH_FIELD_VALUE))
+        return ERR(INVALID);
+    const size_t size = lines_size(host, auth, account);
+    if (size > SECRET_MAX)
+        return ERR(INVALID);
+    build->lines = secret_blank(builder->vault, size);
+    if (build->lines == NULL)
+        return ERR(NO_MEMORY);
+    struct put out = put_into(secret_bytes(build->lines), size);
+    http_put_field(&out, SPAN("host"), host);
+    if (has_auth) {
+        const char *name, *prefix;
+        auth_form(account, auth, &name, &prefix);
+        put_span(&out, span_str(name));
+        put_span(&out, SPAN(": "));
+        build->snap.auth_at = (uint32_t)put_done(&out).len;
+        put_span(&out, span_str(prefix));
+        put_span(&out, auth);
+        build->snap.auth_len = (uint32_t)put_done(&out).len - build->snap.auth_at;
+        put_span(&out, SPAN("\r\n"));
+    }
+    for (uint32_t i = 0; i < account->headers.count; i++)
+        http_put_field(&out, dup_lower(region, account->headers.items[i].key),
+                       account->headers.items[i].value);
+    assert(!out.full);
+    secret_trim(build->lines, put_done(&out).len);
+    build->snap.lines = build->lines;
+    return OK;
 }
 
 static struct strings dup_strings(struct region *region, struct strings from)
@@ -192,12 +212,11 @@ static struct err fill_account(struct snap_builder *builder, struct build_accoun
     };
     build->models = dup_strings(&builder->scratch, account->models);
     build->map = dup_pairs(&builder->snap->region, account->model_map);
-    set_headers(&build->snap, account, region);
     const struct secret *key =
         extra != NULL && extra->api_key != NULL ? extra->api_key : account->api_key;
     TRY(set_address(&build->snap, account, region));
     TRY(slots_bind(builder->slots, account->id, builder->snap->generation, &build->snap.slot));
-    return set_auth(builder, build, account, key);
+    return set_lines(builder, build, account, key);
 }
 
 struct err snap_builder_account(struct snap_builder *builder, const struct account *account,
@@ -210,7 +229,7 @@ struct err snap_builder_account(struct snap_builder *builder, const struct accou
     struct build_account *build = REGION_NEW(&builder->scratch, struct build_account);
     const struct err err = fill_account(builder, build, account, extra);
     if (failed(err)) {
-        secret_free(&build->auth);
+        secret_free(&build->lines);
         return err;
     }
     GROW(builder, builder->accounts, builder->account_count, builder->account_cap);
@@ -352,7 +371,7 @@ static struct err finish_accounts(struct snap_builder *builder)
     if (count > 1)
         qsort(builder->accounts, count, sizeof(struct build_account *), account_cmp);
     snap->accounts = REGION_ARRAY(&snap->region, struct snap_account, count);
-    snap->auth = REGION_ARRAY(&snap->region, struct secret *, count);
+    snap->lines = REGION_ARRAY(&snap->region, struct secret *, count);
     index_init(&snap->account_names, &snap->region, count);
     for (uint32_t i = 0; i < count; i++) {
         struct build_account *build = builder->accounts[i];
@@ -360,8 +379,8 @@ static struct err finish_accounts(struct snap_builder *builder)
             return ERR(CONFLICT);
         build->snap.idx = i;
         snap->accounts[i] = build->snap;
-        snap->auth[i] = build->auth;
-        build->auth = NULL; // the snapshot's now
+        snap->lines[i] = build->lines;
+        build->lines = NULL; // the snapshot's now
         snap->account_count++;
         index_add(&snap->account_names, &snap->region, build->snap.name, i);
     }

@@ -29,7 +29,7 @@ struct name_set {
 
 struct build_account {
     struct snap_account snap;
-    struct secret *auth;
+    struct secret *lines;
     struct strings models;
     struct pairs map;
 };

@@ -25,7 +25,7 @@ struct snapshot {
     struct region region;
 
     struct snap_account *accounts;
-    struct secret **auth; // their credentials
+    struct secret **lines; // of their heads
     uint32_t account_count;
     struct index account_names;
 

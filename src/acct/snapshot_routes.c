@@ -3,6 +3,7 @@
 // Each account is entered under the names and beginnings that it lists. The candidates of a name
 // are then the accounts under it and under each of its beginnings; those of a beginning likewise.
 // So the work grows with what is listed, not with names times accounts.
+#include "penstock/model/usage_record.h"
 #include "snapshot_build.h"
 
 #include <stdlib.h>
@@ -137,7 +138,7 @@ static struct snap_route make_route(struct snap_builder *builder, struct span as
         candidates[i] = (struct snap_candidate){ builder->picks[i],
                                                  vendor_name(account, asked, public, target) };
     }
-    return (struct snap_route){ candidates, count };
+    return (struct snap_route){ .candidates = candidates, .count = count };
 }
 
 static void add_route(struct snap_builder *builder, struct snap_routes *routes, struct index *index,
@@ -145,6 +146,8 @@ static void add_route(struct snap_builder *builder, struct snap_routes *routes, 
 {
     GROW(builder, routes->routes, routes->count, builder->out_cap);
     routes->routes[routes->count] = route;
+    if (index == &routes->exact)
+        routes->routes[routes->count].model_id = usage_model_id(name);
     index_add(index, &builder->snap->region, name, routes->count++);
 }
 

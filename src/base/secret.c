@@ -193,6 +193,13 @@ uint8_t *secret_bytes(struct secret *secret)
     return secret->bytes;
 }
 
+void secret_trim(struct secret *secret, size_t len)
+{
+    assert(len <= secret->len);
+    sodium_memzero(secret->bytes + len, secret->len - len);
+    secret->len = (uint32_t)len;
+}
+
 size_t secret_len(const struct secret *secret)
 {
     return secret->len;
@@ -205,29 +212,34 @@ static inline uint64_t opaque(uint64_t diff)
     return diff;
 }
 
-static inline uint64_t differing(const uint8_t *x, const uint8_t *y)
+// Sixteen bytes and no alignment: two words, or one register where the machine has such.
+typedef uint64_t lanes __attribute__((vector_size(16), aligned(1), may_alias));
+
+static inline lanes lanes_at(const void *ptr)
 {
-    uint64_t left, right;
-    memcpy(&left, x, sizeof(left));
-    memcpy(&right, y, sizeof(right));
-    return left ^ right;
+    return *(const lanes *)ptr;
 }
 
 bool bytes_eq_secret(const void *a, const void *b, size_t len)
 {
-    enum { WORD = sizeof(uint64_t), ROUND = 4 * WORD };
-    const uint8_t *x = a, *y = b;
+    enum { LANES = sizeof(lanes), ROUND = 2 * LANES };
+    const char *x = a, *y = b;
+    lanes wide = { 0, 0 };
     uint64_t diff = 0;
     size_t at = 0;
     for (; at + ROUND <= len; at += ROUND)
-        diff = opaque(diff | differing(x + at, y + at) | differing(x + at + WORD, y + at + WORD) |
-                      differing(x + at + 2 * WORD, y + at + 2 * WORD) |
-                      differing(x + at + 3 * WORD, y + at + 3 * WORD));
-    for (; at + WORD <= len; at += WORD)
-        diff = opaque(diff | differing(x + at, y + at));
-    for (; at < len; at++)
-        diff |= (uint64_t)(x[at] ^ y[at]);
-    return opaque(diff) == 0;
+        wide |= (lanes_at(x + at) ^ lanes_at(y + at)) |
+                (lanes_at(x + at + LANES) ^ lanes_at(y + at + LANES));
+    if (at + LANES <= len) {
+        wide |= lanes_at(x + at) ^ lanes_at(y + at);
+        at += LANES;
+    }
+    if (at < len && len >= LANES) // the last ones once more, with those before them
+        wide |= lanes_at(x + len - LANES) ^ lanes_at(y + len - LANES);
+    else
+        for (; at < len; at++)
+            diff |= (unsigned char)(x[at] ^ y[at]);
+    return opaque(diff | opaque(wide[0]) | opaque(wide[1])) == 0;
 }
 
 bool secret_eq(const struct secret *a, const struct secret *b)
@@ -237,5 +249,8 @@ bool secret_eq(const struct secret *a, const struct secret *b)
 
 void bytes_wipe(void *ptr, size_t len)
 {
-    sodium_memzero(ptr, len);
+    if (len > 0)
+        memset(ptr, 0, len);
+    // What lies there may be read after this, for all that the compiler knows.
+    __asm__ volatile("" : : "r"(ptr) : "memory");
 }

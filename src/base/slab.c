@@ -1,24 +1,9 @@
 #include "penstock/base/slab.h"
 
 #include "penstock/base/check.h"
+#include "penstock/base/poison.h"
 
 #include <stdlib.h>
-
-#if defined(__SANITIZE_ADDRESS__)
-#define SLAB_ASAN 1
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer)
-#define SLAB_ASAN 1
-#endif
-#endif
-#ifdef SLAB_ASAN
-#include <sanitizer/asan_interface.h>
-#define POISON(ptr, len) ASAN_POISON_MEMORY_REGION(ptr, len)
-#define UNPOISON(ptr, len) ASAN_UNPOISON_MEMORY_REGION(ptr, len)
-#else
-#define POISON(ptr, len) ((void)0)
-#define UNPOISON(ptr, len) ((void)0)
-#endif
 
 enum { BLOCK_BYTES = 32 * KIB, OBJECT_ALIGN = 16 };
 

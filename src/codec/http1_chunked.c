@@ -148,8 +148,11 @@ hot enum parse chunked_feed(struct chunked *dec, struct span *in, struct span *o
             *out = span_upto(*in, (size_t)min_u64(dec->left, in->len));
             *in = span_from(*in, out->len);
             dec->left -= out->len;
-            if (dec->left == 0)
-                dec->state = CHUNK_DATA_CR;
+            if (dec->left > 0)
+                return PARSE_DATA;
+            bool ends = in->len >= 2 && in->ptr[0] == '\r' && in->ptr[1] == '\n';
+            dec->state = ends ? CHUNK_SIZE_FIRST : CHUNK_DATA_CR;
+            *in = span_from(*in, ends ? 2 : 0);
             return PARSE_DATA;
         }
         if (likely(whole_size(dec, in)))

@@ -128,6 +128,15 @@ static enum parse request_line(struct http_head *head, struct cursor *cur)
 
 static enum parse status_line(struct http_head *head, struct cursor *cur)
 {
+    static const char usual[] = "HTTP/1.1 200 OK\r\n";
+    enum { USUAL_BYTES = sizeof(usual) - 1, USUAL_REASON = 13 };
+    if (likely(cur->end - cur->at >= USUAL_BYTES && memcmp(cur->at, usual, USUAL_BYTES) == 0)) {
+        head->minor = 1;
+        head->status = 200;
+        head->reason = span_of(cur->at + USUAL_REASON, 2);
+        cur->at += USUAL_BYTES;
+        return PARSE_DONE;
+    }
     enum parse got = version_parse(head, cur, ' ');
     if (got == PARSE_DONE)
         got = single_space(cur);
@@ -480,13 +489,9 @@ hot enum parse http_response_parse(struct http_head *head, struct span in, size_
     return PARSE_DONE;
 }
 
-bool http_scan_ready(struct http_scan *scan, struct span in, size_t head_max)
+bool http_scan_again(struct http_scan *scan, struct span in, size_t head_max)
 {
     assert(scan->scanned <= in.len);
-    if (scan->tried == 0 && in.len > 0) { // nearly every head comes whole: no second look at it
-        scan->tried = in.len;
-        return true;
-    }
     bool ended = false;
     while (scan->scanned < in.len && !ended) {
         const size_t at = scan->scanned + span_find(span_from(in, scan->scanned), '\n');

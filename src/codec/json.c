@@ -317,9 +317,8 @@ static bool is_plain(const char *at, size_t len)
     uint64_t word, seen = 0;
     if (len < sizeof(word)) {
         for (size_t i = 0; i < len; i++)
-            if ((signed char)at[i] < 0 || at[i] == '\\')
-                return false;
-        return true;
+            seen |= (unsigned char)at[i] == '\\' ? 0x80 : (unsigned char)at[i];
+        return (seen & 0x80) == 0;
     }
     for (size_t i = 0; i < len; i += sizeof(word)) {
         memcpy(&word, at + min_size(i, len - sizeof(word)), sizeof(word));

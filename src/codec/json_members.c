@@ -5,6 +5,8 @@
 
 #include <stdio.h>
 
+enum { ESCAPE_BYTES = 6 }; // of a character of a name
+
 void json_members_init(struct json_members *members, struct json_member *items, size_t count)
 {
     assert(count <= JSON_MEMBERS_MAX);
@@ -31,9 +33,15 @@ static enum parse bad(struct json_members *members, struct err err, size_t at)
 
 static struct json_member *find(const struct json_members *members, struct span raw_key)
 {
-    for (size_t i = 0; i < members->count; i++)
-        if (json_key_is(raw_key, members->items[i].name))
-            return &members->items[i];
+    struct json_member *item = members->items, *end = item + members->count;
+    for (; item < end; item++)
+        if (item->name.len == raw_key.len && span_eq_name(raw_key, item->name))
+            return item;
+    if (raw_key.len < ESCAPE_BYTES || span_find(raw_key, '\\') == raw_key.len)
+        return NULL;
+    for (item = members->items; item < end; item++)
+        if (json_key_is(raw_key, item->name))
+            return item;
     return NULL;
 }
 

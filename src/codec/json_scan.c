@@ -2,6 +2,7 @@
 // level that says whether the level is an object. Only strings and white space can be long; they
 // stop at the budget. Every other token is short and waits until it is in the text as a whole.
 #include "penstock/base/check.h"
+#include "penstock/base/guard.h"
 #include "penstock/codec/json.h"
 #include "penstock/codec/simd.h"
 
@@ -19,15 +20,19 @@ enum state {
 
 enum step { STEP_ON, STEP_MORE, STEP_BAD, STEP_CHILD };
 
-// One call's view of the text.
+// One call's view of the text. All that works on it is in line, so that it lives in registers.
 struct run {
     struct json_scan *scan;
     const char *text;
-    size_t pos;
-    size_t stop; // of this call: the budget or the end
-    size_t len;
+    const char *at;
+    const char *stop; // of this call: the budget or the end
+    const char *end;
+    uint32_t depth;
+    enum state state;
     bool final;
 };
+
+#define in_line static inline __attribute__((always_inline))
 
 static const char *const fault_texts[JSON_FAULT_COUNT] = {
     [JSON_FAULT_NONE] = "no fault",
@@ -56,21 +61,21 @@ void json_scan_init(struct json_scan *scan, bool report)
     };
 }
 
-static enum step bad(struct run *run, enum json_fault fault)
+in_line enum step bad(struct run *run, enum json_fault fault)
 {
     run->scan->fault = (uint8_t)fault;
     return STEP_BAD;
 }
 
 // The text is used up in the middle of something.
-static enum step starved(struct run *run)
+in_line enum step starved(struct run *run)
 {
-    return run->final && run->stop == run->len ? bad(run, JSON_FAULT_EARLY) : STEP_MORE;
+    return run->final && run->stop == run->end ? bad(run, JSON_FAULT_EARLY) : STEP_MORE;
 }
 
-static bool is_digit(char byte)
+in_line bool is_digit(char byte)
 {
-    return byte >= '0' && byte <= '9';
+    return (unsigned char)(byte - '0') <= 9;
 }
 
 static bool is_hex(char byte)
@@ -78,12 +83,24 @@ static bool is_hex(char byte)
     return is_digit(byte) || ((byte | 0x20) >= 'a' && (byte | 0x20) <= 'f');
 }
 
-static enum step scan_escape(struct run *run)
+// What a part of a token has come to: behind it, or where and why not. `fault` is NONE and `whole`
+// is false if more text is needed.
+struct part {
+    const char *at;
+    enum json_fault fault;
+    bool whole;
+};
+
+static struct part part_cut(const char *at, bool final)
 {
-    const char *at = run->text + run->pos;
-    size_t left = run->len - run->pos;
+    return (struct part){ at, final ? JSON_FAULT_EARLY : JSON_FAULT_NONE, false };
+}
+
+static struct part scan_escape(const char *at, const char *end, bool final)
+{
+    size_t left = (size_t)(end - at);
     if (left < 2)
-        return run->final ? bad(run, JSON_FAULT_EARLY) : STEP_MORE;
+        return part_cut(at, final);
     switch (at[1]) {
     case '"':
     case '\\':
@@ -92,48 +109,46 @@ static enum step scan_escape(struct run *run)
     case 'f':
     case 'n':
     case 'r':
-    case 't': run->pos += 2; return STEP_ON;
+    case 't': return (struct part){ at + 2, JSON_FAULT_NONE, true };
     case 'u': break;
-    default: return bad(run, JSON_FAULT_ESCAPE);
+    default: return (struct part){ at, JSON_FAULT_ESCAPE, false };
     }
     for (size_t i = 2; i < 6; i++) {
         if (i == left)
-            return run->final ? bad(run, JSON_FAULT_EARLY) : STEP_MORE;
+            return part_cut(at, final);
         if (!is_hex(at[i]))
-            return bad(run, JSON_FAULT_ESCAPE);
+            return (struct part){ at, JSON_FAULT_ESCAPE, false };
     }
-    run->pos += 6;
-    return STEP_ON;
+    return (struct part){ at + 6, JSON_FAULT_NONE, true };
 }
 
 // From inside a string to behind its closing quote.
-static enum step scan_string(struct run *run)
+static __attribute__((noinline)) struct part scan_string(const char *at, const char *stop,
+                                                         const char *end, bool final)
 {
-    while (run->pos < run->stop) {
-        const char *at = run->text + run->pos;
-        size_t left = run->stop - run->pos;
+    while (at < stop) {
+        size_t left = (size_t)(stop - at);
         bool high = false;
-        size_t len = simd_string_run(at, left, &high);
+        size_t len = simd_quoted_run(at, left, &high);
         size_t good = high ? simd_utf8_run(at, len) : len;
-        run->pos += good;
+        at += good;
         if (good < len) {
             // Perhaps a character that the end of this call's text has cut.
-            bool cut = len == left && len - good < 4 && !(run->final && run->stop == run->len);
-            return cut ? STEP_MORE : bad(run, JSON_FAULT_UTF8);
+            bool cut = len == left && len - good < 4 && !(final && stop == end);
+            return (struct part){ at, cut ? JSON_FAULT_NONE : JSON_FAULT_UTF8, false };
         }
         if (len == left)
             break;
-        if (at[len] == '"') {
-            run->pos++;
-            return STEP_ON;
-        }
-        if (at[len] != '\\')
-            return bad(run, JSON_FAULT_CONTROL);
-        enum step step = scan_escape(run);
-        if (step != STEP_ON)
-            return step;
+        if (*at == '"')
+            return (struct part){ at + 1, JSON_FAULT_NONE, true };
+        if (*at != '\\')
+            return (struct part){ at, JSON_FAULT_CONTROL, false };
+        struct part escape = scan_escape(at, end, final);
+        if (!escape.whole)
+            return escape;
+        at = escape.at;
     }
-    return starved(run);
+    return part_cut(at, final && stop == end);
 }
 
 static const char *digits_end(const char *at, const char *end)
@@ -172,71 +187,85 @@ static const char *number_end(const char *at, const char *end, bool *whole)
     return at;
 }
 
-static enum step scan_number(struct run *run)
+static __attribute__((noinline)) struct part scan_number(const char *start, const char *end,
+                                                         bool final)
 {
-    const char *start = run->text + run->pos;
-    size_t left = run->len - run->pos;
-    const char *end = start + min_size(left, JSON_NUMBER_MAX + 1);
+    size_t left = (size_t)(end - start);
     bool whole;
-    const char *at = number_end(start, end, &whole);
-    if (at == NULL || (size_t)(at - start) > JSON_NUMBER_MAX)
-        return bad(run, JSON_FAULT_NUMBER);
-    if (at == start + left && !run->final)
-        return STEP_MORE; // another digit may follow
+    const char *at = number_end(start, start + min_size(left, JSON_NUMBER_MAX + 1), &whole);
+    if (at == NULL || at - start > JSON_NUMBER_MAX)
+        return (struct part){ start, JSON_FAULT_NUMBER, false };
+    if (at == end && !final)
+        return (struct part){ start, JSON_FAULT_NONE, false }; // another digit may follow
     if (!whole)
-        return bad(run, JSON_FAULT_NUMBER);
-    run->pos += (size_t)(at - start);
-    return STEP_ON;
+        return (struct part){ start, JSON_FAULT_NUMBER, false };
+    return (struct part){ at, JSON_FAULT_NONE, true };
 }
 
-static enum step scan_word(struct run *run, struct span word)
+in_line enum step take_part(struct run *run, struct part part)
 {
-    size_t left = run->len - run->pos;
-    size_t seen = min_size(left, word.len);
-    if (memcmp(run->text + run->pos, word.ptr, seen) != 0)
+    run->at = part.at;
+    if (likely(part.whole))
+        return STEP_ON;
+    return part.fault == JSON_FAULT_NONE ? STEP_MORE : bad(run, part.fault);
+}
+
+in_line enum step scan_word(struct run *run, struct span word)
+{
+    size_t left = (size_t)(run->end - run->at);
+    if (likely(left >= word.len)) {
+        if (memcmp(run->at, word.ptr, word.len) != 0)
+            return bad(run, JSON_FAULT_SYNTAX);
+        run->at += word.len;
+        return STEP_ON;
+    }
+    if (memcmp(run->at, word.ptr, left) != 0)
         return bad(run, JSON_FAULT_SYNTAX);
-    if (seen < word.len)
-        return run->final ? bad(run, JSON_FAULT_EARLY) : STEP_MORE;
-    run->pos += word.len;
-    return STEP_ON;
+    return run->final ? bad(run, JSON_FAULT_EARLY) : STEP_MORE;
 }
 
-static bool in_object(const struct json_scan *scan)
+in_line bool in_object(const struct run *run)
 {
-    uint32_t level = scan->depth - 1;
-    return (scan->objects[level / 64] >> (level % 64) & 1) != 0;
+    uint32_t level = run->depth - 1;
+    return (run->scan->objects[level / 64] >> (level % 64) & 1) != 0;
 }
 
-static enum step open_container(struct run *run, bool object)
+in_line enum step open_container(struct run *run, bool object)
 {
     struct json_scan *scan = run->scan;
-    if (scan->depth == scan->depth_max)
+    // What the levels' bits have room for holds in any case.
+    if (run->depth >= scan->depth_max && (GUARD(JSON_DEPTH) || run->depth == JSON_DEPTH_MAX))
         return bad(run, JSON_FAULT_DEPTH);
-    uint64_t bit = UINT64_C(1) << (scan->depth % 64);
-    uint64_t *word = &scan->objects[scan->depth / 64];
+    uint64_t bit = UINT64_C(1) << (run->depth % 64);
+    uint64_t *word = &scan->objects[run->depth / 64];
     *word = object ? *word | bit : *word & ~bit;
-    scan->depth++;
-    scan->state = object ? ST_FIRST_KEY : ST_FIRST_VALUE;
-    run->pos++;
+    run->depth++;
+    run->state = object ? ST_FIRST_KEY : ST_FIRST_VALUE;
+    run->at++;
     return STEP_ON;
 }
 
-// A value has ended just before `pos`.
-static inline enum step end_value(struct run *run)
+in_line size_t here(const struct run *run)
+{
+    return (size_t)(run->at - run->text);
+}
+
+// A value has ended just before `at`.
+in_line enum step end_value(struct run *run)
 {
     struct json_scan *scan = run->scan;
-    scan->state = scan->depth == 0 ? ST_END : ST_NEXT;
-    if (scan->depth != 1)
+    run->state = run->depth == 0 ? ST_END : ST_NEXT;
+    if (run->depth != 1)
         return STEP_ON;
     scan->child_count++;
-    scan->place.end = run->pos;
+    scan->place.end = here(run);
     return scan->report ? STEP_CHILD : STEP_ON;
 }
 
-static enum step close_container(struct run *run)
+in_line enum step close_container(struct run *run)
 {
-    run->pos++;
-    run->scan->depth--;
+    run->at++;
+    run->depth--;
     return end_value(run);
 }
 
@@ -253,22 +282,55 @@ static enum json_kind kind_at(char byte)
     }
 }
 
-static inline enum step scan_value(struct run *run)
+// The rest of a string or key. Most are short and plain, so the first bytes are looked at in line.
+in_line enum step scan_contents(struct run *run)
+{
+    if (likely(run->stop - run->at >= SIMD_FIRST)) {
+        size_t len = simd_short_string(run->at);
+        if (len < SIMD_FIRST) {
+            run->at += len + 1;
+            return STEP_ON;
+        }
+    }
+    return take_part(run, scan_string(run->at, run->stop, run->end, run->final));
+}
+
+in_line enum step end_string(struct run *run)
+{
+    enum step step = scan_contents(run);
+    return step == STEP_ON ? end_value(run) : step;
+}
+
+in_line enum step end_key(struct run *run)
 {
     struct json_scan *scan = run->scan;
-    char byte = run->text[run->pos];
-    if (scan->depth <= 1) {
-        if (scan->depth == 0)
+    enum step step = scan_contents(run);
+    if (step != STEP_ON)
+        return step;
+    if (run->depth == 1)
+        scan->place.key_len = here(run) - scan->place.key_at;
+    bool colon = run->at < run->stop && *run->at == ':';
+    run->at += colon; // nearly always
+    run->state = colon ? ST_VALUE : ST_COLON;
+    return STEP_ON;
+}
+
+in_line enum step scan_value(struct run *run)
+{
+    struct json_scan *scan = run->scan;
+    char byte = *run->at;
+    if (run->depth <= 1) {
+        if (run->depth == 0)
             scan->root = kind_at(byte);
         else
-            scan->place.at = run->pos, scan->place.kind = kind_at(byte);
+            scan->place.at = here(run), scan->place.kind = kind_at(byte);
     }
     enum step step;
     switch (byte) {
     case '"':
-        run->pos++;
-        scan->state = ST_IN_STRING;
-        return STEP_ON;
+        run->at++;
+        run->state = ST_IN_STRING;
+        return end_string(run);
     case '{': return open_container(run, true);
     case '[': return open_container(run, false);
     case 't': step = scan_word(run, SPAN("true")); break;
@@ -277,103 +339,94 @@ static inline enum step scan_value(struct run *run)
     default:
         if (byte != '-' && !is_digit(byte))
             return bad(run, JSON_FAULT_SYNTAX);
-        step = scan_number(run);
+        step = take_part(run, scan_number(run->at, run->end, run->final));
         break;
     }
     return step == STEP_ON ? end_value(run) : step;
 }
 
-static inline enum step scan_key(struct run *run)
+in_line enum step scan_key(struct run *run)
 {
-    if (run->text[run->pos] != '"')
+    if (*run->at != '"')
         return bad(run, JSON_FAULT_SYNTAX);
-    if (run->scan->depth == 1)
-        run->scan->place.key_at = run->pos;
-    run->pos++;
-    run->scan->state = ST_IN_KEY;
-    return STEP_ON;
+    if (run->depth == 1)
+        run->scan->place.key_at = here(run);
+    run->at++;
+    run->state = ST_IN_KEY;
+    return end_key(run);
 }
 
-static inline enum step scan_next(struct run *run)
+// Behind a value: what the container goes on with, or its end.
+in_line enum step scan_next(struct run *run)
 {
-    struct json_scan *scan = run->scan;
-    bool object = in_object(scan);
-    char byte = run->text[run->pos];
+    bool object = in_object(run);
+    char byte = *run->at;
     if (byte == ',') {
-        run->pos++;
-        scan->state = object ? ST_KEY : ST_VALUE;
-        if (object && run->pos < run->stop && run->text[run->pos] == '"')
-            return scan_key(run);
+        run->at++;
+        run->state = object ? ST_KEY : ST_VALUE;
         return STEP_ON;
     }
     return byte == (object ? '}' : ']') ? close_container(run) : bad(run, JSON_FAULT_SYNTAX);
 }
 
-static inline enum step end_string(struct run *run, bool key)
+// Moves over white space.
+static __attribute__((noinline)) const char *space_end(const char *at, const char *end)
 {
-    enum step step = scan_string(run);
-    if (step != STEP_ON)
-        return step;
-    if (!key)
-        return end_value(run);
-    struct json_scan *scan = run->scan;
-    if (scan->depth == 1)
-        scan->place.key_len = run->pos - scan->place.key_at;
-    bool colon = run->pos < run->stop && run->text[run->pos] == ':';
-    run->pos += colon; // nearly always
-    scan->state = colon ? ST_VALUE : ST_COLON;
-    return STEP_ON;
-}
-
-// Moves over white space. False if the text of this call is used up.
-static inline bool skip_space(struct run *run)
-{
-    const char *at = run->text + run->pos, *end = run->text + run->stop;
     for (; at < end; at++) {
-        if (likely((unsigned char)*at > ' '))
-            break;
         uint64_t word = 0; // eight blanks at a time, for indented text
         while (end - at > 8 && (memcpy(&word, at, 8), word == UINT64_C(0x2020202020202020)))
             at += 8;
         if (*at != ' ' && *at != '\n' && *at != '\r' && *at != '\t')
             break;
     }
-    run->pos = (size_t)(at - run->text);
-    return at < end;
+    return at;
 }
 
-static inline enum step scan_token(struct run *run)
+// True if a token stands here; if not, the next round moves to it.
+in_line bool at_token(const struct run *run)
 {
-    struct json_scan *scan = run->scan;
-    enum state state = (enum state)scan->state;
-    if (state == ST_IN_STRING || state == ST_IN_KEY)
-        return end_string(run, state == ST_IN_KEY);
-    if (!skip_space(run))
-        return state == ST_END ? STEP_MORE : starved(run);
-    char byte = run->text[run->pos];
-    switch (state) {
-    case ST_FIRST_VALUE:
-        if (byte == ']')
-            return close_container(run);
-        return scan_value(run);
-    case ST_VALUE: return scan_value(run);
-    case ST_FIRST_KEY:
-        if (byte == '}')
-            return close_container(run);
-        return scan_key(run);
-    case ST_KEY: return scan_key(run);
-    case ST_COLON:
-        if (byte != ':')
-            return bad(run, JSON_FAULT_SYNTAX);
-        run->pos++;
-        scan->state = ST_VALUE;
-        return STEP_ON;
-    case ST_NEXT: return scan_next(run);
-    case ST_END: return bad(run, JSON_FAULT_AFTER);
-    case ST_IN_STRING:
-    case ST_IN_KEY: break;
+    return likely(run->at < run->stop && (unsigned char)*run->at > ' ');
+}
+
+// Scans what the state says may come, and as much of a member behind it as follows at once: most
+// text goes on from comma to key to value.
+in_line enum step scan_some(struct run *run)
+{
+    enum step step = STEP_ON;
+    if (unlikely(run->state == ST_IN_STRING))
+        return end_string(run);
+    if (unlikely(run->state == ST_IN_KEY))
+        return end_key(run);
+    if (unlikely(!at_token(run))) {
+        run->at = space_end(run->at, run->stop);
+        if (run->at >= run->stop)
+            return run->state == ST_END ? STEP_MORE : starved(run);
     }
-    bug("the states of strings are handled above");
+    if (run->state == ST_NEXT) {
+        step = scan_next(run);
+        if (step != STEP_ON || run->state == ST_NEXT || !at_token(run))
+            return step;
+    }
+    if (run->state == ST_FIRST_KEY && *run->at == '}')
+        return close_container(run);
+    if (run->state == ST_KEY || run->state == ST_FIRST_KEY) {
+        step = scan_key(run);
+        if (step != STEP_ON || !at_token(run))
+            return step;
+    }
+    if (unlikely(run->state == ST_COLON)) {
+        if (*run->at != ':')
+            return bad(run, JSON_FAULT_SYNTAX);
+        run->at++;
+        run->state = ST_VALUE;
+        if (!at_token(run))
+            return STEP_ON;
+    }
+    if (unlikely(run->state == ST_END))
+        return bad(run, JSON_FAULT_AFTER);
+    if (run->state == ST_FIRST_VALUE && *run->at == ']')
+        return close_container(run);
+    return scan_value(run);
 }
 
 enum parse json_scan_feed(struct json_scan *scan, struct span text, bool final, size_t budget)
@@ -381,26 +434,31 @@ enum parse json_scan_feed(struct json_scan *scan, struct span text, bool final, 
     assert(scan->pos <= text.len);
     assert(scan->fault == JSON_FAULT_NONE);
     budget = max_size(budget, JSON_STEP_MIN);
+    const char *ptr = text.len > 0 ? text.ptr : "";
     struct run run = {
         .scan = scan,
-        .text = text.len > 0 ? text.ptr : "",
-        .pos = scan->pos,
-        .stop = text.len - scan->pos > budget ? scan->pos + budget : text.len,
-        .len = text.len,
+        .text = ptr,
+        .at = ptr + scan->pos,
+        .stop = ptr + (text.len - scan->pos > budget ? scan->pos + budget : text.len),
+        .end = ptr + text.len,
+        .depth = scan->depth,
+        .state = (enum state)scan->state,
         .final = final,
     };
     enum step step;
     do
-        step = scan_token(&run);
+        step = scan_some(&run);
     while (step == STEP_ON);
-    scan->pos = run.pos;
+    scan->pos = here(&run);
+    scan->depth = run.depth;
+    scan->state = (uint8_t)run.state;
     switch (step) {
     case STEP_CHILD: return PARSE_DATA;
     case STEP_BAD: return PARSE_BAD;
     case STEP_MORE:
     case STEP_ON: break;
     }
-    bool done = scan->state == ST_END && run.pos == text.len && final;
+    bool done = run.state == ST_END && run.at == run.end && final;
     return done ? PARSE_DONE : PARSE_MORE;
 }
 

@@ -15,31 +15,24 @@ static inline unsigned quote_mask(const char *at)
 }
 #endif
 
-// The first quote or backslash; bare control bytes are no reason to lose the structure. Most
-// strings here are short, so the first bytes are looked at in line.
+// The first quote, or a backslash before it: not every one, since those of simple escapes may be
+// passed. Bare control bytes are no reason to lose the structure. Most strings here are short, so
+// the first bytes are looked at in line.
 static inline const char *quote_run(const char *at, const char *end)
 {
-    bool high = false;
 #if defined(__SSE2__)
-    while (likely(end - at >= SIMD_FIRST)) {
+    for (int i = 0; i < 2 && likely(end - at >= SIMD_FIRST); i++) { // long names end in the second
         unsigned stop = quote_mask(at);
         if (stop != 0)
             return at + __builtin_ctz(stop);
         at += SIMD_FIRST;
-        if (end - at >= SIMD_FIRST) { // long names end here
-            stop = quote_mask(at);
-            if (stop != 0)
-                return at + __builtin_ctz(stop);
-            at += SIMD_FIRST;
-        }
-        at += simd_best->string_run(at, (size_t)(end - at), &high);
+    }
+#endif
+    for (bool high = false;; at++) {
+        at += simd_quoted_run(at, (size_t)(end - at), &high);
         if (at == end || *at == '"' || *at == '\\')
             return at;
     }
-#endif
-    while (at < end && *at != '"' && *at != '\\')
-        at++;
-    return at;
 }
 
 // Behind the string whose opening quote is at `at`; NULL if it does not end before `end`.

@@ -221,31 +221,52 @@ static uint64_t special_of(uint64_t word)
     return (quote | backslash | control | word) & EACH(0x80);
 }
 
-// Whether the text stands for itself between quotes.
-static bool is_plain(struct span text)
+// Copies the text and tells whether it may stand as it is between quotes. The last word overlaps
+// the one before, so that nothing outside the text is read or written.
+static bool copy_plain(char *out, struct span text)
 {
-    uint64_t word = EACH(' '), special = 0;
-    size_t i = 0;
-    for (; i + sizeof(word) <= text.len; i += sizeof(word)) {
-        memcpy(&word, text.ptr + i, sizeof(word));
-        special |= special_of(word);
+    uint64_t word, special = 0;
+    if (text.len >= sizeof(word)) {
+        const size_t last = text.len - sizeof(word);
+        for (size_t i = 0; i < last; i += sizeof(word)) {
+            memcpy(&word, text.ptr + i, sizeof(word));
+            memcpy(out + i, &word, sizeof(word));
+            special |= special_of(word);
+        }
+        memcpy(&word, text.ptr + last, sizeof(word));
+        memcpy(out + last, &word, sizeof(word));
+        return (special | special_of(word)) == 0;
     }
-    word = EACH(' ');
-    for (unsigned shift = 0; i < text.len; i++, shift += 8)
-        word ^= (uint64_t)((unsigned char)text.ptr[i] ^ ' ') << shift;
-    return (special | special_of(word)) == 0;
+    uint32_t half;
+    size_t i = 0;
+    if (text.len >= sizeof(half)) {
+        memcpy(&half, text.ptr, sizeof(half));
+        memcpy(out, &half, sizeof(half));
+        special = special_of(EACH(' ') << 32 | half);
+        i = text.len - sizeof(half);
+        memcpy(&half, text.ptr + i, sizeof(half));
+        memcpy(out + i, &half, sizeof(half));
+        return (special | special_of(EACH(' ') << 32 | half)) == 0;
+    }
+    for (; i < text.len; i++) {
+        out[i] = text.ptr[i];
+        special |= special_of(EACH(' ') << 8 | (unsigned char)text.ptr[i]);
+    }
+    return special == 0;
 }
 
 void json_put_string(struct put *put, struct span text)
 {
-    if (likely(is_plain(text))) {
-        PUT(put, "\"");
-        put_span(put, text);
-        PUT(put, "\"");
+    const size_t room = (size_t)(put->end - put->at);
+    if (likely(room >= 2 && text.len <= room - 2 && !put->full) &&
+        likely(copy_plain(put->at + 1, text))) {
+        *put->at = '"';
+        put->at += text.len + 2;
+        put->at[-1] = '"';
         return;
     }
     struct jsonw out;
-    jsonw_init(&out, put->at, (size_t)(put->end - put->at));
+    jsonw_init(&out, put->at, put->full ? 0 : room);
     jsonw_string(&out, text);
     const struct span done = jsonw_done(&out);
     put->full |= done.len == 0;

@@ -39,10 +39,9 @@ void skeleton_learn(struct skeleton *skeleton, struct span text, const struct ho
         memcpy(to, from, len);
         to += len;
         struct skeleton_part *part = &skeleton->parts[i];
-        size_t rest = len % SIMD_FIRST;
-        *part = (struct skeleton_part){ .vectors = (uint16_t)(len - rest),
-                                        .rest = (uint8_t)rest,
-                                        .rest_mask = (uint16_t)(BIT(rest) - 1) };
+        *part = (struct skeleton_part){ .len = (uint16_t)len };
+        if (len < SIMD_FIRST)
+            part->mask = (uint16_t)(BIT(len) - 1);
         if (i < count) {
             part->kind = holes[i].kind;
             part->tag = holes[i].tag;
@@ -71,23 +70,6 @@ static const char *number_end(const char *at, const char *end)
     return at;
 }
 
-// `at` stands in a string's contents, not behind a backslash.
-static __attribute__((noinline)) const char *long_string(const char *at, const char *end)
-{
-    return at + simd_quoted_run(at, (size_t)(end - at));
-}
-
-// Where a hole ends, byte by byte: near the end of a text, and in holes that are not short.
-static __attribute__((noinline)) const char *far_end(uint8_t kind, const char *at, const char *end)
-{
-    switch ((enum hole_kind)kind) {
-    case HOLE_STRING: return long_string(at, end);
-    case HOLE_DIGITS: return digits_end(at, end);
-    case HOLE_NUMBER: return number_end(at, end);
-    }
-    bug("a hole is of one of three kinds");
-}
-
 #if defined(__SSE2__)
 
 static inline __m128i load(const char *at)
@@ -105,6 +87,19 @@ static inline unsigned string_stops(const char *at)
     return (unsigned)_mm_movemask_epi8(_mm_or_si128(hit, low));
 }
 
+// Moves over some more of a string, since most are not much longer than a vector.
+static inline const char *medium_string(const char *at, const char *end)
+{
+    enum { VECTORS = 3 };
+    for (int i = 0; i < VECTORS && end - at >= SIMD_FIRST; i++) {
+        unsigned stop = string_stops(at);
+        if (stop != 0)
+            return at + (unsigned)__builtin_ctz(stop);
+        at += SIMD_FIRST;
+    }
+    return at;
+}
+
 // A bit for each of them that is no digit.
 static inline unsigned digit_stops(const char *at)
 {
@@ -113,34 +108,80 @@ static inline unsigned digit_stops(const char *at)
     return (unsigned)_mm_movemask_epi8(digit) ^ 0xffff;
 }
 
+#else
+
+static inline const char *medium_string(const char *at, const char *end)
+{
+    (void)end;
+    return at;
+}
+
+#endif
+
+// `at` stands in a string's contents, not behind a backslash. A bare control byte is not passed, so
+// what follows cannot match.
+static __attribute__((noinline)) const char *long_string(const char *at, const char *end)
+{
+    at = medium_string(at, end);
+    if (at < end && *at == '"')
+        return at;
+    for (bool high = false;;) {
+        at += simd_quoted_run(at, (size_t)(end - at), &high);
+        if (end - at < 2 || *at != '\\')
+            return at;
+        if ((unsigned char)at[1] < 0x20)
+            return at + 1;
+        at += 2; // any other escape: it is not for us to judge
+    }
+}
+
+// Where a hole ends, byte by byte: near the end of a text, and in holes that are not short.
+static __attribute__((noinline)) const char *far_end(uint8_t kind, const char *at, const char *end)
+{
+    switch ((enum hole_kind)kind) {
+    case HOLE_STRING: return long_string(at, end);
+    case HOLE_DIGITS: return digits_end(at, end);
+    case HOLE_NUMBER: return number_end(at, end);
+    }
+    bug("a hole is of one of three kinds");
+}
+
+#if defined(__SSE2__)
+
 // Most holes are short, so their first bytes are looked at in line. Sixteen bytes can be read at
 // `from`, and the hole begins `back` bytes behind it.
 static inline const char *hole_end(uint8_t kind, const char *from, ptrdiff_t back, const char *end)
 {
     if (kind == HOLE_STRING) {
         unsigned stop = string_stops(from) >> back << back;
-        const char *found = from + __builtin_ctz(stop | BIT(SIMD_FIRST));
-        return likely(stop != 0 && *found == '"') ? found : long_string(found, end);
+        if (unlikely(stop == 0))
+            return long_string(from + SIMD_FIRST, end);
+        const char *found = from + (unsigned)__builtin_ctz(stop);
+        return likely(*found == '"') ? found : long_string(found, end);
     }
     unsigned stop = digit_stops(from) >> back << back;
-    return likely(stop != 0 && kind == HOLE_DIGITS) ? from + __builtin_ctz(stop)
-                                                    : far_end(kind, from + back, end);
+    if (likely(kind == HOLE_DIGITS && stop != 0))
+        return from + (unsigned)__builtin_ctz(stop);
+    return far_end(kind, from + back, end);
 }
 
-// The bytes of a part that fill whole vectors; so many are there.
-static inline bool same_vectors(const char *at, const char *kept, size_t len)
+// A part of at least a vector, all of which is there; the last two vectors may overlap.
+static inline bool same_long(const char *at, const char *kept, size_t len)
 {
-    enum { CALL_MIN = 3 * SIMD_FIRST }; // from here on a call costs less
+    enum { CALL_MIN = 4 * SIMD_FIRST }; // beyond it a call costs less
     if (len > CALL_MIN)
         return memcmp(at, kept, len) == 0;
-    for (size_t i = 0; i < len; i += SIMD_FIRST)
+    for (size_t i = 0;; i = min_size(i + SIMD_FIRST, len - SIMD_FIRST)) {
         if (_mm_movemask_epi8(_mm_cmpeq_epi8(load(at + i), load(kept + i))) != 0xffff)
             return false;
-    return true;
+        if (i + SIMD_FIRST == len)
+            return true;
+    }
 }
 
-// The rest of a part, the same way. Around what is kept there is padding.
-static inline bool same_rest(const char *from, ptrdiff_t back, const char *kept, unsigned mask)
+// A part of less, `back` bytes behind `from`, where sixteen bytes can be read. Around what is kept
+// there is padding.
+static inline bool same_short(const char *from, ptrdiff_t back, const char *kept, unsigned mask)
 {
     __m128i same = _mm_cmpeq_epi8(load(from), load(kept - back));
     return (~(unsigned)_mm_movemask_epi8(same) & mask << back) == 0;
@@ -153,12 +194,12 @@ static inline const char *hole_end(uint8_t kind, const char *from, ptrdiff_t bac
     return far_end(kind, from + back, end);
 }
 
-static inline bool same_vectors(const char *at, const char *kept, size_t len)
+static inline bool same_long(const char *at, const char *kept, size_t len)
 {
     return memcmp(at, kept, len) == 0;
 }
 
-static inline bool same_rest(const char *from, ptrdiff_t back, const char *kept, unsigned mask)
+static inline bool same_short(const char *from, ptrdiff_t back, const char *kept, unsigned mask)
 {
     return memcmp(from + back, kept, (size_t)__builtin_ctz(~mask)) == 0;
 }
@@ -166,11 +207,11 @@ static inline bool same_rest(const char *from, ptrdiff_t back, const char *kept,
 #endif
 
 // Near the end of the text, its last sixteen bytes are what can be read.
-static inline bool same_rest_at_end(const char *at, const char *end, const char *kept,
-                                    const struct skeleton_part *part)
+static inline bool same_at_end(const char *at, const char *end, const char *kept,
+                               const struct skeleton_part *part)
 {
     const char *from = end - SIMD_FIRST;
-    return end - at >= part->rest && same_rest(from, at - from, kept, part->rest_mask);
+    return end - at >= part->len && same_short(from, at - from, kept, part->mask);
 }
 
 static inline const char *hole_end_at_end(uint8_t kind, const char *at, const char *end)
@@ -188,18 +229,16 @@ size_t skeleton_match(const struct skeleton *skeleton, struct span text, struct 
     const struct skeleton_part *part = skeleton->parts;
     const struct skeleton_part *last = part + skeleton->part_count - 1;
     for (;; part++, holes++) {
-        size_t vectors = part->vectors;
-        if (vectors > 0) {
-            if ((size_t)(end - at) < vectors || !same_vectors(at, kept, vectors))
+        size_t len = part->len;
+        if (len >= SIMD_FIRST) {
+            if ((size_t)(end - at) < len || !same_long(at, kept, len))
                 return 0;
-            at += vectors;
-            kept += vectors;
-        }
-        if (likely(at <= far) ? !same_rest(at, 0, kept, part->rest_mask)
-                              : !same_rest_at_end(at, end, kept, part))
+        } else if (likely(at <= far) ? !same_short(at, 0, kept, part->mask)
+                                     : !same_at_end(at, end, kept, part)) {
             return 0;
-        at += part->rest;
-        kept += part->rest;
+        }
+        at += len;
+        kept += len;
         if (part == last)
             return (size_t)(at - text.ptr);
         const char *stop = likely(at <= far) ? hole_end(part->kind, at, 0, end)

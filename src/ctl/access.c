@@ -4,18 +4,17 @@
 #include "penstock/base/mem.h"
 #include "penstock/codec/json_writer.h"
 #include "penstock/model/unit.h"
+#include "penstock/net/peers.h"
+#include "penstock/wire/figures.h"
 #include "penstock/wire/route.h"
 
 #define GATHER_MIN_NS NS_PER_MS
 #define GATHER_NS (UINT64_C(10) * NS_PER_MS) // at first
 #define GATHER_MAX_NS (UINT64_C(20) * NS_PER_MS)
 enum {
-    LINES_A_TURN = 1024, // of one shard; the rest waits for the next
-    // A shard's lines between two turns that are few, and that are many.
-    LINES_FEW = LINES_A_TURN / 4,
-    LINES_MANY = LINES_A_TURN,
+    LINES_MANY = ACCESS_SLOTS / 2, // of a shard, in one look: all that it takes
+    LINES_FEW = ACCESS_SLOTS / 8,
 };
-_Static_assert((int)LINES_MANY <= (int)ACCESS_SLOTS / 4, "a burst finds room in the ring");
 
 static void on_gather(struct timer *timer);
 
@@ -82,18 +81,11 @@ static void put_time(struct access_log *access, struct put *out, uint64_t ns)
     PUT(out, "Z\"");
 }
 
-// False: there is none, or it was removed while the request ran.
-static bool find(const struct access_log *access, enum entity_kind kind, uint64_t usage_id,
-                 struct registry_name *out)
-{
-    return usage_id != 0 && registry_usage_name(access->registry, kind, usage_id, out);
-}
-
 static void put_key(const struct access_log *access, struct put *out, uint64_t usage_id)
 {
     struct registry_name name;
-    if (!find(access, ENTITY_KEY, usage_id, &name))
-        return;
+    if (!registry_usage_name(access->registry, ENTITY_KEY, usage_id, &name))
+        return; // it was removed while the request ran
     PUT_TEXT(out, "key_id", name.id);
     PUT_TEXT(out, "key", name.name);
 }
@@ -101,7 +93,7 @@ static void put_key(const struct access_log *access, struct put *out, uint64_t u
 static void put_account(const struct access_log *access, struct put *out, uint64_t usage_id)
 {
     struct registry_name name;
-    if (!find(access, ENTITY_ACCOUNT, usage_id, &name))
+    if (!registry_usage_name(access->registry, ENTITY_ACCOUNT, usage_id, &name))
         return;
     const struct entity *entity = registry_get(access->registry, ENTITY_ACCOUNT, name.id);
     if (entity != NULL) {
@@ -110,6 +102,30 @@ static void put_account(const struct access_log *access, struct put *out, uint64
     }
     PUT_TEXT(out, "account_id", name.id);
     PUT_TEXT(out, "account", name.name);
+}
+
+// What a line says of a key or an account is looked up and escaped once a look, for the lines of a
+// look mostly name the same few; the registry does not change meanwhile.
+static void put_named(struct access_log *access, struct put *out, struct access_words *kept,
+                      uint64_t usage_id,
+                      void (*put)(const struct access_log *, struct put *, uint64_t))
+{
+    if (usage_id == 0)
+        return;
+    kept += usage_id % ACCESS_WORDS;
+    if (kept->usage_id == usage_id && kept->look == access->look) {
+        put_span(out, span_of(kept->text, kept->len));
+        return;
+    }
+    const char *from = out->at;
+    put(access, out, usage_id);
+    const size_t len = (size_t)(out->at - from);
+    if (len > sizeof(kept->text))
+        return;
+    kept->usage_id = usage_id;
+    kept->look = access->look;
+    kept->len = (uint16_t)len;
+    memcpy(kept->text, from, len);
 }
 
 static void put_usage(struct put *out, const struct usage_record *usage)
@@ -128,6 +144,17 @@ static void put_usage(struct put *out, const struct usage_record *usage)
     PUT_BOOL(out, "client_gone", (usage->flags & USAGE_CLIENT_GONE) != 0);
 }
 
+static void put_client(struct put *out, const struct access_record *record)
+{
+    char text[PEER_TEXT_MAX];
+    struct peer peer = { .family = record->client_family };
+    _Static_assert(sizeof(peer.bytes) == sizeof(record->client), "an address is an address");
+    memcpy(peer.bytes, record->client, sizeof(peer.bytes));
+    const size_t len = peer_text(&peer, text);
+    if (len > 0)
+        PUT_TEXT(out, "client", span_of(text, len));
+}
+
 struct span access_line(struct access_log *access, const struct access_record *record, char *room)
 {
     const struct usage_record *usage = &record->usage;
@@ -135,14 +162,16 @@ struct span access_line(struct access_log *access, const struct access_record *r
     put_time(access, out, usage_settled_ns(usage));
     PUT(out, ",\"level\":\"info\",\"msg\":\"request\"");
     PUT_TEXT(out, "req_id", span_of(record->id, sizeof(record->id)));
-    put_key(access, out, usage->key_id);
+    put_named(access, out, access->keys, usage->key_id, put_key);
     if (record->op != OP_NONE && record->op < OP_COUNT)
         PUT_TEXT(out, "route", span_str(wire_op_info((enum wire_op)record->op)->name));
     if (usage->format < FORMAT_COUNT)
         PUT_TEXT(out, "format", span_str(format_names[usage->format]));
     if (usage->model_len > 0)
         PUT_TEXT(out, "model_req", usage_record_model(usage));
-    put_account(access, out, usage->account_id);
+    if (record->vendor_model_len > 0)
+        PUT_TEXT(out, "model_res", span_of(record->vendor_model, record->vendor_model_len));
+    put_named(access, out, access->accounts, usage->account_id, put_account);
     PUT_U64(out, "attempt", usage->attempts);
     PUT_U64(out, "status", usage->status);
     if (record->vendor_status != 0)
@@ -151,7 +180,10 @@ struct span access_line(struct access_log *access, const struct access_record *r
         PUT_TEXT(out, "vendor_req_id", span_of(usage->vendor_id, usage->vendor_id_len));
     if (usage->err != 0 && usage->err < ERR_CODE_COUNT)
         PUT_TEXT(out, "err_code", span_str(err_name((enum err_code)usage->err)));
+    if (record->stage != STAGE_NONE && record->stage < STAGE_COUNT)
+        PUT_TEXT(out, "err_stage", span_str(figures_stage_name(record->stage)));
     put_usage(out, usage);
+    put_client(out, record);
     PUT(out, "}\n");
     assert(!put.full); // every text in it is bounded, and all of them together fit
     return put_done(out);
@@ -184,8 +216,9 @@ static void on_gather(struct timer *timer)
 {
     struct access_log *access = container_of(timer, struct access_log, gather);
     uint32_t most = 0;
+    access->look++;
     for (uint32_t i = 0; i < access->count; i++) {
-        const uint32_t count = take(access, &access->ports[i], LINES_A_TURN);
+        const uint32_t count = take(access, &access->ports[i], LINES_MANY);
         most = count > most ? count : most;
     }
     log_flush(access->log);
@@ -199,7 +232,7 @@ static void on_gather(struct timer *timer)
     if (idle)
         access->gather_ns = GATHER_NS;
     else
-        gather_after(access, most == LINES_A_TURN ? 0 : access->gather_ns);
+        gather_after(access, most == LINES_MANY ? 0 : access->gather_ns);
 }
 
 void access_log_woken(struct access_log *access)
@@ -210,6 +243,7 @@ void access_log_woken(struct access_log *access)
 
 void access_log_drain(struct access_log *access)
 {
+    access->look++;
     for (uint32_t i = 0; i < access->count; i++)
         (void)take(access, &access->ports[i], UINT32_MAX);
     if (access->log != NULL)

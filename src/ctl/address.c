@@ -54,7 +54,7 @@ bool address_in(struct strings ranges, int family, const uint8_t *addr)
 
 bool address_allow(void *arg, const union dest_addr *addr)
 {
-    const struct config *config = arg;
+    const struct config *config = *(const struct config *const *)arg;
     const int family = addr->any.sa_family;
     const void *bytes =
         family == AF_INET ? (const void *)&addr->v4.sin_addr : (const void *)&addr->v6.sin6_addr;

@@ -25,6 +25,8 @@ static const struct api_route routes[] = {
     { API_POST, "/api/v1/setup", api_setup, ENTITY_SETTING, BODY, true, "" },
     { API_GET, "/api/v1", api_index, ENTITY_COUNT, NO_BODY, false, "" },
     { API_GET, "/api/v1/status", api_status, ENTITY_COUNT, NO_BODY, false, "" },
+    { API_POST, "/api/v1/reload", api_reload, ENTITY_COUNT, NO_BODY, false, "" },
+    { API_POST, "/api/v1/drain", api_drain, ENTITY_COUNT, NO_BODY, false, "" },
     { API_GET, "/api/v1/tokens", api_token_list, ENTITY_SETTING, NO_BODY, false, "" },
     { API_POST, "/api/v1/tokens", api_token_create, ENTITY_SETTING, BODY, false, "" },
     { API_DELETE, "/api/v1/tokens/{id}", api_token_delete, ENTITY_SETTING, NO_BODY, false, "" },
@@ -356,6 +358,12 @@ void api_finish(struct api_call *call)
 {
     count(call);
     call->done(call);
+}
+
+void api_reply(struct api_call *call, int status, json_t *json)
+{
+    answer_as(call, status, status < 400 ? "application/json" : "application/problem+json", json);
+    api_finish(call);
 }
 
 void api_call_fini(struct api_call *call)

@@ -45,7 +45,7 @@ static json_t *shards_json(const struct view *view)
         const struct shard_counters *counters = view->shards[i];
         json_t *json = json_object();
         json_object_set_new(json, "connections", number(counter_get(&counters->connections)));
-        json_object_set_new(json, "requests_in_flight", number(counter_get(&counters->in_flight)));
+        json_object_set_new(json, "requests_in_flight", number(figures_in_flight(counters)));
         json_object_set_new(json, "turns", number(counter_get(&counters->turns)));
         json_object_set_new(json, "slow_turns", number(counter_get(&counters->turns_slow)));
         json_array_append_new(list, json);
@@ -132,4 +132,29 @@ enum api_next api_metrics(struct api_call *call)
     api_plain(call, 200, "text/plain; version=0.0.4; charset=utf-8", SPAN_NONE);
     metrics_write(call->api, &call->text);
     return API_NOW;
+}
+
+enum api_next api_reload(struct api_call *call)
+{
+    const struct view *view = call->api->view;
+    if (view == NULL)
+        return api_problem(call, ERR(NOT_FOUND), "no gateway is running", NULL);
+    if (!view->reload(view->arg, call))
+        return api_problem(call, ERR(OVERLOADED), "too many reloads are under way", NULL);
+    return API_LATER;
+}
+
+enum api_next api_drain(struct api_call *call)
+{
+    const struct view *view = call->api->view;
+    if (view == NULL)
+        return api_problem(call, ERR(NOT_FOUND), "no gateway is running", NULL);
+    view->drain(view->arg);
+    uint64_t left = 0;
+    for (uint32_t i = 0; i < view->shard_count; i++)
+        left += figures_in_flight(view->shards[i]);
+    json_t *json = json_object();
+    json_object_set_new(json, "draining", json_true());
+    json_object_set_new(json, "requests_in_flight", number(left));
+    return api_answer(call, 202, json);
 }

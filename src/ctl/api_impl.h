@@ -23,7 +23,7 @@ struct api_route {
 api_handler api_index, api_setup, api_token_list, api_token_create, api_token_delete;
 api_handler api_list, api_get, api_create, api_update, api_delete, api_account_test;
 api_handler api_usage, api_requests;
-api_handler api_health, api_ready, api_metrics, api_status;
+api_handler api_health, api_ready, api_metrics, api_status, api_reload, api_drain;
 
 // Answers; each returns API_NOW. The JSON is taken.
 enum api_next api_answer(struct api_call *call, int status, json_t *json);

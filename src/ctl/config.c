@@ -233,3 +233,15 @@ void config_diff(const struct config *a, const struct config *b, config_change_f
             on_change(arg, field, (field->flags & FIELD_LIVE) != 0);
     }
 }
+
+void config_adopt(struct config *next, const struct config *old, config_change_fn *on_change,
+                  void *arg)
+{
+    config_diff(old, next, on_change, arg);
+    for (uint32_t i = 0; i < config_table.count; i++) {
+        const struct field *field = &config_table.fields[i];
+        if ((field->flags & FIELD_LIVE) == 0 &&
+            !record_field_eq(&old->record, &next->record, field))
+            record_field_copy(&next->record, &old->record, field);
+    }
+}

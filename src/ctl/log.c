@@ -56,7 +56,11 @@ struct err log_open(struct log *log, struct env *env, struct span path, enum con
     verify(log->buffer != NULL);
     const int fd = path.len > 0 ? open_file(path.ptr) : STDERR_FILENO;
     const struct err err = fd < 0 ? ERR_SYS(SYSTEM, errno) : OK;
-    log->path = fd < 0 || path.len == 0 ? NULL : path.ptr;
+    if (fd >= 0 && path.len > 0) {
+        log->path = mem_take(path.len + 1, 1); // the configuration may be replaced
+        verify(log->path != NULL);
+        memcpy(log->path, path.ptr, path.len);
+    }
     log_use_fd(log, fd < 0 ? STDERR_FILENO : fd);
     return err;
 }
@@ -83,6 +87,8 @@ void log_close(struct log *log)
     if (log->fd != STDERR_FILENO)
         close(log->fd);
     log->fd = STDERR_FILENO;
+    mem_give(log->path);
+    log->path = NULL;
     mem_give(log->buffer);
     log->buffer = NULL;
 }

@@ -141,16 +141,19 @@ static void on_timeout(struct timer *timer)
 struct err prober_init(struct prober *prober, struct net *net, struct publisher *publisher,
                        const struct config *config)
 {
-    *prober = (struct prober){
-        .net = net,
-        .publisher = publisher,
-        .limits = { .dns_ns = config->timeouts.dns_ns,
-                    .connect_ns = config->timeouts.connect_ns,
-                    .handshake_ns = config->timeouts.handshake_ns },
-        .total_ns = TEST_NS,
-    };
+    *prober = (struct prober){ .net = net, .publisher = publisher, .total_ns = TEST_NS };
+    prober_limit(prober, config);
     list_init(&prober->live);
     return upool_init(&prober->pool, net, NS_PER_S, 0, PROBES_MAX);
+}
+
+void prober_limit(struct prober *prober, const struct config *config)
+{
+    prober->limits = (struct dial_limits){
+        .dns_ns = config->timeouts.dns_ns,
+        .connect_ns = config->timeouts.connect_ns,
+        .handshake_ns = config->timeouts.handshake_ns,
+    };
 }
 
 void prober_stop(struct prober *prober)
@@ -175,15 +178,11 @@ static bool write_head(struct probe *probe, const struct snap_account *account)
     put_span(&out, SPAN("GET "));
     provider->target(&call, &out);
     put_span(&out, SPAN(" HTTP/1.1\r\n"));
-    http_put_field(&out, SPAN("host"), account->host_field);
+    put_span(&out, secret_reveal(account->lines));
     http_put_field(&out, SPAN("accept"), SPAN("application/json"));
     http_put_field(&out, SPAN("accept-encoding"), SPAN("identity"));
     http_put_field(&out, SPAN("user-agent"), SPAN("penstock/" PENSTOCK_VERSION));
     http_put_field(&out, SPAN("connection"), SPAN("close"));
-    if (account->auth_value != NULL)
-        http_put_field(&out, account->auth_name, secret_reveal(account->auth_value));
-    for (uint32_t i = 0; i < account->header_count; i++)
-        http_put_field(&out, account->headers[i].name, account->headers[i].value);
     provider->fields(account, SPAN_NONE, &out);
     put_span(&out, SPAN("\r\n"));
     probe->head_len = put_done(&out).len;

@@ -48,7 +48,7 @@ uint32_t publisher_dest(struct publisher *publisher, const struct account *accou
         .ca_file = account->ca_file,
         .server_name = account->server_name,
         .allow = trusted ? NULL : address_allow,
-        .allow_arg = trusted ? NULL : (void *)publisher->config,
+        .allow_arg = trusted ? NULL : (void *)&publisher->config,
     };
     char text_why[TLS_WHY_MAX];
     const uint32_t dest = dests_intern(publisher->dests, &key, text_why);
@@ -56,6 +56,13 @@ uint32_t publisher_dest(struct publisher *publisher, const struct account *accou
         fit_printf(why->text, sizeof(why->text), "account %.*s: %s", (int)account->name.len,
                    account->name.ptr, text_why);
     return dest;
+}
+
+void publisher_judge(struct publisher *publisher)
+{
+    for (uint32_t i = 0; i < dests_count(publisher->dests); i++)
+        dest_judge(publisher->dests, i);
+    resolver_refresh(publisher->resolver);
 }
 
 struct building {

@@ -108,8 +108,7 @@ static int usage_cmp(const void *a, const void *b)
     return (x > y) - (x < y);
 }
 
-// Puts the arrays in order after entities_append().
-static void entities_sort(struct entities *list, enum entity_kind kind)
+void entities_sort(struct entities *list, enum entity_kind kind)
 {
     struct order order = { kind, false };
     if (list->count == 0)
@@ -152,9 +151,7 @@ static struct entity *entity_new(struct entities *list, enum entity_kind kind,
     return made;
 }
 
-// At the end, whatever the order: for loading many.
-static void entities_append(struct entities *list, enum entity_kind kind,
-                            const struct entity *entity)
+void entities_append(struct entities *list, enum entity_kind kind, const struct entity *entity)
 {
     struct entity *made = entity_new(list, kind, entity);
     list->by_id[list->count] = list->by_name[list->count] = list->by_usage[list->count] = made;
@@ -181,6 +178,16 @@ static void take_out(struct entity **items, uint32_t count, const struct entity 
     memmove(&items[from], &items[from + 1], (count - from - 1) * sizeof(struct entity *));
 }
 
+void entities_free(struct entities *list)
+{
+    for (uint32_t i = 0; i < list->count; i++)
+        mem_give(list->by_id[i]);
+    mem_give(list->by_id);
+    mem_give(list->by_name);
+    mem_give(list->by_usage);
+    *list = (struct entities){ 0 };
+}
+
 void entities_remove(struct entities *list, enum entity_kind kind, struct entity *entity)
 {
     const struct span id = entity_id(kind, entity->record);
@@ -190,142 +197,6 @@ void entities_remove(struct entities *list, enum entity_kind kind, struct entity
     take_out(list->by_usage, list->count, entity, usage_place_of(list, entity->usage_id));
     list->count--;
     mem_give(entity);
-}
-
-// --- loading ---
-
-// A secret that stands in a file or a variable, without the line end that an editor leaves.
-static struct secret *read_elsewhere(struct registry *registry, const struct account *account)
-{
-    struct config_world *world = config_world_system();
-    struct text text = { 0 };
-    if (account->api_key_file.len > 0) {
-        if (world->read(world, account->api_key_file.ptr, SECRET_MAX, &text, NULL) != 0) {
-            text_fini(&text);
-            return NULL;
-        }
-    } else {
-        const char *value = world->env(world, account->api_key_env.ptr);
-        if (value != NULL)
-            text_add(&text, span_str(value));
-    }
-    struct span bytes = text_span(&text);
-    while (bytes.len > 0 && (unsigned char)bytes.ptr[bytes.len - 1] <= ' ')
-        bytes.len--;
-    struct secret *secret = bytes.len > 0 ? secret_new(registry->cfg.vault, bytes) : NULL;
-    text_fini(&text);
-    return secret;
-}
-
-static struct err load_api_keys(struct registry *registry, struct registry_why *why)
-{
-    const struct config *config = registry->cfg.config;
-    registry->api_keys = mem_take(max_size(config->account_count, 1), sizeof(struct api_key_of));
-    verify(registry->api_keys != NULL);
-    for (uint32_t i = 0; i < config->account_count; i++) {
-        const struct account *account = config->accounts[i];
-        if (account->api_key_file.len == 0 && account->api_key_env.len == 0)
-            continue;
-        struct secret *secret = read_elsewhere(registry, account);
-        if (secret == NULL) {
-            fit_printf(why->text, sizeof(why->text), "the key of account `%.*s` is not in %s %.*s",
-                       (int)account->name.len, account->name.ptr,
-                       account->api_key_file.len > 0 ? "the file" : "the variable",
-                       (int)max_size(account->api_key_file.len, account->api_key_env.len),
-                       account->api_key_file.len > 0 ? account->api_key_file.ptr
-                                                     : account->api_key_env.ptr);
-            return ERR(CONFIG);
-        }
-        registry->api_keys[registry->api_key_count++] = (struct api_key_of){ account, secret };
-    }
-    return OK;
-}
-
-const struct secret *registry_api_key(const struct registry *registry,
-                                      const struct account *account)
-{
-    for (uint32_t i = 0; i < registry->api_key_count; i++)
-        if (registry->api_keys[i].account == account)
-            return registry->api_keys[i].secret;
-    return account->api_key;
-}
-
-static void load_file(struct registry *registry)
-{
-    const struct config *config = registry->cfg.config;
-    for (uint32_t i = 0; i < config->account_count; i++)
-        entities_append(&registry->kinds[ENTITY_ACCOUNT], ENTITY_ACCOUNT,
-                        &(struct entity){ .record = &config->accounts[i]->record });
-    for (uint32_t i = 0; i < config->key_count; i++) {
-        struct key *key = config->keys[i];
-        if (key->key != NULL)
-            key_adopt(key, &registry->hasher, secret_reveal(key->key));
-        entities_append(&registry->kinds[ENTITY_KEY], ENTITY_KEY,
-                        &(struct entity){ .record = &key->record });
-    }
-    for (uint32_t i = 0; i < config->route_count; i++)
-        entities_append(&registry->kinds[ENTITY_ROUTE], ENTITY_ROUTE,
-                        &(struct entity){ .record = &config->routes[i]->record });
-    for (int kind = 0; kind < ENTITY_COUNT; kind++)
-        entities_sort(&registry->kinds[kind], (enum entity_kind)kind);
-}
-
-struct loading {
-    struct registry *registry;
-    enum entity_kind kind;
-    struct registry_why *why;
-    uint32_t from_file; // entities that the file declares
-    struct err err;
-};
-
-static bool on_stored(void *arg, const struct store_entity *stored)
-{
-    struct loading *load = arg;
-    struct registry *registry = load->registry;
-    struct entities *list = &registry->kinds[load->kind];
-    const struct table *table = entity_tables[load->kind];
-    struct record *record;
-    load->err = record_unpack(table, stored->value, stored->key, registry->cfg.keyring,
-                              registry->cfg.vault, &record);
-    if (failed(load->err)) {
-        fit_printf(load->why->text, sizeof(load->why->text), "the %s %.*s in the store: %s",
-                   table->name, (int)stored->key.len, stored->key.ptr, err_text(load->err.code));
-        return false;
-    }
-    // What the file declares is the file's outright. Only its objects are in order by now; those of
-    // the store differ among themselves.
-    const uint32_t all = list->count;
-    list->count = load->from_file;
-    const bool hidden = entities_find(list, load->kind, stored->key) != NULL ||
-                        entities_named(list, load->kind, entity_name(load->kind, record)) != NULL;
-    list->count = all;
-    if (hidden) {
-        registry->hidden++;
-        record_free(&record);
-        return true;
-    }
-    entities_append(list, load->kind, &(struct entity){ record, stored->version, 0 });
-    return true;
-}
-
-static struct err load(struct registry *registry, struct registry_why *why)
-{
-    TRY(load_api_keys(registry, why));
-    load_file(registry);
-    for (int kind = 0; kind < ENTITY_COUNT; kind++) {
-        struct entities *list = &registry->kinds[kind];
-        struct loading load = { registry, (enum entity_kind)kind, why, list->count, OK };
-        struct err err = store_scan(registry->cfg.store, kinds[kind].store, on_stored, &load);
-        entities_sort(list, (enum entity_kind)kind);
-        if (failed(err)) {
-            struct store_why said;
-            store_explain(registry->cfg.store, err, &said);
-            fit_printf(why->text, sizeof(why->text), "%s", said.text);
-            return err;
-        }
-        TRY(load.err);
-    }
-    return OK;
 }
 
 struct err registry_new(struct registry **out, const struct registry_cfg *cfg,
@@ -339,7 +210,7 @@ struct err registry_new(struct registry **out, const struct registry_cfg *cfg,
     list_init(&registry->queue);
     list_init(&registry->ended);
     key_hasher_init(&registry->hasher, cfg->keyring->lookup);
-    struct err err = load(registry, why);
+    struct err err = contents_load(registry, why);
     if (failed(err) && why->text[0] == '\0')
         fit_printf(why->text, sizeof(why->text), "%s", err_text(err.code));
     if (failed(err))
@@ -354,20 +225,7 @@ void registry_free(struct registry **owner)
     *owner = NULL;
     if (registry == NULL)
         return;
-    for (int kind = 0; kind < ENTITY_COUNT; kind++) {
-        struct entities *list = &registry->kinds[kind];
-        for (uint32_t i = 0; i < list->count; i++) {
-            if (!entity_from_file(list->by_id[i]))
-                record_free(&list->by_id[i]->record);
-            mem_give(list->by_id[i]);
-        }
-        mem_give(list->by_id);
-        mem_give(list->by_name);
-        mem_give(list->by_usage);
-    }
-    for (uint32_t i = 0; i < registry->api_key_count; i++)
-        secret_free(&registry->api_keys[i].secret);
-    mem_give(registry->api_keys);
+    contents_free(&registry->now);
     record_free(&registry->next);
     record_free(&registry->gone_record);
     if (registry->snap != NULL)
@@ -388,30 +246,33 @@ void registry_use_client(struct registry *registry, struct store_client *client)
 
 uint32_t registry_count(const struct registry *registry, enum entity_kind kind)
 {
-    return registry->kinds[kind].count;
+    return registry->now.kinds[kind].count;
 }
 
 uint32_t registry_hidden(const struct registry *registry)
 {
-    return registry->hidden;
+    uint32_t count = 0;
+    for (int kind = 0; kind < ENTITY_COUNT; kind++)
+        count += registry->now.hidden[kind].count;
+    return count;
 }
 
 const struct entity *registry_get(const struct registry *registry, enum entity_kind kind,
                                   struct span id)
 {
-    return entities_find(&registry->kinds[kind], kind, id);
+    return entities_find(&registry->now.kinds[kind], kind, id);
 }
 
 const struct entity *registry_by_name(const struct registry *registry, enum entity_kind kind,
                                       struct span name)
 {
-    return entities_named(&registry->kinds[kind], kind, name);
+    return entities_named(&registry->now.kinds[kind], kind, name);
 }
 
 const struct entity *registry_next(const struct registry *registry, enum entity_kind kind,
                                    struct span after)
 {
-    const struct entities *list = &registry->kinds[kind];
+    const struct entities *list = &registry->now.kinds[kind];
     uint32_t at = after.len > 0 ? place_of(list, kind, after, false) : 0;
     if (after.len > 0 && at < list->count &&
         span_eq(entity_id(kind, list->by_id[at]->record), after))
@@ -428,7 +289,7 @@ static size_t gone_key(enum entity_kind kind, uint64_t usage_id, char out[CHANGE
 bool registry_usage_name(const struct registry *registry, enum entity_kind kind, uint64_t usage_id,
                          struct registry_name *out)
 {
-    const struct entities *list = &registry->kinds[kind];
+    const struct entities *list = &registry->now.kinds[kind];
     const uint32_t at = usage_place_of(list, usage_id);
     if (at < list->count && list->by_usage[at]->usage_id == usage_id) {
         const struct record *record = list->by_usage[at]->record;
@@ -438,7 +299,7 @@ bool registry_usage_name(const struct registry *registry, enum entity_kind kind,
     char id[CHANGE_ID_MAX + 1];
     const size_t len = gone_key(kind, usage_id, id);
     const struct entity *gone =
-        entities_find(&registry->kinds[ENTITY_SETTING], ENTITY_SETTING, span_of(id, len));
+        entities_find(&registry->now.kinds[ENTITY_SETTING], ENTITY_SETTING, span_of(id, len));
     if (gone == NULL)
         return false;
     // Its value is the id, a space and the name.
@@ -469,7 +330,7 @@ struct record *gone_setting(struct registry *registry, enum entity_kind kind,
 struct err registry_each_next(const struct registry *registry, enum entity_kind kind,
                               registry_fn *fn, void *arg)
 {
-    const struct entities *list = &registry->kinds[kind];
+    const struct entities *list = &registry->now.kinds[kind];
     const struct change *change = registry->change;
     const bool is_changing = change != NULL && change->kind == kind;
     for (uint32_t i = 0; i < list->count; i++) {

@@ -29,7 +29,7 @@ static const struct account *account_of(const struct record *record)
 // A model that names the account `name`; NULL if there is none.
 static const struct route *route_naming(const struct registry *registry, struct span name)
 {
-    const struct entities *list = &registry->kinds[ENTITY_ROUTE];
+    const struct entities *list = &registry->now.kinds[ENTITY_ROUTE];
     for (uint32_t i = 0; i < list->count; i++) {
         const struct route *route = (const struct route *)list->by_id[i]->record;
         for (uint32_t j = 0; j < route->accounts.count; j++)
@@ -52,7 +52,7 @@ static struct err check_route(struct registry *registry, struct change *change,
 {
     for (uint32_t i = 0; i < route->accounts.count; i++) {
         const struct span name = route->accounts.items[i];
-        if (entities_named(&registry->kinds[ENTITY_ACCOUNT], ENTITY_ACCOUNT, name) != NULL)
+        if (entities_named(&registry->now.kinds[ENTITY_ACCOUNT], ENTITY_ACCOUNT, name) != NULL)
             continue;
         char path[PROBLEM_PATH_MAX];
         fit_printf(path, sizeof(path), "accounts[%u]", i);
@@ -60,7 +60,7 @@ static struct err check_route(struct registry *registry, struct change *change,
                     "no account is called `%s`", name.ptr);
         return ERR(INVALID);
     }
-    const struct entities *list = &registry->kinds[ENTITY_ROUTE];
+    const struct entities *list = &registry->now.kinds[ENTITY_ROUTE];
     for (uint32_t i = 0; i < list->count; i++) {
         const struct route *other = (const struct route *)list->by_id[i]->record;
         if (span_eq(other->id, route->id))
@@ -214,7 +214,7 @@ static void mint(struct registry *registry, struct change *change, struct key *k
 static struct err check_unique(struct registry *registry, struct change *change,
                                const struct record *record)
 {
-    const struct entities *list = &registry->kinds[change->kind];
+    const struct entities *list = &registry->now.kinds[change->kind];
     const struct span id = entity_id(change->kind, record);
     if (change->verb == CHANGE_CREATE && list->count >= REGISTRY_OBJECTS_MAX)
         return refuse(change, ERR(CONFLICT), "there are %u objects of this kind, the most allowed",
@@ -311,7 +311,7 @@ static struct err prepare(struct registry *registry, struct change *change, uint
 static void put_entity(struct registry *registry, enum entity_kind kind, struct record *record,
                        uint64_t version)
 {
-    struct entities *list = &registry->kinds[kind];
+    struct entities *list = &registry->now.kinds[kind];
     struct entity *old = entities_find(list, kind, entity_id(kind, record));
     struct record *before = old != NULL ? old->record : NULL;
     if (old != NULL)
@@ -326,7 +326,7 @@ static void apply(struct registry *registry, struct change *change, uint64_t ver
         put_entity(registry, change->kind, registry->next, version);
         registry->next = NULL;
     } else {
-        struct entities *list = &registry->kinds[change->kind];
+        struct entities *list = &registry->now.kinds[change->kind];
         struct entity *old = entities_find(list, change->kind, span_str(change->id));
         struct record *before = old->record;
         entities_remove(list, change->kind, old);

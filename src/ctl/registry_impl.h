@@ -27,14 +27,19 @@ struct api_key_of { // of an account whose key stands elsewhere
     struct secret *secret;
 };
 
+// What one configuration and the store hold together.
+struct contents {
+    struct entities kinds[ENTITY_COUNT];
+    struct entities hidden[ENTITY_COUNT]; // of the store; only by_id, in no order
+    struct api_key_of *api_keys;
+    uint32_t api_key_count;
+};
+
 struct registry {
     struct registry_cfg cfg;
     struct store_client *client;
-    struct entities kinds[ENTITY_COUNT];
+    struct contents now;
     struct key_hasher hasher;
-    struct api_key_of *api_keys;
-    uint32_t api_key_count;
-    uint32_t hidden;
     struct list queue; // changes that wait; one a connection of the admin side
     struct list ended; // operations that were called directly
     uint32_t asked;
@@ -55,10 +60,20 @@ struct registry {
 enum store_kind store_kind_of(enum entity_kind kind);
 struct entity *entities_find(const struct entities *list, enum entity_kind kind, struct span id);
 struct entity *entities_named(const struct entities *list, enum entity_kind kind, struct span name);
+// At the end, whatever the order; entities_sort() then puts the arrays in order.
+void entities_append(struct entities *list, enum entity_kind kind, const struct entity *entity);
+void entities_sort(struct entities *list, enum entity_kind kind);
+// Lets go of the arrays and of the entities, but not of their records.
+void entities_free(struct entities *list);
 // Takes the record. Nothing of its id or name may be there.
 void entities_add(struct entities *list, enum entity_kind kind, const struct entity *entity);
 // The record is the caller's again.
 void entities_remove(struct entities *list, enum entity_kind kind, struct entity *entity);
+
+// Everything that the configuration and the store hold, from the store's own thread.
+must_use struct err contents_load(struct registry *registry, struct registry_why *why);
+// With the records of the store.
+void contents_free(struct contents *contents);
 
 // The setting that keeps id and name of a removed object.
 struct record *gone_setting(struct registry *registry, enum entity_kind kind,

@@ -8,8 +8,7 @@ enum { LARGE_BODY = 64 * KIB }; // from here on 16 KB buffers pay
 void fetch_start(struct fetch *fetch, struct net *net, struct upool *pool, struct dests *dests,
                  uint32_t dest, const struct dial_limits *limits, bool fresh, struct task *owner)
 {
-    memset(fetch, 0, offsetof(struct fetch, dial));
-    dial_init(&fetch->dial);
+    memset(fetch, 0, sizeof(*fetch));
     fetch->net = net;
     fetch->pool = pool;
     fetch->owner = owner;
@@ -17,22 +16,43 @@ void fetch_start(struct fetch *fetch, struct net *net, struct upool *pool, struc
     if (!fresh)
         fetch->conn = upool_take(pool, dest, owner);
     fetch->reused = fetch->conn != NULL;
-    if (!fetch->reused)
-        dial_start(&fetch->dial, net, dests, dest, limits, owner);
+    if (fetch->reused)
+        return;
+    fetch->dial = slab_take(&net->dials);
+    if (fetch->dial != NULL)
+        dial_start(fetch->dial, net, dests, dest, limits, owner);
+    else
+        loop_ready(net->loop, owner); // fetch_connect() tells
+}
+
+static void drop_dial(struct fetch *fetch)
+{
+    if (fetch->dial == NULL)
+        return;
+    // Its timer, its task and its connections were let go: nothing reaches it any more.
+    dial_stop(fetch->dial);
+    slab_give(&fetch->net->dials, fetch->dial);
+    fetch->dial = NULL;
 }
 
 enum parse fetch_connect(struct fetch *fetch, struct err *err)
 {
+    struct dial *dial = fetch->dial;
     if (fetch->conn != NULL)
         return PARSE_DONE;
-    if (!fetch->dial.ended)
-        return PARSE_MORE;
-    if (failed(fetch->dial.err)) {
-        *err = fetch->dial.err;
+    if (dial == NULL) {
+        *err = ERR(NO_MEMORY);
         return PARSE_BAD;
     }
-    fetch->conn = fetch->dial.conn;
-    fetch->dial.conn = NULL;
+    if (!dial->ended)
+        return PARSE_MORE;
+    if (failed(dial->err)) {
+        *err = dial->err;
+        return PARSE_BAD;
+    }
+    fetch->conn = dial->conn;
+    dial->conn = NULL;
+    drop_dial(fetch);
     return PARSE_DONE;
 }
 
@@ -162,7 +182,7 @@ void fetch_end(struct fetch *fetch)
         upool_give(fetch->pool, fetch->dest, &fetch->conn);
     else
         conn_close(&fetch->conn, WHY_DONE, false);
-    dial_stop(&fetch->dial);
+    drop_dial(fetch);
     fetch->net = NULL;
 }
 
@@ -170,7 +190,7 @@ void fetch_stop(struct fetch *fetch, enum conn_why why)
 {
     if (fetch->net == NULL)
         return;
-    dial_stop(&fetch->dial);
+    drop_dial(fetch);
     if (fetch->conn != NULL)
         conn_close(&fetch->conn, why, false);
     fetch->net = NULL;

@@ -18,6 +18,13 @@ void serve_leave(struct serve *serve);
 // The stream has ended: next head, or the end of the connection.
 void serve_next(struct serve *serve);
 
+// What may be received while no more than a head is expected. A client whose last body was large
+// sends another: what follows the head in its buffer has to be copied, so it shall be little.
+static inline void serve_allow_head(struct serve *serve)
+{
+    conn_rx_allow(serve->conn, serve->sends_large ? BUF_SMALL_BYTES : CONN_RX_HEAD, BUF_SMALL);
+}
+
 // Something of the request's body is still to come: what follows its head is no next request.
 static inline bool stream_has_unread(const struct stream *stream)
 {

@@ -13,31 +13,85 @@
 #include <unistd.h>
 
 #define ACCEPT_RETRY_NS (UINT64_C(100) * NS_PER_MS)
-// ACCEPT_BURST: connections that may still arrive when accepting was told to pause.
+// PARKED_MAX: connections that the kernel may still hand over when accepting was told to pause.
 // PIPELINE_QUEUE_MAX: of answers that a client did not take yet when its next request is looked at.
 // HEAD_CHANGES_MAX: in a row, until a connection's heads are only parsed.
-enum { BACKLOG = 4096, ACCEPT_BURST = 64, PIPELINE_QUEUE_MAX = 16 * KIB, HEAD_CHANGES_MAX = 8 };
+enum {
+    BACKLOG = 4096,
+    PARKED_MAX = 2 * BACKLOG,
+    PIPELINE_QUEUE_MAX = 16 * KIB,
+    HEAD_CHANGES_MAX = 8,
+};
+
+// A connection that waits here as it would in the kernel's backlog.
+struct parked {
+    struct list link;
+    int fd;
+};
 
 static void on_accept(struct io_op *op, struct io_done done);
 static void serve_run(struct task *task);
 static void serve_timeout(struct timer *timer);
 static void serve_app_timeout(struct timer *timer);
 static void serve_depart(struct serve *serve, enum conn_why why);
+static void serve_open(struct server *server, int fd);
+static int unpark(struct server *server);
 
 // --- the listener ---
 
+static bool has_place(const struct server *server)
+{
+    const struct slab *conns = &server->net->conns;
+    return server->count < server->limits.connections && conns->count_out < conns->count_max;
+}
+
 static void accept_start(struct server *server)
 {
-    bool full = server->count >= server->limits.connections;
-    if (server->accept.in_flight || server->draining || full)
+    while (!list_is_empty(&server->parked) && has_place(server))
+        serve_open(server, unpark(server));
+    if (server->accept.in_flight || server->draining || !has_place(server))
         return;
     server->paused = false;
     io_accept(server->net->io, &server->accept, server->fd);
 }
 
+static void accept_later(struct server *server)
+{
+    struct loop *loop = server->net->loop;
+    timer_arm(&loop->wheel, &server->accept_retry, loop->now_ns + ACCEPT_RETRY_NS);
+}
+
 static void on_accept_retry(struct timer *timer)
 {
-    accept_start(container_of(timer, struct server, accept_retry));
+    struct server *server = container_of(timer, struct server, accept_retry);
+    accept_start(server);
+    // Places that the thread's other connections take come back without a sign.
+    if (!list_is_empty(&server->parked) ||
+        (server->paused && server->count < server->limits.connections))
+        accept_later(server);
+}
+
+// One that was accepted before the pause took effect waits for its place.
+static void park(struct server *server, int fd)
+{
+    struct parked *parked = slab_take(&server->parked_slab);
+    if (parked == NULL) {
+        io_close(server->net->io, fd, true);
+        return;
+    }
+    parked->fd = fd;
+    list_init(&parked->link);
+    list_push_back(&server->parked, &parked->link);
+    accept_later(server);
+}
+
+static int unpark(struct server *server)
+{
+    struct parked *parked = container_of(server->parked.next, struct parked, link);
+    const int fd = parked->fd;
+    list_take(&parked->link);
+    slab_give(&server->parked_slab, parked);
+    return fd;
 }
 
 struct err server_open(struct server *server, struct net *net, struct http_app *app,
@@ -51,7 +105,9 @@ struct err server_open(struct server *server, struct net *net, struct http_app *
     server->accept.on_done = on_accept;
     server->accept_retry.on_fire = on_accept_retry;
     list_init(&server->serves);
-    slab_init(&server->slab, sizeof(struct serve), (size_t)limits->connections + ACCEPT_BURST);
+    list_init(&server->parked);
+    slab_init(&server->slab, sizeof(struct serve), limits->connections);
+    slab_init(&server->parked_slab, sizeof(struct parked), PARKED_MAX);
     server->fd = server->spare_fd = -1;
     TRY(http_known_init(&server->known));
     struct err err = io_listen(net->io, addr, len, BACKLOG, &server->fd);
@@ -70,7 +126,7 @@ static void on_bury(struct task *task)
     struct server *server = serve->server;
     slab_give(&server->slab, serve);
     server->count--;
-    if (server->paused)
+    if (server->paused || !list_is_empty(&server->parked))
         accept_start(server);
 }
 
@@ -84,6 +140,8 @@ static void serve_free(struct serve *serve)
     timer_stop(&loop->wheel, &serve->timer);
     timer_stop(&loop->wheel, &serve->app_timer);
     list_take(&serve->link);
+    if (serve->is_counted)
+        peers_leave(serve->server->peers, &serve->peer);
     http_known_put(&serve->server->known, &serve->known);
     serve->task.run = on_bury;
     loop_bury(loop, &serve->task);
@@ -99,6 +157,13 @@ void server_secure(struct server *server, struct certs *certs)
 {
     assert(server->count == 0);
     server->certs = certs;
+}
+
+void server_limit(struct server *server, const struct server_limits *limits)
+{
+    const uint32_t connections = server->limits.connections; // the slabs were made for it
+    server->limits = *limits;
+    server->limits.connections = connections;
 }
 
 // Puts TLS on a fresh connection, with the newest certificates.
@@ -119,20 +184,48 @@ static bool secure(struct server *server, struct conn *conn)
     return conn_tls_accept(conn, server->tls);
 }
 
+// Counts the connection with those of its address. False: there are so many that one more is not
+// even worth an answer.
+static bool count_in(struct serve *serve, int fd)
+{
+    struct server *server = serve->server;
+    const uint32_t max = server->limits.per_address;
+    struct sockaddr_storage addr;
+    if (max == 0 || server->peers == NULL)
+        return true;
+    if (!io_peer(server->net->io, fd, &addr))
+        return false; // gone already
+    uint32_t rank;
+    serve->peer = peer_of((const struct sockaddr *)&addr);
+    if (!peers_enter(server->peers, &serve->peer, max + SERVE_OVER_MAX, &rank))
+        return false;
+    serve->is_counted = rank > 0;
+    serve->is_over = rank > max;
+    return true;
+}
+
+// There is a place for it.
 static void serve_open(struct server *server, int fd)
 {
     struct serve *serve = slab_take(&server->slab);
-    if (serve == NULL) {
-        io_close(server->net->io, fd, false);
+    if (serve == NULL) { // no memory
+        io_close(server->net->io, fd, true);
         return;
     }
     memset(serve, 0, sizeof(*serve));
     serve->server = server;
+    if (!count_in(serve, fd)) {
+        slab_give(&server->slab, serve);
+        io_close(server->net->io, fd, true);
+        return;
+    }
     serve->timer.on_fire = serve_timeout;
     serve->app_timer.on_fire = serve_app_timeout;
     task_init(&serve->task, serve_run);
     serve->conn = conn_accept(server->net, fd, &serve->task);
     if (serve->conn == NULL) {
+        if (serve->is_counted)
+            peers_leave(server->peers, &serve->peer);
         slab_give(&server->slab, serve);
         return;
     }
@@ -147,6 +240,8 @@ static void serve_open(struct server *server, int fd)
     if (server->certs != NULL && server->limits.handshake_ns != 0)
         serve_arm(serve,
                   server->limits.handshake_ns); // the head's own time counts from its first byte
+    if (serve->is_over)
+        serve_arm(serve, SERVE_OVER_NS);
 }
 
 // One waiting connection, or -1 at once. The listener blocks, as a ring wants it, so it is asked
@@ -172,8 +267,7 @@ static void shed_one(struct server *server)
             close(fd);
         server->spare_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
     }
-    struct loop *loop = server->net->loop;
-    timer_arm(&loop->wheel, &server->accept_retry, loop->now_ns + ACCEPT_RETRY_NS);
+    accept_later(server);
 }
 
 static void on_accept(struct io_op *op, struct io_done done)
@@ -182,11 +276,14 @@ static void on_accept(struct io_op *op, struct io_done done)
     if (done.res >= 0) {
         if (server->draining)
             io_close(server->net->io, done.res, false);
-        else
+        else if (has_place(server) && list_is_empty(&server->parked))
             serve_open(server, done.res);
+        else
+            park(server, done.res);
     }
-    if (server->count >= server->limits.connections && !server->paused) {
+    if (!has_place(server) && !server->paused) {
         server->paused = true;
+        accept_later(server);
         io_cancel(server->net->io, op);
     }
     if (done.flags & IO_MORE)
@@ -206,7 +303,10 @@ static void accept_rest(struct server *server)
         int fd = accept_now(server);
         if (fd < 0)
             return;
-        serve_open(server, fd);
+        if (has_place(server))
+            serve_open(server, fd);
+        else
+            park(server, fd);
     }
 }
 
@@ -218,6 +318,8 @@ void server_drain(struct server *server)
     if (io_backend(server->net->io) != IO_BACKEND_SIM)
         accept_rest(server);
     server->draining = true;
+    if (!list_is_empty(&server->parked))
+        accept_later(server);
     // Other listeners share the port by SO_REUSEPORT: as long as this one is open, the kernel
     // sends it connections.
     io_close(server->net->io, server->fd, false);
@@ -236,6 +338,9 @@ void server_drain(struct server *server)
 void server_stop(struct server *server)
 {
     server_drain(server);
+    timer_stop(&server->net->loop->wheel, &server->accept_retry);
+    while (!list_is_empty(&server->parked))
+        io_close(server->net->io, unpark(server), false);
     struct list *next;
     for (struct list *at = server->serves.next; at != &server->serves; at = next) {
         next = at->next;
@@ -253,6 +358,7 @@ void server_stop(struct server *server)
 void server_fini(struct server *server)
 {
     assert(server_is_idle(server));
+    timer_stop(&server->net->loop->wheel, &server->accept_retry);
     if (server->fd >= 0)
         io_close(server->net->io, server->fd, false);
     if (server->spare_fd >= 0)
@@ -262,6 +368,7 @@ void server_fini(struct server *server)
         tls_ctx_put(&server->tls);
     http_known_fini(&server->known);
     slab_fini(&server->slab);
+    slab_fini(&server->parked_slab);
 }
 
 // --- a connection ---
@@ -279,7 +386,7 @@ void serve_await_head(struct serve *serve)
     serve->scan = (struct http_scan){ 0 };
     serve->since_ns = 0;
     serve->progress = serve->conn->tx_bytes;
-    conn_rx_allow(serve->conn, CONN_RX_HEAD, BUF_SMALL);
+    serve_allow_head(serve);
     if (serve->conn->rx_len > 0)
         loop_ready(server->net->loop, &serve->task); // pipelined: one request a turn
     serve_arm(serve, serve->requests == 0 ? server->limits.head_ns : server->limits.idle_ns);
@@ -411,6 +518,10 @@ static void serve_head(struct serve *serve)
     case PARSE_DATA: bug("a head has no pieces");
     case PARSE_BAD: refuse(serve, err); return;
     }
+    if (unlikely(serve->is_over)) {
+        refuse(serve, ERR(ADDRESS_LIMIT));
+        return;
+    }
     // The spans point into the receive queue or the scratch memory: the buffer is kept while the
     // application reads them. What comes next is not received before it is known where it belongs.
     struct buf *keep = buf_get(conn_rx_buf(conn));
@@ -419,7 +530,7 @@ static void serve_head(struct serve *serve)
     begin_stream(serve, head);
     buf_put(keep);
     if (serve->conn != NULL && serve->stream.body_state == BODY_NONE && serve->has_stream)
-        conn_rx_allow(conn, CONN_RX_HEAD, BUF_SMALL); // nobody asked for a body
+        serve_allow_head(serve); // nobody asked for a body
 }
 
 // Closing a socket with unread bytes would reset it and could destroy the answer on its way, and so

@@ -27,18 +27,36 @@ static void body_fail(struct stream *stream, struct err err)
     stream->body_state = BODY_FAILED;
     stream->body_err = err;
     stream_serve(stream)->keep_alive = false;
-    conn_rx_allow(stream_serve(stream)->conn, CONN_RX_HEAD, BUF_SMALL);
+    serve_allow_head(stream_serve(stream));
     wake(stream);
+}
+
+// The rest of a large body goes straight to its place.
+static bool is_direct(struct stream *stream)
+{
+    return stream->framing == HTTP_LENGTH && stream->body_big != NULL &&
+           stream_serve(stream)->conn->tls == NULL;
 }
 
 static void body_complete(struct stream *stream)
 {
     struct serve *serve = stream_serve(stream);
     stream->body_state = BODY_COMPLETE;
-    conn_rx_allow(serve->conn, CONN_RX_HEAD, BUF_SMALL);
+    serve->sends_large = is_direct(stream);
+    serve_allow_head(serve);
     // Its reader comes before other connections' work: the body is in the cache.
     if (stream->owner != NULL)
         loop_next(serve->server->net->loop, stream->owner);
+}
+
+const struct peer *stream_peer(struct stream *stream)
+{
+    struct serve *serve = stream_serve(stream);
+    struct sockaddr_storage addr;
+    if (serve->peer.family == 0 && serve->conn != NULL && serve->conn->fd >= 0 &&
+        io_peer(serve->server->net->io, serve->conn->fd, &addr))
+        serve->peer = peer_of((const struct sockaddr *)&addr);
+    return &serve->peer;
 }
 
 void stream_body_drop(struct stream *stream)
@@ -122,13 +140,6 @@ static bool collect_in_place(struct stream *stream)
     conn_rx_consume(conn, (size_t)stream->body_left);
     stream->body_left = 0;
     return true;
-}
-
-// The rest of a large body goes straight to its place.
-static bool is_direct(struct stream *stream)
-{
-    return stream->framing == HTTP_LENGTH && stream->body_big != NULL &&
-           stream_serve(stream)->conn->tls == NULL;
 }
 
 static void collect_length(struct stream *stream)
@@ -322,6 +333,10 @@ bool stream_reply(struct stream *stream, int status, struct put *out)
     *out = put_into(room, BUF_SMALL_BYTES);
     stream->no_body = stream->method == HTTP_HEAD || status == 204 || status == 304;
     stream->no_length = status == 204; // RFC 9110 8.6
+    if (likely(status == 200)) {
+        put_span(out, SPAN("HTTP/1.1 200 OK\r\n"));
+        return true;
+    }
     put_span(out, SPAN("HTTP/1.1 "));
     char code[4] = { (char)('0' + status / 100), (char)('0' + status / 10 % 10),
                      (char)('0' + status % 10), ' ' };
@@ -405,9 +420,29 @@ static bool send_close(struct stream *stream)
     return !stream->chunked || conn_tx_copy(stream_serve(stream)->conn, SPAN("\r\n"));
 }
 
+// A short piece with what stands around it, in one go. False: not now.
+static bool send_short(struct stream *stream, struct span bytes)
+{
+    enum { AROUND = HTTP_CHUNK_HEAD_MAX + 2 };
+    struct conn *conn = stream_serve(stream)->conn;
+    if (!stream->chunked || stream->torn || bytes.len >= SEGQ_COPY_MAX)
+        return false;
+    char *room = conn_tx_room(conn, bytes.len + AROUND);
+    if (room == NULL)
+        return false;
+    assert(stream->replied && !stream->ended);
+    char *at = room + chunk_head_write(room, bytes.len);
+    memcpy(at, bytes.ptr, bytes.len);
+    memcpy(at + bytes.len, "\r\n", 2);
+    conn_tx_commit(conn, (size_t)(at - room) + bytes.len + 2);
+    stream->sent += bytes.len;
+    watch_writes(stream);
+    return true;
+}
+
 bool stream_send(struct stream *stream, struct buf *buf, const char *ptr, size_t len)
 {
-    if (len == 0 || stream->no_body)
+    if (len == 0 || stream->no_body || send_short(stream, span_of(ptr, len)))
         return true;
     stream->torn = stream->torn || !send_open(stream, len) ||
                    !conn_tx_ref(stream_serve(stream)->conn, buf, ptr, len) || !send_close(stream);
@@ -416,7 +451,7 @@ bool stream_send(struct stream *stream, struct buf *buf, const char *ptr, size_t
 
 bool stream_send_copy(struct stream *stream, struct span bytes)
 {
-    if (bytes.len == 0 || stream->no_body)
+    if (bytes.len == 0 || stream->no_body || send_short(stream, bytes))
         return true;
     stream->torn = stream->torn || !send_open(stream, bytes.len) ||
                    !conn_tx_copy(stream_serve(stream)->conn, bytes) || !send_close(stream);
@@ -426,7 +461,7 @@ bool stream_send_copy(struct stream *stream, struct span bytes)
 void stream_wake_at(struct stream *stream, uint64_t at_ns)
 {
     struct serve *serve = stream_serve(stream);
-    timer_arm(&serve->server->net->loop->wheel, &serve->app_timer, at_ns);
+    timer_push(&serve->server->net->loop->wheel, &serve->app_timer, at_ns);
 }
 
 void stream_notify(struct stream *stream, uint32_t low)

@@ -3,6 +3,8 @@
 #include "backend.h"
 #include "penstock/base/check.h"
 
+#include <errno.h>
+#include <netinet/in.h>
 #include <poll.h>
 #include <stdio.h>
 
@@ -205,6 +207,30 @@ bool io_has_hung_up(struct io *io, int fd)
         return false; // a simulated reset fails the next send, which is soon enough
     struct pollfd asked = { .fd = fd };
     return poll(&asked, 1, 0) == 1 && (asked.revents & (POLLERR | POLLHUP)) != 0;
+}
+
+bool io_has_input(struct io *io, int fd)
+{
+    char byte;
+    if (io->backend == IO_BACKEND_SIM)
+        return false;
+    io->stats.syscalls++;
+    const ssize_t got = recv(fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT);
+    return got >= 0 || (errno != EAGAIN && errno != EINTR);
+}
+
+bool io_peer(struct io *io, int fd, struct sockaddr_storage *out)
+{
+    assert(fd >= 0);
+    memset(out, 0, sizeof(*out));
+    if (io->backend == IO_BACKEND_SIM) {
+        const struct sockaddr_in loopback = { .sin_family = AF_INET,
+                                              .sin_addr = { htonl(INADDR_LOOPBACK) } };
+        memcpy(out, &loopback, sizeof(loopback));
+        return true;
+    }
+    socklen_t len = sizeof(*out);
+    return getpeername(fd, (struct sockaddr *)out, &len) == 0;
 }
 
 void io_close(struct io *io, int fd, bool reset)

@@ -40,12 +40,7 @@ static void system_rows(FILE *out)
     struct utsname name;
     verify(uname(&name) == 0);
     fprintf(out, "%-26s %s %s\n", "kernel", name.release, name.machine);
-#ifdef IO_URING_VERSION_MAJOR
-    fprintf(out, "%-26s %d.%d, linked statically\n", "liburing", IO_URING_VERSION_MAJOR,
-            IO_URING_VERSION_MINOR);
-#else
-    row(out, "liburing", "2.3 or older, linked statically"); // 2.4 began to tell
-#endif
+    row(out, "liburing", PENSTOCK_URING_VERSION ", linked statically");
     static const char *const meanings[] = { "0 (allowed)", "1 (needs CAP_SYS_ADMIN or the group)",
                                             "2 (forbidden to all)" };
     int disabled = uring_sysctl();

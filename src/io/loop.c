@@ -6,7 +6,11 @@ static void on_woke(void *arg)
 {
     struct loop *loop = arg;
     loop->now_ns = env_mono_ns(loop->env);
-    loop->wall_ns = env_wall_ns(loop->env);
+    if (unlikely(loop->now_ns >= loop->wall_due_ns)) {
+        loop->wall_due_ns = loop->now_ns + LOOP_WALL_NS;
+        loop->wall_ahead_ns = env_wall_ns(loop->env) - loop->now_ns;
+    }
+    loop->wall_ns = loop->now_ns + loop->wall_ahead_ns;
 }
 
 void loop_init(struct loop *loop, struct io *io, struct env *env)

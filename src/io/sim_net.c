@@ -139,9 +139,11 @@ size_t sim_end_write(struct sim_end *end, const void *bytes, size_t len)
         return 0;
     uint64_t before = pipe->put;
     pipe_append(pipe, bytes, len);
-    if (len > 1 && sim_chance(sim, sim->profile.split))
-        conn_schedule(end_far(end), arrival_ns(end), EV_ARRIVE,
-                      before + 1 + sim_below(sim, len - 1));
+    if (len > 1 && sim_chance(sim, sim->profile.split)) {
+        // One draw a statement: a seed means the same whoever compiled it.
+        const uint64_t first = before + 1 + sim_below(sim, len - 1);
+        conn_schedule(end_far(end), arrival_ns(end), EV_ARRIVE, first);
+    }
     conn_schedule(end_far(end), arrival_ns(end), EV_ARRIVE, pipe->put);
     sim_note(sim, "write", end->index, (int64_t)len, (int64_t)pipe->put);
     return len;

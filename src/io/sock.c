@@ -1,6 +1,7 @@
 #include "sock.h"
 
 #include "penstock/base/check.h"
+#include "penstock/io/io.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -56,6 +57,17 @@ struct err sock_listen(const struct sockaddr *addr, socklen_t len, int backlog, 
     }
     *fd_out = fd;
     return OK;
+}
+
+struct err io_address_free(const struct sockaddr *addr, socklen_t len)
+{
+    int fd = sock_make(addr->sa_family);
+    if (fd < 0)
+        return ERR_SYS(SYSTEM, fd);
+    bool is_free = set_one(fd, SOL_SOCKET, SO_REUSEADDR) && bind(fd, addr, len) == 0;
+    struct err err = is_free ? OK : ERR_SYS(SYSTEM, errno);
+    verify(close(fd) == 0);
+    return err;
 }
 
 // A signal is as good a reason to try later as any.

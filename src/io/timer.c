@@ -23,6 +23,7 @@ void wheel_init(struct wheel *wheel, uint64_t now_ns)
 {
     assert(now_ns / WHEEL_TICK_NS < TICK_MAX);
     *wheel = (struct wheel){
+        .next_ns = UINT64_MAX,
         .tick = now_ns / WHEEL_TICK_NS,
         .tick_min = now_ns / WHEEL_TICK_NS + 1,
     };
@@ -49,6 +50,7 @@ static void place(struct wheel *wheel, struct timer *timer, uint64_t tick)
     wheel->used[level] |= UINT64_C(1) << slot;
     wheel->levels |= BIT(level);
     timer->slot_ns = (tick >> shift << shift) * WHEEL_TICK_NS;
+    wheel->next_ns = min_u64(wheel->next_ns, timer->slot_ns);
 }
 
 static void unlink_timer(struct wheel *wheel, struct timer *timer)
@@ -64,6 +66,8 @@ static void unlink_timer(struct wheel *wheel, struct timer *timer)
         *used &= ~(UINT64_C(1) << (index % WHEEL_SLOTS));
         if (*used == 0)
             wheel->levels &= ~BIT(index / WHEEL_SLOTS);
+        if (timer->slot_ns <= wheel->next_ns)
+            wheel->next_ns = 0;
     }
 }
 
@@ -119,6 +123,10 @@ bool wheel_run(struct wheel *wheel, uint64_t now_ns, unsigned max)
     wheel->tick_min = max_u64(wheel->tick_min, now + 1);
     uint64_t fires = max, moves = fires * MOVES_PER_FIRE;
     uint64_t start = 0;
+    if (now_ns < wheel->next_ns) { // most turns
+        wheel->tick = max_u64(wheel->tick, now + 1);
+        return false;
+    }
     for (struct list *slot; (slot = next_slot(wheel, &start)) != NULL && start <= now;) {
         if (fires == 0 || moves == 0)
             return true;
@@ -140,8 +148,10 @@ bool wheel_run(struct wheel *wheel, uint64_t now_ns, unsigned max)
     return false;
 }
 
-uint64_t wheel_next_ns(const struct wheel *wheel)
+uint64_t wheel_next_ns(struct wheel *wheel)
 {
     uint64_t start = 0;
-    return next_slot(wheel, &start) != NULL ? start * WHEEL_TICK_NS : UINT64_MAX;
+    if (wheel->next_ns == 0)
+        wheel->next_ns = next_slot(wheel, &start) != NULL ? start * WHEEL_TICK_NS : UINT64_MAX;
+    return wheel->next_ns;
 }

@@ -14,8 +14,11 @@ enum {
     // Buffers that the kernel has to choose from in a quiet shard, by class.
     URING_SMALL_MIN = 64,
     URING_LARGE_MIN = 16,
+    // A ring is filled when a part of it is used up, and every so many turns.
+    URING_FILL_SHARE = 4,
+    URING_FILL_TURNS = 32,
     // Fills without much use after which there are too many of them.
-    URING_FILLS_CALM = 1024,
+    URING_FILLS_CALM = 32,
     // The kernel does not get the last 1/8 of a class: sends are built in the same buffers.
     URING_RESERVE_SHARE = 8,
 };
@@ -84,6 +87,12 @@ must_use struct err uring_group_init(struct uring_group *group, struct io_uring 
                                      enum buf_class cls, uint32_t count_max, struct why why);
 // Gives the kernel's buffers back; the ring itself must be gone.
 void uring_group_fini(struct uring_group *group, struct bufpool *pool, enum buf_class cls);
+// Much of it is used up, or somebody waits for it.
+static inline bool uring_group_is_low(const struct uring_group *group)
+{
+    return group->count <= group->target - group->target / URING_FILL_SHARE ||
+           !list_is_empty(&group->parked);
+}
 // Brings the population to its target, as far as the pool has buffers.
 void uring_group_fill(struct uring_group *group, struct bufpool *pool, enum buf_class cls);
 // The kernel chose this buffer; it is the caller's now.

@@ -146,6 +146,8 @@ void uring_refill(struct uring *u)
 {
     for (int cls = 0; cls < BUF_CLASS_COUNT; cls++) {
         struct uring_group *group = &u->groups[cls];
+        if (likely(u->turns % URING_FILL_TURNS != 0 && !uring_group_is_low(group)))
+            continue;
         uring_group_fill(group, &u->io.bufs, (enum buf_class)cls);
         uint32_t count = group->count;
         for (struct list *node; count > 0 && (node = list_pop_front(&group->parked)); count--) {

@@ -1,6 +1,7 @@
 #include "uring_setup.h"
 
 #include "penstock/base/check.h"
+#include "penstock/base/mem.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -277,14 +278,14 @@ static bool probe_quiet_send(struct io_uring *ring)
     if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds) < 0)
         return false;
     bool works = false;
-    char *bytes = calloc(1, TOO_MUCH);
+    char *bytes = mem_take(1, TOO_MUCH);
     if (bytes != NULL && setsockopt(fds[0], SOL_SOCKET, SO_SNDBUF, &little, sizeof(little)) == 0) {
         bool silent = try_quiet(ring, fds[0], bytes, 1) == 1;
         int part = try_quiet(ring, fds[0], bytes, TOO_MUCH);
         works = silent && part > 1 && part < TOO_MUCH &&
                 try_quiet(ring, fds[0], bytes, TOO_MUCH) == -EAGAIN;
     }
-    free(bytes);
+    mem_give(bytes);
     verify(close(fds[0]) == 0);
     verify(close(fds[1]) == 0);
     return works;

@@ -508,6 +508,37 @@ static void note_auth(struct call *call, const struct http_head *head)
     }
 }
 
+// The list of models in the form that the credential's field and the path ask for. It costs a real
+// vendor nothing, so that gateways try credentials by it: one is needed here, and one that ends in
+// "refused" is.
+static void answer_models(struct stream *stream, const struct http_head *head, struct span path)
+{
+    const struct http_field *google = http_field_find(head, HF_X_GOOG_API_KEY);
+    const struct http_field *anthropic = http_field_find(head, HF_X_API_KEY);
+    const struct http_field *bearer = http_field_find(head, HF_AUTHORIZATION);
+    const struct http_field *field = google != NULL      ? google
+                                     : anthropic != NULL ? anthropic
+                                                         : bearer;
+    struct span text;
+    int status = 200;
+    if (field == NULL || ends(field->value, "refused")) {
+        status = 401;
+        text = SPAN("{\"type\":\"error\",\"error\":{\"type\":\"authentication_error\","
+                    "\"message\":\"the credential is missing or refused\"}}");
+    } else if (google != NULL || span_starts(path, SPAN("/v1beta/"))) {
+        text = SPAN("{\"models\":[{\"name\":\"models/mock\",\"displayName\":\"Mock\","
+                    "\"supportedGenerationMethods\":[\"generateContent\",\"countTokens\"]}]}");
+    } else if (anthropic != NULL) {
+        text = SPAN("{\"data\":[{\"type\":\"model\",\"id\":\"mock\",\"display_name\":\"Mock\","
+                    "\"created_at\":\"2026-01-01T00:00:00Z\"}],\"has_more\":false,"
+                    "\"first_id\":\"mock\",\"last_id\":\"mock\"}");
+    } else {
+        text = SPAN("{\"object\":\"list\",\"data\":[{\"id\":\"mock\",\"object\":\"model\","
+                    "\"created\":1767225600,\"owned_by\":\"penstock\"}]}");
+    }
+    stream_answer(stream, status, SPAN("application/json"), SPAN_NONE, text);
+}
+
 static void on_request(struct http_app *app, struct stream *stream, const struct http_head *head)
 {
     struct mock *mock = container_of(app, struct mock, app);
@@ -520,6 +551,11 @@ static void on_request(struct http_app *app, struct stream *stream, const struct
             slab_give(&mock->calls, call);
         stream_answer(stream, call == NULL ? 503 : 400, SPAN("text/plain"), SPAN_NONE,
                       SPAN("refused\n"));
+        return;
+    }
+    if (head->method == HTTP_GET && ends(target.path, "/models")) {
+        slab_give(&mock->calls, call);
+        answer_models(stream, head, target.path);
         return;
     }
     memset(call, 0, sizeof(*call));

@@ -84,8 +84,9 @@ static const char *check_url_path(struct span path)
             return "has an empty part in its path";
         if (span_eq(part, SPAN(".")) || span_eq(part, SPAN("..")))
             return "has a dot segment in its path";
-        if (span_find(part, '%') < part.len || span_find(part, ';') < part.len)
-            return "has a path with % or ; in it";
+        for (size_t i = 0; i < part.len; i++)
+            if (strchr("%;[]", part.ptr[i]) != NULL)
+                return "has a path with %, ; or a bracket in it";
         path = span_from(path, part.len);
     }
     return NULL;
@@ -118,7 +119,8 @@ static const char *parse_authority(struct span text, struct base_url *url)
     if (url->host.len > HOST_MAX)
         return "has a host name that is too long";
     uint64_t number = url->tls ? 443 : 80;
-    if (has_port && (!span_u64(span_from(port, 1), &number) || number == 0 || number > 65535))
+    if (has_port && (!span_u64(span_from(port, 1), &number) || number == 0 || number > 65535 ||
+                     port.ptr[1] == '0'))
         return "has a port that is none";
     url->port = (uint16_t)number;
     return url->is_ipv6 ? check_v6(url->host) : check_host_name(url->host);

@@ -116,6 +116,14 @@ struct record *record_copy(const struct record *from)
     return copy;
 }
 
+void record_field_copy(struct record *to, const struct record *from, const struct field *field)
+{
+    assert(to->table == from->table);
+    field_clear(to, field);
+    field_copy(to, from, field, record_home(to));
+    record_mark(to, field, record_has(from, field));
+}
+
 bool record_eq(const struct record *a, const struct record *b)
 {
     assert(a->table == b->table);

@@ -20,21 +20,25 @@ void usage_port_on_wake(struct usage_port *port, usage_wake_fn *wake, void *arg)
     port->wake_arg = arg;
 }
 
-// Fills the next slot. The exchange keeps the bytes behind the zero and the release keeps them
-// before the new stamp, so a process killed anywhere leaves either a whole slot or an unstamped
-// one.
-static bool put(struct usage_port *port, const void *bytes, size_t len, uint64_t flag)
+// The next slot, to be filled; NULL: the ring is full. The fence keeps the bytes behind the zero
+// and the release keeps them before the new stamp, so a process killed anywhere leaves either a
+// whole slot or an unstamped one.
+static struct usage_slot *slot_open(struct usage_port *port)
 {
     struct usage_slot *slot = spsc_place(&port->ring);
     if (slot == NULL)
-        return false;
-    atomic_exchange_explicit(&slot->stamp, 0, memory_order_acquire);
-    memcpy(&slot->record, bytes, len);
+        return NULL;
+    atomic_store_explicit(&slot->stamp, 0, memory_order_relaxed);
+    atomic_thread_fence(memory_order_release);
+    return slot;
+}
+
+static void slot_close(struct usage_port *port, struct usage_slot *slot, uint64_t flag)
+{
     atomic_store_explicit(&slot->stamp, (port->sequence + 1) | flag, memory_order_release);
     port->sequence++;
     spsc_push(&port->ring);
     port->pushed = true;
-    return true;
 }
 
 static bool spill_matches(const struct usage_summary *row, const struct usage_summary *want)
@@ -94,25 +98,36 @@ static void spill_add(struct usage_port *port, const struct usage_record *record
 static void spill_move(struct usage_port *port)
 {
     while (port->spill_count > 0) {
-        const struct usage_summary *row = &port->spill[port->spill_count - 1];
-        if (!put(port, row, sizeof(*row), USAGE_STAMP_SUMMARY))
+        struct usage_slot *slot = slot_open(port);
+        if (slot == NULL)
             return;
-        port->spill_count--;
+        slot->summary = port->spill[--port->spill_count];
+        slot_close(port, slot, USAGE_STAMP_SUMMARY);
     }
+}
+
+static void bound(struct usage_record *record)
+{
+    if (GUARD(USAGE_CLAMP))
+        usage_record_clamp(record);
 }
 
 bool usage_port_push(struct usage_port *port, const struct usage_record *record)
 {
-    struct usage_record clamped = *record;
-    if (GUARD(USAGE_CLAMP))
-        usage_record_clamp(&clamped);
     if (unlikely(port->spill_count > 0))
         spill_move(port);
-    if (likely(put(port, &clamped, sizeof(clamped), 0)))
-        return true;
-    spill_add(port, &clamped);
-    atomic_fetch_add_explicit(&port->folded_count, 1, memory_order_relaxed);
-    return false;
+    struct usage_slot *slot = slot_open(port);
+    if (unlikely(slot == NULL)) {
+        struct usage_record bounded = *record;
+        bound(&bounded);
+        spill_add(port, &bounded);
+        atomic_fetch_add_explicit(&port->folded_count, 1, memory_order_relaxed);
+        return false;
+    }
+    slot->record = *record;
+    bound(&slot->record);
+    slot_close(port, slot, 0);
+    return true;
 }
 
 void usage_port_kick(struct usage_port *port)

@@ -18,7 +18,7 @@ uint64_t usage_model_id(struct span name)
 }
 
 // The longest prefix of `text` that fits `cap` and ends at a character of UTF-8.
-static size_t cut_len(struct span text, size_t cap)
+size_t usage_text_cut(struct span text, size_t cap)
 {
     if (text.len <= cap)
         return text.len;
@@ -28,10 +28,10 @@ static size_t cut_len(struct span text, size_t cap)
     return len;
 }
 
-void usage_record_set_model(struct usage_record *record, struct span name)
+void usage_record_set_model(struct usage_record *record, struct span name, uint64_t id)
 {
-    record->model_id = usage_model_id(name);
-    size_t len = cut_len(name, USAGE_MODEL_MAX);
+    record->model_id = id != 0 ? id : usage_model_id(name);
+    size_t len = usage_text_cut(name, USAGE_MODEL_MAX);
     if (len > 0)
         memcpy(record->model, name.ptr, len);
     record->model_len = (uint8_t)len;
@@ -39,7 +39,7 @@ void usage_record_set_model(struct usage_record *record, struct span name)
 
 void usage_record_set_vendor_id(struct usage_record *record, struct span id)
 {
-    size_t len = cut_len(id, USAGE_VENDOR_ID_MAX);
+    size_t len = usage_text_cut(id, USAGE_VENDOR_ID_MAX);
     if (len > 0)
         memcpy(record->vendor_id, id.ptr, len);
     record->vendor_id_len = (uint8_t)len;

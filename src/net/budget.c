@@ -10,19 +10,11 @@ void budget_init(struct budget *budget, struct budget_process *process)
     *budget = (struct budget){ .process = process };
 }
 
-void budget_charge(struct budget *budget, uint32_t *stream, int64_t delta)
+void budget_report(struct budget *budget)
 {
-    assert((int64_t)*stream + delta >= 0);
-    assert(budget->used + delta >= 0);
-    *stream = (uint32_t)((int64_t)*stream + delta);
-    budget->used += delta;
-    if (budget->used > budget->used_max)
-        budget->used_max = budget->used;
     int64_t unreported = budget->used - budget->reported;
-    if (unlikely(unreported >= BUDGET_STEP || unreported <= -BUDGET_STEP)) {
-        atomic_fetch_add_explicit(&budget->process->used, unreported, memory_order_relaxed);
-        budget->reported = budget->used;
-    }
+    atomic_fetch_add_explicit(&budget->process->used, unreported, memory_order_relaxed);
+    budget->reported = budget->used;
 }
 
 enum budget_level budget_level(const struct budget *budget)

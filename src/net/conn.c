@@ -37,7 +37,7 @@ void conn_charge(struct conn *conn, int64_t delta)
 
 static void on_bury(struct task *task)
 {
-    struct conn *conn = container_of(task, struct conn, bury);
+    struct conn *conn = container_of(task, struct conn, flush);
     // Both operations have returned, the owner let go in conn_close(), and the flush task was
     // withdrawn there: nothing refers to the object any more.
     assert(!conn->rx_op.in_flight && !conn->tx_op.in_flight);
@@ -50,14 +50,12 @@ void conn_try_finish(struct conn *conn)
     assert(conn->state == CONN_CLOSING);
     if (conn->rx_op.in_flight || conn->tx_op.in_flight)
         return; // the kernel still holds our memory
-    for (; conn->rx_count > 0; conn->rx_count--) {
-        buf_put(conn->rx[conn->rx_first].buf);
-        conn->rx_first = (conn->rx_first + 1) % CONN_RX_SEGMENTS;
-    }
+    segq_discard(&conn->rx);
     segq_discard(&conn->tx);
     conn_tls_free(conn);
     conn_charge(conn, -(int64_t)conn->charged);
-    loop_bury(conn->net->loop, &conn->bury);
+    conn->flush.run = on_bury;
+    loop_bury(conn->net->loop, &conn->flush);
 }
 
 static struct conn *conn_new(struct net *net, struct task *owner)
@@ -73,7 +71,6 @@ static struct conn *conn_new(struct net *net, struct task *owner)
     conn->rx_limit = CONN_RX_HEAD;
     conn->rx_cls = BUF_SMALL;
     conn_tx_init(conn);
-    task_init(&conn->bury, on_bury);
     conn_charge(conn, sizeof(*conn));
     net_wake_trim(net);
     return conn;
@@ -198,17 +195,12 @@ void conn_rx_allow(struct conn *conn, uint32_t limit, enum buf_class cls)
     conn_rx_arm(conn);
 }
 
-static struct seg *rx_at(struct conn *conn, unsigned index)
-{
-    return &conn->rx[(conn->rx_first + index) % CONN_RX_SEGMENTS];
-}
-
 // Appends a copy behind the last held byte, in the same buffer, if nobody else reads that buffer.
 static bool rx_append_copy(struct conn *conn, const char *ptr, uint32_t len)
 {
-    if (conn->rx_count == 0)
+    struct seg *last = segq_last(&conn->rx);
+    if (last == NULL)
         return false;
-    struct seg *last = rx_at(conn, conn->rx_count - 1u);
     size_t used = (size_t)(last->ptr - last->buf->data) + last->len;
     if (last->buf->refs != 1 || last->buf->cap - used < len)
         return false;
@@ -222,8 +214,8 @@ static bool rx_compact(struct conn *conn)
 {
     struct seg packed[CONN_RX_SEGMENTS];
     unsigned count = 0;
-    for (unsigned i = 0; i < conn->rx_count; i++) {
-        struct seg *from = rx_at(conn, i);
+    for (unsigned i = 0; i < conn->rx.count; i++) {
+        struct seg *from = segq_at(&conn->rx, i);
         for (uint32_t done = 0; done < from->len;) {
             struct seg *to = count > 0 ? &packed[count - 1] : NULL;
             if (to == NULL || to->len == to->buf->cap) {
@@ -239,16 +231,23 @@ static bool rx_compact(struct conn *conn)
             done += part;
         }
     }
-    for (unsigned i = 0; i < conn->rx_count; i++)
-        buf_put(rx_at(conn, i)->buf);
-    memcpy(conn->rx, packed, sizeof(packed));
-    conn->rx_first = 0;
-    conn->rx_count = (uint8_t)count;
+    // Fewer than before, so there is room for them.
+    segq_discard(&conn->rx);
+    for (unsigned i = 0; i < count; i++)
+        verify(segq_push(&conn->rx, conn->net->bufs, packed[i].buf, packed[i].ptr, packed[i].len));
     return true;
 undo:
     while (count > 0)
         buf_put(packed[--count].buf);
     return false;
+}
+
+// It cannot be held.
+static void rx_lost(struct conn *conn, struct buf *buf, uint32_t len)
+{
+    conn->rx_len -= len;
+    conn_charge(conn, -(int64_t)len);
+    buf_put(buf);
 }
 
 // Takes over the reference to `buf`.
@@ -261,12 +260,10 @@ bool conn_rx_push(struct conn *conn, struct buf *buf, const char *ptr, uint32_t 
         buf_put(buf);
         return true;
     }
-    if (conn->rx_count == CONN_RX_SEGMENTS) {
+    if (conn->rx.count == CONN_RX_SEGMENTS) {
         // The limit is a few large buffers, so packing always frees places.
-        if (!rx_compact(conn) || conn->rx_count == CONN_RX_SEGMENTS) {
-            conn->rx_len -= len;
-            conn_charge(conn, -(int64_t)len);
-            buf_put(buf);
+        if (!rx_compact(conn) || conn->rx.count == CONN_RX_SEGMENTS) {
+            rx_lost(conn, buf, len);
             return false;
         }
         if (rx_append_copy(conn, ptr, len)) {
@@ -274,8 +271,10 @@ bool conn_rx_push(struct conn *conn, struct buf *buf, const char *ptr, uint32_t 
             return true;
         }
     }
-    *rx_at(conn, conn->rx_count++) = (struct seg){ buf, ptr, len };
-    return true;
+    if (segq_push(&conn->rx, conn->net->bufs, buf, ptr, len))
+        return true;
+    rx_lost(conn, buf, len);
+    return false;
 }
 
 void conn_rx_fail(struct conn *conn, int sys)
@@ -329,11 +328,11 @@ struct span conn_rx_peek(struct conn *conn, size_t max)
 {
     assert(max <= NET_SCRATCH);
     struct span front = conn_rx_front(conn);
-    if (front.len >= max || conn->rx_count <= 1)
+    if (front.len >= max || conn->rx.count <= 1)
         return span_upto(front, min_size(front.len, max));
     size_t len = 0;
-    for (unsigned i = 0; i < conn->rx_count && len < max; i++) {
-        struct seg *seg = rx_at(conn, i);
+    for (unsigned i = 0; i < conn->rx.count && len < max; i++) {
+        struct seg *seg = segq_at(&conn->rx, i);
         size_t part = min_size(seg->len, max - len);
         memcpy(conn->net->scratch + len, seg->ptr, part);
         len += part;
@@ -346,20 +345,11 @@ void conn_rx_consume(struct conn *conn, size_t len)
     assert(len <= conn->rx_len);
     conn->rx_len -= (uint32_t)len;
     conn_charge(conn, -(int64_t)len);
-    while (len > 0) {
-        struct seg *seg = &conn->rx[conn->rx_first];
-        if (len < seg->len) {
-            seg->ptr += len;
-            seg->len -= (uint32_t)len;
-            break;
-        }
-        len -= seg->len;
-        buf_put(seg->buf);
-        conn->rx_first = (conn->rx_first + 1) % CONN_RX_SEGMENTS;
-        conn->rx_count--;
-    }
-    conn_tls_room(conn);
-    conn_rx_arm(conn);
+    segq_consume(&conn->rx, len);
+    if (conn->tls != NULL)
+        conn_tls_room(conn);
+    if (!conn->rx_op.in_flight)
+        conn_rx_arm(conn);
 }
 
 static uint32_t rx_direct_now(struct conn *conn, char *into, size_t len)

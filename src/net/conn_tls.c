@@ -106,7 +106,7 @@ void conn_tls_rx(struct conn *conn, struct buf *buf, uint32_t len)
     }
     if (len == 0) {
         buf_put(buf);
-    } else if (!segq_push(&tls->in, buf, ptr, len)) {
+    } else if (!segq_push(&tls->in, conn->net->bufs, buf, ptr, len)) {
         buf_put(buf);
         conn_rx_fail(conn, ENOBUFS);
     }
@@ -337,9 +337,10 @@ void conn_tls_farewell(struct conn *conn)
         return;
     if (!tls->finished && tls->sealed == 0)
         tls_shutdown(tls->tls);
-    struct msghdr message = { .msg_iov = conn->iov };
+    uint32_t count;
     size_t len;
-    message.msg_iovlen = segq_iov(&tls->out, conn->iov, IO_SEGMENTS_MAX, &len);
+    struct iovec *iov = segq_iov(&tls->out, conn->iov, &count, &len);
+    struct msghdr message = { .msg_iov = iov, .msg_iovlen = count };
     // Best effort: who closes a connection does not wait for its peer to read.
     if (message.msg_iovlen > 0)
         (void)sendmsg(conn->fd, &message, MSG_DONTWAIT | MSG_NOSIGNAL);

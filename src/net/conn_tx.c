@@ -110,15 +110,16 @@ static void on_flush(struct task *task)
         queue = conn_tls_seal(conn);
     else if (conn->state != CONN_OPEN)
         return;
+    uint32_t count;
     size_t len;
-    uint32_t count = segq_iov(queue, conn->iov, IO_SEGMENTS_MAX, &len);
+    const struct iovec *iov = segq_iov(queue, conn->iov, &count, &len);
     if (count == 0) {
         if (conn->tx_len == 0)
             send_fin(conn);
     } else if (is_awaited(conn, len)) {
-        io_send(conn->net->io, &conn->tx_op, conn->fd, conn->iov, count);
+        io_send(conn->net->io, &conn->tx_op, conn->fd, iov, count);
     } else {
-        io_send_lazy(conn->net->io, &conn->tx_op, conn->fd, conn->iov, count);
+        io_send_lazy(conn->net->io, &conn->tx_op, conn->fd, iov, count);
     }
 }
 
@@ -173,9 +174,10 @@ void conn_tx_now(struct conn *conn)
     bool can = conn->state == CONN_OPEN && conn->tls == NULL && !conn->tx_failed;
     if (!can || conn->tx_op.in_flight || conn->tx_len < CONN_NOW_MIN)
         return;
+    uint32_t count;
     size_t len;
-    uint32_t count = segq_iov(&conn->tx, conn->iov, IO_SEGMENTS_MAX, &len);
-    int res = io_send_now(conn->net->io, conn->fd, conn->iov, count);
+    const struct iovec *iov = segq_iov(&conn->tx, conn->iov, &count, &len);
+    int res = io_send_now(conn->net->io, conn->fd, iov, count);
     if (res == -EAGAIN)
         return;
     task_cancel(&conn->flush); // listed again if something is left

@@ -212,6 +212,21 @@ void dest_publish(struct dests *dests, uint32_t idx, enum dest_state state,
     atomic_store_explicit(&dest->sequence, sequence + 2, memory_order_release);
 }
 
+void dest_judge(struct dests *dests, uint32_t idx)
+{
+    union dest_addr addrs[DEST_ADDRS_MAX];
+    enum dest_state state;
+    const struct dest *dest = dest_at(dests, idx);
+    if (dest->numeric) {
+        verify(parse_numeric(&dest->key, &addrs[0]));
+        dest_publish(dests, idx, DEST_READY, addrs, 1);
+        return;
+    }
+    const unsigned count = dest_addrs(dests, idx, &state, addrs);
+    if (count > 0)
+        dest_publish(dests, idx, DEST_READY, addrs, count);
+}
+
 unsigned dest_addrs(struct dests *dests, uint32_t idx, enum dest_state *state,
                     union dest_addr out[DEST_ADDRS_MAX])
 {

@@ -4,7 +4,7 @@
 #include "penstock/base/check.h"
 #include "penstock/base/mem.h"
 #include "penstock/net/body.h"
-#include "penstock/net/conn.h"
+#include "penstock/net/dial.h"
 
 #define TRIM_NS NS_PER_S
 enum { TRIM_BUFS_MAX = 1024 }; // a tick
@@ -42,6 +42,7 @@ struct err net_init(struct net *net, struct loop *loop, struct budget_process *b
     slab_init(&net->conns, sizeof(struct conn), conns_max);
     slab_init(&net->tls, sizeof(struct conn_tls), conns_max);
     slab_init(&net->bodies, sizeof(struct body), conns_max);
+    slab_init(&net->dials, sizeof(struct dial), conns_max);
     net->trim.on_fire = on_trim;
     return OK;
 }
@@ -78,6 +79,7 @@ void net_fini(struct net *net)
     slab_fini(&net->conns);
     slab_fini(&net->tls);
     slab_fini(&net->bodies);
+    slab_fini(&net->dials);
     extent_pool_fini(&net->extents);
     mem_give(net->scratch);
     net->scratch = NULL;

@@ -226,6 +226,13 @@ void resolver_watch(struct resolver *resolver, uint32_t idx)
     schedule(resolver);
 }
 
+void resolver_refresh(struct resolver *resolver)
+{
+    for (uint32_t i = 0; i < dests_count(resolver->dests); i++)
+        resolver->names[i].next_ns = 0;
+    schedule(resolver);
+}
+
 void resolver_stop(struct resolver *resolver)
 {
     resolver->stopping = true;

@@ -2,19 +2,42 @@
 
 #include "penstock/base/check.h"
 
+_Static_assert(SEGQ_MAX % SEGQ_OWN == 0, "one counter turns in both");
+
+// A place for one more segment; NULL when there is none.
+static struct seg *add(struct segq *queue, struct bufpool *bufs)
+{
+    if (queue->count == SEGQ_MAX)
+        return NULL;
+    if (unlikely(queue->count == SEGQ_OWN && queue->ring == NULL)) {
+        struct buf *buf = bufpool_take(bufs, BUF_SMALL);
+        if (buf == NULL)
+            return NULL;
+        struct segq_ring *ring = (struct segq_ring *)(void *)buf->data;
+        for (unsigned i = 0; i < SEGQ_OWN; i++)
+            ring->segs[i] = *segq_at(queue, i);
+        queue->ring = buf;
+        queue->first = 0;
+    }
+    return segq_at(queue, queue->count++);
+}
+
 char *segq_reserve(struct segq *queue, struct bufpool *bufs, size_t len)
 {
     assert(len > 0 && len <= BUF_LARGE_BYTES);
     struct seg *last = segq_last(queue);
     if (last != NULL && queue->room >= len)
         return last->buf->data + last->buf->cap - queue->room;
-    if (queue->count == SEGQ_MAX)
-        return NULL;
     bool small = len <= BUF_SMALL_BYTES && queue->count < SEGQ_REFS;
     struct buf *buf = bufpool_take(bufs, small ? BUF_SMALL : BUF_LARGE);
     if (buf == NULL)
         return NULL;
-    *segq_at(queue, queue->count++) = (struct seg){ buf, buf->data, 0 };
+    struct seg *seg = add(queue, bufs);
+    if (seg == NULL) {
+        buf_put(buf);
+        return NULL;
+    }
+    *seg = (struct seg){ buf, buf->data, 0 };
     queue->room = buf->cap;
     return buf->data;
 }
@@ -42,11 +65,13 @@ bool segq_copy(struct segq *queue, struct bufpool *bufs, struct span bytes)
     return true;
 }
 
-bool segq_push(struct segq *queue, struct buf *buf, const char *ptr, size_t len)
+bool segq_push(struct segq *queue, struct bufpool *bufs, struct buf *buf, const char *ptr,
+               size_t len)
 {
-    if (queue->count == SEGQ_MAX)
+    struct seg *seg = add(queue, bufs);
+    if (seg == NULL)
         return false;
-    *segq_at(queue, queue->count++) = (struct seg){ buf, ptr, (uint32_t)len };
+    *seg = (struct seg){ buf, ptr, (uint32_t)len };
     queue->room = 0; // the new last segment is not ours to write behind
     return true;
 }
@@ -63,39 +88,45 @@ bool segq_ref(struct segq *queue, struct bufpool *bufs, struct buf *buf, const c
     size_t copied = queue->count < SEGQ_REFS ? SEGQ_COPY_MAX - 1 : BUF_LARGE_BYTES;
     if (len <= copied)
         return segq_copy(queue, bufs, span_of(ptr, len));
-    if (segq_push(queue, buf_get(buf), ptr, len))
+    if (segq_push(queue, bufs, buf_get(buf), ptr, len))
         return true;
     buf_put(buf);
     return segq_copy(queue, bufs, span_of(ptr, len));
 }
 
-uint32_t segq_iov(struct segq *queue, struct iovec *iov, uint32_t max, size_t *len)
+struct iovec *segq_iov(struct segq *queue, struct iovec own[SEGQ_OWN], uint32_t *count, size_t *len)
 {
-    uint32_t count = 0;
+    struct iovec *iov = queue->ring != NULL ? segq_ring(queue)->iov : own;
+    *count = 0;
     *len = 0;
-    for (unsigned i = 0; i < queue->count && count < max; i++) {
+    for (unsigned i = 0; i < queue->count && *count < IO_SEGMENTS_MAX; i++) {
         struct seg *seg = segq_at(queue, i);
         if (seg->len == 0) // a place reserved and not yet written
             continue;
-        iov[count++] = (struct iovec){ (void *)(uintptr_t)seg->ptr, seg->len };
+        iov[(*count)++] = (struct iovec){ (void *)(uintptr_t)seg->ptr, seg->len };
         *len += seg->len;
     }
-    return count;
+    return iov;
 }
 
 static void drop_front(struct segq *queue)
 {
-    buf_put(queue->segs[queue->first].buf);
-    queue->first = (queue->first + 1) % SEGQ_MAX;
+    buf_put(segq_at(queue, 0)->buf);
+    queue->first = (uint8_t)((queue->first + 1) % SEGQ_MAX); // SEGQ_OWN divides it
     queue->count--;
-    if (queue->count == 0)
-        queue->room = 0;
+    if (queue->count > 0)
+        return;
+    queue->room = 0;
+    if (unlikely(queue->ring != NULL)) {
+        buf_put(queue->ring);
+        queue->ring = NULL;
+    }
 }
 
 void segq_consume(struct segq *queue, size_t len)
 {
     while (queue->count > 0) {
-        struct seg *seg = &queue->segs[queue->first];
+        struct seg *seg = segq_at(queue, 0);
         if (len < seg->len) {
             seg->ptr += len;
             seg->len -= (uint32_t)len;

@@ -1,6 +1,7 @@
 #include "penstock/net/upool.h"
 
 #include "penstock/base/check.h"
+#include "penstock/base/guard.h"
 #include "penstock/base/mem.h"
 
 struct idle {
@@ -10,8 +11,11 @@ struct idle {
     struct list of_dest; // newest first
     struct list by_age;  // oldest first
     uint64_t until_ns;
+    uint64_t turn; // in which it was given: its receive is first looked at in the next one
     uint32_t dest;
 };
+
+enum { TAKE_LOOKS = 8 }; // connections looked at for a request
 
 static void idle_remove(struct idle *idle)
 {
@@ -65,6 +69,12 @@ struct err upool_init(struct upool *pool, struct net *net, uint64_t idle_ns, uin
     return OK;
 }
 
+void upool_limit(struct upool *pool, uint64_t idle_ns, uint32_t per_dest_max)
+{
+    pool->idle_ns = idle_ns;
+    pool->per_dest_max = per_dest_max;
+}
+
 void upool_close(struct upool *pool)
 {
     timer_stop(&pool->net->loop->wheel, &pool->timer);
@@ -84,22 +94,52 @@ void upool_fini(struct upool *pool)
     pool->dests = NULL;
 }
 
+static bool is_healthy(const struct conn *conn)
+{
+    return conn->rx_state == RX_OPEN && conn->rx_len == 0 && !conn->tx_failed;
+}
+
+// A vendor may have said more than its answer, or have closed behind it: a receive that has been
+// armed for a turn would have told. One that was given back in this very turn is asked itself, and
+// only where there is no other; what it has to say is its receive's business.
+static bool is_quiet(const struct upool *pool, const struct idle *idle)
+{
+    return idle->turn != pool->net->loop->turns || !GUARD(UPOOL_QUIET) ||
+           !io_has_input(pool->net->io, idle->conn->fd);
+}
+
+// The best of the newest ones of a destination, NULL if there is none.
+static struct idle *choose(struct upool *pool, struct upool_dest *dest)
+{
+    const uint64_t turn = pool->net->loop->turns;
+    struct idle *fresh = NULL;
+    unsigned looks = 0;
+    for (struct list *at = dest->idle.next; at != &dest->idle && looks < TAKE_LOOKS;
+         at = at->next, looks++) {
+        struct idle *idle = container_of(at, struct idle, of_dest);
+        if (!is_healthy(idle->conn))
+            continue; // its task is due to run in this turn
+        if (idle->turn != turn)
+            return idle;
+        if (fresh == NULL)
+            fresh = idle;
+    }
+    return fresh != NULL && is_quiet(pool, fresh) ? fresh : NULL;
+}
+
 struct conn *upool_take(struct upool *pool, uint32_t dest, struct task *owner)
 {
     assert(dest < DEST_MAX);
-    while (pool->dests[dest].count > 0) {
-        struct idle *idle = container_of(pool->dests[dest].idle.next, struct idle, of_dest);
-        struct conn *conn = idle->conn;
-        idle_remove(idle);
-        if (conn->rx_state == RX_OPEN && conn->rx_len == 0 && !conn->tx_failed) {
-            conn_set_owner(conn, owner);
-            pool->reused++;
-            return conn;
-        }
-        pool->closed_by_peer++; // its task was due to run in this turn
-        conn_close(&conn, WHY_PEER, false);
-    }
-    return NULL;
+    if (pool->dests[dest].count == 0)
+        return NULL;
+    struct idle *idle = choose(pool, &pool->dests[dest]);
+    if (idle == NULL)
+        return NULL;
+    struct conn *conn = idle->conn;
+    idle_remove(idle);
+    conn_set_owner(conn, owner);
+    pool->reused++;
+    return conn;
 }
 
 static bool is_reusable(const struct conn *conn)
@@ -124,7 +164,7 @@ void upool_give(struct upool *pool, uint32_t dest, struct conn **conn)
         conn_close(conn, WHY_DONE, false);
         return;
     }
-    if (pool->dests[dest].count >= pool->per_dest_max)
+    while (pool->dests[dest].count >= pool->per_dest_max)
         drop_oldest(pool, dest);
     struct idle *idle = slab_take(&pool->slab);
     if (idle == NULL) {
@@ -136,6 +176,7 @@ void upool_give(struct upool *pool, uint32_t dest, struct conn **conn)
         .pool = pool,
         .conn = *conn,
         .until_ns = loop->now_ns + pool->idle_ns,
+        .turn = loop->turns,
         .dest = dest,
     };
     task_init(&idle->task, on_idle);

@@ -15,15 +15,18 @@ bool answer_begin(struct req *req, struct span secret)
         return false;
     answer->pass_memory = NULL;
     answer->note = NULL;
+    answer->model_len = 0;
     answer->secrets.count = 0;
     answer->secret_len = (uint16_t)min_size(secret.len, ANSWER_SECRET_MAX);
-    memcpy(answer->secret, secret.ptr, answer->secret_len);
-    if (answer->secret_len > 0)
+    if (answer->secret_len > 0) { // an account may have none
+        memcpy(answer->secret, secret.ptr, answer->secret_len);
         answer->secrets.list[answer->secrets.count++] = span_of(answer->secret, answer->secret_len);
+    }
     const struct wire *wire = wire_of((enum wire_op)req->op);
     wire_stream_init(&answer->stream, wire, req->usage_added);
     answer->stream.secrets = &answer->secrets;
     answer->stream.note = &req->shard->note;
+    answer->stream.forms = &req->shard->forms;
     return true;
 }
 
@@ -41,13 +44,14 @@ void answer_end(struct req *req)
 bool answer_pass_begin(struct req *req, bool sse)
 {
     struct answer *answer = req->answer;
-    _Static_assert((int)BUF_LARGE_BYTES >= (int)WIRE_VALUES_MAX, "one buffer keeps the values");
+    _Static_assert(BUF_LARGE_BYTES >= sizeof(struct answer_pass), "one buffer keeps it");
     answer->pass_memory = bufpool_take(req->shard->net.bufs, BUF_LARGE);
     if (answer->pass_memory == NULL)
         return false;
-    wire_pass_init(&answer->pass, &answer->stream, sse, answer->pass_memory->data);
+    struct answer_pass *memory = (struct answer_pass *)(void *)answer->pass_memory->data;
+    wire_pass_init(&memory->pass, &answer->stream, sse, memory->values);
     if (req->alias.len == 0)
-        wire_pass_keep_model(&answer->pass);
+        wire_pass_keep_model(&memory->pass);
     return true;
 }
 
@@ -56,7 +60,7 @@ void answer_pass_end(struct req *req)
     struct answer *answer = req->answer;
     if (answer->pass_memory == NULL)
         return;
-    wire_pass_end(&answer->pass);
+    wire_pass_end(answer_pass(answer));
     buf_put(answer->pass_memory);
     answer->pass_memory = NULL;
 }
@@ -69,6 +73,12 @@ struct fault_note *answer_note(struct req *req)
         memset(note, 0, sizeof(*note));
     answer->note = note;
     return note;
+}
+
+void answer_note_model(struct answer *answer, struct span model)
+{
+    answer->model_len = (uint8_t)usage_text_cut(model, USAGE_MODEL_MAX);
+    memcpy(answer->model, model.ptr, answer->model_len);
 }
 
 // What the vendor did not tell is counted by the bytes that went by, and marked as such.
@@ -99,7 +109,8 @@ void answer_record(struct req *req)
         return;
     struct usage usage = usage_normal(&answer->stream.told, answer->stream.wire->rule);
     bool no_output = answer->stream.wire->rule == USAGE_RULE_OPENAI_INPUT;
-    if (!usage.input_known || (!usage.output_known && !no_output) || (gone && !usage.exact))
+    if (!usage.input_known || (!usage.output_known && !no_output) ||
+        (failed(req->err) && !usage.exact))
         estimate(req, &usage);
     uint32_t *tokens = req->record.tokens;
     tokens[USAGE_INPUT] = clamp(usage.input_uncached);

@@ -11,12 +11,19 @@
 
 enum { ANSWER_SECRET_MAX = 320 };
 
+// What reads a whole answer, or an overlong event. Streams have none, so it is taken when needed.
+struct answer_pass {
+    struct wire_pass pass;
+    char values[WIRE_VALUES_MAX];
+};
+
 struct answer {
     struct wire_stream stream;
-    struct wire_pass pass;   // of a whole answer, or of an overlong event
-    struct buf *pass_memory; // of `pass`, while it is in use
+    struct buf *pass_memory; // keeps a struct answer_pass while one is under way, else NULL
     struct secrets secrets;  // what must not come out of the vendor's mouth
     struct fault_note *note; // in the arena; NULL: no fault was read
+    uint8_t model_len; // of the vendor's name for the model, as far as it fits; 0: the client's
+    char model[USAGE_MODEL_MAX];
     uint16_t secret_len;
     char secret[ANSWER_SECRET_MAX];
 };
@@ -25,12 +32,20 @@ struct answer {
 must_use bool answer_begin(struct req *req, struct span secret);
 void answer_end(struct req *req);
 
+static inline struct wire_pass *answer_pass(const struct answer *answer)
+{
+    return &((struct answer_pass *)(void *)answer->pass_memory->data)->pass;
+}
+
 // Starts to read a body that passes in pieces.
 must_use bool answer_pass_begin(struct req *req, bool sse);
 void answer_pass_end(struct req *req);
 
 // A note for a fault, in the arena; NULL when that is exhausted.
 struct fault_note *answer_note(struct req *req);
+
+// Keeps the vendor's name for the model, for the access line.
+void answer_note_model(struct answer *answer, struct span model);
 
 // Puts usage and model into the request's record.
 void answer_record(struct req *req);

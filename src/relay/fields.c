@@ -46,11 +46,12 @@ static const struct field_row to_vendor[] = {
 };
 
 static const struct field_row to_client[] = {
-    ROW("anthropic-ratelimit-", ALL), ROW("cache-control", ALL),        ROW("content-type", ALL),
-    ROW("openai-model", ALL),         ROW("openai-processing-ms", ALL), ROW("openai-version", ALL),
-    ROW("retry-after", ALL),          ROW("retry-after-ms", ALL),       ROW("server-timing", ALL),
-    ROW("x-ratelimit-", ALL),         ROW("x-should-retry", ALL),
+    ROW("anthropic-ratelimit-", ALL), ROW("cache-control", ALL),  ROW("openai-model", ALL),
+    ROW("openai-processing-ms", ALL), ROW("openai-version", ALL), ROW("retry-after-ms", ALL),
+    ROW("server-timing", ALL),        ROW("x-ratelimit-", ALL),   ROW("x-should-retry", ALL),
 };
+// Of those that the parser knows by id.
+#define IDS_TO_CLIENT (UINT64_C(1) << HF_CONTENT_TYPE | UINT64_C(1) << HF_RETRY_AFTER)
 
 static bool row_matches(const struct field_row *row, struct span name)
 {
@@ -120,8 +121,10 @@ void fields_relay(struct put *out, const struct http_head *head)
             continue;
         if (field->id == HF_X_REQUEST_ID || field->id == HF_REQUEST_ID)
             http_put_field(out, SPAN("x-upstream-request-id"), field->value);
-        else if (passes(to_client, ARRAY_LEN(to_client), field->name, ALL) ||
-                 !GUARD(RELAY_FIELDS_BACK))
+        else if (!GUARD(RELAY_FIELDS_BACK) ||
+                 (field->id != HF_OTHER
+                      ? (IDS_TO_CLIENT >> field->id & 1) != 0
+                      : passes(to_client, ARRAY_LEN(to_client), field->name, ALL)))
             http_put_field(out, field->name, field->value);
     }
 }

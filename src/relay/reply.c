@@ -30,7 +30,7 @@ static void answer_plain(struct shard *shard, struct stream *stream, enum wire_f
     char body[WIRE_ERROR_MAX], fields[REPLY_FIELDS_MAX], id[REQ_ID_LEN];
     struct wire_error error = wire_error_of(err, SPAN_NONE);
     error.request_id = fresh_id(shard, id);
-    if (err.code == ERR_OVERLOADED)
+    if (err.code == ERR_OVERLOADED || err.code == ERR_ADDRESS_LIMIT)
         error.retry_ms = OVERLOAD_RETRY_MS;
     size_t len = wire_error_body(family, &error, body);
     struct put out = put_into(fields, sizeof(fields));

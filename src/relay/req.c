@@ -65,11 +65,41 @@ void req_arm_total(struct req *req)
         stream_wake_at(req->stream, req->deadline_ns);
 }
 
+static const uint8_t step_stages[STEP_COUNT] = {
+    [STEP_BODY] = STAGE_BODY,    [STEP_PLAN] = STAGE_BODY,     [STEP_PICK] = STAGE_PICK,
+    [STEP_DIAL] = STAGE_DIAL,    [STEP_SEND] = STAGE_WAIT,     [STEP_WAIT] = STAGE_WAIT,
+    [STEP_REFUSED] = STAGE_WAIT, [STEP_STREAM] = STAGE_STREAM,
+};
+
+// What is not here is told by the side that is at fault.
+static const uint8_t outcomes[ERR_CODE_COUNT] = {
+    [ERR_VENDOR_REFUSED] = OUTCOME_REFUSED,  [ERR_UPSTREAM_AUTH] = OUTCOME_REFUSED,
+    [ERR_UPSTREAM_STATUS] = OUTCOME_REFUSED, [ERR_UPSTREAM_ERROR_EVENT] = OUTCOME_REFUSED,
+    [ERR_NO_ADDRESS] = OUTCOME_CONNECT,      [ERR_DNS_FAILED] = OUTCOME_CONNECT,
+    [ERR_CONNECT_FAILED] = OUTCOME_CONNECT,  [ERR_TLS_FAILED] = OUTCOME_CONNECT,
+    [ERR_TLS_CERTIFICATE] = OUTCOME_CONNECT, [ERR_CONNECT_TIMEOUT] = OUTCOME_TIMEOUT,
+    [ERR_TLS_TIMEOUT] = OUTCOME_TIMEOUT,     [ERR_UPSTREAM_FIRST_BYTE] = OUTCOME_TIMEOUT,
+    [ERR_UPSTREAM_IDLE] = OUTCOME_TIMEOUT,   [ERR_UPSTREAM_TOTAL] = OUTCOME_TIMEOUT,
+};
+
+static enum figures_outcome outcome_of(struct err err)
+{
+    if (!failed(err) || outcomes[err.code] != OUTCOME_OK)
+        return (enum figures_outcome)outcomes[err.code];
+    return err.side == SIDE_CLIENT     ? OUTCOME_CLIENT
+           : err.side == SIDE_UPSTREAM ? OUTCOME_BROKEN
+                                       : OUTCOME_SELF;
+}
+
 void req_lease_drop(struct req *req)
 {
     if (!req->leased)
         return;
     req->leased = false;
+    struct shard_counters *counters = &req->shard->counters;
+    const unsigned attempt = min_size(req->attempts, FIGURES_ATTEMPTS) - 1;
+    counter_add(&counters->attempts[req->provider][outcome_of(req->err)][attempt], 1);
+    counter_sub(&counters->upstream_active[req->provider], 1);
     slot_leave(slot_at(req->shard->shared->slots, req->account_slot.idx));
 }
 
@@ -104,6 +134,7 @@ enum next req_fail(struct req *req, struct err err)
     req->wait_ns = 0;
     fetch_stop(&req->fetch, WHY_CANCELLED);
     req->err = err;
+    req->stage = step_stages[req->step];
     if (err.retry == RETRY_SAME && !req->pump.committed && req->stale_retries == 0) {
         // Nothing of the request can have been acted on: a pooled connection was already closed.
         req->stale_retries++;

@@ -61,29 +61,35 @@ struct req {
     struct task task;
     struct list link; // of the shard's live requests
     uint8_t step;
-    uint8_t op;     // enum wire_op
-    uint8_t family; // enum wire_family: the form of errors
-    uint8_t format; // enum format
+    uint8_t op;       // enum wire_op
+    uint8_t family;   // enum wire_family: the form of errors
+    uint8_t format;   // enum format
+    uint8_t provider; // 1 + enum account_type of the attempt, 0: none yet
+    uint8_t stage;    // enum figures_stage of what went wrong last
     bool stream_wanted;
     bool leased;
     bool cut;         // the process ends: no more waiting
     bool usage_added; // we asked for the usage event
     bool fresh;       // the next attempt takes no pooled connection
+    bool streaming;   // an event stream passes to the client
     uint8_t attempts, tried_count, stale_retries;
-    uint8_t fields_dropped;   // of the client's head, on their way to the vendor
-    int16_t status;           // answered to the client, 0 if nothing
-    struct err err;           // what went wrong last
-    struct arena arena;       // until the commit point; holds vendor secrets, so it is wiped
-    struct span model;        // as the client wrote it, decoded; in the arena
-    struct span vendor_model; // empty: the same
-    struct span fields;       // the client's fields that go on to the vendor, ready as head lines
-    struct span query;        // the client's, without the key; in the arena
-    struct span up_head;      // the whole request head for the vendor
-    struct span version;      // of the API, as in the client's path; in the arena
-    struct span origin;       // that a browser may read this answer from; in the arena
-    struct span allow;        // the methods of this path; static text
-    struct span detail;       // for the client, beside the error's own text; in the arena
-    struct plan *plan;        // in the arena
+    uint8_t fields_dropped;     // of the client's head, on their way to the vendor
+    int16_t status;             // answered to the client, 0 if nothing
+    struct err err;             // what went wrong last
+    struct arena arena;         // until the commit point; holds vendor secrets, so it is wiped
+    struct span model;          // as the client wrote it, decoded; in the arena
+    struct span vendor_model;   // empty: the same
+    struct span fields;         // the client's fields that go on to the vendor, ready as head lines
+    struct span query;          // the client's, without the key; in the arena
+    struct span up_head;        // the whole request head for the vendor
+    struct span version;        // of the API, as in the client's path; in the arena
+    struct span origin;         // that a browser may read this answer from; in the arena
+    struct span allow;          // the methods of this path; static text
+    struct span detail;         // for the client, beside the error's own text; in the arena
+    struct plan *plan;          // in the arena
+    uint64_t generation;        // of the snapshot that the next two point into; see req_look()
+    const struct snap_key *key; // NULL: revoked
+    struct snap_route route;    // for the model, once it is known
     struct slot_ref account_slot;
     uint64_t first_byte_ns, idle_ns; // deadlines of this attempt
     uint64_t deadline_ns;            // of the whole request, 0: none

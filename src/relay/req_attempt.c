@@ -31,6 +31,7 @@ enum next step_dial(struct req *req)
         fetch_start(&req->fetch, &shard->net, &shard->upool, shard->shared->dests, req->dest,
                     &req->dial, req->fresh, &req->task);
         req_arm_total(req);
+        req->sent_ns = shard->loop.now_ns; // when the dial began, until it is sent
     }
     enum next next;
     // The dial has its own deadlines; the request's may come first.
@@ -39,7 +40,10 @@ enum next step_dial(struct req *req)
     struct err err = OK;
     switch (fetch_connect(&req->fetch, &err)) {
     case PARSE_MORE: return NEXT_WAIT;
-    case PARSE_DONE: return req_goto(req, STEP_SEND);
+    case PARSE_DONE:
+        latency_add(&shard->counters.connect[req->provider][req->fetch.reused],
+                    (shard->loop.now_ns - req->sent_ns) / NS_PER_US);
+        return req_goto(req, STEP_SEND);
     case PARSE_BAD: return req_fail(req, err);
     case PARSE_DATA: break;
     }
@@ -155,6 +159,8 @@ enum next step_wait(struct req *req)
     fetch_head_take(&req->fetch, head, used);
     if (failed(err))
         return req_fail(req, err);
+    if (shard->shared->relay->stream_bytes < CONN_RX_LIMIT)
+        fetch_allow(&req->fetch, shard->shared->relay->stream_bytes);
     req->wait_ns = 0; // counts when the body keeps us waiting
     return req_goto(req, STEP_STREAM);
 }

@@ -16,19 +16,25 @@ _Static_assert(FIGURES_TOKENS == (int)USAGE_TOKEN_COUNT, "every kind of token is
 static void count(const struct req *req, const struct usage_record *entry)
 {
     struct shard_counters *counters = &req->shard->counters;
-    const unsigned status_class = (unsigned)req->status / 100;
-    counter_add(&counters->requests[req->op][status_class < FIGURES_CLASSES ? status_class : 0], 1);
+    const unsigned op = req->op, provider = req->provider;
+    const unsigned class = (unsigned)req->status / 100;
+    struct counter *by_class = counters->requests[op][provider][req->stream_wanted];
+    counter_add(&by_class[class < FIGURES_CLASSES ? class : 0], 1);
     if (failed(req->err))
-        counter_add(&counters->errors[req->err.code], 1);
-    for (unsigned i = 0; i < FIGURES_TOKENS; i++)
-        if (entry->tokens[i] != 0)
-            counter_add(&counters->tokens[req->family][i], entry->tokens[i]);
-    latency_add(&counters->duration[req->op], entry->total_us);
+        figures_error(counters, op, provider, (enum figures_stage)req->stage, req->err.code);
+    if (req->err.code == ERR_DRAINING)
+        counter_add(&counters->cut, 1);
+    if (entry->tokens[USAGE_INPUT] != 0 || entry->tokens[USAGE_OUTPUT] != 0 ||
+        entry->tokens[USAGE_CACHE_READ] != 0)
+        figures_tokens(counters, entry->model_id, provider, entry->tokens);
+    latency_add(&counters->duration[op][provider], entry->total_us);
     if (entry->ttft_us != 0)
-        latency_add(&counters->first_token[req->op], entry->ttft_us);
+        latency_add(&counters->first_token[op][provider], entry->ttft_us);
     counter_add(&counters->bytes_in, entry->bytes_in);
     counter_add(&counters->bytes_out, entry->bytes_out);
-    counter_sub(&counters->in_flight, 1);
+    counter_sub(&counters->in_flight[op], 1);
+    if (req->streaming)
+        counter_sub(&counters->streams[op], 1);
 }
 
 static void log_line(const struct req *req, const struct usage_record *entry)
@@ -41,7 +47,14 @@ static void log_line(const struct req *req, const struct usage_record *entry)
     usage_record_clamp(&line->usage);
     memcpy(line->id, req->id, sizeof(line->id));
     line->op = req->op;
+    line->stage = failed(req->err) ? req->stage : STAGE_NONE;
     line->vendor_status = req->up_status;
+    line->vendor_model_len = req->answer != NULL ? req->answer->model_len : 0;
+    if (line->vendor_model_len > 0)
+        memcpy(line->vendor_model, req->answer->model, line->vendor_model_len);
+    const struct peer *peer = stream_peer(req->stream);
+    line->client_family = peer->family;
+    memcpy(line->client, peer->bytes, sizeof(line->client));
     access_port_push(port);
 }
 
@@ -67,7 +80,7 @@ static void record(struct req *req)
     if (shard->port != NULL && entry->key_id != 0)
         (void)usage_port_push(shard->port, entry);
     count(req, entry);
-    if (shard->access != NULL)
+    if (shard->access != NULL && shard->shared->relay->log_access)
         log_line(req, entry);
 }
 

@@ -8,25 +8,42 @@
 #include "reply.h"
 #include "req.h"
 
-// A 128-bit id in 26 characters of Crockford's base32: unique to this process by its counter and
-// to this boot by its random start.
+// Crockford's base32, two digits for ten bits.
+#define PAIR(a, b) \
+    {              \
+        (a), (b)   \
+    }
+#define FOUR(a, b, c, d, e) PAIR(a, b), PAIR(a, c), PAIR(a, d), PAIR(a, e)
+#define ROW(a)                                                                                     \
+    {                                                                                              \
+        FOUR(a, '0', '1', '2', '3'), FOUR(a, '4', '5', '6', '7'), FOUR(a, '8', '9', 'a', 'b'),     \
+            FOUR(a, 'c', 'd', 'e', 'f'), FOUR(a, 'g', 'h', 'j', 'k'), FOUR(a, 'm', 'n', 'p', 'q'), \
+            FOUR(a, 'r', 's', 't', 'v'), FOUR(a, 'w', 'x', 'y', 'z'),                              \
+    }
+static const char base32[32][32][2] = {
+    ROW('0'), ROW('1'), ROW('2'), ROW('3'), ROW('4'), ROW('5'), ROW('6'), ROW('7'),
+    ROW('8'), ROW('9'), ROW('a'), ROW('b'), ROW('c'), ROW('d'), ROW('e'), ROW('f'),
+    ROW('g'), ROW('h'), ROW('j'), ROW('k'), ROW('m'), ROW('n'), ROW('p'), ROW('q'),
+    ROW('r'), ROW('s'), ROW('t'), ROW('v'), ROW('w'), ROW('x'), ROW('y'), ROW('z'),
+};
+
+// A 128-bit id in 26 characters: unique to this process by its counter and to this boot by its
+// random start.
 void req_make_id(struct shard *shard, uint8_t bytes[USAGE_ID_BYTES], char text[REQ_ID_LEN])
 {
-    static const char digits[] = "0123456789abcdefghjkmnpqrstvwxyz";
     uint64_t low = ++shard->id_state, high = shard->loop.wall_ns;
     low *= UINT64_C(0x9e3779b97f4a7c15); // a bijection: still unique, but not a visible counter
     memcpy(bytes, &high, 8);
     memcpy(bytes + 8, &low, 8);
     // Twelve digits are 60 bits; the two in front are what is left of 128.
-    enum { GROUP = 12, GROUP_BITS = 5 * GROUP };
+    enum { GROUP = 12, GROUP_BITS = 5 * GROUP, PAIR_BITS = 10 };
+    const char(*pairs)[2] = base32[0];
     uint64_t middle = low >> GROUP_BITS | high << (64 - GROUP_BITS);
-    uint64_t top = high >> (2 * GROUP_BITS - 64);
-    for (unsigned i = 1; i <= GROUP; i++, low >>= 5, middle >>= 5) {
-        text[REQ_ID_LEN - i] = digits[low & 31];
-        text[REQ_ID_LEN - GROUP - i] = digits[middle & 31];
+    for (unsigned i = 2; i <= GROUP; i += 2, low >>= PAIR_BITS, middle >>= PAIR_BITS) {
+        memcpy(text + REQ_ID_LEN - i, pairs[low % BIT(PAIR_BITS)], 2);
+        memcpy(text + REQ_ID_LEN - GROUP - i, pairs[middle % BIT(PAIR_BITS)], 2);
     }
-    text[1] = digits[top & 31];
-    text[0] = digits[top >> 5];
+    memcpy(text, pairs[high >> (2 * GROUP_BITS - 64)], 2);
 }
 
 static struct req *req_new(struct shard *shard, struct stream *stream)
@@ -45,7 +62,8 @@ static struct req *req_new(struct shard *shard, struct stream *stream)
     stream->owner = &req->task;
     req_make_id(shard, req->record.request_id, req->id);
     req->record.start_ns = shard->loop.wall_ns;
-    counter_add(&shard->counters.in_flight, 1);
+    if (shard->access != NULL && shard->shared->relay->log_access)
+        (void)stream_peer(stream); // while the connection is there
     uint64_t total = shard->shared->relay->total_ns;
     req->deadline_ns = total != 0 ? shard->loop.now_ns + total : 0;
     return req;
@@ -110,10 +128,10 @@ static enum wire_family family_by_fields(const struct http_head *head, enum wire
 static struct err authorise(struct req *req)
 {
     struct shard *shard = req->shard;
-    const struct snap_key *key;
-    TRY(snapshot_auth(shard->snap, req->key_digest, shard->loop.wall_ns, &key));
-    req->record.key_id = key->usage_id;
-    TRY(snap_key_allows(key, (enum format)req->format, SPAN_NONE));
+    TRY(snapshot_auth(shard->snap, req->key_digest, shard->loop.wall_ns, &req->key));
+    req->generation = snapshot_generation(shard->snap);
+    req->record.key_id = req->key->usage_id;
+    TRY(snap_key_allows(req->key, (enum format)req->format, SPAN_NONE));
     bool shed = budget_level(&shard->net.budget) == BUDGET_SHED && GUARD(RELAY_SHED);
     return shed ? ERR(OVERLOADED) : OK;
 }
@@ -176,6 +194,7 @@ static struct err head_read(struct req *req, const struct http_head *head,
 enum { NOTE_TEXTS = 5 };
 struct head_note {
     bool is_set;
+    uint32_t settings; // that the head was read with: relay_limits.generation
     uint8_t op, family, format;
     enum coding coding;
     uint32_t fields_dropped;
@@ -201,6 +220,7 @@ static void note_write(struct head_note *note, struct req *req)
         put_span(&out, *texts[i]);
         note->lens[i] = (uint16_t)texts[i]->len;
     }
+    note->settings = req->shard->shared->relay->generation;
     note->op = req->op;
     note->family = req->family;
     note->format = req->format;
@@ -255,9 +275,10 @@ void req_on_request(struct http_app *app, struct stream *stream, const struct ht
     }
     struct head_note *note = stream_head_room(stream);
     struct url_target target = { SPAN_NONE, SPAN_NONE };
-    bool noted = note != NULL && note->is_set;
+    bool noted = note != NULL && note->is_set && note->settings == shard->shared->relay->generation;
     struct err err = noted ? note_read(note, req) : head_read(req, head, &target);
     req->record.format = req->format;
+    counter_add(&shard->counters.in_flight[req->op], 1);
     bool lists = req->op == OP_MODELS || req->op == OP_MODEL;
     if (!failed(err) && lists)
         err = models_answer(req, target.query);
@@ -265,6 +286,7 @@ void req_on_request(struct http_app *app, struct stream *stream, const struct ht
         err = ERR(OVERLOADED);
     if (failed(err)) {
         req->err = err;
+        req->stage = STAGE_HEAD;
         settle(req, STEP_FAIL);
         return;
     }
@@ -273,7 +295,7 @@ void req_on_request(struct http_app *app, struct stream *stream, const struct ht
         return;
     }
     if (!noted && note != NULL)
-        note_write(note, req);
+        note_write(note, req); // over what other settings led to
     counter_add(&shard->counters.fields_dropped, req->fields_dropped);
     req->record.route = req->op;
     req_arm_total(req);

@@ -97,6 +97,17 @@ static struct err read_stream(struct req *req)
     return OK;
 }
 
+// What the newest snapshot says. Its parts are looked up once, and again when there is a newer one.
+static void look_again(struct req *req)
+{
+    const struct snapshot *snap = req->shard->snap;
+    if (req->generation == snapshot_generation(snap))
+        return;
+    req->generation = snapshot_generation(snap);
+    req->key = snapshot_key(snap, req->key_digest);
+    req->route = snapshot_route(snap, (enum format)req->format, req->model);
+}
+
 enum next step_plan(struct req *req)
 {
     struct stream *stream = req->stream;
@@ -127,20 +138,19 @@ enum next step_plan(struct req *req)
         err = read_stream(req);
     if (failed(err))
         return req_fail(req, err);
-    usage_record_set_model(&req->record, req->model);
     if (req->stream_wanted)
         req->record.flags |= USAGE_STREAM;
+    look_again(req); // the key may have been revoked while the body was on its way
+    req->route = snapshot_route(shard->snap, (enum format)req->format, req->model);
+    usage_record_set_model(&req->record, req->model, req->route.model_id);
 
     // A response lives at the account that made it. With one account there is no doubt which.
     struct json_slice previous = body_value(req, BODY_PREVIOUS);
-    if (previous.kind == JK_STRING &&
-        snapshot_route(shard->snap, (enum format)req->format, req->model).count != 1)
+    if (previous.kind == JK_STRING && req->route.count != 1)
         return req_fail(req, ERR(STORED_RESPONSE));
-    // The key may have been revoked while the body was on its way.
-    const struct snap_key *key = snapshot_key(shard->snap, req->key_digest);
-    if ((key == NULL || !key->enabled) && GUARD(RELAY_KEY_REVOKED))
+    if ((req->key == NULL || !req->key->enabled) && GUARD(RELAY_KEY_REVOKED))
         return req_fail(req, ERR(KEY_INVALID));
-    err = snap_key_allows(key, (enum format)req->format, req->model);
+    err = snap_key_allows(req->key, (enum format)req->format, req->model);
     return failed(err) ? req_fail(req, err) : req_goto(req, STEP_PICK);
 }
 
@@ -154,14 +164,16 @@ static bool was_tried(const struct req *req, struct slot_ref slot)
     return false;
 }
 
+_Static_assert((int)FIGURES_PROVIDERS == 1 + (int)ACCOUNT_TYPE_COUNT, "every type is counted");
+
 // Simple order of priority; the scheduler takes this function's place.
 static const struct snap_account *pick(struct req *req, struct span *vendor_model)
 {
     struct shard *shard = req->shard;
-    struct snap_route route = snapshot_route(shard->snap, (enum format)req->format, req->model);
-    for (uint32_t i = 0; i < route.count; i++) {
+    look_again(req);
+    for (uint32_t i = 0; i < req->route.count; i++) {
         const struct snap_account *account =
-            snapshot_account(shard->snap, route.candidates[i].account);
+            snapshot_account(shard->snap, req->route.candidates[i].account);
         if (!account->enabled || was_tried(req, account->slot))
             continue;
         if (account->expires_at != 0 && account->expires_at <= shard->loop.wall_ns)
@@ -169,7 +181,7 @@ static const struct snap_account *pick(struct req *req, struct span *vendor_mode
         struct slot *slot = slot_at(shard->shared->slots, account->slot.idx);
         if (slot_is_out(slot, shard->loop.now_ns) || !slot_enter(slot, account->in_flight_max))
             continue;
-        *vendor_model = route.candidates[i].model;
+        *vendor_model = req->route.candidates[i].model;
         return account;
     }
     return NULL;
@@ -267,17 +279,12 @@ static struct err write_head_in(struct req *req, const struct snap_account *acco
     put_span(&out, SPAN("POST "));
     provider->target(&call, &out);
     put_span(&out, SPAN(" HTTP/1.1\r\n"));
-    http_put_field(&out, SPAN("host"), account->host_field);
-    if (account->auth_value != NULL)
-        http_put_field(&out, account->auth_name, secret_reveal(account->auth_value));
-    http_put_field(&out, SPAN("content-type"), SPAN("application/json"));
+    put_span(&out, secret_reveal(account->lines));
+    put_span(&out, SPAN("content-type: application/json\r\naccept-encoding: identity\r\n"
+                        "user-agent: penstock/" PENSTOCK_VERSION "\r\n"));
     http_put_field_u64(&out, SPAN("content-length"),
                        splice_length(&req->plan->splice, req->stream->body.len));
-    put_span(&out,
-             SPAN("accept-encoding: identity\r\nuser-agent: penstock/" PENSTOCK_VERSION "\r\n"));
     provider->fields(account, req->fields, &out);
-    for (uint32_t i = 0; i < account->header_count; i++)
-        http_put_field(&out, account->headers[i].name, account->headers[i].value);
     put_span(&out, req->fields);
     put_span(&out, SPAN("\r\n"));
     req->up_head = put_done(&out);
@@ -313,12 +320,13 @@ enum next step_pick(struct req *req)
     if (account == NULL) {
         if (req->attempts > 0)
             return req_goto(req, STEP_FAIL); // the last vendor's error is the answer
-        bool known = snapshot_route(shard->snap, (enum format)req->format, req->model).count > 0;
-        return req_fail(req, known ? ERR(NO_ACCOUNT) : ERR(MODEL_UNKNOWN));
+        return req_fail(req, req->route.count > 0 ? ERR(NO_ACCOUNT) : ERR(MODEL_UNKNOWN));
     }
     pump_hold_drop(req); // of the attempt before
     req->up_status = 0;
     req->leased = true;
+    req->provider = (uint8_t)(1 + account->type);
+    counter_add(&shard->counters.upstream_active[req->provider], 1);
     req->account_slot = account->slot;
     req->tried[req->tried_count++] = account->slot;
     req->attempts++;
@@ -326,6 +334,7 @@ enum next step_pick(struct req *req)
     req->stale_retries = 0;
     req->record.attempts = req->attempts;
     req->record.account_id = account->usage_id;
+    req->record.vendor_model_id = usage_model_id(vendor_model);
     req->dest = account->dest;
     req->vendor_model = arena_copy(&req->arena, vendor_model);
     req->plan->splice.count = 0;
@@ -340,13 +349,12 @@ enum next step_pick(struct req *req)
         .connect_ns = or_else(account->connect_ns, limits->connect_ns),
         .handshake_ns = limits->handshake_ns,
     };
-    counter_add(&shard->counters.attempts, 1);
     req->usage_added = false;
     edit_stream_options(req);
-    struct span secret =
-        account->auth_value != NULL ? secret_reveal(account->auth_value) : SPAN_NONE;
-    if (!answer_begin(req, bare_secret(secret)))
+    if (!answer_begin(req, bare_secret(snap_account_auth(account))))
         return req_fail(req, ERR(OVERLOADED));
+    if (vendor_model.len > 0)
+        answer_note_model(req->answer, vendor_model);
     struct err err = edit_model(req);
     if (!failed(err))
         err = write_head(req, account);

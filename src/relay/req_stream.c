@@ -100,6 +100,9 @@ static bool commit(struct req *req)
     if (!stream_reply_end(stream, &out, whole ? REPLY_LENGTH : REPLY_STREAM, length))
         return false;
     req->status = (int16_t)req->up_status;
+    req->streaming = pump->sse;
+    if (req->streaming)
+        counter_add(&req->shard->counters.streams[req->op], 1);
     uint64_t ttft_us = (req->shard->loop.now_ns - stream->started_ns) / NS_PER_US;
     req->record.ttft_us = (uint32_t)min_u64(ttft_us, UINT32_MAX);
     // Nothing of the request is needed any more: neither the body nor the secrets in the arena.
@@ -112,7 +115,7 @@ static bool commit(struct req *req)
 
 static struct err pass_pieces(struct req *req, const struct seg *piece, struct span bytes)
 {
-    struct wire_pass *pass = &req->answer->pass;
+    struct wire_pass *pass = answer_pass(req->answer);
     struct stream *stream = req->stream;
     struct span in = bytes, part;
     enum wire_cut cut;
@@ -195,7 +198,7 @@ static struct err take_event(struct req *req, struct span event, bool held, stru
 {
     struct pump *pump = &req->pump;
     struct wire_stream *stream = &req->answer->stream;
-    struct wire_event seen;
+    struct wire_event seen uninitialized;
     *forward = false;
     wire_stream_event(stream, event, &seen);
     // Before the commit point another account may do better; after it, the client reads of the
@@ -267,7 +270,8 @@ static struct err pass_events(struct req *req, const struct seg *piece)
     struct run run = { piece, span_upto(in, 0) };
     while (in.len > 0) {
         size_t used = 0;
-        bool ended = sse_scan_feed(&pump->scan, in, &used) == PARSE_DATA;
+        struct wire_stream *stream = &req->answer->stream;
+        bool ended = wire_stream_scan(stream, &pump->scan, in, &used) == PARSE_DATA;
         struct span part = span_upto(in, used);
         in = span_from(in, used);
         if (pump->overlong) {
@@ -311,7 +315,7 @@ static bool is_cut_short(struct req *req)
         return false;
     if (answer->pass_memory == NULL)
         return true; // not even a beginning
-    struct wire_pass *pass = &answer->pass;
+    struct wire_pass *pass = answer_pass(answer);
     return !pass->bad && !pass->ended && !json_tap_end(&pass->tap) && GUARD(RELAY_WHOLE_JSON);
 }
 

@@ -27,7 +27,8 @@ struct err shard_init(struct shard *shard, uint32_t idx, struct io *io, struct e
 {
     memset(shard, 0, sizeof(*shard));
     shard->idx = idx;
-    shard->shared = shared;
+    shard->own = *shared;
+    shard->shared = &shard->own;
     shard->port = port;
     loop_init(&shard->loop, io, env);
     TRY(net_init(&shard->net, &shard->loop, shared->budget, conns_max));
@@ -37,6 +38,7 @@ struct err shard_init(struct shard *shard, uint32_t idx, struct io *io, struct e
     slab_init(&shard->reqs, sizeof(struct req), conns_max);
     slab_init(&shard->unpacks, sizeof(struct unpack), conns_max);
     slab_init(&shard->answers, sizeof(struct answer), conns_max);
+    wire_forms_init(&shard->forms);
     shard->chunks = (struct arena_source){ chunk_take, chunk_give, shard->net.bufs };
     list_init(&shard->live);
     env_random(env, &shard->id_state, sizeof(shard->id_state));
@@ -62,8 +64,18 @@ struct err shard_listen(struct shard *shard, const struct sockaddr *addr, sockle
     struct server *server = &shard->servers[shard->server_count];
     TRY(server_open(server, &shard->net, &shard->app, shard->shared->server, addr, len));
     server_secure(server, certs);
+    server_share(server, shard->shared->peers);
     shard->server_count++;
     return OK;
+}
+
+void shard_apply(struct shard *shard, const struct shard_settings *settings)
+{
+    shard->own.relay = &settings->relay;
+    shard->own.server = &settings->server;
+    for (uint32_t i = 0; i < shard->server_count; i++)
+        server_limit(&shard->servers[i], &settings->server);
+    upool_limit(&shard->upool, settings->relay.idle_timeout_ns, settings->relay.idle_per_host);
 }
 
 // What the parts count for themselves, for threads that must not look at them.

@@ -39,6 +39,13 @@ static void obey(struct shard_thread *thread, enum thread_command *done)
     enum thread_command want =
         (enum thread_command)atomic_load_explicit(&thread->command, memory_order_acquire);
     struct shard *shard = &thread->shard;
+    const struct shard_settings *settings =
+        atomic_load_explicit(&thread->settings, memory_order_acquire);
+    if (settings != thread_settings(thread)) {
+        shard_apply(shard, settings);
+        // Nothing of the shard looks at the older ones any more.
+        atomic_store_explicit(&thread->applied, settings, memory_order_release);
+    }
     if (*done < THREAD_DRAIN && want >= THREAD_DRAIN)
         shard_drain(shard);
     if (*done < THREAD_CUT && want >= THREAD_CUT)
@@ -106,6 +113,13 @@ void thread_command(struct shard_thread *thread, enum thread_command command)
     atomic_store_explicit(&thread->command, command, memory_order_release);
     if (thread_state(thread) != THREAD_STARTING && thread->io != NULL)
         io_wake(thread->io, NULL); // at once: a ring's message would wait for its next turn
+}
+
+void thread_apply(struct shard_thread *thread, const struct shard_settings *settings)
+{
+    atomic_store_explicit(&thread->settings, settings, memory_order_release);
+    if (thread->io != NULL)
+        io_wake(thread->io, NULL);
 }
 
 void thread_join(struct shard_thread *thread)

@@ -26,6 +26,7 @@ enum {
     // Of a shard while nothing can be written; what is over it is folded into summaries.
     PENDING_BYTES_MAX = 1 * MIB,
     BATCH_BLOCKS_MAX = 64,                   // in one write, of all shards
+    TAKE_BLOCKS_MAX = 4,                     // of a shard, in one write
     DRAIN_WRITES_MAX = 4,                    // in one step, before others get their turn
     FOLD_ROWS_MAX = USAGE_BLOCK_ENTRIES_MAX, // what one summary block holds
     ROWS_MAX = 128 * KIB,
@@ -46,7 +47,8 @@ enum {
 #define CLOCK_HOLD_NS (600 * NS_PER_S)
 #define HOUR_NS (3600 * NS_PER_S)
 
-// A frozen block: the same bytes under the same key on every try.
+// A frozen block: the same bytes under the same key on every try. What it adds to sums was summed
+// up while it was built, and is counted once it is committed.
 struct pending {
     struct list link;
     struct usage_block_id id;
@@ -54,8 +56,8 @@ struct pending {
     uint32_t slots;    // of the ring, given back when it is committed
     uint64_t order_ns; // of the shard, with this block
     uint8_t hash[USAGE_BLOCK_HASH_BYTES];
-    uint32_t len;
-    uint8_t bytes[];
+    uint32_t len, row_count;
+    struct aggregate_row rows[]; // and behind them the bytes
 };
 
 // The consumer's side of a port.
@@ -134,6 +136,8 @@ struct store {
     uint32_t port_count; // 0 for a store that is only read
     struct usage_summary *spills;
     struct usage_block_writer *writer;
+    struct aggregate block_rows; // what the block in the writer adds to sums
+    uint32_t block_row;          // of them, that of its last entry
     struct rocksdb_writebatch_t *batch;
     struct names names;
     struct aggregate rows;
@@ -158,7 +162,8 @@ struct store {
     uint64_t chores_due_ns, retention_due_ns;
     uint64_t background_errors; // that were looked at
     bool is_detail_stopped;
-    bool has_drained; // in this step
+    bool has_drained;   // in this step
+    uint64_t gather_ns; // from one look at the ports to the next, while records come
 
     struct store_client clients[STORE_CLIENTS_MAX];
     _Atomic uint32_t client_count;

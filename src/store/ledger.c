@@ -60,6 +60,7 @@ struct err ledger_init(struct store *store)
     store->writer = mem_take(1, sizeof(*store->writer));
     store->batch = db_batch_new();
     aggregate_init(&store->rows, ROWS_MAX);
+    aggregate_init(&store->block_rows, USAGE_BLOCK_ENTRIES_MAX);
     if (store->logs == NULL || store->ports == NULL || store->spills == NULL ||
         store->writer == NULL)
         return ERR(NO_MEMORY);
@@ -79,6 +80,7 @@ void ledger_fini(struct store *store)
         aggregate_fini(&store->logs[i].folded);
     }
     aggregate_fini(&store->rows);
+    aggregate_fini(&store->block_rows);
     names_fini(&store->names);
     db_batch_free(store->batch);
     mem_give(store->hours);
@@ -90,23 +92,36 @@ void ledger_fini(struct store *store)
 
 // --- Taking
 
-// Copies the finished block out of the writer, to wait for its commit.
-static void freeze(struct store *store, struct shard_log *log, uint32_t span, uint32_t slots)
+static uint8_t *pending_bytes(const struct pending *pending)
+{
+    return (uint8_t *)(pending->rows + pending->row_count);
+}
+
+static size_t pending_size(uint32_t row_count, size_t len)
+{
+    return sizeof(struct pending) + row_count * sizeof(struct aggregate_row) + len;
+}
+
+// Copies the finished block out of the writer, to wait for its commit, with what it adds to sums.
+static void freeze(struct store *store, struct shard_log *log, const struct aggregate *rows,
+                   uint32_t slots, uint32_t span)
 {
     struct usage_block_writer *writer = store->writer;
     struct span value = usage_block_finish(writer, span);
-    struct pending *pending = mem_take(1, sizeof(*pending) + value.len);
+    struct pending *pending = mem_take(1, pending_size(rows->count, value.len));
     verify(pending != NULL);
     pending->id = writer->block.id;
     pending->span = writer->block.span;
     pending->slots = slots;
+    pending->row_count = rows->count;
     pending->len = (uint32_t)value.len;
-    memcpy(pending->bytes, value.ptr, value.len);
+    memcpy(pending->rows, rows->rows, rows->count * sizeof(rows->rows[0]));
+    memcpy(pending_bytes(pending), value.ptr, value.len);
     usage_block_hash(value, log->previous);
     log->order_ns = max_u64(log->order_ns, writer->block.time_max_ns);
     memcpy(pending->hash, log->previous, sizeof(pending->hash));
     pending->order_ns = log->order_ns;
-    log->pending_bytes += value.len;
+    log->pending_bytes += pending_size(pending->row_count, pending->len);
     list_push_back(&log->pending, &pending->link);
 }
 
@@ -124,41 +139,70 @@ static void begin_block(struct store *store, uint16_t shard, uint64_t first)
 
 // Copies come from memory that another process may have written, so their bounds are checked here
 // and not only by the producer.
-static struct usage_record slot_record(struct store *store, const struct usage_slot *slot)
+static void slot_record(struct store *store, const struct usage_slot *slot,
+                        struct usage_record *out)
 {
-    struct usage_record record = slot->record;
-    usage_record_clamp(&record);
-    record.model_id = names_note(&store->names, record.model_id, usage_record_model(&record));
-    return record;
+    *out = slot->record;
+    usage_record_clamp(out);
+    out->model_id = names_note(&store->names, out->model_id, usage_record_model(out));
 }
 
-static struct usage_summary slot_summary(struct store *store, const struct usage_slot *slot)
+static void slot_summary(struct store *store, const struct usage_slot *slot,
+                         struct usage_summary *out)
 {
-    struct usage_summary summary = slot->summary;
-    struct span name = span_of(summary.model, min_size(summary.model_len, USAGE_MODEL_MAX));
-    summary.model_id = names_note(&store->names, summary.model_id, name);
-    if (summary.kind >= USAGE_KIND_COUNT)
-        summary.kind = USAGE_REQUEST;
-    return summary;
+    *out = slot->summary;
+    struct span name = span_of(out->model, min_size(out->model_len, USAGE_MODEL_MAX));
+    out->model_id = names_note(&store->names, out->model_id, name);
+    if (out->kind >= USAGE_KIND_COUNT)
+        out->kind = USAGE_REQUEST;
+}
+
+// Adds to what the block at hand adds to sums.
+static void sum_up(struct store *store, const struct aggregate_key *key,
+                   const struct usage_sums *sums)
+{
+    struct aggregate *rows = &store->block_rows;
+    // Mostly one key follows itself, so its row is found without a search.
+    struct aggregate_row *row =
+        store->block_row < rows->count ? rows->rows + store->block_row : NULL;
+    if (row == NULL || memcmp(&row->key, key, sizeof(*key)) != 0) {
+        row = aggregate_find(rows, key);
+        if (row == NULL)
+            row = aggregate_add(rows, key);
+        verify(row != NULL); // as many as a block has entries; without memory nothing is left to do
+        store->block_row = (uint32_t)(row - rows->rows);
+    }
+    if (usage_sums_add(&row->sums, sums))
+        COUNT(store, saturated, 1);
 }
 
 static bool add_slot(struct store *store, const struct usage_slot *slot)
 {
+    struct aggregate_key key;
     if (usage_slot_is_summary(slot)) {
-        struct usage_summary summary = slot_summary(store, slot);
-        return usage_block_add_summary(store->writer, &summary);
+        struct usage_summary summary;
+        slot_summary(store, slot, &summary);
+        if (!usage_block_add_summary(store->writer, &summary))
+            return false;
+        key = aggregate_key_of_summary(&summary);
+    } else {
+        uninitialized struct usage_record record;
+        slot_record(store, slot, &record);
+        if (!usage_block_add(store->writer, &record))
+            return false;
+        key = aggregate_key_of_record(&record);
     }
-    struct usage_record record = slot_record(store, slot);
-    return usage_block_add(store->writer, &record);
+    sum_up(store, &key, &store->writer->added);
+    return true;
 }
 
 void ledger_read_slot(struct store *store, const struct usage_slot *slot, struct usage_entry *out)
 {
     *out = (struct usage_entry){ .is_summary = usage_slot_is_summary(slot) };
     if (out->is_summary)
-        out->summary = slot_summary(store, slot);
+        slot_summary(store, slot, &out->summary);
     else
-        out->record = slot_record(store, slot);
+        slot_record(store, slot, &out->record);
 }
 
 uint32_t ledger_freeze(struct store *store, uint16_t shard, slot_at_fn *at, void *arg)
@@ -168,6 +212,7 @@ uint32_t ledger_freeze(struct store *store, uint16_t shard, slot_at_fn *at, void
     assert(slot != NULL);
     const bool is_summary = usage_slot_is_summary(slot);
     begin_block(store, shard, log->next);
+    aggregate_clear(&store->block_rows);
     uint32_t count = 0;
     // A block holds entries of one sort, so the first slot of the other sort ends it.
     while (slot != NULL && usage_slot_is_summary(slot) == is_summary) {
@@ -177,7 +222,7 @@ uint32_t ledger_freeze(struct store *store, uint16_t shard, slot_at_fn *at, void
         slot = at(arg, ++count);
     }
     assert(count > 0);
-    freeze(store, log, count, 0);
+    freeze(store, log, &store->block_rows, 0, count);
     log->next += count;
     return count;
 }
@@ -204,7 +249,7 @@ static void fold_freeze(struct store *store, uint16_t shard)
         // 256 summaries of USAGE_ENTRY_MAX would not fit, but the table is frozen before.
         assert(added);
     }
-    freeze(store, log, (uint32_t)(log->next - log->folded_first), log->folded_slots);
+    freeze(store, log, &log->folded, log->folded_slots, (uint32_t)(log->next - log->folded_first));
     aggregate_clear(&log->folded);
     log->folded_slots = 0;
 }
@@ -262,18 +307,20 @@ static void release_early(struct shard_log *log)
         container_of(at, struct pending, link)->slots = 0;
 }
 
-static void take_detail(struct store *store, uint16_t shard)
+// Freezes one block; false if no slot waits.
+static bool take_detail(struct store *store, uint16_t shard)
 {
     struct shard_log *log = &store->logs[shard];
     struct port_view view = { log->port, log->taken };
     if (port_slot(&view, 0) == NULL)
-        return;
+        return false;
     uint32_t count = ledger_freeze(store, shard, port_slot, &view);
     struct pending *last = container_of(log->pending.prev, struct pending, link);
     last->slots = count;
     log->taken += count;
     if (!GUARD(STORE_KEEP_SLOTS))
         release_early(log);
+    return true;
 }
 
 static void take_folded(struct store *store, uint16_t shard)
@@ -295,7 +342,7 @@ static void take_degraded(struct store *store, uint16_t shard)
     while (usage_port_waiting(log->port) > half) {
         if (usage_port_peek(log->port, log->taken) != NULL) {
             if (log->pending_bytes < PENDING_BYTES_MAX && log->folded.count == 0)
-                take_detail(store, shard);
+                (void)take_detail(store, shard);
             else
                 take_folded(store, shard);
         }
@@ -328,8 +375,10 @@ static void take(struct store *store)
             take_without_detail(store, i, due);
         } else {
             fold_freeze(store, i); // left from a time without detail
-            if (list_is_empty(&log->pending))
-                take_detail(store, i);
+            // A few blocks share a write; those whose write failed go again before others.
+            int blocks = list_is_empty(&log->pending) ? TAKE_BLOCKS_MAX : 0;
+            while (blocks > 0 && take_detail(store, i))
+                blocks--;
         }
     }
 }
@@ -347,7 +396,7 @@ static uint32_t put_pending(struct store *store)
             uint8_t key[USAGE_BLOCK_KEY_BYTES];
             usage_block_key(&pending->id, key);
             db_put(&store->db, store->batch, STORE_USAGE, span_of(key, sizeof(key)),
-                   span_of(pending->bytes, pending->len));
+                   span_of(pending_bytes(pending), pending->len));
             count++;
         }
     }
@@ -424,41 +473,22 @@ static struct aggregate_row *row_touch(struct store *store, const struct aggrega
     return row;
 }
 
+static void count(struct store *store, const struct aggregate_key *key,
+                  const struct usage_sums *sums)
+{
+    struct aggregate_row *row = row_touch(store, key);
+    if (usage_sums_add(&row->sums, sums))
+        COUNT(store, saturated, 1);
+    aggregate_dirty(&store->rows, row);
+}
+
 void ledger_count(struct store *store, const struct usage_entry *entry)
 {
     struct usage_sums sums;
     usage_entry_sums(entry, &sums);
-    const struct aggregate_key key = entry->is_summary ? aggregate_key_of_summary(&entry->summary)
-                                                       : aggregate_key_of_record(&entry->record);
-    struct aggregate_row *row = row_touch(store, &key);
-    if (usage_sums_add(&row->sums, &sums))
-        COUNT(store, saturated, 1);
-    aggregate_dirty(&store->rows, row);
+    const struct aggregate_key key = entry_key(entry);
+    count(store, &key, &sums);
     store->entries_since_checkpoint++;
-}
-
-// Counts what the block holds from its slots, which are at the ring's front: cheaper than from its
-// bytes.
-static void count_slots(struct store *store, const struct shard_log *log,
-                        const struct pending *pending)
-{
-    for (uint32_t i = 0; i < pending->slots; i++) {
-        struct usage_entry entry;
-        ledger_read_slot(store, usage_port_peek(log->port, i), &entry);
-        ledger_count(store, &entry);
-    }
-}
-
-static void count_bytes(struct store *store, const struct pending *pending)
-{
-    struct usage_block_reader reader;
-    struct err err = usage_block_open(&reader, span_of(pending->bytes, pending->len));
-    assert(!failed(err)); // the bytes are ours and have not left memory
-    struct usage_entry entry;
-    enum parse parse;
-    while ((parse = usage_block_next(&reader, &entry)) == PARSE_DATA)
-        ledger_count(store, &entry);
-    assert(parse == PARSE_DONE);
 }
 
 // Counts a committed block and gives its slots back.
@@ -466,19 +496,18 @@ static void settle(struct store *store, struct shard_log *log, struct pending *p
 {
     struct usage_block block;
     size_t head_len;
-    struct err err = usage_block_peek(span_of(pending->bytes, pending->len), &block, &head_len);
+    struct err err =
+        usage_block_peek(span_of(pending_bytes(pending), pending->len), &block, &head_len);
     assert(!failed(err));
-    // Each slot is an entry, unless they were summed up or given back early.
-    if (pending->slots == block.count && pending->span == block.count)
-        count_slots(store, log, pending);
-    else
-        count_bytes(store, pending);
+    for (uint32_t i = 0; i < pending->row_count; i++)
+        count(store, &pending->rows[i].key, &pending->rows[i].sums);
+    store->entries_since_checkpoint += block.count;
     ledger_count_block(store, &block);
     assert(pending->id.first == log->covered);
     log->covered += pending->span;
     log->covered_order_ns = pending->order_ns;
     memcpy(log->covered_hash, pending->hash, sizeof(log->covered_hash));
-    log->pending_bytes -= pending->len;
+    log->pending_bytes -= pending_size(pending->row_count, pending->len);
     if (pending->slots > 0) {
         usage_port_release(log->port, pending->slots);
         log->taken -= pending->slots;
@@ -539,15 +568,8 @@ void ledger_each_uncommitted(struct store *store, ledger_entry_fn *fn, void *arg
             fn(arg, &log->folded.rows[row].key, &log->folded.rows[row].sums);
         for (struct list *at = log->pending.next; at != &log->pending; at = at->next) {
             const struct pending *pending = container_of(at, struct pending, link);
-            struct usage_block_reader reader;
-            verify(!failed(usage_block_open(&reader, span_of(pending->bytes, pending->len))));
-            struct usage_entry entry;
-            while (usage_block_next(&reader, &entry) == PARSE_DATA) {
-                const struct aggregate_key key = entry_key(&entry);
-                struct usage_sums sums;
-                usage_entry_sums(&entry, &sums);
-                fn(arg, &key, &sums);
-            }
+            for (uint32_t row = 0; row < pending->row_count; row++)
+                fn(arg, &pending->rows[row].key, &pending->rows[row].sums);
         }
     }
 }

@@ -22,6 +22,7 @@ enum { SCHEMA_VERSION = 1, LOCK_TEXT_BYTES = 32 };
 // What the sleep word says.
 enum { AWAKE, IDLE, GATHERING };
 #define RETAINED_NS (10 * NS_PER_MS)
+#define GATHER_MIN_NS NS_PER_MS
 
 struct schema {
     uint32_t version;    // of the layout
@@ -35,7 +36,7 @@ void store_cfg_init(struct store_cfg *cfg)
         .shard_count = 1,
         .ring_slots = 4096,
         .sync_ms = 100,
-        .gather_us = 2000,
+        .gather_us = 20 * 1000,
         .detail_days = 90,
         .disk_min_bytes = UINT64_C(512) * MIB,
         .models_max = 4096,
@@ -212,6 +213,7 @@ static struct err open_as(const struct store_cfg *cfg, bool readonly, struct sto
     store->env = cfg->env;
     store->is_readonly = readonly;
     store->lock_fd = store->marker.fd = store->wal.dir_fd = -1;
+    store->gather_ns = cfg->gather_us * NS_PER_US / 4;
     list_init(&store->queries);
     const char *runtime_dir = cfg->runtime_dir != NULL ? cfg->runtime_dir : "";
     struct err err = OK;
@@ -545,12 +547,15 @@ static bool has_ops(struct store *store)
     return atomic_load(&store->stop);
 }
 
-static bool has_records(struct store *store)
+// Of the port that has most.
+static uint32_t records_waiting(struct store *store)
 {
-    for (uint32_t i = 0; i < store->port_count; i++)
-        if (usage_port_waiting(&store->ports[i]) > 0)
-            return true;
-    return false;
+    uint32_t most = 0;
+    for (uint32_t i = 0; i < store->port_count; i++) {
+        const uint32_t count = usage_port_waiting(&store->ports[i]);
+        most = count > most ? count : most;
+    }
+    return most;
 }
 
 static void futex_sleep(struct store *store, uint32_t as, uint64_t ns)
@@ -573,7 +578,7 @@ static void sleep_idle(struct store *store, uint64_t due)
     atomic_exchange_explicit(&store->sleep, IDLE, memory_order_acq_rel);
     for (uint32_t i = 0; i < store->port_count; i++)
         usage_port_arm(&store->ports[i]);
-    if (has_ops(store) || has_records(store))
+    if (has_ops(store) || records_waiting(store) > 0)
         atomic_exchange_explicit(&store->sleep, AWAKE, memory_order_acq_rel);
     else
         futex_sleep(store, IDLE, due - now);
@@ -600,9 +605,20 @@ static bool is_finished(struct store *store)
     return list_is_empty(&store->queries) && (store->state != STORE_OK || ledger_is_empty(store));
 }
 
+// Gathers for so long that records are many, and a ring still far from full. `waiting` are those
+// that the last time brought.
+static void set_pace(struct store *store, uint32_t waiting)
+{
+    if (waiting >= store->cfg.ring_slots / 2)
+        store->gather_ns = max_u64(store->gather_ns / 2, GATHER_MIN_NS);
+    else if (waiting < store->cfg.ring_slots / 8)
+        store->gather_ns = min_u64(store->gather_ns * 2, store->cfg.gather_us * NS_PER_US);
+}
+
 void store_run(struct store *store)
 {
     for (;;) {
+        set_pace(store, records_waiting(store));
         uint64_t due = store_step(store);
         if (is_finished(store))
             return;
@@ -610,7 +626,7 @@ void store_run(struct store *store)
             continue;
         if (store->state != STORE_OK || store->is_detail_stopped) {
             // Records stay in the rings on purpose, so they are looked at from time to time.
-            if (has_records(store))
+            if (records_waiting(store) > 0)
                 sleep_gather(store, RETAINED_NS);
             else
                 sleep_idle(store, due);
@@ -619,7 +635,7 @@ void store_run(struct store *store)
         // Who has just written something expects more: meanwhile the shards need not wake us.
         if (!store->has_drained)
             sleep_idle(store, due);
-        sleep_gather(store, store->cfg.gather_us * NS_PER_US);
+        sleep_gather(store, store->gather_ns);
     }
 }
 

@@ -106,14 +106,13 @@ void usage_block_begin(struct usage_block_writer *writer, const struct usage_blo
     writer->time_last = 0;
 }
 
-static void count_entry(struct usage_block_writer *writer, uint64_t time_ns,
-                        const struct usage_sums *sums)
+static void count_entry(struct usage_block_writer *writer, uint64_t time_ns)
 {
     struct usage_block *block = &writer->block;
     block->count++;
     block->time_min_ns = min_u64(block->time_min_ns, time_ns);
     block->time_max_ns = max_u64(block->time_max_ns, time_ns);
-    usage_sums_add(&block->sums, sums);
+    usage_sums_add(&block->sums, &writer->added);
     writer->time_last = time_ns;
 }
 
@@ -123,16 +122,15 @@ static bool is_full(const struct usage_block_writer *writer)
            USAGE_BLOCK_HEAD_MAX + writer->len + USAGE_ENTRY_MAX > USAGE_BLOCK_BYTES_MAX;
 }
 
-// Puts the length, which takes one byte or two, before the `len` bytes that were written two bytes
-// behind the start.
+// Puts the length before the entry, which was written where it belongs if the length takes one
+// byte; two move it.
 static void close_entry(struct usage_block_writer *writer, uint8_t *start, uint8_t *end)
 {
-    size_t len = (size_t)(end - (start + 2));
+    const size_t len = (size_t)(end - (start + 1));
     assert(len + 2 <= USAGE_ENTRY_MAX);
-    uint8_t *body = put_var(start, len);
-    if (body != start + 2)
-        memmove(body, start + 2, len);
-    writer->len += (size_t)(body - start) + len;
+    if (unlikely(len >= 0x80))
+        memmove(start + 2, start + 1, len);
+    writer->len += (size_t)(put_var(start, len) - start) + len;
 }
 
 bool usage_block_add(struct usage_block_writer *writer, const struct usage_record *record)
@@ -142,7 +140,7 @@ bool usage_block_add(struct usage_block_writer *writer, const struct usage_recor
         return false;
     uint64_t settled = usage_settled_ns(record);
     uint8_t *start = writer->bytes + USAGE_BLOCK_HEAD_MAX + writer->len;
-    uint8_t *at = put_bytes(start + 2, record->request_id, USAGE_ID_BYTES);
+    uint8_t *at = put_bytes(start + 1, record->request_id, USAGE_ID_BYTES);
     at = put_var(at, zigzag((int64_t)(settled - writer->time_last)));
     at = put_var(at, record->total_us);
     at = put_var(at, record->queue_us);
@@ -167,9 +165,8 @@ bool usage_block_add(struct usage_block_writer *writer, const struct usage_recor
     *at++ = record->vendor_id_len;
     at = put_bytes(at, record->vendor_id, record->vendor_id_len);
     close_entry(writer, start, at);
-    struct usage_sums sums;
-    usage_sums_of(record, &sums);
-    count_entry(writer, settled, &sums);
+    usage_sums_of(record, &writer->added);
+    count_entry(writer, settled);
     return true;
 }
 
@@ -185,7 +182,7 @@ bool usage_block_add_summary(struct usage_block_writer *writer, const struct usa
         return false;
     writer->block.is_summary = true;
     uint8_t *start = writer->bytes + USAGE_BLOCK_HEAD_MAX + writer->len;
-    uint8_t *at = put_var(start + 2, summary->bucket);
+    uint8_t *at = put_var(start + 1, summary->bucket);
     at = put_var(at, summary->key_id);
     at = put_var(at, summary->account_id);
     at = put_le64(at, summary->model_id);
@@ -193,7 +190,8 @@ bool usage_block_add_summary(struct usage_block_writer *writer, const struct usa
     *at++ = summary->kind;
     at = usage_sums_put(at, &summary->sums);
     close_entry(writer, start, at);
-    count_entry(writer, bucket_ns(summary->bucket), &summary->sums);
+    writer->added = summary->sums;
+    count_entry(writer, bucket_ns(summary->bucket));
     return true;
 }
 

@@ -7,12 +7,14 @@ enum {
     NO_HOLE = WIRE_FORM_HOLES,
     LEARNS_MAX = 16,  // forms in a row without use: these answers are not alike, so from then on
     LEARN_EVERY = 32, // only one in so many is learnt
+    FIXED_MAX = 32,   // bytes of a text that may be taken for one that never differs
 };
 
 void wire_forms_init(struct wire_forms *forms)
 {
     forms->learns = 0;
     forms->missed = 0;
+    forms->loose = NULL;
     for (size_t i = 0; i < WIRE_FORMS; i++) {
         struct wire_form *form = &forms->list[i];
         forms->order[i] = (uint8_t)i;
@@ -55,35 +57,55 @@ static void move_to_front(struct wire_forms *forms, size_t place)
     forms->order[0] = form;
 }
 
+// The tight ones come first. NULL: none is like `text`.
+static struct wire_form *find(struct wire_forms *forms, const struct wire *wire, struct span text,
+                              bool named, struct span *holes)
+{
+    for (int tight = 1; tight >= 0; tight--) {
+        for (size_t i = 0; i < WIRE_FORMS; i++) {
+            struct wire_form *form = &forms->list[forms->order[i]];
+            if (form->wire != wire || form->tight != tight ||
+                (named && form->name_hole == NO_HOLE && !form->nameless))
+                continue;
+            if (skeleton_match(&form->skeleton, text, holes) != text.len)
+                continue;
+            // A tap does not keep what is too long for it; then a tap has to say what remains.
+            if ((form->model_hole != NO_HOLE &&
+                 holes[form->model_hole].len + 2 > form->model_max) ||
+                (form->id_hole != NO_HOLE && holes[form->id_hole].len + 2 > form->id_max))
+                continue;
+            if (i > 0)
+                move_to_front(forms, i);
+            return form;
+        }
+    }
+    return NULL;
+}
+
 bool wire_forms_take(struct wire_forms *forms, struct wire_stream *stream, struct span text,
                      struct span *name)
 {
     uninitialized struct span holes[WIRE_FORM_HOLES];
-    for (size_t i = 0; i < WIRE_FORMS; i++) {
-        const struct wire_form *form = &forms->list[forms->order[i]];
-        if (form->wire != stream->wire || skeleton_match(&form->skeleton, text, holes) != text.len)
-            continue;
-        if (name != NULL && form->name_hole == NO_HOLE && !form->nameless)
-            continue;
-        // A tap does not keep what is too long for it; then a tap has to say what remains.
-        if ((form->model_hole != NO_HOLE && holes[form->model_hole].len + 2 > form->model_max) ||
-            (form->id_hole != NO_HOLE && holes[form->id_hole].len + 2 > form->id_max))
-            continue;
-        if (i > 0)
-            move_to_front(forms, i);
-        forms->learns = 0;
-        take(form, stream, holes);
-        if (name != NULL && form->name_hole != NO_HOLE)
-            *name = with_quotes(holes[form->name_hole]);
-        return true;
+    struct wire_form *form = find(forms, stream->wire, text, name != NULL, holes);
+    if (form == NULL)
+        return false;
+    forms->learns = 0;
+    if (!form->tight && name == NULL && form->uses++ % WIRE_FORM_RETRY == 0) {
+        forms->loose = form; // read once more the long way, to learn from
+        return false;
     }
-    return false;
+    take(form, stream, holes);
+    if (name != NULL && form->name_hole != NO_HOLE)
+        *name = with_quotes(holes[form->name_hole]);
+    return true;
 }
 
 // -------------------------------------------------------------------------------------- learning
 
 bool wire_forms_due(struct wire_forms *forms)
 {
+    if (forms->loose != NULL)
+        return true;
     forms->missed++;
     return forms->learns < LEARNS_MAX || forms->missed % LEARN_EVERY == 0;
 }
@@ -92,7 +114,10 @@ struct learner {
     struct wire_form *form;
     const struct json_tap *tap;
     const struct told_trace *trace;
+    struct wire_form *loose; // NULL: everything may differ
     struct span text;
+    size_t value_count; // that may differ
+    size_t fixed_count; // and are taken not to
     size_t count;
     struct hole holes[WIRE_FORM_HOLES];
 };
@@ -130,6 +155,35 @@ static bool is_digits(struct span text)
     return text.len > 0 && text.len <= HOLE_DIGITS_MAX;
 }
 
+static uint16_t sum_of(struct span text)
+{
+    uint32_t sum = 2166136261u; // FNV-1a
+    for (size_t i = 0; i < text.len; i++)
+        sum = (sum ^ (unsigned char)text.ptr[i]) * 16777619u;
+    return (uint16_t)(sum ^ sum >> 16);
+}
+
+// True if a value that may differ is taken not to: it was the same in the answer before. Of counts
+// only zeros are, which add nothing to what other members tell.
+static bool is_fixed(struct learner *learner, struct json_slice value)
+{
+    uint16_t sum = sum_of(value.text);
+    size_t i = learner->value_count++;
+    struct wire_form *loose = learner->loose;
+    if (i >= WIRE_FORM_HOLES)
+        return false; // too many, as will turn out
+    if (loose == NULL) {
+        learner->form->sums[i] = sum;
+        return false;
+    }
+    bool equal = loose->sums[i] == sum && value.text.len <= FIXED_MAX;
+    loose->sums[i] = sum;
+    if (is_digits(value.text))
+        equal &= span_eq(value.text, SPAN("0"));
+    learner->fixed_count += equal;
+    return equal;
+}
+
 static bool add_hole(struct learner *learner, struct json_slice value, uint8_t tag, bool act)
 {
     struct wire_form *form = learner->form;
@@ -156,6 +210,8 @@ static bool add_watched(struct learner *learner, struct json_slice value, size_t
     struct wire_form *form = learner->form;
     const struct told_traced *traced = traced_at(learner, path, at);
     if (traced == NULL)
+        return true;
+    if (traced->role != TOLD_ROLE_ID && is_fixed(learner, value)) // no two ids are the same
         return true;
     bool string = value.kind == JK_STRING;
     uint16_t max = learner->tap->plan->paths[path].value_max;
@@ -195,7 +251,7 @@ static bool add_scalar(struct learner *learner, struct json_slice value)
     size_t path = path_at(learner->tap, at);
     if (path < learner->tap->plan->path_count)
         return add_watched(learner, value, path, at);
-    if (value.kind != JK_STRING && value.kind != JK_NUMBER)
+    if ((value.kind != JK_STRING && value.kind != JK_NUMBER) || is_fixed(learner, value))
         return true;
     return add_hole(learner, value, HOLE_PADDING, false);
 }
@@ -276,21 +332,22 @@ static void form_begin(struct wire_form *form, const struct wire_stream *stream)
 void wire_forms_learn(struct wire_forms *forms, const struct wire_stream *stream,
                       const struct json_tap *tap, struct span text, const struct told_trace *trace)
 {
-    if (stream->failed)
-        return;
-    forms->learns = (uint8_t)min_size(forms->learns + 1u, LEARNS_MAX);
     struct wire_form *form = &forms->list[forms->order[WIRE_FORMS - 1]]; // not used for longest
     uninitialized struct learner learner;
     learner.form = form;
     learner.tap = tap;
     learner.trace = trace;
+    learner.loose = forms->loose;
     learner.text = text;
-    learner.count = 0;
+    learner.value_count = learner.fixed_count = learner.count = 0;
+    forms->loose = NULL;
+    if (learner.loose == NULL)
+        forms->learns = (uint8_t)min_size(forms->learns + 1u, LEARNS_MAX);
     struct json_slice root = json_value(text);
-    if (!is_learnable(&learner, root))
+    if (stream->failed || !is_learnable(&learner, root))
         return;
     form_begin(form, stream);
-    if (!add_holes(&learner, root))
+    if (!add_holes(&learner, root) || (learner.loose != NULL && learner.fixed_count == 0))
         return;
     skeleton_learn(&form->skeleton, text, learner.holes, learner.count);
     if (!skeleton_is_set(&form->skeleton))
@@ -298,6 +355,8 @@ void wire_forms_learn(struct wire_forms *forms, const struct wire_stream *stream
     uint32_t names = names_in(stream->wire, tap);
     form->nameless = names == 0;
     form->name_hole = names == 1 ? form->model_hole : NO_HOLE;
+    form->tight = learner.loose != NULL;
+    form->uses = 0;
     form->wire = stream->wire;
     move_to_front(forms, WIRE_FORMS - 1);
 }

@@ -135,17 +135,20 @@ static inline void take_known(struct wire_stream *stream, struct span block,
     stream->learns = 0;
     stream->event_count++;
     event->flags = WIRE_CONTENT | WIRE_KNOWN;
-    size_t model_at = stream->model_at, count = skeleton_holes(&stream->skeleton);
+    size_t count = skeleton_holes(&stream->skeleton);
     const struct skeleton_part *part = stream->skeleton.parts;
     for (size_t i = 0; i < count; i++, part++) {
-        model_at += i < stream->model_part ? holes[i].len : 0;
         if (part->kind == HOLE_DIGITS)
             wire_stream_number(stream, part->tag, holes[i]);
         else if (part->tag == HOLE_TEXT)
             stream->text_bytes += holes[i].len;
     }
-    if (stream->model_len > 0)
-        event->model = span_of(block.ptr + model_at, stream->model_len);
+    if (stream->model_len == 0)
+        return;
+    size_t model_at = stream->model_at;
+    for (size_t i = 0; i < stream->model_part; i++)
+        model_at += holes[i].len;
+    event->model = span_of(block.ptr + model_at, stream->model_len);
 }
 
 // True if `block` is like the last event; then stream->holes are its own. The comparison is made
@@ -164,9 +167,10 @@ enum parse wire_stream_scan(struct wire_stream *stream, struct sse_scan *scan, s
                             size_t *used)
 {
     stream->scanned = SPAN_NONE;
-    if (stream->scans && stream->content) {
+    if (stream->scans && stream->content && sse_scan_begins(scan)) {
         size_t len = skeleton_match(&stream->skeleton, in, stream->holes);
-        if (len > 0 && sse_scan_pass(scan, stream->crlf)) {
+        if (len > 0) {
+            sse_scan_pass(scan, stream->crlf);
             stream->scanned = span_upto(in, len);
             *used = len;
             return PARSE_DATA;

@@ -18,6 +18,17 @@ def free_port():
         return sock.getsockname()[1]
 
 
+def hold_port():
+    """A socket on a port that nobody else is given while it is open, and that a server may listen on.
+
+    Servers share ports (SO_REUSEPORT), so two that were given the same one would not notice."""
+    sock = socket.socket()
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+    sock.bind(("127.0.0.1", free_port()))
+    return sock
+
+
 def reset(sock):
     """Closes with RST."""
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))

@@ -186,7 +186,7 @@ class Objects(AdminTest):
             self.assertNotIn(made["key"].encode(), answer.body)
             self.assertIn(made["key"][:11].encode(), answer.body)
 
-    def test_unknown_fields_are_refused_by_name(self):  # P136
+    def test_P136_unknown_fields_are_refused_by_name(self):
         gateway = self.gateway()
         api = set_up(gateway)
         made = api.call("POST", "/api/v1/keys", {"name": "k"})[1]
@@ -356,7 +356,7 @@ class Objects(AdminTest):
 
 @both_backends
 class Secrets(AdminTest):
-    def test_no_secret_leaves(self):  # P130, P135
+    def test_P130_P135_no_secret_leaves(self):
         vendor = self.vendor(serving(lambda peer, _: peer.answer(
             {"error": {"message": f"bad key {CANARY}"}}, status=401)))
         gateway = self.gateway(config={"log": {"level": "debug"}})
@@ -465,23 +465,6 @@ class Durable(AdminTest):
         health = gateway.ask_admin("/healthz?verbose=1").json()
         self.assertEqual(health["store"]["records_missing"], 0)
 
-    def test_a_second_process_is_refused(self):
-        gateway, _ = self.prepare()
-        done = subprocess.run([binary(), "serve", "-c", gateway.config_path], text=True,
-                              capture_output=True, timeout=30)
-        self.assertEqual(done.returncode, 6)
-        self.assertIn(str(gateway.process.pid), done.stderr)
-        # Another state directory behind the same control socket is refused as well.
-        config = merged(gateway.config, {"state_dir": os.path.join(gateway.home, "other"),
-                                         "listen": {"data": "127.0.0.1:0", "admin": []}})
-        path = os.path.join(gateway.home, "other.yaml")
-        with open(path, "w", encoding="utf-8") as file:
-            file.write(to_yaml(config))
-        done = subprocess.run([binary(), "serve", "-c", path], text=True, capture_output=True,
-                              timeout=30)
-        self.assertEqual(done.returncode, 6, done.stderr)
-        self.assertEqual(control(gateway, "GET", "/api/v1/keys")[0], 200)
-
 
 @both_backends
 class CommandLine(AdminTest):
@@ -557,7 +540,20 @@ class Operating(AdminTest):
         text = gateway.ask_admin("/metrics").body.decode()
         self.assertEqual(metric(text, "penstock_requests_total", route="chat", status_class="2xx"), 7)
         self.assertEqual(metric(text, "penstock_requests_total", status_class="4xx"), 2)
-        self.assertEqual(metric(text, "penstock_tokens_total", format="openai", type="input"), 77)
+        self.assertEqual(metric(text, "penstock_tokens_total", provider="openai", model="m",
+                                type="input"), 77)
+        self.assertEqual(metric(text, "penstock_requests_total", provider="openai",
+                                stream="false"), 7)
+        self.assertEqual(metric(text, "penstock_requests_total", provider="none"), 2)
+        self.assertEqual(metric(text, "penstock_upstream_attempts_total", provider="openai",
+                                outcome="ok", attempt="1"), 7)
+        self.assertEqual(metric(text, "penstock_upstream_connect_duration_seconds_count",
+                                provider="openai"), 7)
+        self.assertEqual(metric(text, "penstock_account_state", account="test-openai",
+                                state="available"), 1)
+        self.assertEqual(metric(text, "penstock_account_state"), 1)
+        self.assertEqual(metric(text, "penstock_account_requests_in_flight"), 0)
+        self.assertGreater(metric(text, "penstock_io_syscalls_total"), 0)
         self.assertEqual(metric(text, "penstock_tokens_total", type="output"), 49)
         self.assertEqual(metric(text, "penstock_request_errors_total", reason="key_invalid"), 1)
         self.assertEqual(metric(text, "penstock_request_duration_seconds_count", route="chat"), 9)
@@ -586,7 +582,19 @@ class Operating(AdminTest):
         self.assertEqual((line["key"], line["account"], line["model_req"], line["status"],
                           line["route"], line["in_tok"], line["out_tok"], line["provider"]),
                          ("test", "test-openai", "m", 200, "chat", 11, 7, "openai"))
-        self.assertEqual(lines()[ids[5]]["status"], 404)
+        self.assertEqual((line["client"], line.get("model_res"), line.get("err_stage")),
+                         ("127.0.0.1", None, None))
+        missed = lines()[ids[5]]
+        self.assertEqual((missed["status"], missed["err_code"], missed["err_stage"]),
+                         (404, "MODEL_UNKNOWN", "pick"))
+
+    def test_an_access_line_names_the_vendors_model(self):
+        gateway = self.gateway(openai=self.answering(),
+                               models=[{"name": "alias", "target": "m"}])
+        self.assertEqual(gateway.post(CHAT, chat("alias")).status, 200)
+        self.eventually(lambda: "req_id" in gateway.log(), "the line")
+        line = next(json.loads(line) for line in gateway.log().splitlines() if "req_id" in line)
+        self.assertEqual((line["model_req"], line["model_res"]), ("alias", "m"))
 
     def test_no_access_lines_when_they_are_off(self):
         gateway = self.gateway(openai=self.answering(), config={"log": {"access": False}})

@@ -2,6 +2,7 @@
 leave, read slowly, or flood. Malformed requests (C8) are in test_http_safety.py."""
 
 import json
+import os
 import random
 import threading
 import time
@@ -10,8 +11,10 @@ from faults import (ANTHROPIC, FAIL, FORMATS, OK, OPENAI, FaultTest, begin_strea
                     failing, together)
 from harness import both_backends, new_key
 from raw import Client, Cut, reset
+from test_admin import control
 
 CHAT = OPENAI.path
+LONG = bool(os.environ.get("CHECK_LONG"))
 SNDBUF = 4096  # small, so that it is the gateway that has to hold back
 
 
@@ -219,12 +222,16 @@ class Slow(FaultTest):
 
 @both_backends
 class Leaving(FaultTest):
+    time_limit_s = 900 if LONG else 240
+
     def leave(self, vendor, client, how, within):
         before = len(ended(vendor))
         began = time.monotonic()
         client.reset() if how == "reset" else client.close()
         self.eventually(lambda: len(ended(vendor)) > before, f"the vendor sees the {how}", 4)
-        self.assertLess(ended(vendor)[-1].ended_at - began, within, how)
+        took = ended(vendor)[-1].ended_at - began
+        self.assertLess(took, within, how)
+        return took
 
     def test_C3_P82_leaving_before_a_whole_answer(self):
         gateway, vendor = self.pair(hanging(before_head=True))
@@ -259,8 +266,10 @@ class Leaving(FaultTest):
         self.assertEqual(len(vendor.requests), 1)
 
     def test_C3_P83_leaving_a_stream(self):
+        """Within 100 ms; a busy machine may make one or the other of them slower."""
         for before in (True, False):
             gateway, vendor = self.pair(hanging(before_head=before))
+            took = []
             for form in FORMATS:
                 for how in ("fin", "reset"):
                     client = gateway.begin(form, FAIL)
@@ -268,7 +277,37 @@ class Leaving(FaultTest):
                         time.sleep(0.1)
                     else:
                         next(client.pieces(client.head()))
-                    self.leave(vendor, client, how, 0.5)
+                    took.append(self.leave(vendor, client, how, 0.5))
+            # The vendor's script looks every 50 ms at what it has.
+            self.assertLess(sorted(took)[len(took) // 2], 0.1, took)
+
+    def test_C3_U5_what_was_delivered_is_charged(self):
+        """A client that left, or a vendor that ended, in the middle: the ledger has the request, with
+        tokens counted from what was passed on where the vendor's own count had not come."""
+        def leave(peer, form):
+            begin_stream(peer, form)
+            peer.hang(5)
+
+        gateway, vendor = self.pair()
+        for form in FORMATS:
+            vendor.fault = leave
+            client = gateway.begin(form, FAIL)
+            next(client.pieces(client.head()))
+            time.sleep(0.1)
+            client.reset()
+            vendor.fault = begin_stream
+            gateway.ask(form, FAIL)
+
+        def records():
+            items = control(gateway, "GET", "/api/v1/requests?limit=50")[1]["items"]
+            return {(row["format"], row["error"]): row for row in items if row["error"]}
+        wanted = {(form.name, error) for form in FORMATS for error in ("CLIENT_GONE", "UPSTREAM_TRUNCATED")}
+        self.eventually(lambda: set(records()) == wanted, "a record of each")
+        for (name, error), row in records().items():
+            with self.subTest(name, error=error):
+                self.assertEqual((row["status"], row["client_gone"]), (200, int(error == "CLIENT_GONE")))
+                self.assertGreater(row["tokens"]["input"], 0)
+                self.assertEqual((row["tokens"]["output"], row["estimated"]), (3, 1))
 
     def test_C5_P85_half_close_of_a_running_stream(self):
         go = threading.Event()
@@ -376,7 +415,7 @@ class Leaving(FaultTest):
 
         def annoy(seed):
             own = random.Random(seed)
-            for _ in range(60):
+            for _ in range(1430 if LONG else 60):  # 10,000 are the case's
                 with gateway.begin(OPENAI, FAIL, stream=own.random() < 0.7) as client:
                     time.sleep(own.random() / 20)
                     if own.random() < 0.5:
@@ -471,23 +510,6 @@ class Greedy(FaultTest):
         body["messages"][0]["content"] = "x" * (65_536 - len(json.dumps(body)))
         self.assertEqual(gateway.post(path, body).status, 200)
         self.assertEqual(len(vendor.requests[0].body), 65_536)
-
-    def test_P117_large_bodies_give_their_memory_back(self):
-        gateway, _ = self.pair()
-        text = "b" * 150_000
-
-        def run():
-            client, until = gateway.client(), time.monotonic() + 3
-            path, body = OPENAI.request(text, False)
-            while time.monotonic() < until:
-                client.request("POST", path, body, [("authorization", f"Bearer {gateway.key}")])
-                self.assertEqual(client.answer().body, OPENAI.whole)
-
-        self.assert_good(gateway)
-        before = gateway.proc("VmRSS")
-        together([run] * 32)
-        self.assertLess(gateway.proc("VmHWM") - before, 100 << 20)
-        self.eventually(lambda: gateway.proc("VmRSS") - before < 24 << 20, "memory goes back", 6)
 
     def test_P121_a_flood_of_bad_keys(self):
         gateway, vendor = self.pair()

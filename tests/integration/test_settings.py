@@ -1,9 +1,11 @@
 """Settings that change what the gateway does: each is set to something that shows."""
 
+import os
+import tempfile
 import time
 
-from harness import GatewayTest, both_backends, merged
-from raw import serving
+from harness import Gateway, GatewayTest, both_backends, merged
+from raw import free_port, serving
 
 CHAT = "/v1/chat/completions"
 REQUEST = {"model": "m", "messages": []}
@@ -85,3 +87,122 @@ class Limits(GatewayTest):
         self.assertEqual(refused.status, 400)
         self.assertIn("nested too deeply", refused.json()["error"]["message"])
         self.assertEqual(len(vendor.requests), 1)
+
+    def alone(self, gateway):
+        """The status of a request on a connection of its own; None where it is hung up on."""
+        client = gateway.client()
+        try:
+            return self.ask(gateway, client).status
+        except (OSError, AssertionError):
+            return None
+        finally:
+            client.close()
+
+    def ask(self, gateway, client):
+        client.request("GET", "/v1/models", None, [("authorization", f"Bearer {gateway.key}")])
+        return client.answer()
+
+    def test_connections_of_one_address(self):
+        gateway = self.gateway(openai=self.vendor(serving(answering)),
+                               config={"limits": {"per_address": 5}, "shards": 2})
+        good = [gateway.client() for _ in range(5)]
+        for client in good:
+            self.assertEqual(self.ask(gateway, client).status, 200)
+        # One more is told, in the form of the API that it asks, and hung up on.
+        over = gateway.client()
+        over.request("POST", "/v1/messages", {"model": "m"}, [("x-api-key", gateway.key)])
+        refused = over.answer()
+        self.assertEqual(refused.status, 429)
+        self.assertEqual(refused.json()["error"]["type"], "rate_limit_error")
+        self.assertTrue(refused.get("retry-after"))
+        self.assertTrue(over.ended(5))
+        # A crowd that asks nothing is not kept.
+        crowd = []
+        for _ in range(30):
+            try:
+                crowd.append(gateway.client())
+            except OSError:
+                pass
+        self.eventually(lambda: all(client.ended(0.01) for client in crowd), "hung up", 10)
+        for client in good:
+            self.assertEqual(self.ask(gateway, client).status, 200)
+        for client in crowd + good[:3]:
+            client.close()
+        self.eventually(lambda: self.alone(gateway) == 200, "a place again")
+
+    def test_connections_wait_for_a_place(self):
+        """Above limits.connections nobody is reset: who comes waits until another leaves."""
+        gateway = self.gateway(openai=self.vendor(serving(answering)),
+                               config={"limits": {"connections": 4}, "shards": 1})
+        clients = [gateway.client(timeout=30) for _ in range(150)]
+        for client in clients:
+            client.request("GET", "/v1/models", None, [("authorization", f"Bearer {gateway.key}"),
+                                                       ("connection", "close")])
+        with self.within(20, "all answers"):
+            for client in clients:
+                self.assertEqual(client.answer().status, 200)
+                client.close()
+
+
+@both_backends
+class Credentials(GatewayTest):
+    """Where an account's key may stand, and that `account test` tries it."""
+
+    def key_seen(self, vendor):
+        return vendor.requests[-1].get("authorization")
+
+    def test_in_a_file_or_a_variable(self):
+        vendor = self.vendor(serving(answering))
+        keys = tempfile.TemporaryDirectory(prefix="penstock-test-")
+        self.addCleanup(keys.cleanup)
+        path = os.path.join(keys.name, "key")
+
+        def write(text):
+            with open(path, "w", encoding="ascii") as file:
+                file.write(text)
+
+        write("key-in-a-file\n")
+        base = {"type": "openai", "base_url": vendor.url + "/v1"}
+        gateway = self.gateway(env={"VENDOR_KEY": "key-in-a-variable"}, accounts=[
+            {**base, "name": "a", "models": ["file"], "api_key_file": path},
+            {**base, "name": "b", "models": ["variable"], "api_key_env": "VENDOR_KEY"}])
+        for model in ("file", "variable"):
+            self.assertEqual(gateway.post(CHAT, {"model": model, "messages": []}).status, 200)
+            self.assertEqual(self.key_seen(vendor), "Bearer key-in-a-" + model)
+        self.assertNotIn("key-in-a-", gateway.log())
+        shown = gateway.cli("account", "list", "-o", "json").stdout
+        self.assertNotIn("key-in-a-", shown)
+        # A reload reads the file again.
+        write("another-key")
+        gateway.cli("reload")
+        self.assertEqual(gateway.post(CHAT, {"model": "file", "messages": []}).status, 200)
+        self.assertEqual(self.key_seen(vendor), "Bearer another-key")
+        write("\n")
+        done = gateway.cli("reload", check=False)
+        self.assertEqual(done.returncode, 3)
+        self.assertIn("it is empty", done.stderr)
+        self.assertEqual(gateway.post(CHAT, {"model": "file", "messages": []}).status, 200)
+        self.assertEqual(self.key_seen(vendor), "Bearer another-key")
+
+    def test_one_that_is_missing_prevents_a_start(self):
+        gateway = Gateway(self.backend, accounts=[
+            {"name": "a", "type": "openai", "api_key_env": "NOT_THERE_AT_ALL"}])
+        self.addCleanup(gateway.close)
+        gateway.start(wait=False)
+        self.assertEqual(gateway.process.wait(20), 3)
+        gateway.process = None
+        self.assertIn("NOT_THERE_AT_ALL", gateway.log())
+
+    def test_account_test_tries_it_at_the_mock_vendor(self):
+        mock = "127.0.0.1:%d" % free_port()
+        accounts = [{"name": kind, "type": kind, "base_url": "http://" + mock, "models": [kind],
+                     "api_key": "good"} for kind in ("openai", "anthropic", "gemini")]
+        accounts += [{**account, "name": account["name"] + "-bad", "api_key": "to-be-refused"}
+                     for account in accounts]
+        gateway = self.gateway(accounts=accounts, config={"mock": {"enabled": True, "address": mock}})
+        for account in accounts:
+            done = gateway.cli("account", "test", account["name"], check=False)
+            good = account["api_key"] == "good"
+            self.assertEqual(done.returncode == 0, good, done.stdout + done.stderr)
+            self.assertIn("took the credential" if good else "refuses the credential",
+                          done.stdout + done.stderr)

@@ -1,12 +1,14 @@
 """The field cases about streams: cut anywhere, compressed, held, stalled, odd, on every route."""
 
 import json
+import socket
 import time
 import zlib
 
 from faults import (ANTHROPIC, FAIL, FORMATS, GEMINI, OPENAI, RESPONSES, FaultTest, begin_stream,
                     begun, failing)
 from harness import both_backends
+from raw import Client
 
 
 @both_backends
@@ -47,21 +49,29 @@ class Streams(FaultTest):
             packer = zlib.compressobj(wbits=31)
             return packer.compress(form.sse) + packer.flush()
 
+        def plain_zstd(form):
+            """A frame of one raw block, with its size."""
+            size = len(form.sse)
+            return (b"\x28\xb5\x2f\xfd\xa0" + size.to_bytes(4, "little") +
+                    (size << 3 | 1).to_bytes(3, "little") + form.sse)
+
         def fault(coding, cut=None):
             return lambda peer, form: peer.answer(
-                packed(form)[:cut], headers=[("content-encoding", coding)],
-                kind="text/event-stream") or True
+                (plain_zstd if coding == "zstd" else packed)(form)[:cut],
+                headers=[("content-encoding", coding)], kind="text/event-stream") or True
 
-        gateway, vendor = self.pair(fault("gzip"))
-        for form, answer in self.each_format(lambda form: gateway.ask(form, FAIL)):
-            self.assertEqual((answer.status, answer.complete, answer.body), (200, True, form.sse), form)
-            self.assertIsNone(answer.get("content-encoding"))
-        vendor.fault = fault("gzip", -30)
-        for form, answer in self.each_format(lambda form: gateway.ask(form, FAIL)):
-            if answer.status == 200:
-                self.assert_cut(form, answer, b"")
-            else:
-                self.assert_refused(form, answer)
+        gateway, vendor = self.pair()
+        for coding in ("gzip", "zstd"):
+            vendor.fault = fault(coding)
+            for form, answer in self.each_format(lambda form: gateway.ask(form, FAIL)):
+                self.assertEqual((answer.status, answer.complete, answer.body), (200, True, form.sse), form)
+                self.assertIsNone(answer.get("content-encoding"))
+            vendor.fault = fault(coding, -30)
+            for form, answer in self.each_format(lambda form: gateway.ask(form, FAIL)):
+                if answer.status == 200:
+                    self.assert_cut(form, answer, b"")
+                else:
+                    self.assert_refused(form, answer)
         vendor.fault = fault("br")
         for form, answer in self.each_format(lambda form: gateway.ask(form, FAIL)):
             self.assert_refused(form, answer)
@@ -69,38 +79,60 @@ class Streams(FaultTest):
             self.assertEqual(request.get("accept-encoding"), "identity")
 
     def test_P42_streams_are_not_to_be_cached_or_held(self):
+        """The first frame leaves within 1 ms of its arrival, though the head came before it and the
+        rest of the body takes its time. A gateway that holds it does so each time, so the best of a
+        few tries counts, less what the way without a gateway takes."""
         sent = []
 
         def fault(peer, form):
-            time.sleep(0.3)
+            time.sleep(0.02)
             peer.sse_head()
+            time.sleep(0.02)
             sent.append(time.monotonic())
             for event in form.events:
                 peer.chunk(event)
-            time.sleep(0.3)
+            time.sleep(0.05)
             peer.last_chunk()
             return True
 
-        gateway, _ = self.pair(fault)
-        for form in FORMATS:
-            client = gateway.begin(form, FAIL)
+        gateway, vendor = self.pair(fault)
+
+        def first(form, client):
             answer = client.head()
             pieces = client.pieces(answer)
             next(pieces)
-            self.assertLess(time.monotonic() - sent[-1], 0.1, f"{form}: the first frame was held")
-            self.assertIn("no-cache", ",".join(answer.all("cache-control")), form)
-            self.assertEqual(answer.get("x-accel-buffering"), "no", form)
-            self.assertTrue(answer.get("content-type").startswith("text/event-stream"), form)
+            took = time.monotonic() - sent[-1]
             for _ in pieces:
                 pass
+            client.close()
+            return took, answer
+
+        def direct(form):
+            client = Client(vendor.addr, timeout=10)
+            client.request("POST", *form.request(FAIL, True))
+            return first(form, client)[0]
+
+        for form in FORMATS:
+            straight, tries = min(direct(form) for _ in range(5)), []
+            while len(tries) < 40 and (len(tries) < 3 or min(tries) - straight >= 0.001):
+                took, answer = first(form, gateway.begin(form, FAIL))
+                tries.append(took)
+                self.assertIn("no-cache", ",".join(answer.all("cache-control")), form)
+                self.assertEqual(answer.get("x-accel-buffering"), "no", form)
+                self.assertTrue(answer.get("content-type").startswith("text/event-stream"), form)
+            self.assertLess(min(tries) - straight, 0.001, f"{form}: held, {straight} without: {tries}")
 
     def test_P43_64_frames_arrive_one_by_one(self):
+        """64 frames every 20 ms are 64 arrivals, and no gap is longer than 25 ms: than the vendor's
+        own gap by 5 ms, for what the machine adds to that is not the gateway's."""
         sent = []
 
         def fault(peer, form):
             begin_stream(peer, form)
+            due = time.monotonic()
             for number in range(64):
-                time.sleep(0.02)
+                due += 0.02
+                time.sleep(max(0, due - time.monotonic()))
                 sent.append(time.monotonic())
                 peer.chunk(chunk_of(number))
             for event in form.events[-2:]:
@@ -122,15 +154,34 @@ class Streams(FaultTest):
                     arrived.append((time.monotonic(), piece.count(b"frame")))
             client.close()
             self.assertEqual(sum(count for _, count in arrived), 64)
-            together = any(count > 1 for _, count in arrived)
-            late = sorted(there - here for here, (there, _) in zip(sent, arrived))
-            return not together and late[32] < 0.01 and late[60] < 0.05, late[32], late[60]
+            if len(arrived) < 64:
+                return False, len(arrived), None
+            gaps = [arrived[at][0] - arrived[at - 1][0] - (sent[at] - sent[at - 1]) for at in range(1, 64)]
+            return max(gaps) < 0.005, len(arrived), max(gaps)
 
         # A gateway that holds frames does so each time; a busy machine does not.
         tries = [measure()]
-        while not tries[-1][0] and len(tries) < 4:
+        while not tries[-1][0] and len(tries) < 8:
             tries.append(measure())
         self.assertTrue(tries[-1][0], f"frames were held or came together: {tries}")
+
+    def test_P43_a_long_stream_is_not_cut(self):
+        """The budgets are for pauses, not for the whole: a stream far longer than each of them."""
+        def fault(peer, form):
+            begin_stream(peer, form)
+            for _ in range(60):
+                time.sleep(0.05)
+                peer.chunk(form.events[1])
+            for event in form.events[len(begun(form)):]:
+                peer.chunk(event)
+            peer.last_chunk()
+            return True
+
+        gateway, _ = self.pair(fault, timeouts={"stream_idle": "1s", "first_byte_stream": "1s", "idle": "1s",
+                                                "header": "1s", "body_stall": "1s", "write_stall": "1s"})
+        for form, answer in self.each_format(lambda form: gateway.ask(form, FAIL)):
+            self.assertTrue(answer.complete, form)
+            self.assertTrue(answer.body.endswith(form.events[-1]), form)
 
     def test_P44_a_frame_that_the_vendor_cut(self):
         def fault(peer, form):
@@ -212,18 +263,28 @@ class Streams(FaultTest):
             self.assert_good(gateway)
 
     def test_P50_no_delay_of_40_ms(self):
+        """1,000 calls of a client that delays its acknowledgements, head and body in two segments:
+        no mode at 40 ms, as where two sides wait for each other's."""
         gateway, _ = self.pair()
-        client, took = gateway.client(), []
-        for _ in range(300):
-            path, body = OPENAI.request("x", False)
-            body = json.dumps(body).encode()
-            began = time.monotonic()
-            # Head and body in two segments: what wakes a delayed acknowledgement.
-            client.method = "POST"
-            client.send(f"POST {path} HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {gateway.key}\r\n"
-                        f"content-length: {len(body)}\r\n\r\n")
-            client.send(body)
-            self.assertTrue(client.answer().complete)
-            took.append(time.monotonic() - began)
-        self.assertLess(sorted(took)[150], 0.03, "half of the calls are that slow")
-        self.assertLess(sum(0.035 < each < 0.05 for each in took), 30, "a mode at 40 ms")
+
+        def measure(count):
+            client, took = gateway.client(), []
+            for _ in range(count):
+                path, body = OPENAI.request("x", False)
+                body = json.dumps(body).encode()
+                client.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 0)
+                began = time.monotonic()
+                client.method = "POST"
+                client.send(f"POST {path} HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {gateway.key}\r\n"
+                            f"content-length: {len(body)}\r\n\r\n")
+                client.send(body)
+                self.assertTrue(client.answer().complete)
+                took.append(time.monotonic() - began)
+            client.close()
+            return sum(0.035 < each < 0.05 for each in took), sorted(took)[count // 2]
+
+        tries = [measure(1000)]
+        while not (tries[-1][0] < 10 and tries[-1][1] < 0.03) and len(tries) < 3:
+            tries.append(measure(1000))
+        self.assertLess(tries[-1][1], 0.03, "half of the calls are that slow")
+        self.assertLess(tries[-1][0], 10, f"a mode at 40 ms: {tries}")

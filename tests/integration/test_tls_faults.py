@@ -9,10 +9,10 @@ import threading
 import time
 
 from faults import (FAIL, FORMATS, OPENAI, FaultGateway, FaultTest, begin_stream, begun, chat_chunk,
-                    failing, good, respond, together)
-from harness import both_backends, free_port, merged
+                    failing, good, together)
+from harness import both_backends, memory_returns, merged
 from pki import AUTHORITY, Authority, careless
-from raw import Client, Cut, TlsSocket, Vendor
+from raw import Client, Cut
 
 V12, V13 = ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3
 VERSIONS = {"TLS 1.2": {"maximum_version": V12}, "TLS 1.3": {"minimum_version": V13}}
@@ -54,7 +54,7 @@ class TlsTest(FaultTest):
         """A gateway whose data listener has the certificate `listener`."""
         common = {"shards": 1, "timeouts": {"drain": "1s", **(timeouts or {})}}
         gateway = TlsGateway(self.backend, accounts=accounts, config=merged(common, config or {}),
-                             **vendors)
+                             env=memory_returns(), **vendors)
         if listener:
             gateway.config["listen"]["data"] = [{
                 "address": "%s:%d" % gateway.data,
@@ -276,15 +276,15 @@ class Vendors(TlsTest):
                         self.assertEqual(answer.complete, is_whole, answer.trouble)
 
 
-@both_backends
-class Listener(TlsTest):
-    """A listener with TLS: what clients do to a plain one, where an end has two layers."""
-
+class ListenerTest(TlsTest):
     def serve(self, fault=None, script=failing, **options):
         vendor = self.vendor(script)
         vendor.fault = fault
         return self.start(self.leaf, openai=vendor, anthropic=vendor, gemini=vendor, **options), vendor
 
+
+@both_backends
+class Handshakes(ListenerTest):
     def test_C10_answers_of_all_kinds_over_tls(self):
         big = chat_chunk({"content": "y" * 200_000})
 
@@ -360,7 +360,7 @@ class Listener(TlsTest):
     def test_C10_stalled_handshakes(self):
         """Silent, begun, dripping and half-done handshakes: all end by the budget, nothing grows,
         and others are served meanwhile."""
-        gateway, _ = self.serve(timeouts={"handshake": "2s"})
+        gateway, _ = self.serve(timeouts={"handshake": "1500ms"})
         self.assert_good(gateway)
         hello = self.hello()
 
@@ -427,8 +427,13 @@ class Listener(TlsTest):
         self.assertGreater(sum(counts), 100)
         self.assertLess(gateway.proc("VmRSS") - half, 8 << 20, "handshakes leave memory behind")
 
+
+@both_backends
+class Listener(ListenerTest):
+    """What clients do to a plain listener, where an end has two layers."""
+
     def test_C1_a_head_that_drips_over_tls(self):
-        gateway, vendor = self.serve(timeouts={"header": "1s"})
+        gateway, vendor = self.serve(timeouts={"header": "1s", "handshake": "1s"})
         client = gateway.client()
         began = time.monotonic()
         with self.assertRaises((OSError, ssl.SSLError)):

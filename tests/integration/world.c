@@ -1,9 +1,9 @@
 // What a test decides about the machine below a gateway: a library that is loaded before the C
 // library's own calls, driven by a small file that both map. See world.py for its use.
 //
-// It can let writes and syncs of files fail, move the wall clock, hold up a thread by its name, and
-// send questions to name servers to a port of the test's. Everything else goes to the kernel as it
-// was asked, and so does everything as long as the file says nothing.
+// It can let writes and syncs of files fail, move the wall clock, watch or hold up a thread by its
+// name, and send questions to name servers to a port of the test's. Everything else goes to the
+// kernel as it was asked, and so does everything as long as the file says nothing.
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <errno.h>
@@ -29,8 +29,11 @@ struct world {
     _Atomic int32_t dns_port; // 0: as it is
     _Atomic int32_t held;     // how often the thread was found to be held up
     _Atomic int32_t failures; // how many calls were failed
-    char hold[16];            // the name of the thread to hold up; empty: none
-    char resolv_conf[256];    // read in place of /etc/resolv.conf; empty: as it is
+    _Atomic int64_t
+        busiest_ns;        // the most that `watch` worked from one look at the clock to the next
+    char hold[16];         // the name of the thread to hold up; empty: none
+    char watch[16];        // the name of the thread to watch; empty: none
+    char resolv_conf[256]; // read in place of /etc/resolv.conf; empty: as it is
 };
 
 static struct world nothing;
@@ -106,11 +109,27 @@ int fdatasync(int fd)
     return (int)(error != 0 && is_file(fd) ? failed_with(error) : syscall(SYS_fdatasync, fd));
 }
 
-static void hold_up(void)
+// Its own time, not what the machine takes from it.
+static void note_work(struct world *at)
+{
+    static _Thread_local int64_t before;
+    struct timespec now;
+    (void)syscall(SYS_clock_gettime, CLOCK_THREAD_CPUTIME_ID, &now);
+    const int64_t spent = now.tv_sec * INT64_C(1000000000) + now.tv_nsec;
+    if (before != 0 && spent - before > at->busiest_ns)
+        at->busiest_ns = spent - before;
+    before = spent;
+}
+
+static void look_at_thread(void)
 {
     struct world *at = world();
     char name[16] = "";
-    if (at->hold[0] == '\0' || prctl(PR_GET_NAME, name) != 0 || strcmp(name, at->hold) != 0)
+    if ((at->hold[0] == '\0' && at->watch[0] == '\0') || prctl(PR_GET_NAME, name) != 0)
+        return;
+    if (strcmp(name, at->watch) == 0)
+        note_work(at);
+    if (strcmp(name, at->hold) != 0)
         return;
     at->held++;
     while (strcmp(name, at->hold) == 0) {
@@ -119,13 +138,14 @@ static void hold_up(void)
     }
 }
 
-// Every thread of the gateway looks at the clock now and then, which is where it is held up.
+// Every thread of the gateway looks at the clock in each of its turns, which is where it is watched
+// and held up.
 int clock_gettime(clockid_t clock, struct timespec *out)
 {
     static int (*_Atomic kernels)(clockid_t, struct timespec *);
     if (kernels == NULL)
         kernels = (int (*)(clockid_t, struct timespec *))dlsym(RTLD_NEXT, "clock_gettime");
-    hold_up();
+    look_at_thread();
     int result = kernels(clock, out);
     if (result == 0 && (clock == CLOCK_REALTIME || clock == CLOCK_REALTIME_COARSE))
         out->tv_sec += world()->wall_offset_s;

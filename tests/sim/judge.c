@@ -382,7 +382,7 @@ static void judge_shard(struct sim_world *world, struct shard *shard)
         judge_req(world, container_of(at, struct req, link));
         judge_sleep(world, container_of(at, struct req, link));
     }
-    uint64_t counted = counter_get(&shard->counters.in_flight);
+    uint64_t counted = figures_in_flight(&shard->counters);
     if (live != counted)
         world_violation(world, "%u requests are alive, %llu are counted", live,
                         (unsigned long long)counted);

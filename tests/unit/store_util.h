@@ -100,7 +100,7 @@ static inline struct usage_record record_of(uint64_t n, uint64_t wall_ns)
     for (int i = 0; i < USAGE_TOKEN_COUNT; i++)
         record.tokens[i] = (uint32_t)(n * 31 % (100 + (uint64_t)i));
     int len = snprintf(name, sizeof(name), "model-%u", (unsigned)(n % 5));
-    usage_record_set_model(&record, span_of(name, (size_t)len));
+    usage_record_set_model(&record, span_of(name, (size_t)len), 0);
     len = snprintf(name, sizeof(name), "req_%llu", (unsigned long long)n);
     usage_record_set_vendor_id(&record, span_of(name, (size_t)len));
     return record;

@@ -72,9 +72,9 @@ static void test_ranges(void)
     EXPECT(config != NULL);
     for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
         const union dest_addr addr = addr_of(cases[i].text);
-        if (address_allow(config, &addr) != cases[i].allowed)
+        if (address_allow(&config, &addr) != cases[i].allowed)
             fprintf(stderr, "%s:\n", cases[i].text);
-        EXPECT_EQ(address_allow(config, &addr), cases[i].allowed);
+        EXPECT_EQ(address_allow(&config, &addr), cases[i].allowed);
     }
     config_free(&config);
     vault_free(&vault);
@@ -91,7 +91,7 @@ static void test_what_a_name_resolves_to_is_judged(void)
     struct dest_key key = { .host = SPAN("vendor.test"), .port = 80 };
     const uint32_t trusted = dests_intern(dests, &key, why);
     key.allow = address_allow;
-    key.allow_arg = config;
+    key.allow_arg = &config;
     const uint32_t guarded = dests_intern(dests, &key, why);
     EXPECT(trusted != guarded); // the same place, but not the same trust
     const union dest_addr both[] = { addr_of("10.0.0.1"), addr_of("93.184.216.34") };

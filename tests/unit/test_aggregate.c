@@ -145,7 +145,7 @@ static void sums_saturate(void)
 static void a_model_name_has_one_id(void)
 {
     struct usage_record record = { 0 };
-    usage_record_set_model(&record, SPAN("gpt-5"));
+    usage_record_set_model(&record, SPAN("gpt-5"), 0);
     EXPECT_SPAN(usage_record_model(&record), "gpt-5");
     EXPECT(record.model_id == usage_model_id(SPAN("gpt-5")));
     EXPECT(record.model_id != usage_model_id(SPAN("gpt-5 ")));
@@ -154,7 +154,7 @@ static void a_model_name_has_one_id(void)
     char name[65];
     memset(name, 'a', 63);
     memcpy(name + 63, "\xc3\xa9", 2);
-    usage_record_set_model(&record, span_of(name, sizeof(name)));
+    usage_record_set_model(&record, span_of(name, sizeof(name)), 0);
     EXPECT_EQ(record.model_len, 63);
     EXPECT(record.model_id != usage_model_id(span_of(name, 63)));
 }

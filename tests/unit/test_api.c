@@ -264,15 +264,20 @@ static const char *never_unready(void *arg)
 }
 
 #define LATENCY "penstock_request_duration_seconds"
+#define CHAT "route=\"chat\",format=\"openai\",provider=\"openai\""
 
 static void test_metrics_text(void)
 {
     static struct shard_counters shards[2];
     static struct view view;
     struct budget_process budget = { .limit = 1000 };
-    const uint64_t published = 3, dropped = 4;
+    const uint64_t published = 3, dropped = 4, reload_ns = 5 * NS_PER_S;
+    const bool reload_good = true;
     struct desk desk;
     desk_init(&desk);
+    desk_set_up(&desk);
+    EXPECT_EQ(status_of(&desk, API_POST, "/api/v1/models", "{\"name\":\"known\"}", desk.admin),
+              201);
     view = (struct view){ .shard_count = 2,
                           .shards = { &shards[0], &shards[1] },
                           .budget = &budget,
@@ -280,32 +285,53 @@ static void test_metrics_text(void)
                           .backend_note = "",
                           .published = &published,
                           .log_dropped = &dropped,
+                          .reload_ns = &reload_ns,
+                          .reload_good = &reload_good,
                           .unready = never_unready };
-    counter_add(&shards[0].requests[OP_CHAT][2], 3);
-    counter_add(&shards[1].requests[OP_CHAT][2], 4);
-    counter_add(&shards[1].requests[OP_MESSAGES][5], 1);
-    counter_add(&shards[1].errors[ERR_UPSTREAM_IDLE], 1);
-    counter_add(&shards[0].tokens[FAMILY_ANTHROPIC][USAGE_OUTPUT], 9);
-    latency_add(&shards[0].duration[OP_CHAT], 5000);
-    latency_add(&shards[1].duration[OP_CHAT], 1250000);
-    counter_add(&shards[0].in_flight, 2);
-    counter_sub(&shards[0].in_flight, 1);
+    enum { OPENAI = 1 + ACCOUNT_OPENAI, CLAUDE = 1 + ACCOUNT_ANTHROPIC };
+    counter_add(&shards[0].requests[OP_CHAT][OPENAI][0][2], 3);
+    counter_add(&shards[1].requests[OP_CHAT][OPENAI][0][2], 4);
+    counter_add(&shards[1].requests[OP_MESSAGES][CLAUDE][1][5], 1);
+    figures_error(&shards[0], OP_CHAT, OPENAI, STAGE_STREAM, ERR_UPSTREAM_IDLE);
+    figures_error(&shards[1], OP_CHAT, 0, STAGE_HEAD, ERR_KEY_MISSING);
+    figures_error(&shards[1], OP_CHAT, OPENAI, STAGE_STREAM, ERR_UPSTREAM_IDLE);
+    // One name that the store knows, and one that a client made up.
+    const uint32_t nine[FIGURES_TOKENS] = { [USAGE_OUTPUT] = 9 };
+    figures_tokens(&shards[0], usage_model_id(SPAN("known")), CLAUDE, nine);
+    figures_tokens(&shards[1], usage_model_id(SPAN("known")), CLAUDE, nine);
+    figures_tokens(&shards[1], usage_model_id(SPAN("made up")), CLAUDE, nine);
+    latency_add(&shards[0].duration[OP_CHAT][OPENAI], 5000);
+    latency_add(&shards[1].duration[OP_CHAT][OPENAI], 1250000);
+    latency_add(&shards[1].connect[OPENAI][1], 100);
+    counter_add(&shards[0].attempts[OPENAI][OUTCOME_REFUSED][0], 2);
+    counter_add(&shards[0].in_flight[OP_CHAT], 2);
+    counter_sub(&shards[0].in_flight[OP_CHAT], 1);
+    counter_add(&shards[0].streams[OP_CHAT], 1);
     desk.api.view = &view;
     struct text text = { 0 };
     metrics_write(&desk.api, &text);
     static const char *const lines[] = {
-        "penstock_requests_total{route=\"chat\",format=\"openai\",status_class=\"2xx\"} 7",
-        "penstock_requests_total{route=\"messages\",format=\"anthropic\",status_class=\"5xx\"} 1",
-        "penstock_request_errors_total{reason=\"upstream_idle\",side=\"upstream\"} 1",
-        "penstock_tokens_total{format=\"anthropic\",type=\"output\"} 9",
-        LATENCY "_bucket{route=\"chat\",format=\"openai\",le=\"0.01\"} 1",
-        LATENCY "_bucket{route=\"chat\",format=\"openai\",le=\"0.64\"} 1",
-        LATENCY "_bucket{route=\"chat\",format=\"openai\",le=\"1.28\"} 2",
-        LATENCY "_bucket{route=\"chat\",format=\"openai\",le=\"327.68\"} 2",
-        LATENCY "_bucket{route=\"chat\",format=\"openai\",le=\"+Inf\"} 2",
-        LATENCY "_sum{route=\"chat\",format=\"openai\"} 1.255000",
-        LATENCY "_count{route=\"chat\",format=\"openai\"} 2",
-        "penstock_requests_in_flight 1",
+        "penstock_requests_total{route=\"chat\",format=\"openai\",provider=\"openai\","
+        "status_class=\"2xx\",stream=\"false\"} 7",
+        "penstock_requests_total{route=\"messages\",format=\"anthropic\",provider=\"anthropic\","
+        "status_class=\"5xx\",stream=\"true\"} 1",
+        "penstock_request_errors_total{route=\"chat\",provider=\"openai\",reason=\"upstream_idle\","
+        "stage=\"stream\",side=\"upstream\"} 2",
+        "penstock_request_errors_total{route=\"chat\",provider=\"none\",reason=\"key_missing\","
+        "stage=\"head\",side=\"client\"} 1",
+        "penstock_tokens_total{provider=\"anthropic\",model=\"known\",type=\"output\"} 18",
+        "penstock_tokens_total{provider=\"anthropic\",model=\"other\",type=\"output\"} 9",
+        LATENCY "_bucket{" CHAT ",le=\"0.01\"} 1",
+        LATENCY "_bucket{" CHAT ",le=\"+Inf\"} 2",
+        LATENCY "_sum{" CHAT "} 1.255000",
+        LATENCY "_count{" CHAT "} 2",
+        "penstock_upstream_connect_duration_seconds_count{provider=\"openai\",reused=\"true\"} 1",
+        "penstock_upstream_attempts_total{provider=\"openai\",outcome=\"refused\",attempt=\"1\"} 2",
+        "penstock_requests_in_flight{route=\"chat\"} 1",
+        "penstock_streams_open{route=\"chat\"} 1",
+        "penstock_drain_streams_remaining 0",
+        "penstock_metrics_series_dropped_total 1",
+        "penstock_config_reload_success 1",
         "penstock_io_backend{backend=\"epoll\"} 1",
         "penstock_memory_limit_bytes 1000",
         "penstock_config_revision 3",
@@ -317,7 +343,8 @@ static void test_metrics_text(void)
             fprintf(stderr, "missing: %s\n", lines[i]);
         EXPECT(metrics_hold(text.ptr, lines[i]));
     }
-    EXPECT(strstr(text.ptr, "route=\"embeddings\"") == NULL); // nothing happened there
+    EXPECT(strstr(text.ptr, "route=\"embeddings\",format") == NULL); // nothing happened there
+    EXPECT(strstr(text.ptr, "made up") == NULL);
     text_fini(&text);
     desk_fini(&desk);
 }

@@ -566,6 +566,36 @@ static void what_is_shown_loads_again(void)
     teardown();
 }
 
+static void note_change(void *arg, const struct field *field, bool live)
+{
+    text_printf(arg, "%s%s ", field->name, live ? "" : "!");
+}
+
+static void a_reload_keeps_what_needs_a_restart(void)
+{
+    setup();
+    struct config *old = load("config_version: 1\n"
+                              "io: {entries: 512}\n"
+                              "listen: {data: [{address: ':443', tls: [{cert: /c, key: /k}]}]}\n");
+    struct config *next = load("config_version: 1\n"
+                               "limits: {body: 2MiB}\n"
+                               "listen: {data: [':80', ':81']}\n");
+    struct text names = { 0 };
+    EXPECT(old != NULL && next != NULL);
+    config_adopt(next, old, note_change, &names);
+    EXPECT_SPAN(text_span(&names), "io.entries! listen.data! limits.body ");
+    EXPECT_EQ(next->limits.body, 2 * MIB);
+    EXPECT_EQ(next->io.entries, 512);
+    EXPECT_EQ(next->listen.data.count, 1);
+    config_free(&old); // nothing of it is left in the other
+    const struct config_listener *listener = next->listen.data.items;
+    EXPECT_SPAN(listener->address, ":443");
+    EXPECT_SPAN(((const struct config_tls *)listener->tls.items)->key, "/k");
+    text_fini(&names);
+    config_free(&next);
+    teardown();
+}
+
 static void an_accounts_key_may_stand_elsewhere(void)
 {
     setup();
@@ -627,5 +657,6 @@ TEST_MAIN(TEST(an_empty_file_is_the_defaults),
           TEST(the_environment_wins_over_the_file), TEST(resources_become_records),
           TEST(names_are_taken_once), TEST(no_secret_is_shown_with_a_mistake),
           TEST(differences_are_told), TEST(settings_explain_themselves),
-          TEST(what_is_shown_loads_again), TEST(an_accounts_key_may_stand_elsewhere),
+          TEST(what_is_shown_loads_again), TEST(a_reload_keeps_what_needs_a_restart),
+          TEST(an_accounts_key_may_stand_elsewhere),
           TEST(memory_is_the_smaller_of_machine_and_cgroup))

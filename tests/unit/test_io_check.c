@@ -232,6 +232,8 @@ static void test_the_check_tells_what_is_used(void)
                                         "backend                    uring" };
     for (size_t i = 0; i < ARRAY_LEN(rows); i++)
         EXPECT(strstr(table, rows[i]) != NULL);
+    const char *version = strstr(table, "liburing ");
+    EXPECT(version != NULL && strncmp(version + strcspn(version, "0123456789"), "2.", 2) == 0);
     without_io_uring(425, EPERM, body_check);
 }
 

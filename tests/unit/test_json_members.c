@@ -92,6 +92,20 @@ static void what_is_wrong_is_said_with_its_place(void)
           "nested too deeply at byte 516 (a[0][0][0][0][0][0][0][0][0][0][0][0][0][0][0])");
 }
 
+static void a_smaller_depth_is_kept(void)
+{
+    const struct span text = SPAN("{\"a\":[[1]]}"); // three levels
+    for (uint32_t depth = 1; depth <= 4; depth++) {
+        struct pass pass;
+        start(&pass);
+        json_members_limit(&pass.members, depth);
+        const bool fits = depth >= 3;
+        EXPECT_EQ(json_members_feed(&pass.members, text, true, SIZE_MAX, &pass.err),
+                  fits ? PARSE_DONE : PARSE_BAD);
+        EXPECT(fits || pass.members.err.code == ERR_JSON_TOO_DEEP);
+    }
+}
+
 static void harmless_members_may_repeat(void)
 {
     struct span text = SPAN("{\"metadata\":1,\"metadata\":2,\"x\":1,\"x\":2}");
@@ -120,5 +134,5 @@ static void a_body_may_arrive_in_any_pieces(void)
 }
 
 TEST_MAIN(TEST(members_are_found_with_their_places), TEST(the_last_member_ends_itself),
-          TEST(what_is_wrong_is_said_with_its_place), TEST(harmless_members_may_repeat),
-          TEST(a_body_may_arrive_in_any_pieces))
+          TEST(what_is_wrong_is_said_with_its_place), TEST(a_smaller_depth_is_kept),
+          TEST(harmless_members_may_repeat), TEST(a_body_may_arrive_in_any_pieces))

@@ -2,6 +2,7 @@
 // service manager is sent.
 #include "penstock/ctl/access.h"
 #include "penstock/ctl/notify.h"
+#include "penstock/wire/figures.h"
 #include "test.h"
 
 #include "ctl_rig.h"
@@ -253,7 +254,15 @@ static void test_an_access_line(void)
     struct rig rig;
     rig_init(&rig, "config_version: 1\n");
     struct access_log access = { .registry = rig.registry };
-    struct access_record record = { .op = OP_CHAT, .vendor_status = 503 };
+    struct access_record record = {
+        .op = OP_CHAT,
+        .vendor_status = 503,
+        .stage = STAGE_WAIT,
+        .client_family = 4,
+        .client = { 192, 0, 2, 7 },
+        .vendor_model_len = 3,
+        .vendor_model = "big",
+    };
     memcpy(record.id, "0123456789abcdefghjkmnpqrs", ACCESS_ID_LEN);
     struct usage_record *usage = &record.usage;
     usage->start_ns = UINT64_C(1767225600) * NS_PER_S;
@@ -265,7 +274,7 @@ static void test_an_access_line(void)
     usage->tokens[USAGE_OUTPUT] = 5;
     usage->attempts = 3;
     usage->flags = USAGE_STREAM;
-    usage_record_set_model(usage, SPAN("m\"x"));
+    usage_record_set_model(usage, SPAN("m\"x"), 0);
     const struct span line = access_line(&access, &record, room);
     json_t *json = json_loadb(line.ptr, line.len, JSON_REJECT_DUPLICATES, NULL);
     EXPECT(json != NULL);
@@ -277,6 +286,9 @@ static void test_an_access_line(void)
     EXPECT_SPAN(span_str(json_string_value(json_object_get(json, "model_req"))), "m\"x");
     EXPECT_SPAN(span_str(json_string_value(json_object_get(json, "err_code"))), "UPSTREAM_STATUS");
     EXPECT_SPAN(span_str(json_string_value(json_object_get(json, "route"))), "chat");
+    EXPECT_SPAN(span_str(json_string_value(json_object_get(json, "client"))), "192.0.2.7");
+    EXPECT_SPAN(span_str(json_string_value(json_object_get(json, "model_res"))), "big");
+    EXPECT_SPAN(span_str(json_string_value(json_object_get(json, "err_stage"))), "wait");
     EXPECT_EQ(json_integer_value(json_object_get(json, "vendor_status")), 503);
     EXPECT_EQ(json_integer_value(json_object_get(json, "attempt")), 3);
     EXPECT(json_is_true(json_object_get(json, "stream")));
@@ -286,12 +298,72 @@ static void test_an_access_line(void)
     // The longest of everything still fits.
     char name[USAGE_MODEL_MAX + 1];
     memset(name, '\\', sizeof(name));
-    usage_record_set_model(usage, span_of(name, USAGE_MODEL_MAX));
+    usage_record_set_model(usage, span_of(name, USAGE_MODEL_MAX), 0);
     usage_record_set_vendor_id(usage, span_of(name, USAGE_VENDOR_ID_MAX));
     memset(usage->tokens, 0xff, sizeof(usage->tokens));
     usage->bytes_in = usage->bytes_out = UINT64_MAX;
     usage_record_clamp(usage);
+    record.vendor_model_len = USAGE_MODEL_MAX;
+    memset(record.vendor_model, '\\', USAGE_MODEL_MAX);
+    record.client_family = 6;
+    memset(record.client, 0xff, sizeof(record.client));
     EXPECT(access_line(&access, &record, room).len > 0);
+    rig_fini(&rig);
+}
+
+static const char named[] =
+    "config_version: 1\n"
+    "resources:\n"
+    "  accounts:\n"
+    "    - {name: acme, type: openai-compatible, base_url: 'https://v.example/v1', models: [m],\n"
+    "       api_key: vendor-secret}\n"
+    "  keys:\n"
+    "    - {name: k, key: 'sk-pst-0Eoh211G4c8wtVWM00my5rsNSFlKgaWqQ4mb8gdEqno3QeNOm'}\n";
+
+// A key and an account are told by id and name, never by their secrets; the words hold for one look
+// at the rings, within which the registry does not change.
+static void test_names_of_a_line(void)
+{
+    static char room[LOG_LINE_MAX];
+    struct rig rig, other;
+    rig_init(&rig, named);
+    rig_init(&other, "config_version: 1\n");
+    static struct access_log access;
+    access = (struct access_log){ .registry = rig.registry };
+    struct access_record record = { .op = OP_CHAT };
+    memcpy(record.id, "0123456789abcdefghjkmnpqrs", ACCESS_ID_LEN);
+    const struct entity *key = registry_by_name(rig.registry, ENTITY_KEY, SPAN("k"));
+    const struct entity *account = registry_by_name(rig.registry, ENTITY_ACCOUNT, SPAN("acme"));
+    EXPECT(key != NULL && account != NULL);
+    record.usage.key_id = key != NULL ? key->usage_id : 0;
+    record.usage.account_id = account != NULL ? account->usage_id : 0;
+    for (int i = 0; i < 2; i++) { // looked up, then kept
+        const struct span line = access_line(&access, &record, room);
+        json_t *json = json_loadb(line.ptr, line.len, JSON_REJECT_DUPLICATES, NULL);
+        EXPECT(json != NULL);
+        EXPECT_SPAN(span_str(json_string_value(json_object_get(json, "key"))), "k");
+        EXPECT_SPAN(span_str(json_string_value(json_object_get(json, "account"))), "acme");
+        EXPECT_SPAN(span_str(json_string_value(json_object_get(json, "provider"))),
+                    "openai-compatible");
+        EXPECT(strncmp(json_string_value(json_object_get(json, "key_id")), "key_", 4) == 0);
+        EXPECT(strncmp(json_string_value(json_object_get(json, "account_id")), "acc_", 4) == 0);
+        EXPECT(memmem(line.ptr, line.len, "secret", 6) == NULL);
+        EXPECT(memmem(line.ptr, line.len, "sk-pst-", 7) == NULL);
+        json_decref(json);
+        access.registry = other.registry;
+    }
+    access.look++;
+    const struct span line = access_line(&access, &record, room);
+    EXPECT(memmem(line.ptr, line.len, "acme", 4) == NULL);
+    // Others of the same place in the table do not get these words.
+    access.registry = rig.registry;
+    (void)access_line(&access, &record, room);
+    record.usage.key_id += ACCESS_WORDS;
+    record.usage.account_id += ACCESS_WORDS;
+    const struct span others = access_line(&access, &record, room);
+    EXPECT(memmem(others.ptr, others.len, "acme", 4) == NULL);
+    EXPECT(memmem(others.ptr, others.len, "\"key\"", 5) == NULL);
+    rig_fini(&other);
     rig_fini(&rig);
 }
 
@@ -354,4 +426,5 @@ static void test_the_watchdog_period(void)
 TEST_MAIN(TEST(test_lines_are_json), TEST(test_a_moved_file_is_opened_again),
           TEST(test_a_place_that_cannot_be_opened), TEST(test_a_full_pipe), TEST(test_a_full_disk),
           TEST(test_lines_gather), TEST(test_a_slow_pipe), TEST(test_an_access_line),
-          TEST(test_the_service_manager_is_told), TEST(test_the_watchdog_period))
+          TEST(test_names_of_a_line), TEST(test_the_service_manager_is_told),
+          TEST(test_the_watchdog_period))

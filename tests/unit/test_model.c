@@ -472,6 +472,96 @@ static void base_urls_are_plain(void)
     }
 }
 
+static void base_urls_that_mislead_are_refused(void)
+{
+    static const char *const refused[] = {
+        "",
+        "api.openai.com",
+        "//a",
+        "ftp://a",
+        "https:a",
+        "https:/a",
+        "https://",
+        "https:///v1",
+        "https",
+        "httpss://a",
+        "https ://a",
+        " https://a",
+        // User, query, fragment.
+        "https://u@a",
+        "https://u:p@a",
+        "https://a@",
+        "https://a?b",
+        "https://a/?b",
+        "https://a#b",
+        "https://a/v1#",
+        "https://a/v1?",
+        // Hosts.
+        "https://a..b",
+        "https://.a",
+        "https://a.",
+        "https://-a",
+        "https://a-.b",
+        "https://a b",
+        "https://a\tb",
+        "https://a\n",
+        "https://caf\xc3\xa9",
+        "https://a%2eb",
+        "https://a\\b",
+        "https://a,b",
+        "https://[::1",
+        "https://::1",
+        "https://[::1%eth0]",
+        "https://[127.0.0.1]",
+        // Addresses in other clothes.
+        "http://2130706433",
+        "http://0x7f000001",
+        "http://0x7f.1",
+        "http://127.1",
+        "http://0177.0.0.1",
+        "http://127.0.0.01",
+        "http://1.2.3.4.5",
+        "http://256.0.0.1",
+        "http://a.0x",
+        "http://a.1",
+        // Ports.
+        "https://a:",
+        "https://a:0",
+        "https://a:00443",
+        "https://a:65536",
+        "https://a:x",
+        // Paths.
+        "https://a//",
+        "https://a//v1",
+        "https://a/v1//",
+        "https://a/..",
+        "https://a/v1/../x",
+        "https://a/%2e%2e",
+        "https://a/%76",
+        "https://a/x%2fy",
+        "https://a/x%3a",
+        "https://a/x;y",
+        "https://a/x y",
+        "https://a/\x01",
+        "https://a/caf\xc3\xa9",
+        "https://a/{x}",
+        "https://a/[x]",
+    };
+    for (size_t i = 0; i < ARRAY_LEN(refused); i++) {
+        const char *why = url(refused[i]);
+        if (why == NULL)
+            fprintf(stderr, "taken: %s\n", refused[i]);
+        EXPECT(why != NULL && strlen(why) > 10);
+    }
+    EXPECT(url("http://1.2.3.4.example") == NULL);
+    // A label's bound.
+    char text[8 + 64] = "https://";
+    struct base_url parsed;
+    memset(text + 8, 'a', sizeof(text) - 8);
+    EXPECT(base_url_parse(span_of(text, 8 + 63), &parsed) == NULL);
+    EXPECT(base_url_parse(span_of(text, 8 + 64), &parsed) != NULL);
+}
+
 static void patterns_end_with_an_asterisk(void)
 {
     EXPECT(model_pattern_matches(SPAN("gpt-4*"), SPAN("gpt-4o")));
@@ -525,5 +615,5 @@ TEST_MAIN(TEST(an_account_reads_and_shows), TEST(mistakes_are_named_with_path_an
           TEST(the_version_before_is_read), TEST(what_is_set_is_stored_even_at_its_default),
           TEST(every_table_is_sound), TEST(no_text_of_a_secret_reaches_a_problem),
           TEST(ids_are_stable_or_random), TEST(base_urls_are_plain),
-          TEST(patterns_end_with_an_asterisk), TEST(problems_are_bounded_sorted_and_clean),
-          TEST(a_json_document_has_a_depth))
+          TEST(base_urls_that_mislead_are_refused), TEST(patterns_end_with_an_asterisk),
+          TEST(problems_are_bounded_sorted_and_clean), TEST(a_json_document_has_a_depth))

@@ -39,7 +39,8 @@ static void check_agreement(const char *text, size_t len)
 {
     bool want_high = false;
     size_t want_string = sets[0]->string_run(text, len, &want_high);
-    size_t want_quoted = sets[0]->quoted_run(text, len);
+    bool want_quoted_high = false;
+    size_t want_quoted = sets[0]->quoted_run(text, len, &want_quoted_high);
     size_t want_structure = sets[0]->structure_run(text, len);
     size_t want_line = sets[0]->line_run(text, len);
     size_t want_utf8 = sets[0]->utf8_run(text, len);
@@ -47,7 +48,9 @@ static void check_agreement(const char *text, size_t len)
         bool high = false;
         EXPECT_EQ(sets[s]->string_run(text, len, &high), want_string);
         EXPECT_EQ(high, want_high);
-        EXPECT_EQ(sets[s]->quoted_run(text, len), want_quoted);
+        high = false;
+        EXPECT_EQ(sets[s]->quoted_run(text, len, &high), want_quoted);
+        EXPECT_EQ(high, want_quoted_high);
         EXPECT_EQ(sets[s]->structure_run(text, len), want_structure);
         EXPECT_EQ(sets[s]->line_run(text, len), want_line);
         EXPECT_EQ(sets[s]->utf8_run(text, len), want_utf8);
@@ -86,6 +89,23 @@ static void sets_find_a_single_byte_anywhere(void)
         for (size_t at = 0; at < len; at++) {
             memset(end - len, 'x', len);
             end[(ptrdiff_t)at - (ptrdiff_t)len] = wanted[(len + at) % (sizeof(wanted) - 1)];
+            check_agreement(end - len, len);
+        }
+    }
+}
+
+// Long enough for searches that go in large steps where nothing is found for a while.
+static void sets_find_a_byte_far_away(void)
+{
+    static const char wanted[] = "\"\\\x1f\x80{\n";
+    enum { FAR = 1100 };
+    char *end = guarded_page_end();
+    for (size_t len = FAR - 70; len <= FAR; len += 7) {
+        for (size_t at = 0; at < len; at++) {
+            memset(end - len, at % 2 != 0 ? 'x' : '\x7f', len);
+            end[(ptrdiff_t)at - (ptrdiff_t)len] = wanted[(len + at) % (sizeof(wanted) - 1)];
+            if (at % 3 != 0) // and another one behind it
+                end[-(ptrdiff_t)(1 + at % (len - at))] = wanted[at % (sizeof(wanted) - 1)];
             check_agreement(end - len, len);
         }
     }
@@ -175,10 +195,22 @@ static void contents_of_strings_end_at_a_bare_quote(void)
     static const struct {
         const char *text;
         size_t run;
+        bool high;
     } cases[] = {
-        { "", 0 },          { "\"", 0 },       { "ab\"", 2 },      { "ab", 2 },
-        { "a\\\"b\"c", 4 }, { "a\\\\\"b", 3 }, { "\\u0041\"", 6 }, { "a\\", 2 },
-        { "a\nb\"", 1 },    { "a\\\nb\"", 2 }, { "\\\\\\", 3 },    { "\x7f\xff\"", 2 },
+        { "", 0, false },
+        { "\"", 0, false },
+        { "ab\"\xff", 2, false },
+        { "ab", 2, false },
+        { "a\\\"b\"c", 4, false },
+        { "a\\\\\"b", 3, false },
+        { "\\u0041\"", 0, false },
+        { "a\\", 1, false },
+        { "a\nb\"", 1, false },
+        { "a\\\nb\"", 1, false },
+        { "\\\\\\", 2, false },
+        { "\x7f\xff\"", 2, true },
+        { "\\/\\b\\f\\n\\r\\t\"", 12, false },
+        { "\\n\x80\\x", 3, true },
     };
     char text[128];
     for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
@@ -186,8 +218,11 @@ static void contents_of_strings_end_at_a_bare_quote(void)
             size_t len = strlen(cases[i].text);
             memset(text, 'x', before);
             memcpy(text + before, cases[i].text, len);
-            for (size_t s = 0; s < set_count; s++)
-                EXPECT_EQ(sets[s]->quoted_run(text, before + len), before + cases[i].run);
+            for (size_t s = 0; s < set_count; s++) {
+                bool high = false;
+                EXPECT_EQ(sets[s]->quoted_run(text, before + len, &high), before + cases[i].run);
+                EXPECT_EQ(high, cases[i].high);
+            }
         }
     }
 }
@@ -204,13 +239,10 @@ static void the_best_set_is_chosen(void)
 int main(int argc, char **argv)
 {
     static const struct test_case cases[] = {
-        TEST(the_best_set_is_chosen),
-        TEST(plain_utf8_knows_the_standard),
-        TEST(sets_agree_on_random_bytes),
-        TEST(sets_find_a_single_byte_anywhere),
-        TEST(contents_of_strings_end_at_a_bare_quote),
-        TEST(utf8_edges_are_judged_alike),
-        TEST(valid_utf8_is_valid_until_one_byte_is_broken),
+        TEST(the_best_set_is_chosen),           TEST(plain_utf8_knows_the_standard),
+        TEST(sets_agree_on_random_bytes),       TEST(sets_find_a_byte_far_away),
+        TEST(sets_find_a_single_byte_anywhere), TEST(contents_of_strings_end_at_a_bare_quote),
+        TEST(utf8_edges_are_judged_alike),      TEST(valid_utf8_is_valid_until_one_byte_is_broken),
     };
     set_count = simd_sets(sets);
     return test_main(argc, argv, cases, ARRAY_LEN(cases));

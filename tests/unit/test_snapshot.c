@@ -267,33 +267,31 @@ static void an_account_is_ready_to_be_called(void)
     struct snapshot *snap = end();
     const struct snap_account *o = snapshot_account_by_name(snap, SPAN("o"));
     EXPECT_SPAN(o->host, "api.openai.com");
-    EXPECT_SPAN(o->host_field, "api.openai.com");
     EXPECT(o->tls && o->port == 443 && o->path.len == 0);
-    EXPECT_SPAN(o->auth_name, "authorization");
-    EXPECT_SPAN(secret_reveal(o->auth_value), "Bearer sk-1");
+    EXPECT_SPAN(secret_reveal(o->lines), "host: api.openai.com\r\nauthorization: Bearer sk-1\r\n");
+    EXPECT_SPAN(snap_account_auth(o), "Bearer sk-1");
     EXPECT_EQ(o->in_flight_max, UINT32_MAX);
     EXPECT_EQ(o->formats, BIT(FORMAT_OPENAI) | BIT(FORMAT_RESPONSES));
     const struct snap_account *c = snapshot_account_by_name(snap, SPAN("c"));
     EXPECT_SPAN(c->host, "localhost");
-    EXPECT_SPAN(c->host_field, "localhost:8080");
     EXPECT_SPAN(c->path, "/api/v1");
     EXPECT(!c->tls);
-    EXPECT_SPAN(c->auth_name, "api-key");
-    EXPECT_SPAN(secret_reveal(c->auth_value), "sk-2");
-    EXPECT_SPAN(c->headers[0].name, "x-org");
-    EXPECT_SPAN(c->headers[0].value, "o1");
+    EXPECT_SPAN(secret_reveal(c->lines), "host: localhost:8080\r\napi-key: sk-2\r\nx-org: o1\r\n");
+    EXPECT_SPAN(snap_account_auth(c), "sk-2");
     EXPECT_EQ(c->in_flight_max, 0);
     EXPECT_EQ(c->total_ns, 9 * NS_PER_S);
     const struct snap_account *a = snapshot_account_by_name(snap, SPAN("a"));
-    EXPECT_SPAN(a->auth_name, "x-api-key");
-    EXPECT_SPAN(secret_reveal(a->auth_value), "sk-ant-3");
+    EXPECT_SPAN(secret_reveal(a->lines), "host: api.anthropic.com\r\nx-api-key: sk-ant-3\r\n");
     const struct snap_account *r = snapshot_account_by_name(snap, SPAN("r"));
-    EXPECT_SPAN(r->auth_name, "authorization");
-    EXPECT_SPAN(secret_reveal(r->auth_value), "Bearer other");
     EXPECT_SPAN(r->host, "2001:db8::1");
-    EXPECT_SPAN(r->host_field, "[2001:db8::1]:8443");
-    EXPECT_SPAN(snapshot_account_by_name(snap, SPAN("g"))->auth_name, "x-goog-api-key");
-    EXPECT(snapshot_account_by_name(snap, SPAN("n"))->auth_value == NULL);
+    EXPECT_SPAN(secret_reveal(r->lines),
+                "host: [2001:db8::1]:8443\r\nauthorization: Bearer other\r\n");
+    const struct snap_account *g = snapshot_account_by_name(snap, SPAN("g"));
+    EXPECT_SPAN(secret_reveal(g->lines),
+                "host: generativelanguage.googleapis.com\r\nx-goog-api-key: AIza\r\n");
+    const struct snap_account *n = snapshot_account_by_name(snap, SPAN("n"));
+    EXPECT_SPAN(secret_reveal(n->lines), "host: 127.0.0.1:11434\r\n");
+    EXPECT_EQ(snap_account_auth(n).len, 0);
     EXPECT(snapshot_account_by_name(snap, SPAN("zz")) == NULL);
     snapshot_free(&snap);
     teardown();
@@ -515,7 +513,7 @@ static void *shard(void *data)
         for (uint32_t i = 0; i < route.count; i++) {
             const struct snap_account *account =
                 snapshot_account(snap, route.candidates[i].account);
-            arg->wrong += span_eq(secret_reveal(account->auth_value), SPAN("Bearer sk-1")) ? 0 : 1;
+            arg->wrong += span_eq(snap_account_auth(account), SPAN("Bearer sk-1")) ? 0 : 1;
         }
         if (atomic_fetch_add_explicit(&arg->turns, 1, memory_order_relaxed) % 7 == arg->idx) {
             snap_hub_leave(arg->hub, arg->idx);

@@ -274,7 +274,11 @@ static void without_shared_rings_a_commit_is_the_border(void)
     cfg.ring_slots = 128; // so that places are used again soon
     cfg.runtime_dir = NULL;
     struct told *told = place_share(&place, "told", sizeof(*told));
-    for (uint32_t round = 0; round < 10 && test_failures == 0; round++) {
+    // On a busy machine a child does little before its end, so it may take some more of them.
+    const uint64_t enough = 1000;
+    for (uint32_t round = 0; round < 10 || atomic_load(&told->pushed[0]) <= enough; round++) {
+        if (round == 200 || test_failures > 0)
+            break;
         atomic_store(&told->released[0], 0), atomic_store(&told->released[1], 0);
         run_and_kill(&place, told, "private", 200 + round);
         struct store *store = must_open(&cfg);
@@ -288,7 +292,7 @@ static void without_shared_rings_a_commit_is_the_border(void)
         }
         store_close(&store);
     }
-    EXPECT(atomic_load(&told->pushed[0]) > 1000);
+    EXPECT(atomic_load(&told->pushed[0]) > enough);
     munmap(told, sizeof(*told));
     place_fini(&place);
 }

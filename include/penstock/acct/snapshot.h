@@ -21,10 +21,6 @@ enum {
 };
 
 // All spans below live as long as the snapshot.
-struct snap_header {
-    struct span name, value;
-};
-
 struct snap_account {
     struct span id, name;
     uint64_t usage_id; // of `id`, for usage records
@@ -43,19 +39,21 @@ struct snap_account {
     bool allow_private;
     uint32_t dest;           // index of its destination, given by the builder's caller
     bool from_file;          // declared by the configuration file: its address is trusted
-    struct span host_field;  // the value of the Host field
     struct span server_name; // for TLS
     struct span path;        // before the format's own path; no '/' at its end, may be empty
     struct span ca_file;
-    // What is sent. `auth_value` is NULL when the account needs none.
-    struct span auth_name;
-    const struct secret *auth_value; // "Bearer ...", ready to be written
-    const struct snap_header *headers;
-    uint32_t header_count;
+    // What is sent: the lines of a head that are the account's own, ready to be written.
+    const struct secret *lines; // Host, the credential, its headers
+    uint32_t auth_at, auth_len; // the credential's value in them, with its scheme; 0: none
     struct span anthropic_version;
     // Deadlines; 0: the gateway's own.
     uint64_t connect_ns, first_byte_stream_ns, first_byte_whole_ns, idle_ns, total_ns;
 };
+
+static inline struct span snap_account_auth(const struct snap_account *account)
+{
+    return span_of(secret_reveal(account->lines).ptr + account->auth_at, account->auth_len);
+}
 
 struct snap_key {
     uint8_t digest[DIGEST_BYTES];
@@ -77,6 +75,7 @@ struct snap_candidate {
 struct snap_route {
     const struct snap_candidate *candidates; // best first
     uint32_t count;
+    uint64_t model_id; // usage_model_id() of the model where it is known beforehand, else 0
 };
 
 // A model of the list that clients ask for.

@@ -41,6 +41,8 @@ void secret_free(struct secret **secret);
 // The bytes themselves, valid until the secret is freed. Copy them only into memory that is wiped.
 struct span secret_reveal(const struct secret *secret);
 uint8_t *secret_bytes(struct secret *secret);
+// Shortens it: what lies behind `len` is wiped.
+void secret_trim(struct secret *secret, size_t len);
 size_t secret_len(const struct secret *secret);
 // Takes the same time whatever the bytes are; the lengths are not secret.
 must_use bool secret_eq(const struct secret *a, const struct secret *b);

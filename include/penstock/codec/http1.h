@@ -104,7 +104,14 @@ struct http_scan {
     size_t scanned; // bytes looked at
     size_t tried;   // length of `in` at the last true
 };
-must_use bool http_scan_ready(struct http_scan *scan, struct span in, size_t head_max);
+must_use bool http_scan_again(struct http_scan *scan, struct span in, size_t head_max);
+must_use static inline bool http_scan_ready(struct http_scan *scan, struct span in, size_t head_max)
+{
+    if (scan->tried > 0 || in.len == 0)
+        return http_scan_again(scan, in, head_max);
+    scan->tried = in.len; // nearly every head comes whole: no second look at it
+    return true;
+}
 
 // The first field with `id`, or NULL. `id` is not HF_OTHER.
 const struct http_field *http_field_find(const struct http_head *head, enum http_field_id id);
@@ -138,9 +145,9 @@ struct chunked {
 };
 
 // Takes bytes from the front of `in` and moves it past them. PARSE_DATA: *out is a piece of the
-// body (a view of `in`). PARSE_MORE: `in` is used up. PARSE_DONE: the body and its trailers, which
-// are dropped, have ended; `in` begins behind them. PARSE_BAD: not valid; nothing after this point
-// can be trusted.
+// body (a view of `in`), and its chunk's end was taken with it if it was there. PARSE_MORE: `in` is
+// used up. PARSE_DONE: the body and its trailers, which are dropped, have ended; `in` begins behind
+// them. PARSE_BAD: not valid; nothing after this point can be trusted.
 must_use enum parse chunked_feed(struct chunked *dec, struct span *in, struct span *out);
 
 // Writes the header line of a chunk of `len` bytes (len > 0) and returns its length.

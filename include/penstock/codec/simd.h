@@ -2,8 +2,9 @@
 // has.
 //
 // Every search exists in plain C and, on x86-64, with SSE2 (which every such CPU has), AVX2 and
-// AVX-512BW. The best set is chosen once, before main(). No search reads outside the text it is
-// given, so no caller needs padding. tests/unit/test_simd.c holds all sets to the same answers.
+// AVX-512BW, on 64-bit ARM with NEON. The best set is chosen once, before main(). No search reads
+// outside the text it is given, so no caller needs padding. tests/unit/test_simd.c holds all sets
+// to the same answers.
 #ifndef PENSTOCK_CODEC_SIMD_H
 #define PENSTOCK_CODEC_SIMD_H
 
@@ -18,9 +19,9 @@ struct simd {
     // Bytes before the first '"', '\' or byte below 0x20; `len` if there is none. Sets *high, and
     // never clears it, if one of the bytes passed over is not ASCII.
     size_t (*string_run)(const char *text, size_t len, bool *high);
-    // Bytes of a string's contents: before the first '"' that no backslash escapes, or the first
-    // byte below 0x20, escaped or not; `len` if there is neither.
-    size_t (*quoted_run)(const char *text, size_t len);
+    // The same, but passes over escapes of two bytes, so that nearly all of a string's contents are
+    // passed at once. It stops at any other backslash.
+    size_t (*quoted_run)(const char *text, size_t len, bool *high);
     // Bytes before the first of " { } [ ]; `len` if there is none.
     size_t (*structure_run)(const char *text, size_t len);
     // Bytes before the first CR or LF; `len` if there is none.
@@ -61,10 +62,32 @@ static inline size_t simd_string_run(const char *text, size_t len, bool *high)
     return simd_best->string_run(text, len, high);
 }
 
-// Not in line: the callers look at the first bytes themselves, in their own way.
-static inline size_t simd_quoted_run(const char *text, size_t len)
+// For a string of which at least SIMD_FIRST bytes can be read: the bytes before its closing quote
+// if that is among them and all before it are plain ASCII, otherwise SIMD_FIRST.
+static inline size_t simd_short_string(const char *text)
 {
-    return simd_best->quoted_run(text, len);
+#if defined(__SSE2__)
+    __m128i bytes = _mm_loadu_si128((const __m128i *)(const void *)text);
+    __m128i quote = _mm_cmpeq_epi8(bytes, _mm_set1_epi8('"'));
+    // Compared as signed numbers, control bytes and those beyond ASCII are both below the blank.
+    __m128i odd = _mm_or_si128(_mm_cmplt_epi8(bytes, _mm_set1_epi8(0x20)),
+                               _mm_cmpeq_epi8(bytes, _mm_set1_epi8('\\')));
+    unsigned stop = (unsigned)_mm_movemask_epi8(_mm_or_si128(quote, odd)) | BIT(SIMD_FIRST);
+    size_t at = (size_t)__builtin_ctz(stop);
+    return text[at & (SIMD_FIRST - 1)] == '"' ? at : SIMD_FIRST;
+#else
+    size_t at = 0;
+    while (at < SIMD_FIRST && (unsigned char)(text[at] - 0x20) < 0x60 && text[at] != '"' &&
+           text[at] != '\\')
+        at++;
+    return at < SIMD_FIRST && text[at] == '"' ? at : SIMD_FIRST;
+#endif
+}
+
+// Not in line: the callers look at the first bytes themselves, in their own way.
+static inline size_t simd_quoted_run(const char *text, size_t len, bool *high)
+{
+    return simd_best->quoted_run(text, len, high);
 }
 
 static inline size_t simd_structure_run(const char *text, size_t len)

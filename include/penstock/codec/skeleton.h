@@ -30,10 +30,9 @@ struct hole {
 
 // The bytes before a hole, and the hole. The last part has no hole.
 struct skeleton_part {
-    uint16_t vectors; // bytes that fill whole vectors,
-    uint8_t rest;     // and the others
+    uint16_t len;
+    uint16_t mask; // a bit for each of the bytes, if they are less than a vector
     uint8_t kind, tag;
-    uint16_t rest_mask; // a bit for each of the others
 };
 
 struct skeleton {

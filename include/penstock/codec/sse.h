@@ -29,15 +29,18 @@ struct sse_scan {
 // that is sure to come is waited for. Where blocks end does not depend on how the stream is cut.
 must_use enum parse sse_scan_feed(struct sse_scan *scan, struct span in, size_t *used);
 
-// Passes over a block by other knowledge than its bytes: that it is like one that ended with LF,
-// and `crlf` after it. True if that is possible, which it is where a block begins.
-static inline bool sse_scan_pass(struct sse_scan *scan, bool crlf)
+// True where a block begins.
+static inline bool sse_scan_begins(const struct sse_scan *scan)
 {
-    if (scan->held > 0 || scan->in_line || scan->after_cr || scan->end_due)
-        return false;
+    return scan->held == 0 && !scan->in_line && !scan->after_cr && !scan->end_due;
+}
+
+// Passes over the block that begins here by other knowledge than its bytes: it ends with LF, and
+// scan->crlf is `crlf` then.
+static inline void sse_scan_pass(struct sse_scan *scan, bool crlf)
+{
     scan->block_count++;
     scan->crlf = crlf;
-    return true;
 }
 
 struct sse_event {

@@ -1,4 +1,4 @@
-// url.h - request targets in one canonical form, queries, and the base URLs of vendors.
+// url.h - request targets in one canonical form, and queries.
 //
 // A path is made canonical once, and routing, authorisation and logs all use that form: runs of
 // slashes are one slash, unreserved characters are not encoded, the rest is with capital digits.
@@ -11,7 +11,7 @@
 #include "penstock/base/base.h"
 #include "penstock/base/err.h"
 
-enum { URL_HOST_MAX = 253, URL_LABEL_MAX = 63, URL_BASE_MAX = 2 * KIB };
+enum { URL_HOST_MAX = 253 };
 
 // A request target, split and checked.
 struct url_target {
@@ -49,22 +49,5 @@ struct span url_param_remove(struct span query, struct span name, char *room, si
 // True for `host` or `host:port` as a Host field may hold it: a name, an IPv4 address or an IPv6
 // address in brackets, a port of 1 to 65535. No user, nothing encoded, not empty.
 bool url_authority_is_valid(struct span text);
-
-enum url_host_kind { URL_NAME, URL_IPV4, URL_IPV6 };
-
-// Where a vendor is reached. All spans point into the parsed text.
-struct url_base {
-    bool tls;
-    enum url_host_kind host_kind;
-    uint16_t port;         // the scheme's own where the text has none
-    struct span host;      // without brackets: for the resolver, SNI and the certificate
-    struct span authority; // for the Host field
-    struct span prefix;    // path in front of every request's, canonical, without "/" at its end
-};
-
-// Parses "http(s)://host[:port][/prefix]". INVALID with *why set to a static sentence for an
-// operator. Refused: user, query, fragment, control and non-ASCII bytes, a path that is not
-// canonical, IPv4 addresses in any form but four plain decimal numbers.
-must_use struct err url_base_parse(struct span text, struct url_base *out, const char **why);
 
 #endif

@@ -9,7 +9,18 @@
 #include "penstock/ctl/registry.h"
 #include "penstock/model/access_port.h"
 
-enum { ACCESS_SECOND_LEN = 19 }; // 2026-01-01T00:00:00
+enum {
+    ACCESS_SECOND_LEN = 19, // 2026-01-01T00:00:00
+    ACCESS_WORDS = 64,      // keys, and accounts, whose words are kept
+};
+
+// The part of a line that one key or account is told by.
+struct access_words {
+    uint64_t usage_id;
+    uint64_t look; // they hold for this one
+    uint16_t len;
+    char text[238]; // longer ones are not kept
+};
 
 struct access_log {
     struct access_port *ports;
@@ -22,6 +33,8 @@ struct access_log {
     // The second of the line before, as text.
     uint64_t second;
     char second_text[ACCESS_SECOND_LEN];
+    uint64_t look; // how often the rings were looked at
+    struct access_words keys[ACCESS_WORDS], accounts[ACCESS_WORDS];
 };
 
 // `wake` is called on a shard's thread when there is something: it lets the control thread call

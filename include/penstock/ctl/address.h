@@ -14,7 +14,8 @@ bool address_is_link_local(int family, const uint8_t *addr);
 bool address_is_private(int family, const uint8_t *addr);
 bool address_in(struct strings ranges, int family, const uint8_t *addr);
 
-// For dest_key.allow, with the configuration as its argument.
-bool address_allow(void *config, const union dest_addr *addr);
+// For dest_key.allow. The argument points to the pointer to the configuration in force: a
+// destination outlives it.
+bool address_allow(void *config_ptr, const union dest_addr *addr);
 
 #endif

@@ -59,6 +59,8 @@ struct api_call {
 // True: the answer is there. False: `done` is called later, from registry_poll() or the prober.
 must_use bool api_begin(struct api *api, struct api_call *call);
 void api_call_fini(struct api_call *call);
+// For who was handed a call to answer later: the answer, whose JSON is taken, and that it is there.
+void api_reply(struct api_call *call, int status, json_t *json);
 
 // The table, for the index and for tests.
 struct api_route_info {

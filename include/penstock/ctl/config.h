@@ -132,6 +132,11 @@ typedef void config_change_fn(void *arg, const struct field *field, bool live);
 void config_diff(const struct config *a, const struct config *b, config_change_fn *on_change,
                  void *arg);
 
+// A reload: every setting in which `next` differs from `old` and that is not live becomes what it
+// is in `old`, and so `next` is what is in force. `on_change` as above.
+void config_adopt(struct config *next, const struct config *old, config_change_fn *on_change,
+                  void *arg);
+
 // The bytes that may be held for peers: limits.memory, or 75 % of the smaller of the machine's
 // memory and the cgroup's limit. 0 when neither can be read.
 uint64_t config_memory(const struct config *cfg, struct config_world *world);

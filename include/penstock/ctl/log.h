@@ -15,7 +15,7 @@ struct log {
     struct env *env;
     struct loop *loop; // NULL: before there is one, what cannot be written at once is dropped
     struct timer retry;
-    const char *path; // NULL: standard error
+    char *path; // NULL: standard error
     int fd;
     bool is_file, is_terminal;
     bool is_torn;                // what was written last is not a line's end

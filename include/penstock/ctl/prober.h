@@ -21,6 +21,8 @@ struct prober {
 
 must_use struct err prober_init(struct prober *prober, struct net *net, struct publisher *publisher,
                                 const struct config *config);
+// Other limits, for tests from now on.
+void prober_limit(struct prober *prober, const struct config *config);
 // Ends every test; each call is answered.
 void prober_stop(struct prober *prober);
 void prober_fini(struct prober *prober);

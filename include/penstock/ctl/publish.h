@@ -10,7 +10,7 @@
 
 struct publisher {
     struct loop *loop;
-    const struct config *config;
+    const struct config *config; // in force; upstream.allow_cidr is looked up there each time
     struct keyring *keyring;
     struct vault *vault;
     struct snap_hub *hub;
@@ -31,6 +31,9 @@ must_use struct err publisher_build(struct publisher *publisher, const struct re
                                     struct snapshot **out, struct registry_why *why);
 // Makes *snap current and sets it to NULL. OVERLOADED: to be tried again.
 must_use struct err publisher_publish(struct publisher *publisher, struct snapshot **snap);
+
+// After upstream.allow_cidr changed: judges the known addresses anew, and looks up all names.
+void publisher_judge(struct publisher *publisher);
 
 // The destination of an account, entered if it is new; DEST_NONE when `why` says why not.
 // `trusted`: it may be anywhere.

@@ -136,6 +136,18 @@ must_use bool registry_ask(struct registry *registry, struct registry_op *op);
 // Goes on with what can go on and calls `done` of what has ended. True while a change waits only
 // for a shard to take an older snapshot: it should be called again in a millisecond.
 bool registry_poll(struct registry *registry);
+// Puts the objects of `config` in the place of those that the file declared until now, for the
+// shards as well. All or nothing: on failure everything is as it was, and `why` says what cannot be
+// used. OVERLOADED: a change is under way, to be asked again. After success nothing of the older
+// configuration is looked at any more. Pointers to entities end here, as with registry_poll().
+must_use struct err registry_reload(struct registry *registry, const struct config *config,
+                                    struct registry_why *why);
+// How many objects of the file a reload would add, change and remove.
+struct registry_diff {
+    uint32_t added, changed, removed;
+};
+struct registry_diff registry_compare(const struct registry *registry, enum entity_kind kind,
+                                      const struct config *config);
 // Before the store's end: what is submitted from here on is answered with DRAINING.
 void registry_close(struct registry *registry);
 // Whether something was submitted and not answered.

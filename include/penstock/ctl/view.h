@@ -10,12 +10,18 @@
 
 enum { VIEW_SHARDS_MAX = 256 };
 
+struct api_call;
+struct slot;
+struct snap_hub;
+
 struct view {
     uint32_t shard_count;
     const struct shard_counters *shards[VIEW_SHARDS_MAX];
     const struct access_port *access; // shard_count of them, or NULL
     const struct budget_process *budget;
     const struct resolver *resolver;
+    const struct snap_hub *hub; // NULL: nothing is said of accounts
+    struct slot *slots;
     const char *backend; // of the shards
     const char *backend_note;
     uint64_t started_ns; // wall clock
@@ -24,6 +30,12 @@ struct view {
     // NULL: ready for traffic; else why not.
     const char *(*unready)(void *arg);
     bool (*draining)(void *arg);
+    // Reads the configuration again and answers `call` then; false: too many wait for that.
+    bool (*reload)(void *arg, struct api_call *call);
+    // Begins the end, as a service manager's stop does.
+    void (*drain)(void *arg);
+    const uint64_t *reload_ns; // wall clock of the last good load of the configuration
+    const bool *reload_good;   // whether the last one was
     void *arg;
 };
 

@@ -32,7 +32,7 @@ struct fetch {
     uint64_t left; // of a body with a length
     struct http_scan scan;
     struct chunked dec;
-    struct dial dial;
+    struct dial *dial; // while it is under way
 };
 
 // Not active.

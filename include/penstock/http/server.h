@@ -17,18 +17,24 @@
 #include "penstock/codec/http1_write.h"
 #include "penstock/net/body.h"
 #include "penstock/net/conn.h"
+#include "penstock/net/peers.h"
 
 struct certs;
 struct server;
 struct serve;
 struct stream;
 
-enum { LINGER_BYTES = 1 * MIB };
+enum {
+    LINGER_BYTES = 1 * MIB,
+    SERVE_OVER_MAX = 8, // connections above an address's limit that are told so
+};
 #define LINGER_NS (UINT64_C(2) * NS_PER_S)
+#define SERVE_OVER_NS (UINT64_C(2) * NS_PER_S) // for the request that is refused
 
 struct server_limits {
     uint32_t head_bytes;              // of a request head
     uint32_t connections;             // of this server; above it accepting pauses
+    uint32_t per_address;             // connections of one address over all threads; 0: no limit
     uint32_t requests_per_connection; // 0: no limit
     uint64_t head_ns;                 // for a whole head, from its first byte
     uint64_t handshake_ns;            // of TLS
@@ -95,9 +101,13 @@ struct serve {
     uint8_t state;
     bool keep_alive;
     bool has_stream;
-    bool watched;    // the timer watches that the client takes the answer
-    bool flushed;    // lingering: the kernel has taken all that was queued
-    uint8_t changes; // of the head in a row
+    bool watched;     // the timer watches that the client takes the answer
+    bool flushed;     // lingering: the kernel has taken all that was queued
+    bool sends_large; // the last body was received straight to its place
+    bool is_counted;  // among the connections of its address
+    bool is_over;     // above the limit of its address: told so with its first request
+    struct peer peer; // once somebody asked
+    uint8_t changes;  // of the head in a row
     uint32_t requests;
     uint32_t lingered;
     struct http_scan scan; // of the head that is arriving
@@ -114,6 +124,9 @@ struct server {
     struct certs *certs; // NULL: plaintext
     struct tls_ctx *tls; // of this thread, of generation:
     uint32_t certs_generation;
+    struct peers *peers; // NULL: addresses are not counted
+    struct list parked;  // connections that the kernel handed over when there was no place for them
+    struct slab parked_slab;
     struct server_limits limits;
     struct io_op accept;
     struct timer accept_retry;
@@ -137,13 +150,20 @@ must_use struct err server_open(struct server *server, struct net *net, struct h
                                 socklen_t len);
 // From now on this listener speaks TLS. Before its first turn.
 void server_secure(struct server *server, struct certs *certs);
+// From now on connections are counted by address, together with those of other servers.
+static inline void server_share(struct server *server, struct peers *peers)
+{
+    server->peers = peers;
+}
+// Other limits from now on; `connections` stays as it was.
+void server_limit(struct server *server, const struct server_limits *limits);
 // Stops accepting, closes idle connections, and lets running requests end with `Connection: close`.
 void server_drain(struct server *server);
 // Closes everything at once.
 void server_stop(struct server *server);
 static inline bool server_is_idle(const struct server *server)
 {
-    return server->count == 0 && !server->accept.in_flight;
+    return server->count == 0 && !server->accept.in_flight && list_is_empty(&server->parked);
 }
 void server_fini(struct server *server);
 
@@ -153,6 +173,9 @@ static inline struct serve *stream_serve(struct stream *stream)
 {
     return container_of(stream, struct serve, stream);
 }
+
+// The client's address, asked for once a connection.
+const struct peer *stream_peer(struct stream *stream);
 
 // Only during on_request(): HTTP_KNOWN_ROOM bytes that the application may use as it likes, kept
 // with this head and shared by all connections that send the same; zeros when it is new, wiped with

@@ -114,6 +114,11 @@ const char *io_note(const struct io *io);
 struct bufpool *io_bufs(struct io *io);
 const struct io_stats *io_stats(const struct io *io);
 
+// Whether another process listens at the address: sharing a port among shards hides that, and the
+// kernel would hand each process a part of the connections. Fails with EADDRINUSE, or with whatever
+// else forbids the address. Synchronous.
+must_use struct err io_address_free(const struct sockaddr *addr, socklen_t len);
+
 // A listening socket with SO_REUSEPORT, SO_REUSEADDR and TCP_NODELAY (inherited by what it
 // accepts). AF_UNIX addresses are bound as given; the caller unlinks. Synchronous.
 must_use struct err io_listen(struct io *io, const struct sockaddr *addr, socklen_t len,
@@ -158,6 +163,12 @@ void io_shutdown(struct io *io, int fd);
 // Whether the connection has ended both ways. A peer's FIN hides the RST behind it: receives go on
 // to tell of the FIN, so this asks the socket itself, by a system call of its own.
 bool io_has_hung_up(struct io *io, int fd);
+// Whether bytes, an end or an error wait at the socket that no receive has told of, by a system
+// call of its own. Nothing ever waits at a simulated one without its receive being told.
+bool io_has_input(struct io *io, int fd);
+// The address at the other end, by a system call of its own; false if there is none any more. All
+// simulated peers are on the same machine.
+must_use bool io_peer(struct io *io, int fd, struct sockaddr_storage *out);
 // Ends every operation on `fd` and closes it; the peer sees FIN even while a receive is armed. With
 // `reset` the peer sees RST instead and unsent data is discarded. The caller forgets `fd` at once;
 // the operations' last completions still come.

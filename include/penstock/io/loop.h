@@ -27,8 +27,10 @@ struct task {
 struct loop {
     struct io *io;
     struct env *env;
-    uint64_t now_ns;  // monotonic, read once a turn, when its wait is over
-    uint64_t wall_ns; // wall clock, read at the same moment
+    uint64_t now_ns; // monotonic, read once a turn, when its wait is over
+    uint64_t
+        wall_ns; // wall clock of the same moment; a clock that is set is seen LOOP_WALL_NS late
+    uint64_t wall_ahead_ns, wall_due_ns; // of the monotonic one, and when to look again
     struct wheel wheel;
     struct list ready; // tasks to run
     struct list again; // those that marked themselves: next turn
@@ -47,6 +49,7 @@ enum { LOOP_ROUNDS_MAX = 6 };
 enum { LOOP_TIMERS_MAX = 1024 }; // timers that fire in one turn; further ones wait for the next
 enum { LOOP_CATCH_UP_MAX = 32 }; // looks at what came during a pause, before timers fire
 #define LOOP_SLOW_NS (UINT64_C(5) * NS_PER_MS)
+#define LOOP_WALL_NS (UINT64_C(10) * NS_PER_MS)
 #define LOOP_PAUSE_NS (UINT64_C(500) * NS_PER_MS) // woken that late, the process had been paused
 
 // Takes io_on_woke() of `io` for itself.

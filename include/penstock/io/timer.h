@@ -24,6 +24,7 @@ struct timer {
 };
 
 struct wheel {
+    uint64_t next_ns;  // when the first slot in use comes up; UINT64_MAX: none is, 0: look again
     uint64_t tick;     // all slots before it are done
     uint64_t tick_min; // what is armed now comes up here at the earliest: after a run under way
     uint32_t levels;   // a bit a level that has timers
@@ -36,6 +37,14 @@ void wheel_init(struct wheel *wheel, uint64_t now_ns);
 // Fires at or soon after `deadline_ns` (monotonic), unless moved or stopped before. Armed or not
 // before.
 void timer_arm(struct wheel *wheel, struct timer *timer, uint64_t deadline_ns);
+// The same for a timer that is mostly pushed away again before it fires: in line.
+static inline void timer_push(struct wheel *wheel, struct timer *timer, uint64_t deadline_ns)
+{
+    if (timer->deadline_ns != 0 && deadline_ns >= timer->deadline_ns)
+        timer->deadline_ns = deadline_ns; // its slot comes up before
+    else
+        timer_arm(wheel, timer, deadline_ns);
+}
 void timer_stop(struct wheel *wheel, struct timer *timer);
 static inline bool timer_is_armed(const struct timer *timer)
 {
@@ -50,6 +59,6 @@ bool wheel_run(struct wheel *wheel, uint64_t now_ns, unsigned max);
 // When wheel_run() next has something to do: never later than the end of the tick in which the
 // earliest deadline lies; UINT64_MAX if no timer is armed. It can be earlier than any deadline when
 // a timer has to move inside the wheel.
-uint64_t wheel_next_ns(const struct wheel *wheel);
+uint64_t wheel_next_ns(struct wheel *wheel);
 
 #endif

@@ -23,6 +23,9 @@
 //   nobody asked for interim     a 103 first                               interim-flood  forty of
 //   them redirect    a 307 to elsewhere                        leak       an error that repeats the
 //   credential
+//
+// GET .../models lists one model, `mock`, to who sends a credential; one that ends in "refused"
+// gets 401.
 #ifndef PENSTOCK_MOCK_MOCK_H
 #define PENSTOCK_MOCK_MOCK_H
 

@@ -16,8 +16,13 @@ struct access_record {
     struct usage_record usage;
     char id[ACCESS_ID_LEN]; // what x-request-id told the client
     uint8_t op;             // enum wire_op
-    uint8_t unused;
+    uint8_t stage;          // enum figures_stage, where it failed
     uint16_t vendor_status; // 0: no vendor was asked, or none answered
+    uint8_t client_family;  // 4 or 6; 0: not known
+    uint8_t vendor_model_len;
+    uint8_t client[16];                 // its address
+    char vendor_model[USAGE_MODEL_MAX]; // where the vendor has another name for it
+    char unused[6];
 };
 
 struct access_port {

@@ -148,6 +148,8 @@ void record_free(struct record **record);
 must_use struct record *record_copy(const struct record *from);
 bool record_eq(const struct record *a, const struct record *b);
 bool record_field_eq(const struct record *a, const struct record *b, const struct field *field);
+// Gives `to` the value that `from` has.
+void record_field_copy(struct record *to, const struct record *from, const struct field *field);
 // Whether the field was set, as against left at its default.
 bool record_has(const struct record *record, const struct field *field);
 

@@ -92,9 +92,11 @@ _Static_assert(sizeof(struct usage_summary) <= sizeof(struct usage_record), "sha
 // The id of a model name; 0 for the empty name.
 uint64_t usage_model_id(struct span name);
 
+// How much of `text` fits into `max` bytes without a character cut in two.
+size_t usage_text_cut(struct span text, size_t max);
 // Sets id and text. A name too long for the field is cut at a character; the id is that of the
-// whole.
-void usage_record_set_model(struct usage_record *record, struct span name);
+// whole, and 0 if the caller does not know it.
+void usage_record_set_model(struct usage_record *record, struct span name, uint64_t id);
 void usage_record_set_vendor_id(struct usage_record *record, struct span id);
 
 static inline struct span usage_record_model(const struct usage_record *record)

@@ -8,6 +8,7 @@
 #define PENSTOCK_NET_BUDGET_H
 
 #include "penstock/base/base.h"
+#include "penstock/base/check.h"
 
 enum { BUDGET_STEP = 64 * KIB, BUDGET_SHRINK_PERCENT = 80, BUDGET_SHED_PERCENT = 90 };
 
@@ -27,8 +28,21 @@ struct budget {
 
 void budget_init(struct budget *budget, struct budget_process *process);
 
-// Adds `delta` bytes, which may be negative, to the stream's count and to the shard's.
-void budget_charge(struct budget *budget, uint32_t *stream, int64_t delta);
+void budget_report(struct budget *budget); // used by budget_charge() only
+
+// Adds `delta` bytes, which may be negative, to the stream's count and to the shard's. In line,
+// because every piece that moves is charged several times.
+static inline void budget_charge(struct budget *budget, uint32_t *stream, int64_t delta)
+{
+    int64_t held = (int64_t)*stream + delta, used = budget->used + delta;
+    assert(held >= 0 && used >= 0);
+    *stream = (uint32_t)held;
+    budget->used = used;
+    if (unlikely(used > budget->used_max))
+        budget->used_max = used;
+    if (unlikely((uint64_t)(used - budget->reported + BUDGET_STEP) >= 2 * BUDGET_STEP))
+        budget_report(budget);
+}
 
 enum budget_level budget_level(const struct budget *budget);
 

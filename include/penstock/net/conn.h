@@ -18,6 +18,7 @@
 #include "penstock/net/net.h"
 #include "penstock/net/segq.h"
 
+#include <netinet/in.h>
 #include <sys/socket.h>
 
 struct tls_ctx;
@@ -52,6 +53,12 @@ enum conn_why {
 };
 const char *conn_why_name(enum conn_why why);
 
+union conn_addr {
+    struct sockaddr any;
+    struct sockaddr_in v4;
+    struct sockaddr_in6 v6;
+};
+
 struct conn {
     struct net *net;
     struct task *owner;   // NULL: nobody is interested now
@@ -61,7 +68,6 @@ struct conn {
     uint8_t state;    // enum conn_state
     uint8_t rx_state; // enum conn_rx_state
     uint8_t rx_cls;   // enum buf_class that the next receive asks for
-    uint8_t rx_first, rx_count;
     bool tx_failed;
     bool tx_fin; // FIN after everything queued
     bool tx_fin_sent;
@@ -75,13 +81,12 @@ struct conn {
     uint32_t charged;            // bytes charged to the budget
     uint64_t rx_bytes, tx_bytes; // totals
     struct io_op rx_op, tx_op;
-    struct seg rx[CONN_RX_SEGMENTS];
-    struct segq tx;
+    struct segq rx, tx;
     union {
-        struct iovec iov[IO_SEGMENTS_MAX]; // of the send in flight
-        struct sockaddr_storage addr;      // while connecting: the kernel reads it until the end
+        struct iovec iov[SEGQ_OWN]; // of the send in flight
+        union conn_addr addr;       // while connecting: the kernel reads it until the end
     };
-    struct task flush, bury;
+    struct task flush; // and, at the end, burial
 };
 
 // Takes over the accepted socket `fd`; NULL when no more connections fit, and `fd` is then closed.
@@ -125,16 +130,16 @@ static inline bool conn_rx_open(const struct conn *conn)
 // The contiguous unread bytes at the front, empty if there are none; valid until consumed.
 static inline struct span conn_rx_front(const struct conn *conn)
 {
-    if (conn->rx_count == 0)
+    if (conn->rx.count == 0)
         return SPAN_NONE;
-    const struct seg *seg = &conn->rx[conn->rx_first];
+    const struct seg *seg = segq_at(&conn->rx, 0);
     return span_of(seg->ptr, seg->len);
 }
 
 // The buffer that keeps conn_rx_front(); take a reference to keep it longer.
 static inline struct buf *conn_rx_buf(const struct conn *conn)
 {
-    return conn->rx[conn->rx_first].buf;
+    return segq_at(&conn->rx, 0)->buf;
 }
 
 // The first `max` unread bytes (at most NET_SCRATCH), contiguous: the front itself where it is
@@ -157,6 +162,12 @@ uint32_t conn_rx_direct(struct conn *conn, struct buf *buf, char *into, size_t l
 // conn_tx_commit() with how many were; NULL when no buffer is left.
 must_use char *conn_tx_reserve(struct conn *conn, size_t len);
 void conn_tx_commit(struct conn *conn, size_t len);
+
+// The same where it wastes nothing: behind what is queued, or in an empty queue. NULL: not now.
+static inline char *conn_tx_room(struct conn *conn, size_t len)
+{
+    return conn->tx.room >= len || conn->tx.count == 0 ? conn_tx_reserve(conn, len) : NULL;
+}
 
 // Queues a copy. False when no buffer is left: the connection can only be closed then.
 must_use bool conn_tx_copy(struct conn *conn, struct span bytes);

@@ -68,6 +68,9 @@ bool dest_is_numeric(const struct dests *dests, uint32_t idx);
 void dest_publish(struct dests *dests, uint32_t idx, enum dest_state state,
                   const union dest_addr *addrs, unsigned count);
 
+// Asks `allow` anew about an address that is written as one, or about those published last.
+void dest_judge(struct dests *dests, uint32_t idx);
+
 // Copies the addresses out, best first, and returns how many; 0 with DEST_PENDING or DEST_FAILED.
 unsigned dest_addrs(struct dests *dests, uint32_t idx, enum dest_state *state,
                     union dest_addr out[DEST_ADDRS_MAX]);

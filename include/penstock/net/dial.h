@@ -36,11 +36,6 @@ struct dial_limits {
     uint64_t handshake_ns; // of TLS, after that
 };
 
-// Neither running nor ended.
-static inline void dial_init(struct dial *dial)
-{
-    dial->net = NULL;
-}
 void dial_start(struct dial *dial, struct net *net, struct dests *dests, uint32_t dest,
                 const struct dial_limits *limits, struct task *owner);
 // Ends it whatever its state; what was opened is closed. Harmless after the end.

@@ -20,6 +20,7 @@ struct net {
     struct extent_pool extents;
     struct slab conns;
     struct slab bodies;
+    struct slab dials;
     struct slab tls;         // of connections with TLS
     uint64_t handshake_turn; // the turn that `handshakes` counts in
     uint32_t handshakes;

@@ -32,6 +32,9 @@ void resolver_free(struct resolver **resolver);
 // watched.
 void resolver_watch(struct resolver *resolver, uint32_t idx);
 
+// Looks up every watched name now, as if its answer's TTL had ended.
+void resolver_refresh(struct resolver *resolver);
+
 struct resolver_stats {
     uint64_t lookups, failures, stale; // stale: times an old answer was kept after a failure
 };

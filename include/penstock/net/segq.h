@@ -2,14 +2,14 @@
 // reference to.
 //
 // Bytes enter as copies behind the last segment, as references to somebody's buffer, or written in
-// place (reserve, commit). They leave from the front. Nothing is allocated but buffers.
+// place (reserve, commit). They leave from the front. Nothing is allocated but buffers: a queue of
+// few segments, as nearly all are, keeps them in itself, and a longer one takes a buffer for its
+// ring until it is empty again. Zero it to start.
 #ifndef PENSTOCK_NET_SEGQ_H
 #define PENSTOCK_NET_SEGQ_H
 
 #include "penstock/base/base.h"
-#include "penstock/io/buf.h"
-
-#include <sys/uio.h>
+#include "penstock/io/io.h"
 
 enum {
     SEGQ_MAX = 32,
@@ -17,6 +17,7 @@ enum {
     // bytes does not run out of segments before: the last ones hold 256 KiB.
     SEGQ_REFS = 16,
     SEGQ_COPY_MAX = 1 * KIB, // shorter pieces are copied, which costs less than a segment
+    SEGQ_OWN = 2,            // without a ring
 };
 
 // A piece of memory with its keeper: `len` bytes at `ptr`, inside `buf`.
@@ -27,17 +28,31 @@ struct seg {
 };
 
 struct segq {
-    struct seg segs[SEGQ_MAX];
+    struct buf *ring; // keeps a struct segq_ring; NULL: `own` is in use
     uint8_t first, count;
     uint32_t room; // writable bytes behind the last segment; 0 if its buffer is not the queue's own
+    struct seg own[SEGQ_OWN];
 };
 
-static inline struct seg *segq_at(struct segq *queue, unsigned index)
+struct segq_ring {
+    struct seg segs[SEGQ_MAX];
+    struct iovec iov[IO_SEGMENTS_MAX];
+};
+_Static_assert(sizeof(struct segq_ring) <= BUF_SMALL_BYTES, "a small buffer keeps a ring");
+
+static inline struct segq_ring *segq_ring(const struct segq *queue)
 {
-    return &queue->segs[(queue->first + index) % SEGQ_MAX];
+    return (struct segq_ring *)(void *)queue->ring->data;
 }
 
-static inline struct seg *segq_last(struct segq *queue)
+static inline struct seg *segq_at(const struct segq *queue, unsigned index)
+{
+    if (likely(queue->ring == NULL))
+        return (struct seg *)(uintptr_t)&queue->own[(queue->first + index) % SEGQ_OWN];
+    return &segq_ring(queue)->segs[(queue->first + index) % SEGQ_MAX];
+}
+
+static inline struct seg *segq_last(const struct segq *queue)
 {
     return queue->count > 0 ? segq_at(queue, queue->count - 1u) : NULL;
 }
@@ -50,11 +65,15 @@ must_use bool segq_copy(struct segq *queue, struct bufpool *bufs, struct span by
 // Takes a reference of its own, or copies.
 must_use bool segq_ref(struct segq *queue, struct bufpool *bufs, struct buf *buf, const char *ptr,
                        size_t len);
-// Takes over the caller's reference. False when the ring is full; the reference stays the caller's.
-must_use bool segq_push(struct segq *queue, struct buf *buf, const char *ptr, size_t len);
+// Takes over the caller's reference. False when the ring is full, or there is no buffer for one;
+// the reference stays the caller's.
+must_use bool segq_push(struct segq *queue, struct bufpool *bufs, struct buf *buf, const char *ptr,
+                        size_t len);
 
-// Fills `iov` with the first segments and returns how many; `*len` is the sum of their bytes.
-uint32_t segq_iov(struct segq *queue, struct iovec *iov, uint32_t max, size_t *len);
+// The first segments, at most IO_SEGMENTS_MAX, as a vector that stays valid until bytes are
+// dropped; of a short queue it lies in `own`. `*len` is the sum of their bytes.
+struct iovec *segq_iov(struct segq *queue, struct iovec own[SEGQ_OWN], uint32_t *count,
+                       size_t *len);
 // Drops `len` bytes, of which there are as many, from the front.
 void segq_consume(struct segq *queue, size_t len);
 void segq_discard(struct segq *queue);

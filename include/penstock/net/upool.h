@@ -29,6 +29,8 @@ struct upool {
 // `idle_ns`: how long a connection may be idle; `per_dest_max`: how many are kept a destination.
 must_use struct err upool_init(struct upool *pool, struct net *net, uint64_t idle_ns,
                                uint32_t per_dest_max, uint32_t conns_max);
+// Other bounds, for what is given back from now on.
+void upool_limit(struct upool *pool, uint64_t idle_ns, uint32_t per_dest_max);
 // Closes everything that is idle. What is given back later is kept again.
 void upool_close(struct upool *pool);
 // Closes too, and frees.

@@ -14,14 +14,17 @@
 #include "penstock/model/usage_port.h"
 #include "penstock/wire/fault.h"
 #include "penstock/wire/figures.h"
+#include "penstock/wire/form.h"
 
 enum { SHARD_LISTENERS_MAX = 16 };
 
-// What the configuration says about requests; the same object for all shards, never changed.
+// What the configuration says about requests; the same object for all shards, never changed: other
+// settings come as another object, at the beginning of a turn.
 struct relay_limits {
+    uint32_t generation; // tells one object from another, also where they lay in the same place
     size_t body_bytes;
     uint32_t json_depth;
-    uint32_t stream_bytes; // held for one stream, each way
+    uint32_t stream_bytes; // held for one stream on each side, beyond a piece or an event
     uint32_t retries;      // further accounts tried
     uint32_t idle_per_host;
     uint64_t idle_timeout_ns;
@@ -34,18 +37,25 @@ struct relay_limits {
     bool log_access;
 };
 
+struct shard_settings {
+    struct relay_limits relay;
+    struct server_limits server;
+};
+
 struct shard_shared {
     struct snap_hub *hub;
     struct slot *slots;
     struct dests *dests;
     struct budget_process *budget;
+    struct peers *peers; // NULL: connections are not counted by address
     const struct relay_limits *relay;
     const struct server_limits *server;
 };
 
 struct shard {
     uint32_t idx;
-    const struct shard_shared *shared;
+    const struct shard_shared *shared; // `own`
+    struct shard_shared own;
     struct loop loop;
     struct net net;
     struct upool upool;
@@ -62,6 +72,7 @@ struct shard {
     uint64_t id_state;                 // of request ids
     char target_room[HTTP_TARGET_MAX]; // for the path of the head being looked at
     struct fault_note note;            // of an event being looked at; copied by who keeps it
+    struct wire_forms forms;           // of whole answers
     struct http_head up_head;          // the answer being looked at; not kept past a step
     bool draining;
 };
@@ -76,6 +87,10 @@ void shard_fini(struct shard *shard);
 // `certs` NULL: plaintext; otherwise they outlive the shard.
 must_use struct err shard_listen(struct shard *shard, const struct sockaddr *addr, socklen_t len,
                                  struct certs *certs);
+
+// Other settings from now on, between two turns; they stay until others are applied. What is under
+// way keeps the deadlines it has. server.connections is decided at the start.
+void shard_apply(struct shard *shard, const struct shard_settings *settings);
 
 // One turn: takes the newest snapshot, runs the loop, hands over records.
 void shard_turn(struct shard *shard, uint64_t until_ns);

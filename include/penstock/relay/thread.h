@@ -29,6 +29,8 @@ struct shard_thread {
     sem_t joined;       // nobody wakes its io any more
     _Atomic uint32_t command;
     _Atomic uint32_t state;
+    const struct shard_settings *_Atomic settings; // wanted; NULL: those of `shared`
+    const struct shard_settings *_Atomic applied;
     struct err err; // after THREAD_FAILED
     bool pin_failed;
     char why[512]; // for the operator: why it failed, or what backend was chosen and why
@@ -42,6 +44,12 @@ void thread_command(struct shard_thread *thread, enum thread_command command);
 static inline enum thread_state thread_state(struct shard_thread *thread)
 {
     return (enum thread_state)atomic_load_explicit(&thread->state, memory_order_acquire);
+}
+// Hands over other settings, which stay until thread_settings() tells that later ones are applied.
+void thread_apply(struct shard_thread *thread, const struct shard_settings *settings);
+static inline const struct shard_settings *thread_settings(struct shard_thread *thread)
+{
+    return atomic_load_explicit(&thread->applied, memory_order_acquire);
 }
 void thread_join(struct shard_thread *thread);
 

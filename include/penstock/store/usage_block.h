@@ -67,6 +67,7 @@ struct usage_block_writer {
     struct usage_block block;
     size_t len; // of entries
     uint64_t time_last;
+    struct usage_sums added; // what the last entry added to the sums
     uint8_t bytes[USAGE_BLOCK_BYTES_MAX];
 };
 

@@ -5,8 +5,12 @@
 // from an earlier answer tells by comparison that this one is built alike, and where the few values
 // stand that matter. What is learnt from a form is, byte for byte, what reading would have told.
 //
-// Forms hold no text of an answer but names of members and what decides something, such as how it
-// ended. They are shared by all requests of a shard.
+// At first every value may differ. A second answer of the form shows which ones seem not to, and
+// from it a tight form is learnt, in which these are fixed and cost nothing; what does not fit it
+// is still known by the loose one.
+//
+// Forms hold the names of members and short values that several answers had in common. They are
+// shared by all requests of a shard.
 #ifndef PENSTOCK_WIRE_FORM_H
 #define PENSTOCK_WIRE_FORM_H
 
@@ -17,6 +21,7 @@ enum {
     WIRE_FORM_HOLES = 48,
     WIRE_FORM_BYTES = 2 * KIB,
     WIRE_FORM_ACTS = 24,
+    WIRE_FORM_RETRY = 64, // uses of a loose form until a tight one is learnt again
 };
 
 struct wire_form {
@@ -27,11 +32,14 @@ struct wire_form {
     uint8_t model_hole, id_hole;  // WIRE_FORM_HOLES: none
     uint8_t name_hole;            // the same as model_hole, if no other model is named
     bool nameless;                // no model is named
+    bool tight;                   // values that seem not to differ are not holes
+    uint8_t uses;                 // of a loose one
     bool finished;                // and so on: what the answer told beside its holes
     uint64_t sequence;
     uint64_t started[WIRE_CHOICES_MAX / 64], ended[WIRE_CHOICES_MAX / 64];
     uint16_t model_max, id_max; // bytes of a value with its quotes
     struct usage_told told;
+    uint16_t sums[WIRE_FORM_HOLES]; // of what stood last in each hole of a loose one
     struct skeleton_part parts[WIRE_FORM_HOLES + 1];
     char bytes[WIRE_FORM_BYTES + 2 * SKELETON_PADDING];
 };
@@ -40,6 +48,7 @@ struct wire_forms {
     uint8_t order[WIRE_FORMS]; // the one used last comes first
     uint8_t learns;            // times in a row that a form was learnt and none was used
     uint32_t missed;           // answers that no form was like
+    struct wire_form *loose;   // the form that the newest answer was like, to be made tight
     struct wire_form list[WIRE_FORMS];
 };
 
