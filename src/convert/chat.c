@@ -126,8 +126,11 @@ void chat_put_usage(struct sink *out, const struct usage *usage)
     sink_u64(out, usage->cache_read);
     SINK_TEXT(out, ",\"cache_write_tokens\":");
     sink_u64(out, written);
-    SINK_TEXT(out, "},\"completion_tokens_details\":{\"reasoning_tokens\":");
-    sink_u64(out, usage->reasoning);
+    SINK_TEXT(out, "},\"completion_tokens_details\":{");
+    if (usage->reasoning > 0) { // what is not known is left out (C-057)
+        SINK_TEXT(out, "\"reasoning_tokens\":");
+        sink_u64(out, usage->reasoning);
+    }
     SINK_TEXT(out, "}}");
 }
 

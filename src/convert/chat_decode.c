@@ -60,6 +60,8 @@ static void end_thought(struct decode *decode, struct choice_state *choice)
         return;
     struct delta delta = { .kind = DELTA_THINK_END, .choice = choice->index };
     delta.signature = choice->signature;
+    if (words_none(delta.signature.text))
+        delta.signature.maker = MAKER_CHAT;
     choice->thinks = false;
     choice->signature = (struct signature){ 0 };
     decode_emit(decode, &delta);

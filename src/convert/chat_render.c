@@ -150,6 +150,14 @@ static void put_joined(struct writer *writer, const struct part *parts, uint32_t
 
 // --- results ---
 
+static void put_error(struct writer *writer, const struct part *result)
+{
+    char path[LOSS_PATH_MAX];
+    (void)prompt_path(writer->prompt, result, path);
+    SINK_TEXT(writer->out, "Error: ");
+    loss_adjust(writer->losses, "%s.is_error", path);
+}
+
 static void put_result(struct writer *writer, const struct part *call, const struct part *result,
                        uint32_t *images)
 {
@@ -171,7 +179,7 @@ static void put_result(struct writer *writer, const struct part *call, const str
             SINK_TEXT(out, "\\n");
         // The error is told in the text, unless the text tells it already.
         if (result->error && !told && !span_starts(inner->text.raw, SPAN("Error: ")))
-            SINK_TEXT(out, "Error: ");
+            put_error(writer, result);
         told = any = true;
         if (media) { // C-017
             SINK_TEXT(out, "[image ");

@@ -36,6 +36,7 @@ static void read_thought(struct completion *completion, struct json_slice messag
         if (item == NULL)
             return;
         item->text = text;
+        item->signature.maker = MAKER_CHAT;
         item->complete = true;
     }
     struct json_iter iter = json_elements_of(json_get(message, SPAN("reasoning_details")));

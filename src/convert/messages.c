@@ -46,7 +46,7 @@ struct delta messages_cite(struct json_slice citation)
     return delta;
 }
 
-void messages_put_usage(struct sink *out, const struct usage *usage)
+void messages_put_usage(struct sink *out, const struct usage *usage, bool all)
 {
     SINK_TEXT(out, "{\"input_tokens\":");
     sink_u64(out, usage->input_uncached);
@@ -56,14 +56,26 @@ void messages_put_usage(struct sink *out, const struct usage *usage)
     sink_u64(out, usage->cache_read);
     SINK_TEXT(out, ",\"output_tokens\":");
     sink_u64(out, usage->output);
-    SINK_TEXT(out, ",\"cache_creation\":{\"ephemeral_5m_input_tokens\":");
-    sink_u64(out, usage->cache_write_5m);
-    SINK_TEXT(out, ",\"ephemeral_1h_input_tokens\":");
-    sink_u64(out, usage->cache_write_1h);
-    SINK_TEXT(out, "},\"output_tokens_details\":{\"thinking_tokens\":");
-    sink_u64(out, usage->reasoning);
-    SINK_TEXT(out, "},\"server_tool_use\":null,\"service_tier\":\"standard\","
-                   "\"inference_geo\":null,\"speed\":null}");
+    const bool written = usage->cache_write_5m + usage->cache_write_1h > 0;
+    if (all && written) {
+        SINK_TEXT(out, ",\"cache_creation\":{\"ephemeral_5m_input_tokens\":");
+        sink_u64(out, usage->cache_write_5m);
+        SINK_TEXT(out, ",\"ephemeral_1h_input_tokens\":");
+        sink_u64(out, usage->cache_write_1h);
+        SINK_TEXT(out, "}");
+    } else if (all) {
+        SINK_TEXT(out, ",\"cache_creation\":null");
+    }
+    if (usage->reasoning > 0) {
+        SINK_TEXT(out, ",\"output_tokens_details\":{\"thinking_tokens\":");
+        sink_u64(out, usage->reasoning);
+        SINK_TEXT(out, "}");
+    } else {
+        SINK_TEXT(out, ",\"output_tokens_details\":null");
+    }
+    sink_put(out, all ? SPAN(",\"server_tool_use\":null,\"service_tier\":null,"
+                             "\"inference_geo\":null,\"speed\":null}")
+                      : SPAN(",\"server_tool_use\":null}"));
 }
 
 static struct span stop_word(enum finish finish)

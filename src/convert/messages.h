@@ -22,7 +22,8 @@ enum finish messages_finish(struct json_slice stop_reason);
 struct delta messages_cite(struct json_slice citation);
 
 // Parts of an answer that streams and whole answers write alike.
-void messages_put_usage(struct sink *out, const struct usage *usage);
+// `all`: with the fields that only the beginning of a stream and whole answers have.
+void messages_put_usage(struct sink *out, const struct usage *usage, bool all);
 // "stop_reason":...,"stop_sequence":...,"stop_details":...,"container":null
 void messages_put_stop(struct sink *out, enum finish finish, struct words stop_text);
 void messages_put_id(struct sink *out, const struct answer_facts *facts);

@@ -41,9 +41,9 @@ void messages_encode_start(struct encode *encode)
     SINK_TEXT(out, "\",\"type\":\"message\",\"role\":\"assistant\",\"model\":");
     sink_quoted(out, words_plain(encode->facts.model));
     SINK_TEXT(out, ",\"content\":[],\"stop_reason\":null,\"stop_sequence\":null,"
-                   "\"stop_details\":null,\"container\":null,\"usage\":");
+                   "\"stop_details\":null,\"container\":null,\"diagnostics\":null,\"usage\":");
     struct usage usage = { .input_uncached = encode->facts.estimated_input };
-    messages_put_usage(out, &usage);
+    messages_put_usage(out, &usage, true);
     SINK_TEXT(out, "}}\n\n" EVENT("ping") "}\n\n");
 }
 
@@ -245,7 +245,7 @@ void messages_encode_end(struct encode *encode)
     SINK_TEXT(out, EVENT("message_delta") ",\"delta\":{");
     messages_put_stop(out, (enum finish)state->finish, state->stop_text);
     SINK_TEXT(out, "},\"usage\":");
-    messages_put_usage(out, &encode->facts.usage);
+    messages_put_usage(out, &encode->facts.usage, false);
     SINK_TEXT(out, "}\n\n" EVENT("message_stop") "}\n\n");
 }
 

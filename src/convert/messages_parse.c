@@ -89,8 +89,10 @@ static struct part *read_call(struct prompt_parse *parse, struct json_slice bloc
     struct json_slice input = json_get(block, SPAN("input"));
     part->id = words_of(id);
     part->name = words_of(name);
-    part->object = true;
-    part->text = words_plain(input.kind == JK_OBJECT ? input.text : SPAN("{}"));
+    struct json_slice raw = json_get(input, SPAN("_raw"));
+    part->object = raw.kind != JK_STRING; // what was no object before (C-025)
+    part->text = part->object ? words_plain(input.kind == JK_OBJECT ? input.text : SPAN("{}"))
+                              : words_of(raw);
     return part;
 }
 

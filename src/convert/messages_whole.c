@@ -42,7 +42,11 @@ static void read_call(struct completion *completion, struct json_slice block, ui
     item->id = words_of(json_get(block, SPAN("id")));
     item->name = words_of(json_get(block, SPAN("name")));
     struct json_slice input = json_get(block, SPAN("input"));
-    item->text = input.kind == JK_OBJECT ? words_plain(input.text) : words_plain(SPAN("{}"));
+    struct json_slice raw = json_get(input, SPAN("_raw"));
+    if (raw.kind == JK_STRING) // what was no object before (C-025)
+        item->text = words_of(raw);
+    else
+        item->text = words_plain(input.kind == JK_OBJECT ? input.text : SPAN("{}"));
     item->complete = true;
 }
 
@@ -175,7 +179,7 @@ void messages_write_whole(const struct completion *completion, const struct answ
         SINK_TEXT(out, "{\"type\":\"text\",\"text\":\"\",\"citations\":null}");
     SINK_TEXT(out, "],");
     messages_put_stop(out, finish, choice != NULL ? choice->stop_text : WORDS_NONE);
-    SINK_TEXT(out, ",\"usage\":");
-    messages_put_usage(out, &facts->usage);
+    SINK_TEXT(out, ",\"diagnostics\":null,\"usage\":");
+    messages_put_usage(out, &facts->usage, true);
     SINK_TEXT(out, "}");
 }
