@@ -117,10 +117,13 @@ struct snap_route snapshot_route(const struct snapshot *snap, enum format format
 {
     assert(format < FORMAT_COUNT);
     const struct snap_routes *routes = &snap->routes[format];
-    const struct snap_route *found = NULL;
     if (model.len == 0 || model.len > MODEL_NAME_MAX)
         return (struct snap_route){ .count = 0 };
+    const uint32_t exact = index_find(&routes->exact, model);
+    if (likely(exact != INDEX_NONE))
+        return routes->routes[exact];
     // One pass gives the hash of the name and of all its beginnings.
+    const struct snap_route *found = NULL;
     uint32_t hash = INDEX_SEED;
     for (size_t len = 0; len <= model.len; len++) {
         if (len > 0)
@@ -131,9 +134,6 @@ struct snap_route snapshot_route(const struct snapshot *snap, enum format format
         if (idx != INDEX_NONE)
             found = &routes->routes[idx]; // the longest comes last
     }
-    const uint32_t idx = index_find_hashed(&routes->exact, model, hash);
-    if (idx != INDEX_NONE)
-        found = &routes->routes[idx];
     return found != NULL ? *found : (struct snap_route){ .count = 0 };
 }
 

@@ -2,13 +2,7 @@
 
 #include "penstock/base/check.h"
 
-struct arena_chunk {
-    struct arena_chunk *next;
-    void *keeper;
-    char bytes[ARENA_CHUNK - 2 * sizeof(void *)];
-};
-
-enum { CHUNK_ROOM = sizeof(((struct arena_chunk *)0)->bytes), ALIGN = 8 };
+enum { CHUNK_ROOM = sizeof(((struct arena_chunk *)0)->bytes), ALIGN = ARENA_ALIGN };
 
 void arena_reset(struct arena *arena)
 {
@@ -39,18 +33,10 @@ static bool grow(struct arena *arena)
     return true;
 }
 
-void *arena_take(struct arena *arena, size_t len)
+void *arena_take_more(struct arena *arena, size_t len)
 {
     assert(arena->source != NULL);
-    if (len > CHUNK_ROOM)
-        return NULL;
-    len = round_up(len, ALIGN);
-    if (arena->chunks == NULL || arena->used + len > CHUNK_ROOM)
-        if (!grow(arena))
-            return NULL;
-    void *at = arena->chunks->bytes + arena->used;
-    arena->used += (uint32_t)len;
-    return at;
+    return len <= CHUNK_ROOM && grow(arena) ? arena_take(arena, len) : NULL;
 }
 
 void *arena_rest(struct arena *arena, size_t least, size_t *len)

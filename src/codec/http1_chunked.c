@@ -21,10 +21,10 @@ enum chunk_state {
     CHUNK_BAD,
 };
 
-static unsigned hex_value(char digit)
+// Of a digit: letters of either case stand nine above their low four bits.
+static inline unsigned hex_value(char digit)
 {
-    return is_class(digit, CLASS_DIGIT) ? (unsigned)(digit - '0')
-                                        : (unsigned)((digit | 0x20) - 'a' + 10);
+    return ((unsigned char)digit & 15u) + 9u * ((unsigned char)digit >> 6);
 }
 
 static enum chunk_state size_byte(struct chunked *dec, char byte)
@@ -80,7 +80,7 @@ static enum chunk_state trailer_byte(struct chunked *dec, char byte)
 }
 
 // The state after one byte that is not chunk data.
-static enum chunk_state framing_byte(struct chunked *dec, char byte)
+static apart enum chunk_state framing_byte(struct chunked *dec, char byte)
 {
     switch ((enum chunk_state)dec->state) {
     case CHUNK_SIZE_FIRST:
@@ -119,11 +119,10 @@ static inline bool whole_size(struct chunked *dec, struct span *in)
     }
     const char *const digits = at;
     uint64_t size = 0;
-    for (; at < end && is_class(*at, CLASS_HEX); at++) {
-        if (at - digits == HTTP_CHUNK_DIGITS_MAX)
-            return false;
+    const char *const limit = digits + min_size((size_t)(end - at), HTTP_CHUNK_DIGITS_MAX);
+    for (; at < limit && is_class(*at, CLASS_HEX); at++)
         size = size << 4 | hex_value(*at);
-    }
+    // A further digit is no line end, so it is refused the long way.
     if (size == 0 || end - at < 2 || at[0] != '\r' || at[1] != '\n')
         return false;
     dec->left = size;

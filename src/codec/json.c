@@ -53,12 +53,6 @@ static const char *container_end(const char *at, const char *end)
     return NULL;
 }
 
-static bool is_number_byte(char byte)
-{
-    return (byte >= '0' && byte <= '9') || byte == '-' || byte == '+' || byte == '.' ||
-           (byte | 0x20) == 'e';
-}
-
 static struct json_slice word_value(const char *at, const char *end, struct span word,
                                     enum json_kind kind)
 {
@@ -89,7 +83,7 @@ static struct json_slice value_at(const char *at, const char *end)
     default:
         if (*at != '-' && (*at < '0' || *at > '9'))
             return JSON_SLICE_NONE;
-        for (stop = at; stop < end && is_number_byte(*stop); stop++)
+        for (stop = at; stop < end && (scalar_byte(*stop) & SCALAR_NUMBER) != 0; stop++)
             ;
         kind = JK_NUMBER;
         break;

@@ -10,8 +10,12 @@ enum { ESCAPE_BYTES = 6 }; // of a character of a name
 void json_members_init(struct json_members *members, struct json_member *items, size_t count)
 {
     assert(count <= JSON_MEMBERS_MAX);
-    *members = (struct json_members){ .items = items, .count = count };
     json_scan_init(&members->scan, true);
+    members->items = items;
+    members->count = count;
+    members->open = members->last_end = members->err_at = 0;
+    members->due = NULL;
+    members->err = OK;
     for (size_t i = 0; i < count; i++) {
         assert(items[i].name.len > 0);
         items[i] = (struct json_member){ .name = items[i].name, .decides = items[i].decides };
@@ -45,10 +49,10 @@ static struct json_member *find(const struct json_members *members, struct span 
     return NULL;
 }
 
-// A member of the root is complete.
-static enum parse take_member(struct json_members *members, struct span text)
+// A member of the root is complete. False if it may not be there.
+static bool take_member(struct json_members *members, struct span text,
+                        const struct json_place *place, uint32_t index)
 {
-    const struct json_place *place = &members->scan.place;
     if (members->due != NULL)
         members->due->after = place->key_at;
     members->due = NULL;
@@ -57,16 +61,29 @@ static enum parse take_member(struct json_members *members, struct span text)
     struct span raw_key = span_of(text.ptr + place->key_at + 1, place->key_len - 2);
     struct json_member *item = find(members, raw_key);
     if (item == NULL)
-        return PARSE_DATA;
-    if (item->found && item->decides && GUARD(JSON_DUPLICATE))
-        return bad(members, ERR(JSON_DUPLICATE), place->key_at);
+        return true;
+    if (item->found && item->decides && GUARD(JSON_DUPLICATE)) {
+        bad(members, ERR(JSON_DUPLICATE), place->key_at);
+        return false;
+    }
     item->found = true;
-    item->index = members->scan.child_count - 1;
+    item->index = index;
     item->place = *place;
     item->before = before;
     item->after = place->end;
     members->due = item;
-    return PARSE_DATA;
+    return true;
+}
+
+// Those that the newest call of the scanner has completed.
+static bool take_members(struct json_members *members, struct span text)
+{
+    const struct json_scan *scan = &members->scan;
+    uint32_t first = scan->child_count - scan->place_count;
+    for (uint32_t i = 0; i < scan->place_count; i++)
+        if (!take_member(members, text, &scan->places[i], first + i))
+            return false;
+    return true;
 }
 
 static struct err scan_err(enum json_fault fault)
@@ -102,10 +119,10 @@ enum parse json_members_feed(struct json_members *members, struct span text, boo
         parse = json_scan_feed(scan, text, final, budget - used);
         if (root_is_wrong(members, text))
             parse = bad(members, ERR(JSON_TYPE), 0);
+        else if (!take_members(members, text))
+            parse = PARSE_BAD; // whatever comes behind it
         else if (parse == PARSE_BAD)
             bad(members, scan_err((enum json_fault)scan->fault), scan->pos);
-        else if (parse == PARSE_DATA)
-            parse = take_member(members, text);
     } while (parse == PARSE_DATA);
     if (parse == PARSE_BAD)
         *err = members->err;

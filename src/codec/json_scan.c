@@ -18,7 +18,7 @@ enum state {
     ST_END, // white space only
 };
 
-enum step { STEP_ON, STEP_MORE, STEP_BAD, STEP_CHILD };
+enum step { STEP_ON, STEP_MORE, STEP_BAD, STEP_FULL };
 
 // One call's view of the text. All that works on it is in line, so that it lives in registers.
 struct run {
@@ -54,11 +54,11 @@ const char *json_fault_text(enum json_fault fault)
 
 void json_scan_init(struct json_scan *scan, bool report)
 {
-    *scan = (struct json_scan){
-        .state = ST_VALUE,
-        .report = report,
-        .depth_max = JSON_DEPTH_MAX,
-    };
+    // Neither the bits of levels nor places are read before they are written.
+    memset(scan, 0, offsetof(struct json_scan, places));
+    scan->state = ST_VALUE;
+    scan->report = report;
+    scan->depth_max = JSON_DEPTH_MAX;
 }
 
 in_line enum step bad(struct run *run, enum json_fault fault)
@@ -258,8 +258,11 @@ in_line enum step end_value(struct run *run)
     if (run->depth != 1)
         return STEP_ON;
     scan->child_count++;
+    if (!scan->report)
+        return STEP_ON;
     scan->place.end = here(run);
-    return scan->report ? STEP_CHILD : STEP_ON;
+    scan->places[scan->place_count++] = scan->place;
+    return scan->place_count == JSON_SCAN_PLACES ? STEP_FULL : STEP_ON;
 }
 
 in_line enum step close_container(struct run *run)
@@ -433,6 +436,7 @@ enum parse json_scan_feed(struct json_scan *scan, struct span text, bool final, 
 {
     assert(scan->pos <= text.len);
     assert(scan->fault == JSON_FAULT_NONE);
+    scan->place_count = 0;
     budget = max_size(budget, JSON_STEP_MIN);
     const char *ptr = text.len > 0 ? text.ptr : "";
     struct run run = {
@@ -453,7 +457,7 @@ enum parse json_scan_feed(struct json_scan *scan, struct span text, bool final, 
     scan->depth = run.depth;
     scan->state = (uint8_t)run.state;
     switch (step) {
-    case STEP_CHILD: return PARSE_DATA;
+    case STEP_FULL: return PARSE_DATA;
     case STEP_BAD: return PARSE_BAD;
     case STEP_MORE:
     case STEP_ON: break;

@@ -302,19 +302,20 @@ static enum step pass_key(struct run *run)
     return STEP_ON;
 }
 
-static bool ends_scalar(char byte)
+// The end of the scalar at `at`, or where it goes wrong.
+static const char *scalar_end(const char *at, const char *end)
 {
-    return byte == ',' || byte == ']' || byte == '}' || (unsigned char)byte <= ' ';
+    while (at < end && (scalar_byte(*at) & (SCALAR_END | SCALAR_WRONG)) == 0)
+        at++;
+    return at;
 }
 
 static enum step pass_scalar(struct run *run)
 {
-    while (run->at < run->end && !ends_scalar(*run->at)) {
-        if (*run->at == '"' || *run->at == '{' || *run->at == '[' || *run->at == ':')
-            return STEP_BAD;
-        run->at++;
-    }
-    return run->at < run->end ? end_value(run) : STEP_ON;
+    run->at = scalar_end(run->at, run->end);
+    if (run->at == run->end)
+        return STEP_ON;
+    return scalar_byte(*run->at) == SCALAR_END ? end_value(run) : STEP_BAD;
 }
 
 static enum step pass_skipped(struct run *run)
@@ -479,12 +480,8 @@ static const char *quick_value(const char *at, const char *end)
     case JK_NUMBER: break;
     case JK_NONE: return NULL;
     }
-    while (at < end && !ends_scalar(*at)) {
-        if (*at == '"' || *at == '{' || *at == '[' || *at == ':')
-            return NULL;
-        at++;
-    }
-    return at < end ? at : NULL; // more of it may come
+    at = scalar_end(at, end);
+    return at < end && scalar_byte(*at) == SCALAR_END ? at : NULL; // more of it may come
 }
 
 static const char *quick_space(const char *at, const char *end)

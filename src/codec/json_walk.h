@@ -4,6 +4,26 @@
 
 #include "penstock/codec/simd.h"
 
+// What a byte means behind the first one of a number or word.
+enum {
+    SCALAR_END = 1 << 0,    // it has ended
+    SCALAR_WRONG = 1 << 1,  // it cannot be one
+    SCALAR_NUMBER = 1 << 2, // a number may go on so
+};
+
+static const uint8_t scalar_bytes[256] = {
+    [0 ... ' '] = SCALAR_END, [','] = SCALAR_END,       [']'] = SCALAR_END,
+    ['}'] = SCALAR_END,       ['"'] = SCALAR_WRONG,     ['{'] = SCALAR_WRONG,
+    ['['] = SCALAR_WRONG,     [':'] = SCALAR_WRONG,     ['0' ... '9'] = SCALAR_NUMBER,
+    ['-'] = SCALAR_NUMBER,    ['+'] = SCALAR_NUMBER,    ['.'] = SCALAR_NUMBER,
+    ['e'] = SCALAR_NUMBER,    ['E'] = SCALAR_NUMBER,
+};
+
+static inline uint8_t scalar_byte(char byte)
+{
+    return scalar_bytes[(unsigned char)byte];
+}
+
 #if defined(__SSE2__)
 // A bit for each of the sixteen bytes at `at` that is a quote or a backslash.
 static inline unsigned quote_mask(const char *at)

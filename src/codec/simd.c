@@ -1,12 +1,10 @@
 // Sets of the same searches. Each vector search works on whole vectors and looks at the last,
 // partial one by loading the vector that ends where the text ends: the bytes seen twice are known
 // to hold no hit, so nothing has to be masked but the position.
-#include "penstock/codec/simd.h"
+#include "simd_sets.h"
 
 #if defined(__x86_64__)
 #include <immintrin.h>
-#elif defined(__aarch64__)
-#include <arm_neon.h>
 #endif
 
 // ---------------------------------------------------------------------------------- plain C
@@ -23,21 +21,6 @@ static size_t plain_string_run(const char *text, size_t len, bool *high)
     }
     *high |= (seen & 0x80) != 0;
     return i;
-}
-
-// True for what may stand behind a backslash, without hexadecimal digits after it.
-static const bool is_short_escape[256] = {
-    ['"'] = true, ['\\'] = true, ['/'] = true, ['b'] = true,
-    ['f'] = true, ['n'] = true,  ['r'] = true, ['t'] = true,
-};
-
-// Moves behind the escape of two bytes at `at`. False if none stands there.
-static inline bool pass_escape(const char *text, size_t len, size_t *at)
-{
-    if (text[*at] != '\\' || len - *at < 2 || !is_short_escape[(unsigned char)text[*at + 1]])
-        return false;
-    *at += 2;
-    return true;
 }
 
 static size_t plain_quoted_run(const char *text, size_t len, bool *high)
@@ -124,7 +107,7 @@ static size_t plain_utf8_run(const char *text, size_t len)
     return i;
 }
 
-static const struct simd plain = {
+const struct simd simd_plain = {
     .name = "plain",
     .string_run = plain_string_run,
     .quoted_run = plain_quoted_run,
@@ -661,7 +644,7 @@ const struct simd *simd_best = &sse2;
 size_t simd_sets(const struct simd *out[SIMD_SETS_MAX])
 {
     size_t count = 0;
-    out[count++] = &plain;
+    out[count++] = &simd_plain;
     out[count++] = &sse2;
     __builtin_cpu_init();
     if (__builtin_cpu_supports("avx2"))
@@ -675,128 +658,22 @@ size_t simd_sets(const struct simd *out[SIMD_SETS_MAX])
 
 #elif defined(__aarch64__)
 
-// ------------------------------------------------------------------------------------- NEON
-//
-// Every such CPU has it. A mask has four bits a byte here.
-
-enum { NEON_BITS = 4 };
-
-static uint8x16_t neon_load(const char *text)
-{
-    return vld1q_u8((const uint8_t *)text);
-}
-
-static uint64_t neon_mask(uint8x16_t hit)
-{
-    uint8x8_t narrow = vshrn_n_u16(vreinterpretq_u16_u8(hit), NEON_BITS);
-    return vget_lane_u64(vreinterpret_u64_u8(narrow), 0);
-}
-
-static size_t neon_first(uint64_t mask)
-{
-    return (size_t)__builtin_ctzll(mask) / NEON_BITS;
-}
-
-static uint64_t neon_string_mask(uint8x16_t bytes)
-{
-    uint8x16_t hit = vorrq_u8(vceqq_u8(bytes, vdupq_n_u8('"')), vceqq_u8(bytes, vdupq_n_u8('\\')));
-    return neon_mask(vorrq_u8(hit, vcltq_u8(bytes, vdupq_n_u8(0x20))));
-}
-
-static uint64_t neon_high_mask(uint8x16_t bytes)
-{
-    return neon_mask(vcgeq_u8(bytes, vdupq_n_u8(0x80)));
-}
-
-// The mask of hits of the vector at *at, behind all that have none; 0 if less than one is left.
-static uint64_t neon_next_hit(const char **at, const char *end, bool *high)
-{
-    for (; end - *at >= 16; *at += 16) {
-        uint8x16_t bytes = neon_load(*at);
-        uint64_t stop = neon_string_mask(bytes), beyond = neon_high_mask(bytes);
-        if (stop != 0) {
-            *high |= (beyond & ~stop & (stop - 1)) != 0;
-            return stop;
-        }
-        *high |= beyond != 0;
-    }
-    return 0;
-}
-
-static size_t neon_string_run(const char *text, size_t len, bool *high)
-{
-    const char *at = text, *end = text + len;
-    uint64_t stop = neon_next_hit(&at, end, high);
-    if (stop != 0)
-        return (size_t)(at - text) + neon_first(stop);
-    return (size_t)(at - text) + plain_string_run(at, (size_t)(end - at), high);
-}
-
-static size_t neon_quoted_run(const char *text, size_t len, bool *high)
-{
-    const char *at = text, *end = text + len;
-    uint64_t stop;
-    while ((stop = neon_next_hit(&at, end, high)) != 0) {
-        size_t i = (size_t)(at - text) + neon_first(stop);
-        if (!pass_escape(text, len, &i))
-            return i;
-        at = text + i;
-    }
-    return (size_t)(at - text) + plain_quoted_run(at, (size_t)(end - at), high);
-}
-
-static size_t neon_structure_run(const char *text, size_t len)
-{
-    size_t i = 0;
-    for (; len - i >= 16; i += 16) {
-        uint8x16_t bytes = neon_load(text + i), folded = vorrq_u8(bytes, vdupq_n_u8(0x20));
-        uint8x16_t hit =
-            vorrq_u8(vceqq_u8(folded, vdupq_n_u8('{')), vceqq_u8(folded, vdupq_n_u8('}')));
-        uint64_t stop = neon_mask(vorrq_u8(hit, vceqq_u8(bytes, vdupq_n_u8('"'))));
-        if (stop != 0)
-            return i + neon_first(stop);
-    }
-    return i + plain_structure_run(text + i, len - i);
-}
-
-static size_t neon_line_run(const char *text, size_t len)
-{
-    size_t i = 0;
-    for (; len - i >= 16; i += 16) {
-        uint8x16_t bytes = neon_load(text + i);
-        uint64_t stop = neon_mask(
-            vorrq_u8(vceqq_u8(bytes, vdupq_n_u8('\n')), vceqq_u8(bytes, vdupq_n_u8('\r'))));
-        if (stop != 0)
-            return i + neon_first(stop);
-    }
-    return i + plain_line_run(text + i, len - i);
-}
-
-static const struct simd neon = {
-    .name = "neon",
-    .string_run = neon_string_run,
-    .quoted_run = neon_quoted_run,
-    .structure_run = neon_structure_run,
-    .line_run = neon_line_run,
-    .utf8_run = plain_utf8_run,
-};
-
-const struct simd *simd_best = &neon;
+const struct simd *simd_best = &simd_neon;
 
 size_t simd_sets(const struct simd *out[SIMD_SETS_MAX])
 {
-    out[0] = &plain;
-    out[1] = &neon;
+    out[0] = &simd_plain;
+    out[1] = &simd_neon;
     return 2;
 }
 
 #else // any other CPU
 
-const struct simd *simd_best = &plain;
+const struct simd *simd_best = &simd_plain;
 
 size_t simd_sets(const struct simd *out[SIMD_SETS_MAX])
 {
-    out[0] = &plain;
+    out[0] = &simd_plain;
     return 1;
 }
 

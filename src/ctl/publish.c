@@ -5,13 +5,31 @@
 
 #define RECLAIM_NS (UINT64_C(10) * NS_PER_MS)
 
+// Destinations that no snapshot names any more. True: one of them is being looked up.
+static bool drop_dests(struct publisher *publisher, uint64_t current)
+{
+    struct dests *dests = publisher->dests;
+    bool asking = false;
+    for (uint32_t i = 0; i < dests_count(dests); i++) {
+        const uint32_t dest = dests_at(dests, i);
+        if (dest == DEST_NONE || dests_is_named(dests, dest, current))
+            continue;
+        if (resolver_is_asking(publisher->resolver, dest))
+            asking = true;
+        else if (dests_drop(dests, dest, current))
+            resolver_forget(publisher->resolver, dest);
+    }
+    return asking;
+}
+
 static void on_reclaim(struct timer *timer)
 {
     struct publisher *publisher = container_of(timer, struct publisher, reclaim);
     const bool waiting = snap_hub_reclaim(publisher->hub) > 0;
     // A slot is let go when no snapshot names it and no request is on it any more.
     const uint64_t current = snapshot_generation(snap_hub_current(publisher->hub));
-    const bool busy = !waiting && slots_sweep(publisher->slots, current) > 0;
+    bool busy = !waiting && slots_sweep(publisher->slots, current) > 0;
+    busy |= !waiting && drop_dests(publisher, current);
     if (waiting || busy)
         timer_arm(&publisher->loop->wheel, timer, publisher->loop->now_ns + RECLAIM_NS);
 }
@@ -60,8 +78,11 @@ uint32_t publisher_dest(struct publisher *publisher, const struct account *accou
 
 void publisher_judge(struct publisher *publisher)
 {
-    for (uint32_t i = 0; i < dests_count(publisher->dests); i++)
-        dest_judge(publisher->dests, i);
+    for (uint32_t i = 0; i < dests_count(publisher->dests); i++) {
+        const uint32_t dest = dests_at(publisher->dests, i);
+        if (dest != DEST_NONE)
+            dest_judge(publisher->dests, dest);
+    }
     resolver_refresh(publisher->resolver);
 }
 
@@ -122,6 +143,7 @@ struct err publisher_build(struct publisher *publisher, const struct registry *r
     struct building building = { publisher, registry, NULL, why };
     why->text[0] = '\0';
     publisher->skipped = 0;
+    dests_name(publisher->dests, snap_hub_next(publisher->hub));
     TRY(snap_builder_new(&building.builder, publisher->keyring, publisher->vault, publisher->slots,
                          snap_hub_next(publisher->hub)));
     struct err err = add_all(&building);
@@ -139,8 +161,11 @@ struct err publisher_publish(struct publisher *publisher, struct snapshot **snap
 {
     TRY(snap_hub_publish(publisher->hub, snap));
     publisher->published++;
-    for (uint32_t i = 0; i < dests_count(publisher->dests); i++)
-        resolver_watch(publisher->resolver, i);
+    for (uint32_t i = 0; i < dests_count(publisher->dests); i++) {
+        const uint32_t dest = dests_at(publisher->dests, i);
+        if (dest != DEST_NONE)
+            resolver_watch(publisher->resolver, dest);
+    }
     timer_arm(&publisher->loop->wheel, &publisher->reclaim, publisher->loop->now_ns + RECLAIM_NS);
     return OK;
 }

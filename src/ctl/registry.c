@@ -209,6 +209,7 @@ struct err registry_new(struct registry **out, const struct registry_cfg *cfg,
     why->text[0] = '\0';
     list_init(&registry->queue);
     list_init(&registry->ended);
+    list_init(&registry->applied);
     key_hasher_init(&registry->hasher, cfg->keyring->lookup);
     struct err err = contents_load(registry, why);
     if (failed(err) && why->text[0] == '\0')

@@ -4,7 +4,8 @@
 
 #include <stdio.h>
 
-enum { VALUE_REGION = 4 * KIB };
+// APPLIED_MAX: changes of keys that share a snapshot, so that none waits long for its answer.
+enum { VALUE_REGION = 4 * KIB, APPLIED_MAX = 64 };
 
 static const char trust_field[] = "allow_private";
 
@@ -296,7 +297,8 @@ static struct err prepare(struct registry *registry, struct change *change, uint
         }
     }
     registry->parts[0].key = span_str(change->id);
-    if (registry->cfg.build == NULL || change->kind == ENTITY_SETTING)
+    if (registry->cfg.build == NULL || change->kind == ENTITY_SETTING ||
+        change->kind == ENTITY_KEY) // every key can be served: see defer()
         return OK;
     struct registry_why why;
     struct err err = registry->cfg.build(registry->cfg.arg, registry, &registry->snap, &why);
@@ -337,7 +339,8 @@ static void apply(struct registry *registry, struct change *change, uint64_t ver
     registry->gone_record = NULL;
 }
 
-static void finish(struct registry *registry, struct err err)
+// Lets go of what the change under way was made of.
+static struct change *end_change(struct registry *registry)
 {
     struct change *change = registry->change;
     registry->change = NULL;
@@ -348,14 +351,25 @@ static void finish(struct registry *registry, struct err err)
         snapshot_free(&registry->snap);
     text_fini(&registry->packed);
     text_fini(&registry->gone);
+    return change;
+}
+
+static void tell(struct registry *registry, struct change *change, struct err err,
+                 const struct problems *problems)
+{
     change->err = err;
-    change->problems = failed(err) && registry->problems.count > 0 ? &registry->problems : NULL;
+    change->problems = failed(err) && problems != NULL && problems->count > 0 ? problems : NULL;
     change->entity = failed(err) || change->verb == CHANGE_DELETE
                          ? NULL
                          : registry_get(registry, change->kind, span_str(change->id));
     if (failed(err))
         change_fini(change); // a key that was not stored is nobody's
     change->done(change);
+}
+
+static void finish(struct registry *registry, struct err err)
+{
+    tell(registry, end_change(registry), err, &registry->problems);
 }
 
 static void publish(struct registry *registry)
@@ -370,6 +384,57 @@ static void publish(struct registry *registry)
         finish(registry, err);
 }
 
+// --- keys, several at a time ---
+
+// The change is durable and in force for who asks the registry; the shards get it with those that
+// wait behind it.
+static void defer(struct registry *registry)
+{
+    struct change *change = end_change(registry);
+    list_init(&change->link);
+    list_push_back(&registry->applied, &change->link);
+    registry->applied_count++;
+}
+
+static bool is_key_next(const struct registry *registry)
+{
+    const struct list *node = registry->queue.next;
+    return node != &registry->queue && container_of(node, struct change, link)->kind == ENTITY_KEY;
+}
+
+// Whether what was applied should go to the shards now.
+static bool are_keys_due(const struct registry *registry)
+{
+    return registry->applied_count > 0 &&
+           (registry->applied_count >= APPLIED_MAX || !is_key_next(registry));
+}
+
+// Builds what the shards will see and makes it theirs. False: a shard has to turn first.
+static bool publish_keys(struct registry *registry)
+{
+    struct registry_why why;
+    struct err err = registry->cfg.build(registry->cfg.arg, registry, &registry->snap, &why);
+    const bool is_built = !failed(err);
+    if (is_built)
+        err = registry->cfg.publish(registry->cfg.arg, &registry->snap);
+    if (registry->snap != NULL)
+        snapshot_free(&registry->snap);
+    if (is_built && err.code == ERR_OVERLOADED)
+        return false;
+    struct list told;
+    list_init(&told);
+    for (struct list *node; (node = list_pop_front(&registry->applied)) != NULL;)
+        list_push_back(&told, node);
+    registry->applied_count = 0;
+    for (struct list *node; (node = list_pop_front(&told)) != NULL;) {
+        struct change *change = container_of(node, struct change, link);
+        if (failed(err))
+            (void)refuse(change, err, "it is stored, but cannot be served: %.200s", why.text);
+        tell(registry, change, err, NULL);
+    }
+    return true;
+}
+
 static void on_committed(struct registry_op *op)
 {
     struct registry *registry = container_of(op, struct registry, op);
@@ -379,7 +444,10 @@ static void on_committed(struct registry_op *op)
         return;
     }
     apply(registry, registry->change, op->op.commit.version);
-    publish(registry);
+    if (registry->change->kind == ENTITY_KEY && registry->cfg.build != NULL)
+        defer(registry);
+    else
+        publish(registry);
 }
 
 static void begin(struct registry *registry, struct change *change)
@@ -481,6 +549,9 @@ bool registry_poll(struct registry *registry)
             publish(registry);
             if (registry->phase == PHASE_PUBLISH)
                 return true;
+        } else if (registry->phase == PHASE_IDLE && are_keys_due(registry)) {
+            if (!publish_keys(registry))
+                return true;
         } else if (registry->phase == PHASE_IDLE && !list_is_empty(&registry->queue)) {
             struct list *node = list_pop_front(&registry->queue);
             struct change *change = container_of(node, struct change, link);
@@ -498,5 +569,6 @@ void registry_close(struct registry *registry)
 
 bool registry_is_busy(const struct registry *registry)
 {
-    return registry->change != NULL || registry->asked > 0 || !list_is_empty(&registry->queue);
+    return registry->change != NULL || registry->applied_count > 0 || registry->asked > 0 ||
+           !list_is_empty(&registry->queue);
 }

@@ -42,6 +42,10 @@ struct registry {
     struct key_hasher hasher;
     struct list queue; // changes that wait; one a connection of the admin side
     struct list ended; // operations that were called directly
+    // Changes of keys that are committed and not yet before the shards: a burst of them costs one
+    // snapshot.
+    struct list applied;
+    uint32_t applied_count;
     uint32_t asked;
     bool is_closed;
     // The change under way.

@@ -192,7 +192,7 @@ struct err registry_reload(struct registry *registry, const struct config *confi
 {
     struct contents next = { 0 };
     why->text[0] = '\0';
-    if (registry->change != NULL)
+    if (registry->change != NULL || registry->applied_count > 0)
         return ERR(OVERLOADED);
     struct err err = combine(registry, config, &next, why);
     const struct contents before = registry->now;

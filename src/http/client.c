@@ -121,7 +121,7 @@ void fetch_head_take(struct fetch *fetch, const struct http_head *head, size_t u
     conn_rx_allow(fetch->conn, CONN_RX_LIMIT, large ? BUF_LARGE : BUF_SMALL);
 }
 
-static enum parse body_cut(struct fetch *fetch, struct err *err)
+static cold enum parse body_cut(struct fetch *fetch, struct err *err)
 {
     struct conn *conn = fetch->conn;
     if ((fetch->framing == HTTP_UNTIL_CLOSE && conn->rx_state == RX_EOF) || !GUARD(FETCH_CUT)) {
@@ -132,7 +132,7 @@ static enum parse body_cut(struct fetch *fetch, struct err *err)
     return PARSE_BAD;
 }
 
-enum parse fetch_body(struct fetch *fetch, struct seg *piece, struct err *err)
+flat enum parse fetch_body(struct fetch *fetch, struct seg *piece, struct err *err)
 {
     struct conn *conn = fetch->conn;
     assert(fetch->head_done);

@@ -22,7 +22,7 @@ void serve_next(struct serve *serve);
 // sends another: what follows the head in its buffer has to be copied, so it shall be little.
 static inline void serve_allow_head(struct serve *serve)
 {
-    conn_rx_allow(serve->conn, serve->sends_large ? BUF_SMALL_BYTES : CONN_RX_HEAD, BUF_SMALL);
+    conn_rx_allow(serve->conn, serve->large_bytes > 0 ? BUF_SMALL_BYTES : CONN_RX_HEAD, BUF_SMALL);
 }
 
 // Something of the request's body is still to come: what follows its head is no next request.

@@ -6,8 +6,9 @@
 #include <stdio.h>
 
 enum {
-    BODY_RATE_MIN = 1 * KIB, // bytes a second that a body must keep, after BODY_RATE_GRACE_NS
-    CHUNKED_BODY_FIRST = 64 * KIB,
+    BODY_RATE_MIN = 1 * KIB,  // bytes a second that a body must keep, after BODY_RATE_GRACE_NS
+    CHUNKED_FIRST = 64 * KIB, // room for a body of unknown length; what the last one took, if more
+    CHUNKED_FIRST_MAX = 1 * MIB,
     RECHECKS_MAX = 7, // each after twice the time: together about 2.5 s
 };
 #define RECHECK_NS (UINT64_C(20) * NS_PER_MS)
@@ -42,7 +43,8 @@ static void body_complete(struct stream *stream)
 {
     struct serve *serve = stream_serve(stream);
     stream->body_state = BODY_COMPLETE;
-    serve->sends_large = is_direct(stream);
+    bool large = stream->body.len > BUF_LARGE_BYTES;
+    serve->large_bytes = large ? (uint32_t)min_size(stream->body.len, CHUNKED_FIRST_MAX) : 0;
     serve_allow_head(serve);
     // Its reader comes before other connections' work: the body is in the cache.
     if (stream->owner != NULL)
@@ -109,7 +111,8 @@ static bool body_room(struct stream *stream, size_t more)
     }
     struct buf *old = stream->body_buf;
     struct span held = stream->body;
-    if (!body_store(stream, max_size(need, CHUNKED_BODY_FIRST))) {
+    size_t usual = max_size(CHUNKED_FIRST, stream_serve(stream)->large_bytes);
+    if (!body_store(stream, max_size(need, usual))) {
         stream->body_buf = old;
         return false;
     }
@@ -440,13 +443,17 @@ static bool send_short(struct stream *stream, struct span bytes)
     return true;
 }
 
-bool stream_send(struct stream *stream, struct buf *buf, const char *ptr, size_t len)
+static apart bool send_long(struct stream *stream, struct buf *buf, const char *ptr, size_t len)
 {
-    if (len == 0 || stream->no_body || send_short(stream, span_of(ptr, len)))
-        return true;
     stream->torn = stream->torn || !send_open(stream, len) ||
                    !conn_tx_ref(stream_serve(stream)->conn, buf, ptr, len) || !send_close(stream);
     return !stream->torn;
+}
+
+bool stream_send(struct stream *stream, struct buf *buf, const char *ptr, size_t len)
+{
+    return len == 0 || stream->no_body || send_short(stream, span_of(ptr, len)) ||
+           send_long(stream, buf, ptr, len);
 }
 
 bool stream_send_copy(struct stream *stream, struct span bytes)

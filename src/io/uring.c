@@ -82,7 +82,7 @@ static void enter(struct uring *u, bool wait, uint64_t until_ns)
 }
 
 // Hands over without taking completions, so it may be called while these are being delivered.
-static void submit(struct uring *u)
+static cold void submit(struct uring *u)
 {
     unsigned count = publish(&u->ring);
     unsigned flags = u->caps.ring_fd ? IORING_ENTER_REGISTERED_RING : 0;

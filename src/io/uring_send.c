@@ -20,7 +20,7 @@ enum {
 
 // The vector itself is read at submission by kernels that promise so; the header stays until the
 // end for those that do not.
-static struct msghdr *take_msg(struct uring *u, struct io_op *op)
+static apart struct msghdr *take_msg(struct uring *u, struct io_op *op)
 {
     struct uring_msg *msg = op->kept;
     if (msg == NULL)
@@ -36,7 +36,7 @@ static int32_t sum(const struct io_op *op)
     return (int32_t)len;
 }
 
-void uring_send(struct io *io, struct io_op *op)
+flat void uring_send(struct io *io, struct io_op *op)
 {
     struct uring *u = container_of(io, struct uring, io);
     if (!uring_begin(u, op))

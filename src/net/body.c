@@ -14,8 +14,9 @@ static void on_free(struct buf *buf)
 static void adopt(struct body *body)
 {
     body->buf.data = body->extent.ptr;
-    body->buf.cap = (uint32_t)body->extent.cap;
-    int64_t delta = (int64_t)body->extent.cap - (int64_t)body->charged;
+    body->buf.cap = (uint32_t)body->extent.len;
+    // What its memory held for the body before it counts too: it is resident.
+    int64_t delta = (int64_t)extent_bytes(&body->extent) - (int64_t)body->charged;
     budget_charge(&body->net->budget, &body->charged, delta);
 }
 

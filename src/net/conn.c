@@ -45,7 +45,7 @@ static void on_bury(struct task *task)
     slab_give(&conn->net->conns, conn);
 }
 
-void conn_try_finish(struct conn *conn)
+apart void conn_try_finish(struct conn *conn)
 {
     assert(conn->state == CONN_CLOSING);
     if (conn->rx_op.in_flight || conn->tx_op.in_flight)
@@ -160,7 +160,7 @@ void conn_set_owner(struct conn *conn, struct task *owner)
 
 // --- receiving ---
 
-void conn_rx_arm(struct conn *conn)
+apart void conn_rx_arm(struct conn *conn)
 {
     if (conn->rx_op.in_flight || conn->fd < 0 || conn->rx_state != RX_OPEN)
         return;
@@ -196,7 +196,7 @@ void conn_rx_allow(struct conn *conn, uint32_t limit, enum buf_class cls)
 }
 
 // Appends a copy behind the last held byte, in the same buffer, if nobody else reads that buffer.
-static bool rx_append_copy(struct conn *conn, const char *ptr, uint32_t len)
+static apart bool rx_append_copy(struct conn *conn, const char *ptr, uint32_t len)
 {
     struct seg *last = segq_last(&conn->rx);
     if (last == NULL)
@@ -210,7 +210,7 @@ static bool rx_append_copy(struct conn *conn, const char *ptr, uint32_t len)
 }
 
 // Copies everything held into as few large buffers as it takes. False when there are not enough.
-static bool rx_compact(struct conn *conn)
+static cold bool rx_compact(struct conn *conn)
 {
     struct seg packed[CONN_RX_SEGMENTS];
     unsigned count = 0;
@@ -243,7 +243,7 @@ undo:
 }
 
 // It cannot be held.
-static void rx_lost(struct conn *conn, struct buf *buf, uint32_t len)
+static cold void rx_lost(struct conn *conn, struct buf *buf, uint32_t len)
 {
     conn->rx_len -= len;
     conn_charge(conn, -(int64_t)len);
@@ -256,7 +256,7 @@ bool conn_rx_push(struct conn *conn, struct buf *buf, const char *ptr, uint32_t 
     assert(len > 0);
     conn->rx_len += len;
     conn_charge(conn, len);
-    if (len < SEGQ_COPY_MAX && rx_append_copy(conn, ptr, len)) {
+    if (len < SEGQ_COPY_MAX && conn->rx.count > 0 && rx_append_copy(conn, ptr, len)) {
         buf_put(buf);
         return true;
     }
@@ -285,7 +285,7 @@ void conn_rx_fail(struct conn *conn, int sys)
     conn->sys = sys;
 }
 
-static void on_rx(struct io_op *op, struct io_done done)
+static flat void on_rx(struct io_op *op, struct io_done done)
 {
     struct conn *conn = container_of(op, struct conn, rx_op);
     bool direct = conn->direct != NULL;

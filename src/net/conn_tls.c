@@ -88,7 +88,7 @@ void conn_tls_free(struct conn *conn)
 
 // --- receiving ---
 
-void conn_tls_rx(struct conn *conn, struct buf *buf, uint32_t len)
+apart void conn_tls_rx(struct conn *conn, struct buf *buf, uint32_t len)
 {
     struct conn_tls *tls = conn->tls;
     const char *ptr = buf->data;
@@ -113,7 +113,7 @@ void conn_tls_rx(struct conn *conn, struct buf *buf, uint32_t len)
     loop_ready(conn->net->loop, &tls->task);
 }
 
-void conn_tls_rx_eof(struct conn *conn)
+apart void conn_tls_rx_eof(struct conn *conn)
 {
     if (conn->tls == NULL)
         return;
@@ -128,7 +128,7 @@ uint32_t conn_tls_rx_held(const struct conn *conn)
     return conn->tls != NULL ? conn->tls->in_len : 0;
 }
 
-void conn_tls_room(struct conn *conn)
+apart void conn_tls_room(struct conn *conn)
 {
     struct conn_tls *tls = conn->tls;
     if (tls != NULL && (tls->in_len > 0 || tls->ended || tls_has_input(tls->tls)))
@@ -272,7 +272,7 @@ static void tls_run(struct task *task)
 
 // --- sending ---
 
-struct segq *conn_tls_seal(struct conn *conn)
+apart struct segq *conn_tls_seal(struct conn *conn)
 {
     struct conn_tls *tls = conn->tls;
     if (conn->state != CONN_OPEN || tls->sealed > 0 || conn->tx_len == 0)
@@ -301,7 +301,7 @@ struct segq *conn_tls_seal(struct conn *conn)
     return &tls->out;
 }
 
-void conn_tls_sent(struct conn *conn, size_t len)
+apart void conn_tls_sent(struct conn *conn, size_t len)
 {
     struct conn_tls *tls = conn->tls;
     segq_consume(&tls->out, len);
@@ -317,7 +317,7 @@ bool conn_tls_is_last(const struct conn *conn)
     return tls->sealed == conn->tx_len && tls->out.count <= IO_SEGMENTS_MAX && !tls->finished;
 }
 
-bool conn_tls_finish(struct conn *conn)
+apart bool conn_tls_finish(struct conn *conn)
 {
     struct conn_tls *tls = conn->tls;
     if (tls == NULL || tls->finished)

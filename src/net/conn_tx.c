@@ -80,7 +80,7 @@ void conn_tx_notify(struct conn *conn, uint32_t low)
     }
 }
 
-static void send_fin(struct conn *conn)
+static cold void send_fin(struct conn *conn)
 {
     if (!conn->tx_fin || conn->tx_fin_sent || conn->state != CONN_OPEN)
         return;
@@ -100,7 +100,7 @@ static bool is_awaited(const struct conn *conn, size_t sent)
     return sent != conn->tx_len;
 }
 
-static void on_flush(struct task *task)
+static flat void on_flush(struct task *task)
 {
     struct conn *conn = container_of(task, struct conn, flush);
     if (conn->tx_op.in_flight || conn->fd < 0 || conn->tx_failed)
@@ -131,7 +131,7 @@ void conn_tx_sent(struct conn *conn, size_t len)
     conn_charge(conn, -(int64_t)len);
 }
 
-void conn_tx_fail(struct conn *conn, int sys)
+cold void conn_tx_fail(struct conn *conn, int sys)
 {
     conn->tx_failed = true;
     if (conn->sys == 0)
@@ -160,7 +160,7 @@ static void sent(struct conn *conn, int res)
     }
 }
 
-static void on_tx(struct io_op *op, struct io_done done)
+static flat void on_tx(struct io_op *op, struct io_done done)
 {
     struct conn *conn = container_of(op, struct conn, tx_op);
     if (conn->state == CONN_CLOSING)

@@ -13,6 +13,9 @@ enum { ADDR_WORDS = (sizeof(union dest_addr) + 7) / 8 };
 
 // A sequence lock: odd while the control thread writes; readers copy and look again.
 struct dest {
+    uint32_t number;   // what stands for it
+    uint64_t named;    // the newest snapshot that names it
+    struct dest *next; // of those that were let go
     _Alignas(CACHE_LINE) _Atomic uint32_t sequence;
     _Atomic uint32_t state;
     _Atomic uint32_t count;
@@ -23,9 +26,22 @@ struct dest {
     char text[];
 };
 
+// Roots of one file; an empty path: the system's.
+struct dest_roots {
+    struct tls_roots *roots;
+    char *path;
+};
+
 struct dests {
     _Atomic uint32_t count;
     struct dest *_Atomic list[DEST_MAX];
+    // The control thread's own.
+    uint32_t lives[DEST_MAX]; // of each place
+    uint64_t generation;      // of the snapshot that is being built
+    struct dest *gone;        // out of the list, but perhaps in somebody's hands in this turn
+    uint64_t gone_generation; // of the newest of them
+    struct dest_roots roots[DEST_ROOTS_MAX];
+    uint32_t root_count;
 };
 
 struct err dests_new(struct dests **out)
@@ -34,18 +50,29 @@ struct err dests_new(struct dests **out)
     return *out != NULL ? OK : ERR(NO_MEMORY);
 }
 
-void dests_free(struct dests **dests)
+static void free_gone(struct dests *dests)
 {
-    if (*dests == NULL)
-        return;
-    for (uint32_t i = 0; i < dests_count(*dests); i++) {
-        struct dest *dest = (*dests)->list[i];
-        if (dest->roots != NULL)
-            tls_roots_put(&dest->roots);
+    while (dests->gone != NULL) {
+        struct dest *dest = dests->gone;
+        dests->gone = dest->next;
         free(dest);
     }
-    mem_give(*dests);
-    *dests = NULL;
+}
+
+void dests_free(struct dests **dests_ptr)
+{
+    struct dests *dests = *dests_ptr;
+    if (dests == NULL)
+        return;
+    free_gone(dests);
+    for (uint32_t i = 0; i < dests_count(dests); i++)
+        free(atomic_load_explicit(&dests->list[i], memory_order_relaxed));
+    for (uint32_t i = 0; i < dests->root_count; i++) {
+        tls_roots_put(&dests->roots[i].roots);
+        mem_give(dests->roots[i].path);
+    }
+    mem_give(dests);
+    *dests_ptr = NULL;
 }
 
 uint32_t dests_count(const struct dests *dests)
@@ -53,10 +80,23 @@ uint32_t dests_count(const struct dests *dests)
     return atomic_load_explicit(&dests->count, memory_order_acquire);
 }
 
-static struct dest *dest_at(const struct dests *dests, uint32_t idx)
+static struct dest *place_at(const struct dests *dests, uint32_t idx)
 {
     assert(idx < dests_count(dests));
-    return atomic_load_explicit(&dests->list[idx], memory_order_relaxed);
+    return atomic_load_explicit(&dests->list[idx], memory_order_acquire);
+}
+
+// NULL: it is gone, and another may be in its place.
+static struct dest *dest_at(const struct dests *dests, uint32_t number)
+{
+    struct dest *dest = place_at(dests, dest_idx(number));
+    return dest != NULL && dest->number == number ? dest : NULL;
+}
+
+uint32_t dests_at(const struct dests *dests, uint32_t idx)
+{
+    const struct dest *dest = place_at(dests, idx);
+    return dest != NULL ? dest->number : DEST_NONE;
 }
 
 static bool key_eq(const struct dest_key *a, const struct dest_key *b)
@@ -97,35 +137,79 @@ static struct span keep(char **at, struct span text)
     return span_of(copy, text.len);
 }
 
-// Destinations with the same file share its roots.
+// Destinations with the same file share its roots, which stay: a shard's contexts are found by
+// them.
 static struct tls_roots *find_roots(struct dests *dests, const struct dest_key *key, char *why)
 {
-    for (uint32_t i = 0; i < dests_count(dests); i++) {
-        struct dest *dest = dest_at(dests, i);
-        if (dest->roots != NULL && span_eq(dest->key.ca_file, key->ca_file))
-            return tls_roots_get(dest->roots);
-    }
-    char path[DEST_PATH_MAX];
-    if (key->ca_file.len >= sizeof(path)) {
-        snprintf(why, TLS_WHY_MAX, "the path of the CA file is too long");
+    for (uint32_t i = 0; i < dests->root_count; i++)
+        if (span_eq(span_str(dests->roots[i].path), key->ca_file))
+            return dests->roots[i].roots;
+    if (key->ca_file.len >= DEST_PATH_MAX || dests->root_count == DEST_ROOTS_MAX) {
+        snprintf(why, TLS_WHY_MAX, "the path of the CA file is too long, or there are too many");
         return NULL;
     }
+    char *path = mem_take(key->ca_file.len + 1, 1);
+    if (path == NULL)
+        return NULL;
     if (key->ca_file.len > 0)
         memcpy(path, key->ca_file.ptr, key->ca_file.len);
-    path[key->ca_file.len] = '\0';
     struct tls_roots *roots = NULL;
-    struct err err = tls_roots_open(&roots, key->ca_file.len > 0 ? path : NULL, why);
-    return failed(err) ? NULL : roots;
+    if (failed(tls_roots_open(&roots, path[0] != '\0' ? path : NULL, why))) {
+        mem_give(path);
+        return NULL;
+    }
+    dests->roots[dests->root_count++] = (struct dest_roots){ roots, path };
+    return roots;
+}
+
+void dests_name(struct dests *dests, uint64_t generation)
+{
+    dests->generation = generation;
+}
+
+bool dests_is_named(const struct dests *dests, uint32_t number, uint64_t generation)
+{
+    const struct dest *dest = dest_at(dests, number);
+    return dest != NULL && dest->named >= generation;
+}
+
+bool dests_drop(struct dests *dests, uint32_t number, uint64_t generation)
+{
+    struct dest *dest = dest_at(dests, number);
+    if (dests->gone_generation < generation)
+        free_gone(dests); // every shard has begun a later turn
+    if (dest == NULL || dest->named >= generation)
+        return dest == NULL;
+    atomic_store_explicit(&dests->list[dest_idx(number)], NULL, memory_order_release);
+    dest->next = dests->gone;
+    dests->gone = dest;
+    dests->gone_generation = generation;
+    return true;
+}
+
+// A place for one more; DEST_MAX if there is none.
+static uint32_t free_place(const struct dests *dests)
+{
+    const uint32_t count = dests_count(dests);
+    for (uint32_t i = 0; i < count; i++)
+        if (place_at(dests, i) == NULL)
+            return i;
+    return count;
 }
 
 uint32_t dests_intern(struct dests *dests, const struct dest_key *key, char *why)
 {
     why[0] = '\0';
-    uint32_t count = dests_count(dests);
-    for (uint32_t i = 0; i < count; i++)
-        if (key_eq(&dest_at(dests, i)->key, key))
-            return i;
-    if (count == DEST_MAX || key->host.len == 0 || key->host.len > DEST_HOST_MAX) {
+    const uint32_t count = dests_count(dests);
+    for (uint32_t i = 0; i < count; i++) {
+        struct dest *known = place_at(dests, i);
+        if (known != NULL && key_eq(&known->key, key)) {
+            known->named = dests->generation;
+            return known->number;
+        }
+    }
+    const uint32_t idx = free_place(dests);
+    if (idx == DEST_MAX || key->host.len == 0 || key->host.len > DEST_HOST_MAX) {
         snprintf(why, TLS_WHY_MAX, "the host's name is empty or too long, or there are too many");
         return DEST_NONE;
     }
@@ -136,13 +220,12 @@ uint32_t dests_intern(struct dests *dests, const struct dest_key *key, char *why
     size_t size = round_up(sizeof(struct dest) + text_len, CACHE_LINE);
     // layer-check: once a destination; shards poll its lines, so none may share one with another.
     struct dest *dest = aligned_alloc(CACHE_LINE, size);
-    if (dest == NULL) {
-        if (roots != NULL)
-            tls_roots_put(&roots);
+    if (dest == NULL)
         return DEST_NONE;
-    }
     memset(dest, 0, size);
     dest->roots = roots;
+    dest->number = dests->lives[idx]++ % DEST_LIVES << DEST_IDX_BITS | idx;
+    dest->named = dests->generation;
     char *at = dest->text;
     dest->key = (struct dest_key){
         .host = keep(&at, key->host),
@@ -155,26 +238,30 @@ uint32_t dests_intern(struct dests *dests, const struct dest_key *key, char *why
     };
     union dest_addr addr;
     dest->numeric = parse_numeric(key, &addr);
-    atomic_store_explicit(&dests->list[count], dest, memory_order_relaxed);
-    atomic_store_explicit(&dests->count, count + 1, memory_order_release);
+    atomic_store_explicit(&dests->list[idx], dest, memory_order_release);
+    if (idx == count)
+        atomic_store_explicit(&dests->count, count + 1, memory_order_release);
     if (dest->numeric)
-        dest_publish(dests, count, DEST_READY, &addr, 1);
-    return count;
+        dest_publish(dests, dest->number, DEST_READY, &addr, 1);
+    return dest->number;
 }
 
-const struct dest_key *dest_key(const struct dests *dests, uint32_t idx)
+const struct dest_key *dest_key(const struct dests *dests, uint32_t number)
 {
-    return &dest_at(dests, idx)->key;
+    const struct dest *dest = dest_at(dests, number);
+    return dest != NULL ? &dest->key : NULL;
 }
 
-struct tls_roots *dest_roots(const struct dests *dests, uint32_t idx)
+struct tls_roots *dest_roots(const struct dests *dests, uint32_t number)
 {
-    return dest_at(dests, idx)->roots;
+    const struct dest *dest = dest_at(dests, number);
+    return dest != NULL ? dest->roots : NULL;
 }
 
-bool dest_is_numeric(const struct dests *dests, uint32_t idx)
+bool dest_is_numeric(const struct dests *dests, uint32_t number)
 {
-    return dest_at(dests, idx)->numeric;
+    const struct dest *dest = dest_at(dests, number);
+    return dest != NULL && dest->numeric;
 }
 
 // Copies the addresses that may be used; returns how many.
@@ -188,11 +275,12 @@ static unsigned allowed(const struct dest_key *key, const union dest_addr *addrs
     return kept;
 }
 
-void dest_publish(struct dests *dests, uint32_t idx, enum dest_state state,
+void dest_publish(struct dests *dests, uint32_t number, enum dest_state state,
                   const union dest_addr *all, unsigned count)
 {
-    struct dest *dest = dest_at(dests, idx);
+    struct dest *dest = dest_at(dests, number);
     union dest_addr addrs[DEST_ADDRS_MAX];
+    assert(dest != NULL); // the control thread's own doing
     assert(count <= DEST_ADDRS_MAX);
     assert((count > 0) == (state == DEST_READY));
     count = allowed(&dest->key, all, count, addrs);
@@ -212,25 +300,31 @@ void dest_publish(struct dests *dests, uint32_t idx, enum dest_state state,
     atomic_store_explicit(&dest->sequence, sequence + 2, memory_order_release);
 }
 
-void dest_judge(struct dests *dests, uint32_t idx)
+void dest_judge(struct dests *dests, uint32_t number)
 {
     union dest_addr addrs[DEST_ADDRS_MAX];
     enum dest_state state;
-    const struct dest *dest = dest_at(dests, idx);
+    const struct dest *dest = dest_at(dests, number);
+    if (dest == NULL)
+        return;
     if (dest->numeric) {
         verify(parse_numeric(&dest->key, &addrs[0]));
-        dest_publish(dests, idx, DEST_READY, addrs, 1);
+        dest_publish(dests, number, DEST_READY, addrs, 1);
         return;
     }
-    const unsigned count = dest_addrs(dests, idx, &state, addrs);
+    const unsigned count = dest_addrs(dests, number, &state, addrs);
     if (count > 0)
-        dest_publish(dests, idx, DEST_READY, addrs, count);
+        dest_publish(dests, number, DEST_READY, addrs, count);
 }
 
-unsigned dest_addrs(struct dests *dests, uint32_t idx, enum dest_state *state,
+unsigned dest_addrs(struct dests *dests, uint32_t number, enum dest_state *state,
                     union dest_addr out[DEST_ADDRS_MAX])
 {
-    struct dest *dest = dest_at(dests, idx);
+    struct dest *dest = dest_at(dests, number);
+    if (dest == NULL) {
+        *state = DEST_FAILED;
+        return 0;
+    }
     for (;;) {
         uint32_t before = atomic_load_explicit(&dest->sequence, memory_order_acquire);
         unsigned count = atomic_load_explicit(&dest->count, memory_order_relaxed);

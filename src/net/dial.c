@@ -52,10 +52,10 @@ static void win(struct dial *dial, struct conn *conn)
 }
 
 // The first address that answered is it; what is left is the handshake.
-static void secure(struct dial *dial, struct conn *conn)
+static void secure(struct dial *dial, struct conn *conn, const struct dest_key *key)
 {
-    const struct dest_key *key = dest_key(dial->dests, dial->dest);
-    struct tls_ctx *ctx = net_tls_client(dial->net, dest_roots(dial->dests, dial->dest));
+    struct tls_roots *roots = dest_roots(dial->dests, dial->dest);
+    struct tls_ctx *ctx = roots != NULL ? net_tls_client(dial->net, roots) : NULL;
     struct span name = key->server_name.len > 0 ? key->server_name : key->host;
     dial->secured = conn;
     if (ctx == NULL || !conn_tls_dial(conn, ctx, name, key->port)) {
@@ -96,9 +96,14 @@ static void dial_step(struct dial *dial)
         if (conn == NULL)
             continue;
         if (conn->state == CONN_OPEN) {
+            const struct dest_key *key = dest_key(dial->dests, dial->dest);
+            if (key == NULL) { // nobody names it any more
+                dial_end(dial, ERR(NO_ADDRESS));
+                return;
+            }
             dial->tries[i] = NULL;
-            if (dest_key(dial->dests, dial->dest)->tls)
-                secure(dial, conn);
+            if (key->tls)
+                secure(dial, conn, key);
             else
                 win(dial, conn);
             return;

@@ -216,14 +216,26 @@ struct err resolver_new(struct resolver **out, struct loop *loop, struct dests *
     return OK;
 }
 
-void resolver_watch(struct resolver *resolver, uint32_t idx)
+void resolver_watch(struct resolver *resolver, uint32_t dest)
 {
-    struct name *name = &resolver->names[idx];
-    if (name->watched || dest_is_numeric(resolver->dests, idx))
+    struct name *name = &resolver->names[dest_idx(dest)];
+    if (name->watched || dest_is_numeric(resolver->dests, dest))
         return;
-    *name = (struct name){ .resolver = resolver, .dest = idx, .watched = true };
+    *name = (struct name){ .resolver = resolver, .dest = dest, .watched = true };
     look_up(name);
     schedule(resolver);
+}
+
+bool resolver_is_asking(const struct resolver *resolver, uint32_t dest)
+{
+    return resolver->names[dest_idx(dest)].pending;
+}
+
+void resolver_forget(struct resolver *resolver, uint32_t dest)
+{
+    struct name *name = &resolver->names[dest_idx(dest)];
+    assert(!name->pending); // its answer would be taken for that of the next in this place
+    name->watched = false;
 }
 
 void resolver_refresh(struct resolver *resolver)

@@ -4,20 +4,26 @@
 
 _Static_assert(SEGQ_MAX % SEGQ_OWN == 0, "one counter turns in both");
 
-// A place for one more segment; NULL when there is none.
-static struct seg *add(struct segq *queue, struct bufpool *bufs)
+// From two segments to a ring of them.
+static cold bool grow(struct segq *queue, struct bufpool *bufs)
 {
-    if (queue->count == SEGQ_MAX)
-        return NULL;
-    if (unlikely(queue->count == SEGQ_OWN && queue->ring == NULL)) {
-        struct buf *buf = bufpool_take(bufs, BUF_SMALL);
-        if (buf == NULL)
+    struct buf *buf = bufpool_take(bufs, BUF_SMALL);
+    if (buf == NULL)
+        return false;
+    struct segq_ring *ring = (struct segq_ring *)(void *)buf->data;
+    for (unsigned i = 0; i < SEGQ_OWN; i++)
+        ring->segs[i] = *segq_at(queue, i);
+    queue->ring = buf;
+    queue->first = 0;
+    return true;
+}
+
+// A place for one more segment; NULL when there is none.
+static inline struct seg *add(struct segq *queue, struct bufpool *bufs)
+{
+    if (unlikely(queue->count >= SEGQ_OWN)) {
+        if (queue->count == SEGQ_MAX || (queue->ring == NULL && !grow(queue, bufs)))
             return NULL;
-        struct segq_ring *ring = (struct segq_ring *)(void *)buf->data;
-        for (unsigned i = 0; i < SEGQ_OWN; i++)
-            ring->segs[i] = *segq_at(queue, i);
-        queue->ring = buf;
-        queue->first = 0;
     }
     return segq_at(queue, queue->count++);
 }

@@ -22,7 +22,7 @@ static void idle_remove(struct idle *idle)
     task_cancel(&idle->task);
     list_take(&idle->of_dest);
     list_take(&idle->by_age);
-    idle->pool->dests[idle->dest].count--;
+    idle->pool->dests[dest_idx(idle->dest)].count--;
     idle->pool->count--;
     slab_give(&idle->pool->slab, idle);
 }
@@ -109,16 +109,17 @@ static bool is_quiet(const struct upool *pool, const struct idle *idle)
 }
 
 // The best of the newest ones of a destination, NULL if there is none.
-static struct idle *choose(struct upool *pool, struct upool_dest *dest)
+static struct idle *choose(struct upool *pool, uint32_t number)
 {
+    struct upool_dest *dest = &pool->dests[dest_idx(number)];
     const uint64_t turn = pool->net->loop->turns;
     struct idle *fresh = NULL;
     unsigned looks = 0;
     for (struct list *at = dest->idle.next; at != &dest->idle && looks < TAKE_LOOKS;
          at = at->next, looks++) {
         struct idle *idle = container_of(at, struct idle, of_dest);
-        if (!is_healthy(idle->conn))
-            continue; // its task is due to run in this turn
+        if (idle->dest != number || !is_healthy(idle->conn))
+            continue; // of another that had this place; or its task is due to run in this turn
         if (idle->turn != turn)
             return idle;
         if (fresh == NULL)
@@ -129,10 +130,9 @@ static struct idle *choose(struct upool *pool, struct upool_dest *dest)
 
 struct conn *upool_take(struct upool *pool, uint32_t dest, struct task *owner)
 {
-    assert(dest < DEST_MAX);
-    if (pool->dests[dest].count == 0)
+    if (pool->dests[dest_idx(dest)].count == 0)
         return NULL;
-    struct idle *idle = choose(pool, &pool->dests[dest]);
+    struct idle *idle = choose(pool, dest);
     if (idle == NULL)
         return NULL;
     struct conn *conn = idle->conn;
@@ -151,7 +151,7 @@ static bool is_reusable(const struct conn *conn)
 // The oldest of this destination makes room.
 static void drop_oldest(struct upool *pool, uint32_t dest)
 {
-    struct idle *idle = container_of(pool->dests[dest].idle.prev, struct idle, of_dest);
+    struct idle *idle = container_of(pool->dests[dest_idx(dest)].idle.prev, struct idle, of_dest);
     struct conn *conn = idle->conn;
     idle_remove(idle);
     conn_close(&conn, WHY_LIMIT, false);
@@ -159,12 +159,12 @@ static void drop_oldest(struct upool *pool, uint32_t dest)
 
 void upool_give(struct upool *pool, uint32_t dest, struct conn **conn)
 {
-    assert(dest < DEST_MAX);
+    struct upool_dest *place = &pool->dests[dest_idx(dest)];
     if (!is_reusable(*conn) || pool->per_dest_max == 0) {
         conn_close(conn, WHY_DONE, false);
         return;
     }
-    while (pool->dests[dest].count >= pool->per_dest_max)
+    while (place->count >= pool->per_dest_max)
         drop_oldest(pool, dest);
     struct idle *idle = slab_take(&pool->slab);
     if (idle == NULL) {
@@ -182,9 +182,9 @@ void upool_give(struct upool *pool, uint32_t dest, struct conn **conn)
     task_init(&idle->task, on_idle);
     list_init(&idle->of_dest);
     list_init(&idle->by_age);
-    if (pool->dests[dest].count++ == 0)
-        list_init(&pool->dests[dest].idle); // touched only when it is first needed
-    list_push_front(&pool->dests[dest].idle, &idle->of_dest);
+    if (place->count++ == 0)
+        list_init(&place->idle); // touched only when it is first needed
+    list_push_front(&place->idle, &idle->of_dest);
     list_push_back(&pool->by_age, &idle->by_age);
     pool->count++;
     conn_set_owner(*conn, &idle->task);

@@ -18,7 +18,7 @@ enum {
     REPLY_ROOM_MIN = 2 * KIB,    // for the fields of an answer's head
 };
 
-bool pump_hold(struct req *req, struct span bytes, size_t max)
+apart bool pump_hold(struct req *req, struct span bytes, size_t max)
 {
     struct pump *pump = &req->pump;
     size_t need = pump->hold_len + bytes.len;
@@ -79,7 +79,7 @@ static void forget(struct req *req)
 }
 
 // The commit point: from here on this answer is the client's.
-static bool commit(struct req *req)
+static cold bool commit(struct req *req)
 {
     struct pump *pump = &req->pump;
     struct stream *stream = req->stream;
@@ -113,7 +113,7 @@ static bool commit(struct req *req)
 
 // --- whole answers ---
 
-static struct err pass_pieces(struct req *req, const struct seg *piece, struct span bytes)
+static apart struct err pass_pieces(struct req *req, const struct seg *piece, struct span bytes)
 {
     struct wire_pass *pass = answer_pass(req->answer);
     struct stream *stream = req->stream;
@@ -147,7 +147,7 @@ static struct err pass_whole(struct req *req, const struct seg *piece)
 
 // Sends all that is held. A long event takes its memory along: a copy of it could be more than
 // the queue of a slow reader has room for.
-static bool send_held(struct req *req)
+static apart bool send_held(struct req *req)
 {
     struct pump *pump = &req->pump;
     const struct body *hold = pump->hold;
@@ -159,7 +159,7 @@ static bool send_held(struct req *req)
 }
 
 // An event with the client's name for the model in place of the vendor's.
-static bool send_renamed(struct req *req, struct span event, struct span name)
+static apart bool send_renamed(struct req *req, struct span event, struct span name)
 {
     struct stream *stream = req->stream;
     size_t before = (size_t)(name.ptr - event.ptr);
@@ -168,7 +168,7 @@ static bool send_renamed(struct req *req, struct span event, struct span name)
            stream_send_copy(stream, span_from(event, before + name.len));
 }
 
-static struct err event_error(struct req *req)
+static cold struct err event_error(struct req *req)
 {
     struct fault_note *note = answer_note(req);
     if (note == NULL)
@@ -233,7 +233,7 @@ static struct err take_event(struct req *req, struct span event, bool held, stru
 }
 
 // The end of a torn event: it is put together, judged and sent from there.
-static struct err join_event(struct req *req, struct span rest, struct run *run)
+static apart struct err join_event(struct req *req, struct span rest, struct run *run)
 {
     struct pump *pump = &req->pump;
     if (!pump_hold(req, rest, 2 * REQ_HOLD_MAX))
@@ -245,7 +245,7 @@ static struct err join_event(struct req *req, struct span rest, struct run *run)
 }
 
 // An event that outgrew the hold passes through in pieces until its end.
-static struct err overflow(struct req *req, const struct seg *piece, struct span part)
+static cold struct err overflow(struct req *req, const struct seg *piece, struct span part)
 {
     struct pump *pump = &req->pump;
     pump->overlong = true;
@@ -263,7 +263,7 @@ static struct err overflow(struct req *req, const struct seg *piece, struct span
     return pass_pieces(req, piece, part);
 }
 
-static struct err pass_events(struct req *req, const struct seg *piece)
+static flat struct err pass_events(struct req *req, const struct seg *piece)
 {
     struct pump *pump = &req->pump;
     struct span in = span_of(piece->ptr, piece->len);
@@ -415,9 +415,10 @@ enum next step_stream(struct req *req)
     size_t high = shard->shared->relay->stream_bytes;
     size_t moved = 0;
     while (stream_queued(stream) < high || !GUARD(RELAY_CREDIT)) {
-        struct seg piece;
+        struct seg piece uninitialized;
         struct err err = OK;
-        enum parse parse = fetch_body(&req->fetch, &piece, &err);
+        enum parse parse =
+            fetch_is_dry(&req->fetch) ? PARSE_MORE : fetch_body(&req->fetch, &piece, &err);
         if (parse == PARSE_MORE) {
             // What came with the deadline counts, but not what comes after it.
             if (req_is_late(req) || (moved == 0 && req_is_due(req))) {

@@ -39,8 +39,10 @@ struct err store_write(struct store *store, struct rocksdb_writebatch_t *batch, 
     }
     if (sync)
         return store_sync(store);
+    // What is oldest in it has waited for as long as records gather.
+    const uint64_t sync_ns = store->cfg.sync_ms * NS_PER_MS;
     if (store->sync_due_ns == 0)
-        store->sync_due_ns = end + store->cfg.sync_ms * NS_PER_MS;
+        store->sync_due_ns = end + sync_ns - min_u64(sync_ns, store->gather_max_ns);
     return OK;
 }
 

@@ -164,6 +164,7 @@ struct store {
     bool is_detail_stopped;
     bool has_drained;   // in this step
     uint64_t gather_ns; // from one look at the ports to the next, while records come
+    uint64_t gather_max_ns;
 
     struct store_client clients[STORE_CLIENTS_MAX];
     _Atomic uint32_t client_count;

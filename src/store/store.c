@@ -23,6 +23,7 @@ enum { SCHEMA_VERSION = 1, LOCK_TEXT_BYTES = 32 };
 enum { AWAKE, IDLE, GATHERING };
 #define RETAINED_NS (10 * NS_PER_MS)
 #define GATHER_MIN_NS NS_PER_MS
+#define GATHER_LEAST_NS (2 * NS_PER_MS) // however soon records are to be on stable storage
 
 struct schema {
     uint32_t version;    // of the layout
@@ -213,7 +214,9 @@ static struct err open_as(const struct store_cfg *cfg, bool readonly, struct sto
     store->env = cfg->env;
     store->is_readonly = readonly;
     store->lock_fd = store->marker.fd = store->wal.dir_fd = -1;
-    store->gather_ns = cfg->gather_us * NS_PER_US / 4;
+    store->gather_max_ns =
+        min_u64(cfg->gather_us * NS_PER_US, max_u64(cfg->sync_ms * NS_PER_MS / 2, GATHER_LEAST_NS));
+    store->gather_ns = store->gather_max_ns / 4;
     list_init(&store->queries);
     const char *runtime_dir = cfg->runtime_dir != NULL ? cfg->runtime_dir : "";
     struct err err = OK;
@@ -612,7 +615,7 @@ static void set_pace(struct store *store, uint32_t waiting)
     if (waiting >= store->cfg.ring_slots / 2)
         store->gather_ns = max_u64(store->gather_ns / 2, GATHER_MIN_NS);
     else if (waiting < store->cfg.ring_slots / 8)
-        store->gather_ns = min_u64(store->gather_ns * 2, store->cfg.gather_us * NS_PER_US);
+        store->gather_ns = min_u64(store->gather_ns * 2, store->gather_max_ns);
 }
 
 void store_run(struct store *store)

@@ -261,6 +261,16 @@ class FaultTest(GatewayTest):
             self.assertEqual((answer.status, answer.complete), (200, True), (form, answer.body))
             self.assertEqual(answer.body, form.sse if stream else form.whole)
 
+    def assert_prompt(self, gateway, seconds=1, tries=4):
+        """A good answer within `seconds`. Who starves it makes every try slow; a machine under load
+        one or the other."""
+        took = []
+        while not took or (took[-1] > seconds and len(took) < tries):
+            began = time.monotonic()
+            self.assert_good(gateway)
+            took.append(time.monotonic() - began)
+        self.assertLess(took[-1], seconds, f"a request of another client: {took}")
+
     def assert_refused(self, form, answer, statuses=(500, 502, 503)):
         """A whole answer with an error in the client's format and an id."""
         self.assertIn(answer.status, statuses, (form, answer.body))

@@ -19,7 +19,7 @@ import unittest
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 TIME_LIMIT_S = 240
-JOBS = 4  # most tests wait, so more of them than cores may run
+JOBS = 6  # most tests wait, so more of them than cores may run
 
 
 def classes(wanted):

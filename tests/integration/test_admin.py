@@ -623,6 +623,27 @@ class Operating(AdminTest):
         self.eventually(lambda: count(path) == 1, "a line in the new file")
         self.assertEqual(count(path + ".1"), 1)
 
+    def test_no_line_is_lost_by_a_move_or_the_end(self):
+        gateway = Gateway(self.backend, openai=self.answering())
+        path = os.path.join(gateway.home, "access.log")
+        gateway.config["log"] = {"file": path}
+        self.addCleanup(gateway.close)
+        gateway.start()
+        client, ids = gateway.client(), []
+        for number in range(400):
+            client.request("POST", CHAT, chat(), [("authorization", f"Bearer {gateway.key}")])
+            ids.append(client.answer().get("x-request-id"))
+            if number == 200:
+                os.rename(path, path + ".1")
+                gateway.signal(signal.SIGHUP)
+        client.close()
+        gateway.stop()
+        found = []
+        for name in (path + ".1", path):
+            with open(name, encoding="utf-8") as file:
+                found += [json.loads(line)["req_id"] for line in file if "req_id" in line]
+        self.assertEqual(found, ids)
+
     def test_a_reader_that_stops_reading_the_log_stops_nothing(self):
         gateway = Gateway(self.backend, openai=self.answering())
         self.addCleanup(gateway.close)

@@ -3,6 +3,7 @@
 import time
 import unittest
 
+import soak
 from harness import Gateway, merged, new_key, to_yaml
 from raw import Client, Cut, Vendor, serving
 
@@ -136,6 +137,17 @@ class Configuration(unittest.TestCase):
                 self.assertRaises(AssertionError, gateway.check_log)
             else:
                 gateway.check_log()
+
+
+class SoakJudge(unittest.TestCase):
+    def test_growth_is_told_from_noise(self):
+        judge = soak.Soak_epoll("test_nothing_grows")
+        level = [10, 40] + [50 + number % 5 for number in range(98)]  # it fills, and stays
+        judge.flat("memory", level, 5)
+        with self.assertRaises(AssertionError):
+            judge.flat("memory", [50 + number / 5 for number in range(100)], 5)
+        with self.assertRaises(AssertionError):  # late, and then for good
+            judge.flat("memory", [50] * 80 + [60] * 20, 5)
 
 
 if __name__ == "__main__":

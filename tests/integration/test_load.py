@@ -357,7 +357,7 @@ class Times(LoadTest):
         if LONG:
             self.compared(measure, lambda quiet, busy, sent: sent > 4 and busy < max(quiet * 1.2, quiet + 0.001))
         else:
-            most = 0.012 if is_sanitized() else 0.006 if is_slow() else 0.001
+            most = 0.006 if is_sanitized() else 0.004 if is_slow() else 0.001
             self.compared(measure, lambda _, own, sent: sent > 1 and own < most)
 
     def test_P121_a_flood_of_bad_keys_at_full_rate(self):

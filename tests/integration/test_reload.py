@@ -185,6 +185,21 @@ class Reload(ReloadTest):
         self.assertEqual(self.served_by(gateway), "one")
         self.assertEqual(again.connections, 1)
 
+    def test_hosts_come_and_go(self):
+        """More hosts than there are places for, in one process, one lot after another."""
+        gateway = self.gateway(accounts=[self.vendor_account(self.named("one"))])
+        lot = 700
+        for number in range(7):
+            accounts = [{"name": f"a{number}-{i}", "type": "openai", "auth": "none",
+                         "base_url": f"http://127.{number + 1}.{i // 250}.{i % 250 + 1}:9",
+                         "models": ["x"]} for i in range(lot)]
+            self.rewrite(gateway, resources={
+                "accounts": accounts + [self.vendor_account(self.named(str(number)))]})
+            status, reply = control(gateway, "POST", "/api/v1/reload")
+            self.assertEqual(status, 200, reply)
+            self.assertEqual(self.served_by(gateway), str(number))
+            time.sleep(0.1)  # for what is let go
+
     def test_a_storm_of_reloads_and_changes(self):
         gateway = self.gateway(accounts=[self.vendor_account(self.named("one"))])
         wrong = []

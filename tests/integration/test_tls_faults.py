@@ -373,8 +373,7 @@ class Handshakes(ListenerTest):
             clients = [stall(kind) for kind in ("silent", "begun", "half", "drip") * 60]
             began, at = time.monotonic(), 5
             while time.monotonic() - began < 1.2:
-                with self.within(1, "another client"):
-                    self.assert_good(gateway)
+                self.assert_prompt(gateway)
                 for client in clients[3::4]:  # a byte now and then is no progress
                     try:
                         client.sock.send(hello[at : at + 1])
@@ -417,8 +416,7 @@ class Handshakes(ListenerTest):
             time.sleep(1)
             half = gateway.proc("VmRSS")
             for _ in range(20):
-                with self.within(1, "a request in the flood"):
-                    self.assert_good(gateway)
+                self.assert_prompt(gateway)
                 time.sleep(0.05)
         finally:
             stop.set()
@@ -581,8 +579,7 @@ class Listener(ListenerTest):
         client = gateway.begin(OPENAI, FAIL, recv_buffer=4096)
         self.eventually(lambda: total[0] > 0, "the vendor pours")
         for _ in range(10):
-            with self.within(1, "another client's stream"):
-                self.assert_good(gateway)
+            self.assert_prompt(gateway)
             time.sleep(0.05)
         self.assertLess(total[0], 32 << 20, "the vendor is read without an end")
         self.assertLess(gateway.proc("VmRSS") - before, 16 << 20)

@@ -197,24 +197,59 @@ static void work_a_call_is_bounded(void)
     }
 }
 
+static void child_is(const struct json_scan *scan, struct span text, size_t child, const char *key,
+                     const char *value, enum json_kind kind)
+{
+    const struct json_place *place = &scan->places[child];
+    EXPECT_SPAN(span_of(text.ptr + place->key_at, place->key_len), key);
+    EXPECT_SPAN(span_of(text.ptr + place->at, place->end - place->at), value);
+    EXPECT_EQ(place->kind, kind);
+}
+
 static void children_of_the_root_are_reported(void)
 {
     struct span text = SPAN("{ \"a\" : 1, \"b\":{\"c\":[1,2]} ,\"d\":\"x\"}");
     struct json_scan scan;
     json_scan_init(&scan, true);
-    EXPECT_EQ(json_scan_feed(&scan, text, true, SIZE_MAX), PARSE_DATA);
-    EXPECT_SPAN(span_of(text.ptr + scan.place.key_at, scan.place.key_len), "\"a\"");
-    EXPECT_SPAN(span_of(text.ptr + scan.place.at, scan.place.end - scan.place.at), "1");
-    EXPECT_EQ(scan.place.kind, JK_NUMBER);
-    EXPECT_EQ(json_scan_feed(&scan, text, true, SIZE_MAX), PARSE_DATA);
-    EXPECT_SPAN(span_of(text.ptr + scan.place.key_at, scan.place.key_len), "\"b\"");
-    EXPECT_SPAN(span_of(text.ptr + scan.place.at, scan.place.end - scan.place.at), "{\"c\":[1,2]}");
-    EXPECT_EQ(scan.place.kind, JK_OBJECT);
-    EXPECT_EQ(json_scan_feed(&scan, text, true, SIZE_MAX), PARSE_DATA);
-    EXPECT_EQ(scan.place.kind, JK_STRING);
     EXPECT_EQ(json_scan_feed(&scan, text, true, SIZE_MAX), PARSE_DONE);
+    EXPECT_EQ(scan.place_count, 3);
+    child_is(&scan, text, 0, "\"a\"", "1", JK_NUMBER);
+    child_is(&scan, text, 1, "\"b\"", "{\"c\":[1,2]}", JK_OBJECT);
+    child_is(&scan, text, 2, "\"d\"", "\"x\"", JK_STRING);
     EXPECT_EQ(scan.child_count, 3);
     EXPECT_EQ(scan.root, JK_OBJECT);
+}
+
+// However many there are, and however the text comes, each is told of once.
+static void many_children_come_in_several_calls(void)
+{
+    enum { CHILDREN = 3 * JSON_SCAN_PLACES + 1 };
+    char text[1024];
+    size_t len = 0;
+    for (size_t i = 0; i < CHILDREN; i++)
+        len +=
+            (size_t)snprintf(text + len, sizeof(text) - len, "%c\"k%zu\":%zu", i ? ',' : '{', i, i);
+    text[len++] = '}';
+    for (size_t step = 1; step <= len; step++) {
+        struct json_scan scan;
+        json_scan_init(&scan, true);
+        size_t told = 0;
+        enum parse parse = PARSE_MORE;
+        for (size_t shown = 0; parse != PARSE_DONE && parse != PARSE_BAD;) {
+            if (parse == PARSE_MORE)
+                shown = min_size(shown + step, len);
+            parse = json_scan_feed(&scan, span_of(text, shown), shown == len, SIZE_MAX);
+            EXPECT(parse != PARSE_DATA || scan.place_count == JSON_SCAN_PLACES);
+            for (size_t i = 0; i < scan.place_count; i++, told++) {
+                char key[16], value[16];
+                (void)snprintf(key, sizeof(key), "\"k%zu\"", told);
+                (void)snprintf(value, sizeof(value), "%zu", told);
+                child_is(&scan, span_of(text, len), i, key, value, JK_NUMBER);
+            }
+        }
+        EXPECT_EQ(parse, PARSE_DONE);
+        EXPECT_EQ(told, CHILDREN);
+    }
 }
 
 static struct json_slice checked(const char *text)
@@ -411,6 +446,7 @@ static void a_place_has_a_path(void)
 TEST_MAIN(TEST(json_is_accepted), TEST(what_is_not_json_is_refused_where_it_begins),
           TEST(depth_and_numbers_are_bounded), TEST(text_may_grow_at_every_byte),
           TEST(text_may_arrive_byte_by_byte), TEST(work_a_call_is_bounded),
-          TEST(children_of_the_root_are_reported), TEST(objects_and_arrays_are_walked),
-          TEST(broken_text_ends_a_walk), TEST(keys_are_compared_without_their_escapes),
-          TEST(strings_are_decoded), TEST(integers_are_exact), TEST(a_place_has_a_path))
+          TEST(children_of_the_root_are_reported), TEST(many_children_come_in_several_calls),
+          TEST(objects_and_arrays_are_walked), TEST(broken_text_ends_a_walk),
+          TEST(keys_are_compared_without_their_escapes), TEST(strings_are_decoded),
+          TEST(integers_are_exact), TEST(a_place_has_a_path))

@@ -138,10 +138,59 @@ static void test_an_answer_waits_for_the_shards(void)
     submit(&rig, &outcome, ENTITY_KEY, CHANGE_CREATE, "", body);
     EXPECT(registry_poll(rig.registry));
     EXPECT(!outcome.done && registry_is_busy(rig.registry));
-    EXPECT_EQ(poll_all(&rig), 2); // it tries twice in a round: after the commit, and again
+    EXPECT_EQ(poll_all(&rig), 3); // it tries once in a round
     EXPECT(outcome.done && !failed(outcome.change.err));
     EXPECT_EQ(rig.published, 1);
     json_decref(body);
+    rig_fini(&rig);
+}
+
+// Keys that come in a burst share snapshots, and nobody is told before the shards have his.
+static void test_a_burst_of_keys_shares_snapshots(void)
+{
+    enum { BURST = 150, SHARE = 64 };
+    static struct outcome outcomes[BURST];
+    struct rig rig;
+    rig_init(&rig, defaults);
+    json_t *bodies[BURST];
+    char name[16];
+    for (int i = 0; i < BURST; i++) {
+        fit_printf(name, sizeof(name), "k%d", i == BURST - 1 ? 0 : i); // the last one's is taken
+        bodies[i] = json_pack("{s:s}", "name", name);
+        submit(&rig, &outcomes[i], ENTITY_KEY, CHANGE_CREATE, "", bodies[i]);
+    }
+    rig.busy = 1;
+    EXPECT(registry_poll(rig.registry));
+    for (int i = 0; i < BURST; i++)
+        EXPECT(!outcomes[i].done);
+    poll_all(&rig);
+    for (int i = 0; i < BURST; i++) {
+        EXPECT(outcomes[i].done);
+        EXPECT(failed(outcomes[i].change.err) == (i == BURST - 1));
+        EXPECT((outcomes[i].key[0] != '\0') == (i < BURST - 1));
+        json_decref(bodies[i]);
+    }
+    EXPECT_EQ(rig.published, (BURST + SHARE - 1) / SHARE);
+    EXPECT_EQ(rig.keys, BURST - 1);
+    // A change of another kind waits until those before it are there.
+    struct outcome key, account;
+    json_t *key_body = json_pack("{s:s}", "name", "last");
+    json_t *account_body =
+        json_pack("{s:s, s:s, s:s}", "name", "a", "type", "openai", "auth", "none");
+    submit(&rig, &key, ENTITY_KEY, CHANGE_CREATE, "", key_body);
+    submit(&rig, &account, ENTITY_ACCOUNT, CHANGE_CREATE, "", account_body);
+    poll_all(&rig);
+    EXPECT(key.done && account.done && !failed(account.change.err));
+    EXPECT_EQ(rig.keys, BURST);
+    EXPECT_EQ(rig.accounts, 1);
+    // One that cannot be shown is told so.
+    rig.unservable = true;
+    const struct outcome bad = make(&rig, ENTITY_KEY, "{\"name\":\"unseen\"}");
+    EXPECT_EQ(bad.change.err.code, ERR_INVALID);
+    EXPECT(strstr(bad.change.detail, "it is stored") != NULL);
+    EXPECT_EQ(bad.key[0], '\0');
+    json_decref(key_body);
+    json_decref(account_body);
     rig_fini(&rig);
 }
 
@@ -377,8 +426,9 @@ static void test_a_closed_registry_answers(void)
 }
 
 TEST_MAIN(TEST(test_objects_outlive_a_restart), TEST(test_a_change_is_built_before_it_is_stored),
-          TEST(test_an_answer_waits_for_the_shards), TEST(test_a_store_that_fails_changes_nothing),
-          TEST(test_what_is_refused), TEST(test_versions), TEST(test_changes_queue),
-          TEST(test_the_file_owns_its_objects), TEST(test_reports_name_what_was_removed),
-          TEST(test_an_account_that_a_model_names_stays), TEST(test_trust_follows_the_address),
-          TEST(test_pages_go_on_where_they_ended), TEST(test_a_closed_registry_answers))
+          TEST(test_an_answer_waits_for_the_shards), TEST(test_a_burst_of_keys_shares_snapshots),
+          TEST(test_a_store_that_fails_changes_nothing), TEST(test_what_is_refused),
+          TEST(test_versions), TEST(test_changes_queue), TEST(test_the_file_owns_its_objects),
+          TEST(test_reports_name_what_was_removed), TEST(test_an_account_that_a_model_names_stays),
+          TEST(test_trust_follows_the_address), TEST(test_pages_go_on_where_they_ended),
+          TEST(test_a_closed_registry_answers))

@@ -461,6 +461,35 @@ static void threads_lose_nothing(void)
     place_fini(&place);
 }
 
+// A steady trickle is written some hundredths of a second at a time, not record by record.
+static void records_gather(void)
+{
+    enum { COUNT = 400 };
+    struct place place;
+    place_init(&place);
+    const struct store_cfg cfg = place_cfg(&place, NULL);
+    struct store *store = must_open(&cfg);
+    struct store_stats before, after;
+    store_stats(store, &before);
+    pthread_t thread;
+    EXPECT(pthread_create(&thread, NULL, run_store, store) == 0);
+    const uint64_t start_ns = env_mono_ns(env_system());
+    for (uint64_t n = 0; n < COUNT; n++) {
+        const struct usage_record record = record_of(n, wall);
+        EXPECT(usage_port_push(store_port(store, 0), &record));
+        usage_port_kick(store_port(store, 0));
+        usleep(500);
+    }
+    const uint64_t took_ns = env_mono_ns(env_system()) - start_ns;
+    store_stop(store);
+    pthread_join(thread, NULL);
+    store_stats(store, &after);
+    EXPECT_EQ(after.records - before.records, COUNT);
+    EXPECT(after.writes - before.writes <= took_ns / (10 * NS_PER_MS) + 10);
+    store_close(&store);
+    place_fini(&place);
+}
+
 // An idle store sleeps for a second; what comes in must not wait for that.
 static void an_idle_store_wakes(void)
 {
@@ -526,4 +555,5 @@ static void a_client_is_bounded(void)
 TEST_MAIN(TEST(a_commit_is_all_or_nothing), TEST(a_bad_change_is_refused), TEST(usage_adds_up),
           TEST(a_forger_is_found), TEST(days_begin_where_asked), TEST(model_names_are_bounded),
           TEST(a_second_opener_is_refused), TEST(reading_offline_changes_nothing),
-          TEST(threads_lose_nothing), TEST(an_idle_store_wakes), TEST(a_client_is_bounded))
+          TEST(threads_lose_nothing), TEST(records_gather), TEST(an_idle_store_wakes),
+          TEST(a_client_is_bounded))

@@ -130,6 +130,21 @@ static void one_that_has_something_to_say_is_not_taken(void)
     try_one_that_speaks(IO_BACKEND_AUTO, true);
 }
 
+// A place that had another destination before: connections to that one carry nothing of the new.
+static void an_earlier_life_of_the_place_is_not_taken(void)
+{
+    setup(IO_BACKEND_EPOLL);
+    int peer;
+    give(connect_to(&peer));
+    turn();
+    EXPECT(upool_take(&rig.pool, DEST | 1 << DEST_IDX_BITS, &rig.task) == NULL);
+    struct conn *conn = take();
+    EXPECT(conn != NULL);
+    conn_close(&conn, WHY_DONE, false);
+    close(peer);
+    teardown();
+}
+
 static void the_oldest_makes_room(void)
 {
     setup(IO_BACKEND_EPOLL);
@@ -151,4 +166,5 @@ static void the_oldest_makes_room(void)
 }
 
 TEST_MAIN(TEST(the_newest_of_an_earlier_turn_is_taken),
-          TEST(one_that_has_something_to_say_is_not_taken), TEST(the_oldest_makes_room))
+          TEST(one_that_has_something_to_say_is_not_taken),
+          TEST(an_earlier_life_of_the_place_is_not_taken), TEST(the_oldest_makes_room))

@@ -9,7 +9,7 @@
 
 #include "penstock/base/base.h"
 
-enum { ARENA_CHUNK = 4 * KIB, ARENA_CHUNKS_MAX = 16 };
+enum { ARENA_CHUNK = 4 * KIB, ARENA_CHUNKS_MAX = 16, ARENA_ALIGN = 8 };
 
 // Where chunks come from: take() returns memory of ARENA_CHUNK bytes or NULL and may set *keeper,
 // which give() gets back.
@@ -17,6 +17,12 @@ struct arena_source {
     void *(*take)(void *ctx, void **keeper);
     void (*give)(void *ctx, void *memory, void *keeper);
     void *ctx;
+};
+
+struct arena_chunk {
+    struct arena_chunk *next;
+    void *keeper;
+    char bytes[ARENA_CHUNK - 2 * sizeof(void *)];
 };
 
 struct arena {
@@ -36,7 +42,16 @@ void arena_reset(struct arena *arena);
 
 // `len` bytes, aligned to 8, uninitialised; NULL when len does not fit a chunk, ARENA_CHUNKS_MAX
 // are in use, or the slab is empty.
-must_use void *arena_take(struct arena *arena, size_t len);
+must_use void *arena_take_more(struct arena *arena, size_t len);
+must_use static inline void *arena_take(struct arena *arena, size_t len)
+{
+    const size_t end = arena->used + round_up(len, ARENA_ALIGN);
+    if (unlikely(arena->chunks == NULL || end > sizeof(arena->chunks->bytes)))
+        return arena_take_more(arena, len);
+    void *at = arena->chunks->bytes + arena->used;
+    arena->used = (uint32_t)end;
+    return at;
+}
 
 // All that is left of the newest chunk if that is at least `least` bytes, else a whole new chunk:
 // for texts whose length is known only when they are written. Sets *len. Trim it afterwards.

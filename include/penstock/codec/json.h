@@ -66,25 +66,30 @@ struct json_place {
     enum json_kind kind;
 };
 
+enum { JSON_SCAN_PLACES = 8 };
+
 struct json_scan {
     size_t pos;
     uint32_t depth;
     uint32_t depth_max; // at most JSON_DEPTH_MAX, which it is unless the caller sets less
     uint8_t state;
-    bool report;   // stop at each child of the root
+    bool report;   // tell of the children of the root
     uint8_t fault; // enum json_fault, after PARSE_BAD: at `pos`
     enum json_kind root;
-    uint32_t child_count;                  // children of the root that are complete
-    struct json_place place;               // the newest of them, after PARSE_DATA
-    uint64_t objects[JSON_DEPTH_MAX / 64]; // a bit a level: this level is an object
+    uint32_t child_count;    // children of the root that are complete
+    struct json_place place; // of the one that is not
+    uint8_t place_count;
+    struct json_place places[JSON_SCAN_PLACES]; // those that the newest call completed
+    uint64_t objects[JSON_DEPTH_MAX / 64];      // a bit a level: this level is an object
 };
 
-// `report`: stop at each child of the root with PARSE_DATA.
+// `report`: tell of the children of the root, in `places`.
 void json_scan_init(struct json_scan *scan, bool report);
 
 // Goes on where the last call stopped. `text` begins with all that earlier calls saw; `final`: it
-// is complete. PARSE_MORE: `budget` bytes were scanned, or the text is used up. PARSE_DATA: `place`
-// tells of one more child. PARSE_DONE: `text` is one JSON value and white space. PARSE_BAD: `fault`
+// is complete. Whatever it returns, `places` tells of the children that it has completed before.
+// PARSE_MORE: `budget` bytes were scanned, or the text is used up. PARSE_DATA: `places`
+// is full. PARSE_DONE: `text` is one JSON value and white space. PARSE_BAD: `fault`
 // at `pos`.
 must_use enum parse json_scan_feed(struct json_scan *scan, struct span text, bool final,
                                    size_t budget);

@@ -5,7 +5,8 @@
 // see of it is built, it is committed to stable storage, and only then it is shown: to those who
 // ask the registry, and by a new snapshot to the shards. So whoever is told of a change finds it
 // everywhere, and a change that could not be served is never stored. Changes are made one at a
-// time, in the order in which they came.
+// time, in the order in which they came; those of keys, which can always be served, share a
+// snapshot when they come in a burst.
 //
 // The control thread owns a registry. Where the store runs on a thread of its own its answers come
 // through a client; a command line that opened the store itself calls it directly.

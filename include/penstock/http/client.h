@@ -58,6 +58,11 @@ static inline bool fetch_has_news(const struct fetch *fetch)
     const struct conn *conn = fetch->conn;
     return conn->rx_len > 0 || conn->rx_state != RX_OPEN || conn->tx_failed;
 }
+// fetch_body() would say PARSE_MORE.
+static inline bool fetch_is_dry(const struct fetch *fetch)
+{
+    return !fetch->body_done && fetch->conn->rx_len == 0 && fetch->conn->rx_state == RX_OPEN;
+}
 // To be called when the request's head is queued: what the answer's framing depends on.
 void fetch_sent(struct fetch *fetch, enum http_method method);
 

@@ -103,13 +103,13 @@ struct serve {
     bool has_stream;
     bool watched;     // the timer watches that the client takes the answer
     bool flushed;     // lingering: the kernel has taken all that was queued
-    bool sends_large; // the last body was received straight to its place
     bool is_counted;  // among the connections of its address
     bool is_over;     // above the limit of its address: told so with its first request
     struct peer peer; // once somebody asked
     uint8_t changes;  // of the head in a row
     uint32_t requests;
     uint32_t lingered;
+    uint32_t large_bytes;  // of the last body, if it did not fit a buffer: what to expect
     struct http_scan scan; // of the head that is arriving
     uint64_t since_ns;     // of the phase that the timer watches
     uint64_t progress;     // bytes seen when the timer last looked

@@ -11,7 +11,6 @@ struct body {
     struct buf buf; // data and cap are the extent's; one reference belongs to the taker
     struct extent extent;
     struct net *net;
-    size_t len;
     uint32_t charged;
 };
 

@@ -28,9 +28,13 @@ void resolver_stop(struct resolver *resolver);
 bool resolver_is_idle(const struct resolver *resolver);
 void resolver_free(struct resolver **resolver);
 
-// From now on, and until the resolver ends, keeps destination `idx` fresh. Harmless if it is
-// watched.
-void resolver_watch(struct resolver *resolver, uint32_t idx);
+// From now on, and until it is forgotten, keeps destination `dest` fresh. Harmless if it is watched
+// already.
+void resolver_watch(struct resolver *resolver, uint32_t dest);
+// Whether a look-up of it is under way.
+bool resolver_is_asking(const struct resolver *resolver, uint32_t dest);
+// It has been let go. No look-up of it may be under way.
+void resolver_forget(struct resolver *resolver, uint32_t dest);
 
 // Looks up every watched name now, as if its answer's TTL had ended.
 void resolver_refresh(struct resolver *resolver);

@@ -55,7 +55,7 @@ struct store_cfg {
     uint32_t shard_count;
     uint32_t ring_slots;     // a shard, a power of two; 256 bytes each
     uint32_t sync_ms;        // usage is on stable storage this much later; 0: with each commit
-    uint32_t gather_us;      // how long records gather before they are written, at most
+    uint32_t gather_us;      // how long records gather before a write, at most; and half of sync_ms
     uint32_t detail_days;    // detail is dropped after that; 0 keeps it
     uint64_t disk_min_bytes; // free space below which detail stops
     uint32_t models_max;     // different model names that are told apart
