@@ -281,7 +281,8 @@ void item_play(const struct item *item, delta_sink *emit, void *ctx)
         play_text(item, &delta, emit, ctx);
         play_cites(item, &delta, emit, ctx);
         delta.kind = DELTA_TEXT_END;
-        emit(ctx, &delta);
+        if (item->complete)
+            emit(ctx, &delta);
         break;
     case ITEM_REFUSAL:
         delta.kind = DELTA_REFUSAL;
