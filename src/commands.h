@@ -52,6 +52,7 @@ int cmd_config_schema(int argc, char **argv);
 int cmd_config_env(int argc, char **argv);
 int cmd_key_mint(int argc, char **argv);
 int cmd_store_repair(int argc, char **argv);
+int cmd_convert(int argc, char **argv);
 int cmd_io_check(int argc, char **argv);
 int cmd_version(int argc, char **argv);
 

@@ -80,40 +80,44 @@ void jsonw_array_end(struct jsonw *out)
     close_level(out, false);
 }
 
-static void put_escape(struct jsonw *out, unsigned char byte)
+static struct span escape_byte(unsigned char byte, char room[JSON_ESCAPE_MAX])
 {
     static const char digits[] = "0123456789abcdef";
     static const char short_forms[] = "\"\"\\\\\bb\ff\nn\rr\tt"; // pairs: byte, letter
     for (size_t i = 0; i + 1 < sizeof(short_forms); i += 2) {
         if ((unsigned char)short_forms[i] == byte) {
-            const char text[2] = { '\\', short_forms[i + 1] };
-            put(out, text, 2);
-            return;
+            room[0] = '\\';
+            room[1] = short_forms[i + 1];
+            return span_of(room, 2);
         }
     }
-    const char text[6] = { '\\', 'u', '0', '0', digits[byte >> 4], digits[byte & 15] };
-    put(out, text, 6);
+    memcpy(room, "\\u00", 4);
+    room[4] = digits[byte >> 4];
+    room[5] = digits[byte & 15];
+    return span_of(room, JSON_ESCAPE_MAX);
+}
+
+struct span json_escape_next(struct span *text, char room[JSON_ESCAPE_MAX])
+{
+    bool high = false;
+    size_t run = simd_string_run(text->ptr, text->len, &high);
+    size_t good = high ? simd_utf8_run(text->ptr, run) : run;
+    if (good > 0) {
+        struct span piece = span_upto(*text, good);
+        *text = span_from(*text, good);
+        return piece;
+    }
+    unsigned char byte = (unsigned char)*text->ptr;
+    *text = span_from(*text, 1);
+    return run > 0 ? SPAN("\xef\xbf\xbd") : escape_byte(byte, room);
 }
 
 static void put_escaped(struct jsonw *out, struct span text)
 {
-    const char *at = text.ptr;
-    size_t left = text.len;
-    while (left > 0) {
-        bool high = false;
-        size_t run = simd_string_run(at, left, &high);
-        size_t good = high ? simd_utf8_run(at, run) : run;
-        put(out, at, good);
-        at += good;
-        left -= good;
-        if (left == 0)
-            break;
-        if (good < run)
-            put(out, "\xef\xbf\xbd", 3);
-        else
-            put_escape(out, (unsigned char)*at);
-        at++;
-        left--;
+    char room[JSON_ESCAPE_MAX];
+    while (text.len > 0) {
+        struct span piece = json_escape_next(&text, room);
+        put(out, piece.ptr, piece.len);
     }
 }
 

@@ -111,8 +111,7 @@ static void learn_model(struct wire_stream *stream, struct span block,
     stream->model_len = (uint16_t)event->model.len;
 }
 
-static cold void learn(struct wire_stream *stream, struct span block,
-                       const struct wire_event *event)
+static cold void learn(struct wire_stream *stream, struct span block, struct wire_event *event)
 {
     if (stream->learns >= LEARNS_MAX && stream->event_count % LEARN_EVERY != 0)
         return;
@@ -120,6 +119,7 @@ static cold void learn(struct wire_stream *stream, struct span block,
     skeleton_learn(&stream->skeleton, block, event->holes, event->hole_count);
     if (!skeleton_is_set(&stream->skeleton))
         return;
+    event->learnt = true;
     learn_model(stream, block, event);
     struct sse_scan scan = { 0 };
     size_t used;
@@ -230,6 +230,7 @@ static __attribute__((noinline)) void read_event(struct wire_stream *stream, str
 void wire_stream_event(struct wire_stream *stream, struct span block, struct wire_event *event)
 {
     assert(stream->wire->event != NULL);
+    event->learnt = false;
     event->flags = 0; // not the holes: most events are known, and the count says what is valid
     event->model = SPAN_NONE;
     event->plain = false;

@@ -9,7 +9,12 @@
 #include "penstock/base/put.h"
 #include "penstock/codec/json.h"
 
-enum { JSONW_DEPTH_MAX = 64 };
+enum { JSONW_DEPTH_MAX = 64, JSON_ESCAPE_MAX = 6 };
+
+// The next piece of `text` as it has to stand in a JSON string, a view of the text where nothing
+// has to be escaped, else in `room`; takes it from the front of `text`, which must not be empty. An
+// invalid byte becomes U+FFFD.
+struct span json_escape_next(struct span *text, char room[JSON_ESCAPE_MAX]);
 
 struct jsonw {
     char *buf;

@@ -75,6 +75,7 @@ enum wire_event_flag {
 struct wire_event {
     uint32_t flags;    // enum wire_event_flag; 0: nothing that a client would miss
     struct span model; // the model's name in the block, with its quotes; empty if not there
+    bool learnt;       // the next ones will be known by their likeness to this one
     // Private: what may differ in the next event like this one.
     bool plain;
     uint8_t hole_count;

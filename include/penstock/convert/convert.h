@@ -1,0 +1,133 @@
+// convert.h - every format to every format: the table of the formats and how each is read and
+// written.
+//
+// A format is six functions: requests are parsed and rendered, streams are decoded and encoded, and
+// so are whole answers. Nothing here knows two formats at once. Conversion makes no system call,
+// reads no clock and takes no memory but what it is given.
+//
+//     request:  prompt_begin(), converter->parse ... converter->render into a sink
+//     answer:   decode -> deltas -> encode, event by event; or whole -> completion -> whole
+#ifndef PENSTOCK_CONVERT_CONVERT_H
+#define PENSTOCK_CONVERT_CONVERT_H
+
+#include "penstock/base/arena.h"
+#include "penstock/codec/sse.h"
+#include "penstock/convert/caps.h"
+#include "penstock/convert/completion.h"
+#include "penstock/convert/delta.h"
+#include "penstock/convert/ids.h"
+#include "penstock/convert/prompt.h"
+#include "penstock/convert/sink.h"
+#include "penstock/wire/wire.h"
+
+// ----------------------------------------------------------------------------------- requests
+
+// Reads a validated body. `model` is the one in the path, where the format has it there.
+// False: parse->err, ->path and ->why tell.
+typedef bool prompt_parser(struct prompt_parse *parse, struct json_slice root);
+
+struct render {
+    const struct prompt *prompt;
+    const struct caps *caps;
+    struct span model; // the vendor's name for it; plain
+    struct losses *losses;
+    struct scratch *scratch; // for the few texts that have to be made
+    const uint8_t *key;      // of envelopes, ENVELOPE_KEY_BYTES
+};
+
+// Writes the whole body for the vendor. The same prompt always gives the same bytes, and a prompt
+// that only grew gives bytes that begin alike (C-135, C-137). False: refused, see losses, or the
+// sink failed.
+typedef bool prompt_renderer(struct render *render, struct sink *out);
+
+// ------------------------------------------------------------------------------------ streams
+
+enum {
+    DECODE_CALLS_MAX = 128, // of one answer; more fail it
+    DECODE_STATE = 4 * KIB, // bytes of a decoder's own state, and of an encoder's
+    ENCODE_STATE = 4 * KIB,
+};
+
+// Reads a vendor's stream. Each event goes through wire_stream_event() before, which counts usage,
+// finds errors and knows how a stream has to end: a decoder looks only at the content.
+struct decode {
+    const struct converter *converter;
+    const struct wire_stream *wire;
+    delta_sink *emit;
+    void *ctx;
+    struct keep keep; // ids and names of calls that have to be known later
+    bool failed;      // memory or a bound: nothing more is emitted
+    bool broken;      // the vendor said that it failed, in words that are no error object
+    // The event that the wire's skeleton was learnt from made exactly one delta, with the text of
+    // its only text hole: an event like it makes `model` with its own text.
+    bool repeats;
+    struct delta model;
+    uint32_t emitted; // deltas of the event being read, and the newest of them
+    struct delta last;
+    uint32_t unknown; // events, blocks and parts of kinds that are not known: passed over
+    _Alignas(16) char state[DECODE_STATE];
+};
+
+// Writes a client's stream.
+struct encode {
+    const struct converter *converter;
+    struct answer_facts facts;
+    struct sink *out;
+    struct keep keep; // what has to be repeated at the end
+    bool started;     // the beginning of the answer was written
+    bool ended;
+    bool failed;                     // memory or a bound
+    uint32_t lost[DELTA_KIND_COUNT]; // deltas that the client's format cannot say
+    _Alignas(16) char state[ENCODE_STATE];
+};
+
+struct converter {
+    enum wire_family family;
+    prompt_parser *parse;
+    prompt_renderer *render;
+    // One event that has JSON in it, validated. Not called for what is known by its likeness.
+    void (*decode_event)(struct decode *decode, struct json_slice data);
+    // The stream ended well: emits what was held back (ends of calls, finishes).
+    void (*decode_end)(struct decode *decode);
+    // Before the first delta, with the facts that are known by then.
+    void (*encode_start)(struct encode *encode);
+    void (*encode_delta)(struct encode *encode, const struct delta *delta);
+    // After the last; facts.usage is final.
+    void (*encode_end)(struct encode *encode);
+    void (*encode_fini)(struct encode *encode); // NULL: there is nothing to give back
+    // Whole answers. False: this is no answer of the format.
+    bool (*read_whole)(struct completion *completion, struct json_slice root);
+    void (*write_whole)(const struct completion *completion, const struct answer_facts *facts,
+                        struct sink *out);
+};
+
+const struct converter *converter_of(enum wire_family family);
+
+// `wire` reads the same stream, `chunks` is where memory comes from; both must outlive the decoder,
+// and decode_fini() gives the memory back.
+void decode_init(struct decode *decode, const struct converter *converter,
+                 const struct wire_stream *wire, const struct arena_source *chunks,
+                 delta_sink *emit, void *ctx);
+void decode_fini(struct decode *decode);
+// One event, after wire_stream_event() has read its block and told `event` of it. False: the
+// event's data is not JSON, which is the vendor's failure.
+must_use bool decode_feed(struct decode *decode, const struct sse_event *sse,
+                          const struct wire_event *event);
+void decode_end(struct decode *decode);
+// For decoders: hands a delta on.
+void decode_emit(struct decode *decode, const struct delta *delta);
+
+// At most `kept_max` bytes are kept for repeating at the end.
+void encode_init(struct encode *encode, const struct converter *converter,
+                 const struct answer_facts *facts, struct sink *out,
+                 const struct arena_source *chunks, uint64_t kept_max);
+void encode_fini(struct encode *encode);
+void encode_put(void *encode, const struct delta *delta); // a delta_sink
+// Ends the stream as an answer that is complete. What ends one that is not is wire_error_event().
+void encode_end(struct encode *encode, const struct usage *usage);
+
+#define CONVERTER(family, name) extern const struct converter converter_##name;
+#include "penstock/convert/converters.def"
+#undef CONVERTER
+
+#endif

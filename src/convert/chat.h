@@ -1,0 +1,35 @@
+// chat.h - OpenAI Chat Completions: what its files share.
+#ifndef PENSTOCK_SRC_CONVERT_CHAT_H
+#define PENSTOCK_SRC_CONVERT_CHAT_H
+
+#include "penstock/convert/convert.h"
+
+prompt_parser chat_parse;
+prompt_renderer chat_render;
+void chat_decode_event(struct decode *decode, struct json_slice data);
+void chat_decode_end(struct decode *decode);
+void chat_encode_start(struct encode *encode);
+void chat_encode_delta(struct encode *encode, const struct delta *delta);
+void chat_encode_end(struct encode *encode);
+bool chat_read_whole(struct completion *completion, struct json_slice root);
+void chat_write_whole(const struct completion *completion, const struct answer_facts *facts,
+                      struct sink *out);
+
+// What a finish_reason means, in OpenAI's words and other servers' (C-047). *broken: it says that
+// the vendor failed.
+enum finish chat_finish(struct json_slice reason, bool *broken);
+struct span chat_finish_word(enum finish finish);
+// The text of a thought in a delta or a message, from the first of the places that servers use.
+struct json_slice chat_thought(struct json_slice delta);
+// The signature in one of `reasoning_details`; false if it has none.
+bool chat_detail_signature(struct json_slice detail, struct signature *out);
+// One entry of `annotations` as a delta; false if it is of another kind.
+bool chat_cite(struct json_slice annotation, struct delta *out);
+
+// Parts of an answer that streams and whole answers write alike.
+void chat_put_usage(struct sink *out, const struct usage *usage);
+void chat_put_detail(struct sink *out, const struct signature *signature, bool redacted,
+                     const struct rope *rope, struct words text, unsigned index);
+void chat_put_cite(struct sink *out, const struct cite *cite);
+
+#endif

@@ -1,0 +1,607 @@
+// OpenAI Chat Completions, writing a request. Parameters come first and the conversation last, so
+// that a longer one begins with the same bytes.
+#include "chat.h"
+#include "media.h"
+#include "pairs.h"
+#include "penstock/convert/args.h"
+#include "penstock/convert/ids.h"
+#include "reasoning.h"
+
+struct writer {
+    struct render *render;
+    const struct prompt *prompt;
+    const struct caps *caps;
+    struct losses *losses;
+    struct sink *out;
+    bool started; // a message stands in the list
+};
+
+static const struct knob *knob(const struct writer *writer, enum knob_id id)
+{
+    return &writer->prompt->knobs[id];
+}
+
+static bool is_set(const struct writer *writer, enum knob_id id)
+{
+    return knob(writer, id)->value.kind != JK_NONE;
+}
+
+static void refuse_part(struct writer *writer, const struct part *part, const char *why)
+{
+    char path[LOSS_PATH_MAX];
+    (void)prompt_path(writer->prompt, part, path);
+    loss_refuse(writer->losses, why, "%s", path);
+}
+
+static void drop_part(struct writer *writer, const struct part *part)
+{
+    char path[LOSS_PATH_MAX];
+    (void)prompt_path(writer->prompt, part, path);
+    loss_drop(writer->losses, "%s", path);
+}
+
+static void message_begin(struct writer *writer, struct span role)
+{
+    sink_put(writer->out, writer->started ? SPAN(",{\"role\":\"") : SPAN("{\"role\":\""));
+    sink_put(writer->out, role);
+    SINK_TEXT(writer->out, "\",\"content\":");
+    writer->started = true;
+}
+
+// --- content ---
+
+static bool is_text(const struct part *part)
+{
+    return part->kind == PART_TEXT || part->kind == PART_REFUSAL || part->kind == PART_SEARCH;
+}
+
+static bool is_media(const struct part *part)
+{
+    return part->kind == PART_IMAGE || part->kind == PART_FILE || part->kind == PART_AUDIO ||
+           part->kind == PART_VIDEO;
+}
+
+static void put_data_url(struct sink *out, const struct part *part)
+{
+    SINK_TEXT(out, "\"data:");
+    sink_string(out, part->type);
+    SINK_TEXT(out, ";base64,");
+    sink_string(out, part->text);
+    SINK_TEXT(out, "\"");
+}
+
+static void put_image(struct writer *writer, const struct part *part)
+{
+    struct sink *out = writer->out;
+    SINK_TEXT(out, "{\"type\":\"image_url\",\"image_url\":{\"url\":");
+    if (part->source == MEDIA_DATA)
+        put_data_url(out, part);
+    else
+        sink_quoted(out, part->text);
+    if (!words_none(part->extra)) {
+        SINK_TEXT(out, ",\"detail\":");
+        sink_quoted(out, part->extra);
+    }
+    SINK_TEXT(out, "}}");
+}
+
+static void put_file(struct writer *writer, const struct part *part)
+{
+    struct sink *out = writer->out;
+    if (part->source == MEDIA_TEXT) { // C-103
+        SINK_TEXT(out, "{\"type\":\"text\",\"text\":\"Document: ");
+        sink_string(out, part->title);
+        SINK_TEXT(out, "\\n");
+        sink_string(out, part->text);
+        SINK_TEXT(out, "\"}");
+        return;
+    }
+    SINK_TEXT(out, "{\"type\":\"file\",\"file\":{\"filename\":");
+    sink_quoted(out, words_none(part->title) ? words_plain(SPAN("document-1.pdf")) : part->title);
+    SINK_TEXT(out, ",\"file_data\":");
+    put_data_url(out, part);
+    SINK_TEXT(out, "}}");
+}
+
+// True if the part can be written as media here; what cannot refuses the request.
+static bool may_put(struct writer *writer, const struct part *part)
+{
+    if (part->source == MEDIA_FILE_ID)
+        refuse_part(writer, part, "a file's id is known only to the vendor that gave it");
+    else if (part->kind == PART_VIDEO)
+        refuse_part(writer, part, "this vendor takes no video");
+    else if (part->kind == PART_FILE && part->source == MEDIA_URL)
+        refuse_part(writer, part, "this vendor takes a document only with its data");
+    else
+        return true;
+    return false;
+}
+
+static void put_media(struct writer *writer, const struct part *part)
+{
+    if (part->kind == PART_IMAGE) {
+        put_image(writer, part);
+    } else if (part->kind == PART_AUDIO) {
+        bool mp3 = media_type_is(part->type, SPAN("audio/mp"));
+        SINK_TEXT(writer->out, "{\"type\":\"input_audio\",\"input_audio\":{\"data\":");
+        sink_quoted(writer->out, part->text);
+        sink_put(writer->out, mp3 ? SPAN(",\"format\":\"mp3\"}}") : SPAN(",\"format\":\"wav\"}}"));
+    } else {
+        put_file(writer, part);
+    }
+}
+
+// Texts as one string, for servers that know nothing else (C-018).
+static void put_joined(struct writer *writer, const struct part *parts, uint32_t count,
+                       struct span between)
+{
+    bool any = false;
+    SINK_TEXT(writer->out, "\"");
+    for (uint32_t i = 0; i < count; i++) {
+        if (parts[i].inner || !is_text(&parts[i]) || words_none(parts[i].text))
+            continue;
+        if (any)
+            sink_put(writer->out, between);
+        sink_string(writer->out, parts[i].text);
+        any = true;
+    }
+    SINK_TEXT(writer->out, "\"");
+}
+
+// --- results ---
+
+static void put_error(struct writer *writer, const struct part *result)
+{
+    char path[LOSS_PATH_MAX];
+    (void)prompt_path(writer->prompt, result, path);
+    SINK_TEXT(writer->out, "Error: ");
+    loss_adjust(writer->losses, "%s.is_error", path);
+}
+
+static void put_result(struct writer *writer, const struct part *call, const struct part *result,
+                       uint32_t *images)
+{
+    struct sink *out = writer->out;
+    message_begin(writer, SPAN("tool"));
+    SINK_TEXT(out, "\"");
+    if (result == NULL) { // C-007
+        SINK_TEXT(out, "Error: [no result]");
+        loss_adjust(writer->losses, "messages[%u].tool_calls=no_result", call->at);
+    }
+    uint32_t count = result != NULL ? inner_count(writer->prompt, result) : 0;
+    bool any = false, told = false;
+    for (uint32_t i = 0; i < count; i++) {
+        const struct part *inner = result + 1 + i;
+        bool media = is_media(inner) && may_put(writer, inner);
+        if (!is_text(inner) && !media && inner->kind != PART_RAW)
+            continue;
+        if (any)
+            SINK_TEXT(out, "\\n");
+        // The error is told in the text, unless the text tells it already.
+        if (result->error && !told && !span_starts(inner->text.raw, SPAN("Error: ")))
+            put_error(writer, result);
+        told = any = true;
+        if (media) { // C-017
+            SINK_TEXT(out, "[image ");
+            sink_u64(out, ++*images);
+            SINK_TEXT(out, " attached below]");
+        } else if (inner->kind == PART_RAW) { // C-151
+            SINK_TEXT(out, "Loaded tool ");
+            sink_string(out, inner->name);
+        } else {
+            sink_string(out, inner->text);
+        }
+    }
+    SINK_TEXT(out, "\",\"tool_call_id\":\"");
+    id_put_call(out, call->id, FAMILY_OPENAI, 0, 0);
+    SINK_TEXT(out, "\"}");
+}
+
+static void put_attached(struct writer *writer, const struct group *group,
+                         const struct group *before, bool *started)
+{
+    uint32_t number = 0;
+    for (uint32_t c = 0; c < before->part_count; c++) {
+        const struct part *call = &writer->prompt->parts[before->part + c];
+        const struct part *result =
+            call->kind == PART_CALL ? result_of(writer->prompt, group, call) : NULL;
+        for (uint32_t i = 0; result != NULL && i < inner_count(writer->prompt, result); i++) {
+            const struct part *inner = result + 1 + i;
+            if (!is_media(inner))
+                continue;
+            sink_put(writer->out, *started ? SPAN(",") : SPAN("["));
+            *started = true;
+            SINK_TEXT(writer->out, "{\"type\":\"text\",\"text\":\"Attachment ");
+            sink_u64(writer->out, ++number);
+            SINK_TEXT(writer->out, " of call ");
+            id_put_call(writer->out, call->id, FAMILY_OPENAI, 0, 0);
+            SINK_TEXT(writer->out, "\"},");
+            put_media(writer, inner);
+        }
+    }
+}
+
+// --- turns ---
+
+static void put_stray(struct writer *writer, const struct part *result)
+{
+    SINK_TEXT(writer->out, "{\"type\":\"text\",\"text\":\"[result of unknown call ");
+    sink_string(writer->out, result->id);
+    SINK_TEXT(writer->out, "]\\n");
+    for (uint32_t i = 0; i < inner_count(writer->prompt, result); i++)
+        if (is_text(&result[1 + i]))
+            sink_string(writer->out, result[1 + i].text);
+    SINK_TEXT(writer->out, "\"}");
+    loss_adjust(writer->losses, "messages[%u]=text", result->at);
+}
+
+// What one turn of the user holds besides results that were written as tool messages.
+static void put_user_turn(struct writer *writer, const struct turn *turn,
+                          const struct group *before, const struct group *group, bool attach)
+{
+    const struct part *parts = &writer->prompt->parts[turn->first];
+    bool plain = !attach, any = attach;
+    for (uint32_t i = 0; i < turn->count; i++) {
+        bool stray = parts[i].kind == PART_RESULT &&
+                     call_of_result(writer->prompt, before, &parts[i]) == NULL;
+        plain &= !stray && (parts[i].inner || !is_media(&parts[i]));
+        any |= stray || (!parts[i].inner && (is_media(&parts[i]) || is_text(&parts[i])));
+    }
+    if (!any)
+        return;
+    message_begin(writer, turn->role == ROLE_SYSTEM ? SPAN("system") : SPAN("user"));
+    if (plain) {
+        put_joined(writer, parts, turn->count, SPAN("\\n"));
+        SINK_TEXT(writer->out, "}");
+        return;
+    }
+    bool started = false;
+    if (attach)
+        put_attached(writer, group, before, &started);
+    for (uint32_t i = 0; i < turn->count; i++) {
+        const struct part *part = &parts[i];
+        bool stray =
+            part->kind == PART_RESULT && call_of_result(writer->prompt, before, part) == NULL;
+        bool media = !part->inner && is_media(part) && may_put(writer, part);
+        bool text = !part->inner && is_text(part) && !words_none(part->text);
+        if (!stray && !media && !text)
+            continue;
+        sink_put(writer->out, started ? SPAN(",") : SPAN("["));
+        started = true;
+        if (stray) {
+            put_stray(writer, part);
+        } else if (media) {
+            put_media(writer, part);
+        } else {
+            SINK_TEXT(writer->out, "{\"type\":\"text\",\"text\":");
+            sink_quoted(writer->out, part->text);
+            SINK_TEXT(writer->out, "}");
+        }
+    }
+    sink_put(writer->out, started ? SPAN("]}") : SPAN("\"\"}"));
+}
+
+static void put_user_group(struct writer *writer, const struct group *group,
+                           const struct group *before)
+{
+    const struct prompt *prompt = writer->prompt;
+    uint32_t images = 0;
+    for (uint32_t i = 0; i < before->part_count; i++) { // C-006
+        const struct part *call = &prompt->parts[before->part + i];
+        if (call->kind == PART_CALL)
+            put_result(writer, call, result_of(prompt, group, call), &images);
+    }
+    bool attach = images > 0;
+    for (uint32_t t = 0; t < group->turn_count; t++) {
+        const struct turn *turn = &prompt->turns[group->turn + t];
+        bool user = turn->role == ROLE_USER;
+        put_user_turn(writer, turn, before, group, attach && user);
+        attach = attach && !user;
+    }
+    for (uint32_t i = 0; i < group->part_count; i++)
+        if (prompt->parts[group->part + i].kind == PART_RAW &&
+            !prompt->parts[group->part + i].inner)
+            drop_part(writer, &prompt->parts[group->part + i]);
+}
+
+static void put_call(struct writer *writer, const struct part *part)
+{
+    struct sink *out = writer->out;
+    bool custom = part->form == CALL_CUSTOM && writer->caps->custom_tools;
+    SINK_TEXT(out, "{\"id\":\"");
+    id_put_call(out, part->id, FAMILY_OPENAI, 0, 0);
+    sink_put(out, custom ? SPAN("\",\"type\":\"custom\",\"custom\":{\"name\":\"")
+                         : SPAN("\",\"type\":\"function\",\"function\":{\"name\":\""));
+    name_put(out, part->name, FAMILY_OPENAI);
+    sink_put(out, custom ? SPAN("\",\"input\":\"") : SPAN("\",\"arguments\":\""));
+    if (part->form == CALL_CUSTOM && !custom) { // C-040: text inside JSON inside text
+        SINK_TEXT(out, "{\\\"input\\\":\\\"");
+        args_put_nested(out, part->text);
+        SINK_TEXT(out, "\\\"}");
+    } else if (custom) {
+        sink_string(out, part->text);
+    } else {
+        args_put_string(out, part->text);
+    }
+    SINK_TEXT(out, "\"}}");
+}
+
+// A thought goes back only where the vendor wants it (C-063); without one a space stands for it.
+static void put_thought(struct writer *writer, const struct part *parts, uint32_t count)
+{
+    if (!writer->caps->needs_reasoning)
+        return;
+    bool any = false;
+    SINK_TEXT(writer->out, ",\"reasoning_content\":\"");
+    for (uint32_t i = 0; i < count; i++) {
+        if (parts[i].kind != PART_THINK || words_none(parts[i].text))
+            continue;
+        sink_string(writer->out, parts[i].text);
+        any = true;
+    }
+    if (!any)
+        SINK_TEXT(writer->out, " ");
+    SINK_TEXT(writer->out, "\"");
+}
+
+static void put_assistant_group(struct writer *writer, const struct group *group)
+{
+    const struct part *parts = &writer->prompt->parts[group->part];
+    uint32_t texts = 0, calls = 0;
+    bool split = false; // text on both sides of a call
+    for (uint32_t i = 0; i < group->part_count; i++) {
+        split |= calls > 0 && is_text(&parts[i]);
+        texts += is_text(&parts[i]) && !words_none(parts[i].text);
+        calls += parts[i].kind == PART_CALL;
+        if (parts[i].kind == PART_RAW)
+            drop_part(writer, &parts[i]);
+    }
+    if (texts == 0 && calls == 0)
+        return;
+    message_begin(writer, SPAN("assistant"));
+    if (texts == 0)
+        SINK_TEXT(writer->out, "null"); // C-019
+    else                                // C-016
+        put_joined(writer, parts, group->part_count, split ? SPAN("\\n\\n") : SPAN("\\n"));
+    put_thought(writer, parts, group->part_count);
+    bool started = false;
+    for (uint32_t i = 0; i < group->part_count; i++) {
+        if (parts[i].kind != PART_CALL)
+            continue;
+        sink_put(writer->out, started ? SPAN(",") : SPAN(",\"tool_calls\":["));
+        put_call(writer, &parts[i]);
+        started = true;
+    }
+    sink_put(writer->out, started ? SPAN("]}") : SPAN("}"));
+}
+
+static void put_messages(struct writer *writer)
+{
+    const struct prompt *prompt = writer->prompt;
+    struct group before = { 0 }, none = { 0 };
+    uint32_t turn = group_first(prompt);
+    SINK_TEXT(writer->out, ",\"messages\":[");
+    if (turn > 0) {
+        uint32_t end = turn < prompt->turn_count ? prompt->turns[turn].first : prompt->part_count;
+        message_begin(writer, writer->caps->developer_role ? SPAN("developer") : SPAN("system"));
+        put_joined(writer, prompt->parts, end, SPAN("\\n\\n"));
+        SINK_TEXT(writer->out, "}");
+    }
+    while (turn < prompt->turn_count) {
+        struct group group = group_at(prompt, turn);
+        if (group.assistant)
+            put_assistant_group(writer, &group);
+        else
+            put_user_group(writer, &group, &before);
+        before = group.assistant ? group : none;
+        turn += group.turn_count;
+    }
+    if (before.part_count > 0 && !writer->caps->prefill) { // C-012
+        SINK_TEXT(writer->out, ",{\"role\":\"user\",\"content\":"
+                               "\"Continue exactly where the last message stops.\"}");
+        loss_adjust(writer->losses, "messages[%u]=continue",
+                    prompt->turns[prompt->turn_count - 1].at);
+    }
+    SINK_TEXT(writer->out, "]");
+}
+
+// --- tools ---
+
+static void put_tool(struct writer *writer, const struct tool *tool)
+{
+    struct sink *out = writer->out;
+    bool custom = tool->kind == TOOL_CUSTOM && writer->caps->custom_tools;
+    sink_put(out, custom ? SPAN("{\"type\":\"custom\",\"custom\":{\"name\":\"")
+                         : SPAN("{\"type\":\"function\",\"function\":{\"name\":\""));
+    name_put(out, tool->name, FAMILY_OPENAI);
+    SINK_TEXT(out, "\"");
+    if (!words_none(tool->description)) {
+        SINK_TEXT(out, ",\"description\":");
+        sink_quoted(out, tool->description);
+    }
+    if (tool->kind == TOOL_CUSTOM && !custom) {
+        SINK_TEXT(out, ",\"parameters\":{\"type\":\"object\",\"properties\":{\"input\":{\"type\":"
+                       "\"string\"}},\"required\":[\"input\"],\"additionalProperties\":false}");
+    } else if (tool->schema.kind == JK_OBJECT) {
+        sink_put(out, custom ? SPAN(",\"format\":") : SPAN(",\"parameters\":"));
+        sink_put(out, tool->schema.text);
+    }
+    if (tool->strict != 0)
+        sink_put(out, tool->strict == 2 ? SPAN(",\"strict\":true") : SPAN(",\"strict\":false"));
+    SINK_TEXT(out, "}}");
+}
+
+static void put_tools(struct writer *writer)
+{
+    const struct prompt *prompt = writer->prompt;
+    bool started = false;
+    for (uint32_t i = 0; i < prompt->tool_count; i++) {
+        if (prompt->tools[i].kind == TOOL_HOSTED) {
+            loss_drop(writer->losses, "tools[%u]", prompt->tools[i].at);
+            continue;
+        }
+        sink_put(writer->out, started ? SPAN(",") : SPAN(",\"tools\":["));
+        put_tool(writer, &prompt->tools[i]);
+        started = true;
+    }
+    if (started)
+        SINK_TEXT(writer->out, "]");
+}
+
+static void put_choice(struct writer *writer)
+{
+    const struct prompt *prompt = writer->prompt;
+    struct sink *out = writer->out;
+    if (prompt->tool_count == 0)
+        return;
+    switch ((enum choose)prompt->choice.mode) {
+    case CHOOSE_UNSAID: break;
+    case CHOOSE_AUTO: SINK_TEXT(out, ",\"tool_choice\":\"auto\""); break;
+    case CHOOSE_NONE: SINK_TEXT(out, ",\"tool_choice\":\"none\""); break;
+    case CHOOSE_ANY: SINK_TEXT(out, ",\"tool_choice\":\"required\""); break;
+    case CHOOSE_ONE:
+        SINK_TEXT(out, ",\"tool_choice\":{\"type\":\"function\",\"function\":{\"name\":\"");
+        name_put(out, prompt->choice.names[0], FAMILY_OPENAI);
+        SINK_TEXT(out, "\"}}");
+        break;
+    case CHOOSE_SUBSET:
+    case CHOOSE_SUBSET_ANY:
+        SINK_TEXT(out, ",\"tool_choice\":{\"type\":\"allowed_tools\",\"allowed_tools\":{\"mode\":");
+        sink_put(out, prompt->choice.mode == CHOOSE_SUBSET ? SPAN("\"auto\",\"tools\":[")
+                                                           : SPAN("\"required\",\"tools\":["));
+        for (uint32_t i = 0; i < prompt->choice.name_count; i++) {
+            sink_put(out, i > 0 ? SPAN(",{\"type\":\"function\",\"function\":{\"name\":\"")
+                                : SPAN("{\"type\":\"function\",\"function\":{\"name\":\""));
+            name_put(out, prompt->choice.names[i], FAMILY_OPENAI);
+            SINK_TEXT(out, "\"}}");
+        }
+        SINK_TEXT(out, "]}}");
+        break;
+    }
+    if (is_set(writer, KNOB_PARALLEL)) // C-020
+        SINK_TEXT(out, ",\"parallel_tool_calls\":false");
+}
+
+// --- settings ---
+
+static void put_raw(struct writer *writer, enum knob_id id, struct span name)
+{
+    if (!is_set(writer, id))
+        return;
+    SINK_TEXT(writer->out, ",\"");
+    sink_put(writer->out, name);
+    SINK_TEXT(writer->out, "\":");
+    sink_put(writer->out, knob(writer, id)->value.text);
+}
+
+enum { STOPS_MAX = 4 };
+
+static void put_stops(struct writer *writer)
+{
+    struct json_slice stop = knob(writer, KNOB_STOP)->value;
+    struct json_iter iter = json_elements_of(stop);
+    struct json_slice text;
+    uint32_t count = 0;
+    while (json_element_next(&iter, &text))
+        count++;
+    if (count > STOPS_MAX) // C-112
+        loss_refuse(writer->losses, "this vendor takes at most four", "%s",
+                    knob(writer, KNOB_STOP)->path);
+    else if (count > 0 || stop.kind == JK_STRING)
+        put_raw(writer, KNOB_STOP, SPAN("stop"));
+}
+
+static void put_format(struct writer *writer)
+{
+    const struct prompt *prompt = writer->prompt;
+    struct sink *out = writer->out;
+    if (prompt->format.kind == ANSWER_JSON) {
+        SINK_TEXT(out, ",\"response_format\":{\"type\":\"json_object\"}");
+    } else if (prompt->format.kind == ANSWER_SCHEMA && prompt->format.schema.kind == JK_OBJECT) {
+        SINK_TEXT(out, ",\"response_format\":{\"type\":\"json_schema\",\"json_schema\":{\"name\":");
+        sink_quoted(out, words_none(prompt->format.name) ? words_plain(SPAN("response"))
+                                                         : prompt->format.name);
+        SINK_TEXT(out, ",\"schema\":");
+        sink_put(out, prompt->format.schema.text);
+        if (prompt->format.strict != 0)
+            sink_put(out, prompt->format.strict == 2 ? SPAN(",\"strict\":true")
+                                                     : SPAN(",\"strict\":false"));
+        SINK_TEXT(out, "}}");
+    }
+}
+
+static void put_effort(struct writer *writer)
+{
+    const struct prompt *prompt = writer->prompt;
+    enum effort effort = effort_wanted(prompt, writer->caps);
+    if (effort == EFFORT_UNSAID || writer->caps->reasons == REASONS_NOT)
+        return;
+    SINK_TEXT(writer->out, ",\"reasoning_effort\":\"");
+    sink_put(writer->out, effort_word(effort));
+    SINK_TEXT(writer->out, "\"");
+    if (prompt->reasoning.budget_set || effort != prompt->reasoning.effort) {
+        struct span word = effort_word(effort);
+        loss_adjust(writer->losses, "%s=%.*s>%.*s", prompt->reasoning.path,
+                    (int)min_size(prompt->reasoning.said.raw.len, 16),
+                    prompt->reasoning.said.raw.ptr, (int)word.len, word.ptr);
+    }
+}
+
+static void put_user(struct writer *writer)
+{
+    const struct knob *user = knob(writer, KNOB_USER);
+    if (user->value.kind != JK_STRING)
+        return;
+    SINK_TEXT(writer->out, ",\"safety_identifier\":\"");
+    id_put_hash(writer->out, words_of(user->value)); // C-114
+    SINK_TEXT(writer->out, "\"");
+}
+
+static void put_settings(struct writer *writer)
+{
+    static const uint8_t classes[KNOB_COUNT] = {
+#define KNOB(id, chat, responses, messages, gemini) [KNOB_##id] = LOSS_##chat,
+#include "penstock/convert/knobs.def"
+#undef KNOB
+    };
+    put_raw(writer, KNOB_MAX_OUTPUT,
+            writer->caps->old_cap ? SPAN("max_tokens") : SPAN("max_completion_tokens"));
+    put_raw(writer, KNOB_TEMPERATURE, SPAN("temperature"));
+    put_raw(writer, KNOB_TOP_P, SPAN("top_p"));
+    put_stops(writer);
+    put_raw(writer, KNOB_PRESENCE_PENALTY, SPAN("presence_penalty"));
+    put_raw(writer, KNOB_FREQUENCY_PENALTY, SPAN("frequency_penalty"));
+    put_raw(writer, KNOB_SEED, SPAN("seed"));
+    put_raw(writer, KNOB_CHOICES, SPAN("n"));
+    put_raw(writer, KNOB_LOGPROBS, SPAN("logprobs"));
+    put_raw(writer, KNOB_TOP_LOGPROBS, SPAN("top_logprobs"));
+    put_raw(writer, KNOB_METADATA, SPAN("metadata"));
+    put_raw(writer, KNOB_VERBOSITY, SPAN("verbosity"));
+    if (is_set(writer, KNOB_TIER))
+        SINK_TEXT(writer->out, ",\"service_tier\":\"default\"");
+    put_user(writer);
+    put_effort(writer);
+    put_format(writer);
+    for (unsigned id = 0; id < KNOB_COUNT; id++)
+        if (classes[id] == LOSS_DROP && is_set(writer, (enum knob_id)id))
+            loss_drop(writer->losses, "%s", knob(writer, (enum knob_id)id)->path);
+}
+
+bool chat_render(struct render *render, struct sink *out)
+{
+    struct writer writer = { .render = render,
+                             .prompt = render->prompt,
+                             .caps = render->caps,
+                             .losses = render->losses,
+                             .out = out };
+    SINK_TEXT(out, "{\"model\":");
+    sink_quoted(out, words_plain(render->model));
+    if (render->prompt->stream) // usage is always asked for (C-051)
+        SINK_TEXT(out, ",\"stream\":true,\"stream_options\":{\"include_usage\":true}");
+    put_settings(&writer);
+    put_choice(&writer);
+    put_tools(&writer);
+    put_messages(&writer);
+    SINK_TEXT(out, "}");
+    return !render->losses->refused && !out->failed;
+}

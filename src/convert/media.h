@@ -1,0 +1,14 @@
+// media.h - pictures and documents inside requests: data URLs, and what bytes really are.
+#ifndef PENSTOCK_SRC_CONVERT_MEDIA_H
+#define PENSTOCK_SRC_CONVERT_MEDIA_H
+
+#include "penstock/convert/prompt.h"
+
+// Fills source, text and type of a part from a URL: a data URL's contents, or the URL itself. False
+// for a data URL that is not base64.
+must_use bool media_from_url(struct part *part, struct words url);
+// The type that the first bytes of base64 text show (C-098), else the one that was said.
+struct words media_type(struct words base64, struct words said);
+bool media_type_is(struct words type, struct span prefix); // "image/", "audio/", ...
+
+#endif

@@ -1,0 +1,185 @@
+// Anthropic Messages, whole answers: a list of blocks.
+#include "messages.h"
+
+#include "penstock/convert/args.h"
+#include "penstock/convert/ids.h"
+
+static void read_text(struct completion *completion, struct json_slice block)
+{
+    struct item *item = completion_item(completion, ITEM_TEXT, 0);
+    if (item == NULL)
+        return;
+    item->text = words_of(json_get(block, SPAN("text")));
+    item->complete = true;
+    struct json_iter iter = json_elements_of(json_get(block, SPAN("citations")));
+    struct json_slice citation;
+    while (json_element_next(&iter, &citation)) {
+        struct item_cite *cite = completion_cite(completion, item);
+        if (cite == NULL)
+            return;
+        struct delta delta = messages_cite(citation);
+        *cite = (struct item_cite){ .cite = delta.cite, .text = delta.text, .raw = delta.raw };
+    }
+}
+
+static void read_thought(struct completion *completion, struct json_slice block, bool redacted)
+{
+    struct item *item = completion_item(completion, redacted ? ITEM_REDACTED : ITEM_THINK, 0);
+    if (item == NULL)
+        return;
+    item->text = words_of(json_get(block, SPAN("thinking")));
+    item->signature.text = words_of(json_get(block, redacted ? SPAN("data") : SPAN("signature")));
+    item->signature.maker = MAKER_ANTHROPIC;
+    item->complete = true;
+}
+
+static void read_call(struct completion *completion, struct json_slice block, uint16_t number)
+{
+    struct item *item = completion_item(completion, ITEM_CALL, 0);
+    if (item == NULL)
+        return;
+    item->call = number;
+    item->id = words_of(json_get(block, SPAN("id")));
+    item->name = words_of(json_get(block, SPAN("name")));
+    struct json_slice input = json_get(block, SPAN("input"));
+    struct json_slice raw = json_get(input, SPAN("_raw"));
+    if (raw.kind == JK_STRING) // what was no object before (C-025)
+        item->text = words_of(raw);
+    else
+        item->text = words_plain(input.kind == JK_OBJECT ? input.text : SPAN("{}"));
+    item->complete = true;
+}
+
+bool messages_read_whole(struct completion *completion, struct json_slice root)
+{
+    struct json_slice content = json_get(root, SPAN("content"));
+    if (content.kind != JK_ARRAY)
+        return false;
+    struct json_iter iter = json_elements_of(content);
+    struct json_slice block;
+    uint16_t calls = 0;
+    while (json_element_next(&iter, &block)) {
+        struct json_slice type = json_get(block, SPAN("type"));
+        if (json_string_is(type, SPAN("text"))) {
+            read_text(completion, block);
+        } else if (json_string_is(type, SPAN("thinking"))) {
+            read_thought(completion, block, false);
+        } else if (json_string_is(type, SPAN("redacted_thinking"))) {
+            read_thought(completion, block, true);
+        } else if (json_string_is(type, SPAN("tool_use"))) {
+            read_call(completion, block, calls++);
+        } else {
+            struct item *item = completion_item(completion, ITEM_HOSTED, 0);
+            if (item != NULL)
+                item->raw = block;
+        }
+    }
+    enum finish finish = messages_finish(json_get(root, SPAN("stop_reason")));
+    if (finish == FINISH_LENGTH || finish == FINISH_CONTEXT) {
+        struct item *last = completion->last;
+        if (last != NULL && last->kind == ITEM_CALL)
+            last->complete = false; // it was cut (C-043)
+    }
+    completion_end(completion, 0, finish, words_of(json_get(root, SPAN("stop_sequence"))));
+    return !completion_failed(completion);
+}
+
+static void write_cites(struct sink *out, const struct item *item)
+{
+    unsigned count = 0;
+    for (const struct item_cite *cite = item->cites; cite != NULL; cite = cite->next) {
+        if (words_none(cite->cite.url))
+            continue;
+        sink_put(out, count++ == 0 ? SPAN("[") : SPAN(","));
+        SINK_TEXT(out, "{\"type\":\"web_search_result_location\",\"url\":");
+        sink_quoted(out, cite->cite.url);
+        SINK_TEXT(out, ",\"title\":");
+        sink_quoted(out, cite->cite.title);
+        SINK_TEXT(out, ",\"cited_text\":");
+        sink_quoted(out, cite->text);
+        SINK_TEXT(out, ",\"encrypted_index\":\"\"}");
+    }
+    sink_put(out, count > 0 ? SPAN("]") : SPAN("null"));
+}
+
+static void write_call(struct sink *out, const struct item *item, const struct answer_facts *facts)
+{
+    SINK_TEXT(out, "{\"type\":\"tool_use\",\"id\":\"");
+    id_put_call(out, item->id, FAMILY_ANTHROPIC, facts->random, item->call);
+    SINK_TEXT(out, "\",\"name\":");
+    sink_quoted(out, item->name);
+    SINK_TEXT(out, ",\"input\":");
+    (void)args_put_object_of(out, item, facts->scratch);
+    SINK_TEXT(out, ",\"caller\":{\"type\":\"direct\"}}");
+}
+
+static void write_thought(struct sink *out, const struct item *item,
+                          const struct answer_facts *facts)
+{
+    bool redacted = item->kind == ITEM_REDACTED;
+    if (redacted) {
+        SINK_TEXT(out, "{\"type\":\"redacted_thinking\",\"data\":\"");
+    } else {
+        SINK_TEXT(out, "{\"type\":\"thinking\",\"thinking\":\"");
+        item_put(item, out);
+        SINK_TEXT(out, "\",\"signature\":\"");
+    }
+    if (item->complete || redacted)
+        envelope_put(out, &item->signature, MAKER_ANTHROPIC, facts,
+                     redacted ? ENVELOPE_REDACTED : ENVELOPE_THOUGHT);
+    SINK_TEXT(out, "\"}");
+}
+
+// A block for each item that this format can say; false for the others.
+static bool write_item(struct sink *out, const struct item *item, const struct answer_facts *facts,
+                       bool first)
+{
+    bool text = item->kind == ITEM_TEXT || item->kind == ITEM_REFUSAL;
+    if ((text && item_is_empty(item)) || item->choice != 0 || item->kind == ITEM_MEDIA ||
+        item->kind == ITEM_HOSTED)
+        return false;
+    if (!first)
+        SINK_TEXT(out, ",");
+    if (text) {
+        SINK_TEXT(out, "{\"type\":\"text\",\"text\":\"");
+        item_put(item, out);
+        SINK_TEXT(out, "\",\"citations\":");
+        write_cites(out, item);
+        SINK_TEXT(out, "}");
+    } else if (item->kind == ITEM_CALL) {
+        // What signs the call stands before it, as a thought of its own.
+        if (!words_none(item->signature.text)) {
+            struct item thought = { .kind = ITEM_THINK, .complete = true };
+            thought.signature = item->signature;
+            write_thought(out, &thought, facts);
+            SINK_TEXT(out, ",");
+        }
+        write_call(out, item, facts);
+    } else {
+        write_thought(out, item, facts);
+    }
+    return true;
+}
+
+void messages_write_whole(const struct completion *completion, const struct answer_facts *facts,
+                          struct sink *out)
+{
+    const struct choice *choice = completion->choices;
+    enum finish finish = choice != NULL ? (enum finish)choice->finish : FINISH_STOP;
+    SINK_TEXT(out, "{\"id\":\"");
+    messages_put_id(out, facts);
+    SINK_TEXT(out, "\",\"type\":\"message\",\"role\":\"assistant\",\"model\":");
+    sink_quoted(out, words_plain(facts->model));
+    SINK_TEXT(out, ",\"content\":[");
+    bool first = true;
+    for (const struct item *item = completion->first; item != NULL; item = item->next)
+        if (write_item(out, item, facts, first))
+            first = false;
+    if (first && (finish == FINISH_STOP || finish == FINISH_STOP_TEXT)) // C-010
+        SINK_TEXT(out, "{\"type\":\"text\",\"text\":\"\",\"citations\":null}");
+    SINK_TEXT(out, "],");
+    messages_put_stop(out, finish, choice != NULL ? choice->stop_text : WORDS_NONE);
+    SINK_TEXT(out, ",\"diagnostics\":null,\"usage\":");
+    messages_put_usage(out, &facts->usage, true);
+    SINK_TEXT(out, "}");
+}

@@ -1,0 +1,60 @@
+#include "penstock/convert/sink.h"
+
+#include "penstock/base/check.h"
+#include "penstock/codec/json_writer.h"
+
+void sink_put_slow(struct sink *sink, struct span bytes)
+{
+    while (bytes.len > 0 && !sink->failed) {
+        if (sink->at == sink->end) {
+            sink->failed = sink->more == NULL || !sink->more(sink);
+            if (sink->failed)
+                return;
+            assert(sink->end - sink->at >= SINK_ROOM_MIN);
+        }
+        size_t step = min_size(bytes.len, (size_t)(sink->end - sink->at));
+        memcpy(sink->at, bytes.ptr, step);
+        sink->at += step;
+        bytes = span_from(bytes, step);
+    }
+}
+
+void sink_u64(struct sink *sink, uint64_t value)
+{
+    char text[20] uninitialized;
+    size_t at = sizeof(text);
+    do
+        text[--at] = (char)('0' + value % 10);
+    while ((value /= 10) != 0);
+    sink_put(sink, span_of(text + at, sizeof(text) - at));
+}
+
+void sink_string(struct sink *sink, struct words words)
+{
+    if (likely(words.escaped)) {
+        sink_put(sink, words.raw);
+        return;
+    }
+    struct span rest = words.raw;
+    char room[JSON_ESCAPE_MAX];
+    while (rest.len > 0)
+        sink_put(sink, json_escape_next(&rest, room));
+}
+
+void sink_quoted(struct sink *sink, struct words words)
+{
+    sink_put(sink, SPAN("\""));
+    sink_string(sink, words);
+    sink_put(sink, SPAN("\""));
+}
+
+void sink_plain(struct sink *sink, struct words words)
+{
+    if (!words.escaped) {
+        sink_put(sink, words.raw);
+        return;
+    }
+    char room[WORDS_PIECE_MAX];
+    while (words.raw.len > 0)
+        sink_put(sink, words_piece(&words.raw, room));
+}

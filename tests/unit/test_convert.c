@@ -1,0 +1,426 @@
+// The converter's shared ground: text between two JSON strings, kept memory, the order of calls,
+// ids and envelopes, losses; and streams of Chat and Messages end to end.
+#include "test.h"
+
+#include "penstock/convert/args.h"
+#include "penstock/convert/convert.h"
+#include "penstock/convert/serial.h"
+
+enum { ROOM = 64 * KIB };
+
+static void *chunk_take(void *ctx, void **keeper)
+{
+    (void)ctx;
+    *keeper = NULL;
+    return malloc(ARENA_CHUNK);
+}
+
+static void chunk_give(void *ctx, void *memory, void *keeper)
+{
+    (void)ctx, (void)keeper;
+    free(memory);
+}
+
+static const struct arena_source chunks = { chunk_take, chunk_give, NULL };
+
+struct pad {
+    struct scratch scratch;
+    char room[ROOM];
+    size_t used;
+};
+
+static void *pad_take(struct scratch *scratch, size_t size)
+{
+    struct pad *pad = container_of(scratch, struct pad, scratch);
+    if (ROOM - pad->used < size)
+        return NULL;
+    pad->used += round_up(size, 16);
+    return pad->room + pad->used - round_up(size, 16);
+}
+
+static struct words escaped(const char *text)
+{
+    return (struct words){ span_str(text), true };
+}
+
+// --- words ---
+
+static void words_lose_one_level_of_escapes(void)
+{
+    static const struct {
+        const char *escaped, *plain;
+    } cases[] = {
+        { "", "" },
+        { "plain", "plain" },
+        { "a\\nb\\t\\\"\\\\\\/", "a\nb\t\"\\/" },
+        { "\\u00e9\\ud83d\\ude00", "\xc3\xa9\xf0\x9f\x98\x80" },
+        { "\\ud83d", "\xef\xbf\xbd" },   // half a pair
+        { "\\ude00x", "\xef\xbf\xbdx" }, // the other half
+        { "\\ud83d\\u0041", "\xef\xbf\xbd"
+                            "A" }, // half a pair, and another letter
+    };
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        char out[64];
+        bool cut;
+        size_t len = words_decode(escaped(cases[i].escaped), out, sizeof(out), &cut);
+        EXPECT_SPAN(span_of(out, len), cases[i].plain);
+        EXPECT(!cut);
+        EXPECT(words_are(escaped(cases[i].escaped), span_str(cases[i].plain)));
+        EXPECT(words_eq(words_plain(span_str(cases[i].plain)), escaped(cases[i].escaped)));
+    }
+    EXPECT(!words_eq(escaped("a\\n"), escaped("a\\t")));
+    EXPECT(!words_eq(escaped("a"), escaped("ab")));
+    EXPECT(words_blank(escaped(" \\n\\t")));
+    EXPECT(!words_blank(escaped(" \\u0041")));
+}
+
+static void words_are_cut_between_characters(void)
+{
+    char out[4];
+    bool cut;
+    EXPECT_EQ(words_decode(words_plain(SPAN("ab\xc3\xa9\xc3\xa9")), out, 3, &cut), 2);
+    EXPECT(cut);
+    EXPECT(words_view(escaped("a\\nbcd"), out, 2).ptr == NULL);
+}
+
+static void torn_escapes_are_known(void)
+{
+    static const struct {
+        const char *text;
+        size_t torn;
+    } cases[] = {
+        { "abc", 0 },
+        { "ab\\", 1 },
+        { "ab\\\\", 0 },
+        { "ab\\\\\\", 1 },
+        { "ab\\u00e", 5 },
+        { "ab\\u00e9", 0 },
+        { "x\\ud83d", 6 },
+        { "x\\ud83d\\", 7 },
+        { "x\\ud83d\\ude0", 11 },
+        { "\\ud83d\\ude00", 0 },
+        { "\\n", 0 },
+        { "\\\\u00e", 0 },
+    };
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        size_t torn = words_torn(span_str(cases[i].text));
+        if (torn != cases[i].torn)
+            fprintf(stderr, "case %zu: ", i);
+        EXPECT_EQ(torn, cases[i].torn);
+    }
+}
+
+// --- kept memory ---
+
+static void ropes_grow_side_by_side(void)
+{
+    struct keep keep;
+    keep_init(&keep, &chunks, 1 * MIB);
+    struct rope ropes[2] = { { 0 } };
+    char want[2][12000];
+    size_t lens[2] = { 0 };
+    for (unsigned i = 0; i < 3000; i++) {
+        unsigned which = i * 7 % 5 % 2;
+        const char *more = i % 3 == 0 ? "\\ud83d" : i % 3 == 1 ? "\\ude00" : "\\n";
+        rope_add(&keep, &ropes[which], escaped(more));
+        memcpy(want[which] + lens[which], more, strlen(more));
+        lens[which] += strlen(more);
+        if (lens[which] > sizeof(want[which]) - 16)
+            break;
+    }
+    for (unsigned which = 0; which < 2; which++) {
+        static char got[ROOM], plain[ROOM], due[ROOM];
+        struct sink sink = sink_into(got, sizeof(got));
+        rope_put(&ropes[which], &sink);
+        EXPECT(span_eq(span_of(got, (size_t)(sink.at - got)), span_of(want[which], lens[which])));
+        EXPECT_EQ(ropes[which].len, lens[which]);
+        sink = sink_into(plain, sizeof(plain)); // escapes that pieces tear are whole again
+        rope_put_plain(&ropes[which], &sink);
+        size_t len = words_decode((struct words){ span_of(want[which], lens[which]), true }, due,
+                                  sizeof(due), NULL);
+        EXPECT(span_eq(span_of(plain, (size_t)(sink.at - plain)), span_of(due, len)));
+    }
+    keep_fini(&keep);
+}
+
+static void memory_has_a_bound(void)
+{
+    struct keep keep;
+    keep_init(&keep, &chunks, 2 * ARENA_CHUNK);
+    struct rope rope = { 0 };
+    static char large[3 * ARENA_CHUNK];
+    memset(large, 'a', sizeof(large));
+    rope_add(&keep, &rope, words_plain(span_of(large, sizeof(large))));
+    EXPECT(keep.failed);
+    EXPECT(keep.held <= keep.held_max);
+    EXPECT(keep_take(&keep, 8) == NULL);
+    keep_fini(&keep);
+}
+
+// --- the order of calls ---
+
+struct log {
+    char text[1024];
+    size_t len;
+};
+
+static void log_delta(void *ctx, const struct delta *delta)
+{
+    static const char *const names[DELTA_KIND_COUNT] = {
+        [DELTA_TEXT] = "text",    [DELTA_CALL] = "call",     [DELTA_ARGS] = "args",
+        [DELTA_CALL_END] = "end", [DELTA_FINISH] = "finish",
+    };
+    struct log *log = ctx;
+    log->len += (size_t)snprintf(log->text + log->len, sizeof(log->text) - log->len, "%s%u%.*s ",
+                                 names[delta->kind], delta->call, (int)delta->text.raw.len,
+                                 delta->text.raw.ptr);
+}
+
+static void calls_come_one_at_a_time(void) // C-021, C-147
+{
+    struct log log = { .len = 0 };
+    struct serial serial;
+    serial_init(&serial, &chunks, 1 * MIB, log_delta, &log);
+    struct delta deltas[] = {
+        { .kind = DELTA_CALL, .call = 0 },
+        { .kind = DELTA_CALL, .call = 1 },
+        { .kind = DELTA_ARGS, .call = 1, .text = escaped("x") },
+        { .kind = DELTA_ARGS, .call = 0, .text = escaped("a") },
+        { .kind = DELTA_TEXT, .text = escaped("t") },
+        { .kind = DELTA_ARGS, .call = 0, .text = escaped("b") },
+        { .kind = DELTA_CALL_END, .call = 0 },
+        { .kind = DELTA_ARGS, .call = 1, .text = escaped("y") },
+        { .kind = DELTA_CALL_END, .call = 1 },
+        { .kind = DELTA_FINISH },
+    };
+    for (size_t i = 0; i < ARRAY_LEN(deltas); i++)
+        serial_put(&serial, &deltas[i]);
+    EXPECT_SPAN(span_of(log.text, log.len),
+                "call0 args0a args0b end0 call1 args1x args1y end1 text0t finish0 ");
+    serial_fini(&serial);
+}
+
+static void what_waits_is_let_go_at_the_end(void)
+{
+    struct log log = { .len = 0 };
+    struct serial serial;
+    serial_init(&serial, &chunks, 1 * MIB, log_delta, &log);
+    struct delta deltas[] = {
+        { .kind = DELTA_CALL, .call = 0 },
+        { .kind = DELTA_CALL, .call = 1 },
+        { .kind = DELTA_ARGS, .call = 1, .text = escaped("x") },
+        { .kind = DELTA_FINISH },
+    };
+    for (size_t i = 0; i < ARRAY_LEN(deltas); i++)
+        serial_put(&serial, &deltas[i]);
+    EXPECT_SPAN(span_of(log.text, log.len), "call0 call1 args1x finish0 "); // and none is ended
+    serial_fini(&serial);
+}
+
+// --- ids and envelopes ---
+
+static struct span id_text(const char *id, char room[128])
+{
+    struct sink sink = sink_into(room, 128);
+    id_put_call(&sink, escaped(id), FAMILY_ANTHROPIC, 7, 0);
+    return span_of(room, (size_t)(sink.at - room));
+}
+
+static void ids_are_legal_and_stay_apart(void) // C-026
+{
+    char one[128], two[128], long_id[100];
+    EXPECT_SPAN(id_text("toolu_ab-C_9", one), "toolu_ab-C_9");
+    struct span cleaned = id_text("functions.Bash:0", one);
+    EXPECT(span_starts(cleaned, SPAN("functions_Bash_0_")));
+    EXPECT_EQ(cleaned.len, sizeof("functions_Bash_0_") - 1 + 8);
+    EXPECT(!span_eq(cleaned, id_text("functions.Bash_0", two)));
+    memset(long_id, 'x', sizeof(long_id));
+    long_id[99] = '\0';
+    EXPECT_EQ(id_text(long_id, one).len, CALL_ID_MAX);
+    long_id[98] = 'y';
+    EXPECT(!span_eq(span_of(one, CALL_ID_MAX), id_text(long_id, two)));
+    EXPECT(span_eq(id_text("", one), id_text("", two))); // made, and the same again
+    EXPECT(span_starts(span_of(one, 6), SPAN("toolu_")));
+}
+
+static void envelopes_come_back_unchanged_or_not_at_all(void) // C-064, C-150
+{
+    static const uint8_t key[ENVELOPE_KEY_BYTES] = { 1, 2, 3 }, other_key[ENVELOPE_KEY_BYTES];
+    static struct pad pad = { .scratch = { pad_take } };
+    struct answer_facts facts = { .model = SPAN("a \"model\""), .key = key };
+    struct signature signed_by = { .text = escaped("ENC+/=\\n"),
+                                   .id = escaped("rs_1"),
+                                   .maker = MAKER_RESPONSES };
+    char room[512];
+    struct sink sink = sink_into(room, sizeof(room));
+    envelope_put(&sink, &signed_by, MAKER_ANTHROPIC, &facts, ENVELOPE_REDACTED);
+    struct words sealed = { span_of(room, (size_t)(sink.at - room)), true };
+    struct signature back;
+    enum envelope_kind kind;
+    EXPECT(envelope_read(sealed, MAKER_ANTHROPIC, key, &pad.scratch, &back, &kind));
+    EXPECT_EQ(back.maker, MAKER_RESPONSES);
+    EXPECT_EQ(kind, ENVELOPE_REDACTED);
+    EXPECT(words_eq(back.text, signed_by.text));
+    EXPECT(words_eq(back.id, signed_by.id));
+    EXPECT(!envelope_read(sealed, MAKER_ANTHROPIC, other_key, &pad.scratch, &back, &kind));
+    for (size_t i = 0; i < sealed.raw.len; i++) {
+        room[i] ^= 1;
+        bool read = envelope_read(sealed, MAKER_ANTHROPIC, key, &pad.scratch, &back, &kind);
+        EXPECT(!read || back.maker == MAKER_ANTHROPIC); // no envelope, or none at all
+        room[i] ^= 1;
+    }
+    sink = sink_into(room, sizeof(room));
+    envelope_put(&sink, &signed_by, MAKER_RESPONSES, &facts, ENVELOPE_THOUGHT);
+    EXPECT_SPAN(span_of(room, (size_t)(sink.at - room)), "ENC+/=\\n"); // its own maker's: as it is
+}
+
+static void losses_are_told_once_and_bounded(void)
+{
+    struct losses losses;
+    losses_init(&losses, false);
+    loss_drop(&losses, "seed");
+    loss_drop(&losses, "seed");
+    loss_drop(&losses, "a,b \"%s\"", "\r\nx");
+    EXPECT_SPAN(losses_dropped(&losses), "seed,a_b____x_");
+    for (int i = 0; i < 1000; i++)
+        loss_adjust(&losses, "messages[%d].name=x>y", i);
+    EXPECT(losses_adjusted(&losses).len <= LOSS_TEXT_MAX);
+    EXPECT_EQ(losses.count[LOSS_ADJUST], 1000);
+    losses_init(&losses, true);
+    loss_adjust(&losses, "temperature=2>1");
+    EXPECT(losses.refused);
+    EXPECT_SPAN(span_of(losses.path, losses.path_len), "temperature");
+}
+
+// --- arguments ---
+
+static void arguments_become_objects(void) // C-023, C-025
+{
+    static struct pad pad = { .scratch = { pad_take } };
+    EXPECT_SPAN(args_object(escaped("{\\\"a\\\":1}"), &pad.scratch), "{\"a\":1}");
+    EXPECT_SPAN(args_object(WORDS_NONE, &pad.scratch), "{}");
+    EXPECT_SPAN(args_object(escaped("null"), &pad.scratch), "{}");
+    EXPECT(args_object(escaped("[1]"), &pad.scratch).ptr == NULL);
+    EXPECT(args_object(escaped("{\\\"a\\\":"), &pad.scratch).ptr == NULL);
+    char room[64];
+    struct sink sink = sink_into(room, sizeof(room));
+    EXPECT(!args_put_object(&sink, escaped("{\\\"a"), &pad.scratch));
+    EXPECT_SPAN(span_of(room, (size_t)(sink.at - room)), "{\"_raw\":\"{\\\"a\"}");
+}
+
+// --- streams ---
+
+#define CHUNK(delta)                                                  \
+    "data: {\"id\":\"c1\",\"choices\":[{\"index\":0,\"delta\":" delta \
+    ",\"finish_reason\":null}]}\n\n"
+#define LAST(reason)                                                                          \
+    "data: {\"id\":\"c1\",\"choices\":[{\"index\":0,\"delta\":{},\"finish_reason\":\"" reason \
+    "\"}]}\n\ndata: [DONE]\n\n"
+#define ARGS(call, text) \
+    CHUNK("{\"tool_calls\":[{\"index\":" call ",\"function\":{\"arguments\":\"" text "\"}}]}")
+
+static char converted[ROOM];
+
+// Converts a stream of Chat for a client of Messages.
+static struct span convert(const char *text)
+{
+    static struct decode decode;
+    static struct encode encode;
+    struct wire_stream stream;
+    struct answer_facts facts = { .model = SPAN("m") };
+    struct sink sink = sink_into(converted, sizeof(converted));
+    wire_stream_init(&stream, wire_get(WIRE_CHAT), false);
+    decode_init(&decode, converter_of(FAMILY_OPENAI), &stream, &chunks, encode_put, &encode);
+    encode_init(&encode, converter_of(FAMILY_ANTHROPIC), &facts, &sink, &chunks, 1 * MIB);
+    struct span rest = span_str(text);
+    struct sse_scan scan = { 0 };
+    size_t used;
+    while (rest.len > 0 && sse_scan_feed(&scan, rest, &used) == PARSE_DATA) {
+        struct wire_event event;
+        struct sse_event sse;
+        wire_stream_event(&stream, span_upto(rest, used), &event);
+        EXPECT(sse_parse(span_upto(rest, used), false, NULL, 0, &sse));
+        EXPECT(decode_feed(&decode, &sse, &event));
+        rest = span_from(rest, used);
+    }
+    EXPECT_EQ(wire_stream_end(&stream), WIRE_END_COMPLETE);
+    decode_end(&decode);
+    struct usage usage = { 0 };
+    encode_end(&encode, &usage);
+    EXPECT(!encode.failed && !decode.failed);
+    encode_fini(&encode);
+    decode_fini(&decode);
+    return span_of(converted, (size_t)(sink.at - converted));
+}
+
+static unsigned times(struct span text, const char *what)
+{
+    unsigned count = 0;
+    const size_t len = strlen(what);
+    for (size_t i = 0; i + len <= text.len; i++)
+        count += memcmp(text.ptr + i, what, len) == 0;
+    return count;
+}
+
+static void many_like_events_make_the_same_deltas(void)
+{
+    static char text[16 * KIB];
+    size_t len = 0;
+    static const char *const words[] = { "a", "\\\"quoted\\\"", "\\u00e9", "b\\nc" };
+    for (unsigned i = 0; i < 40; i++)
+        len += (size_t)snprintf(text + len, sizeof(text) - len, CHUNK("{\"content\":\"%s\"}"),
+                                words[i % 4]);
+    snprintf(text + len, sizeof(text) - len, LAST("stop"));
+    struct span out = convert(text);
+    EXPECT_EQ(times(out, "\"text_delta\",\"text\":\""), 40);
+    for (unsigned i = 0; i < 4; i++) {
+        char delta[64];
+        snprintf(delta, sizeof(delta), "\"text_delta\",\"text\":\"%s\"}", words[i]);
+        EXPECT_EQ(times(out, delta), 10);
+    }
+    EXPECT_EQ(times(out, "content_block_start\",\"index\""), 1);
+    EXPECT_EQ(times(out, "\"stop_reason\":\"end_turn\""), 1);
+}
+
+static void a_cut_call_is_never_complete(void) // C-043
+{
+    struct span out =
+        convert(CHUNK("{\"tool_calls\":[{\"index\":0,\"id\":\"c\",\"function\":{\"name\":\"f\","
+                      "\"arguments\":\"\"}}]}") LAST("length"));
+    EXPECT_EQ(times(out, "partial_json"), 0); // "{}" would make it a whole one
+    EXPECT_EQ(times(out, "\"stop_reason\":\"max_tokens\""), 1);
+}
+
+static void names_in_pieces_and_repeated(void) // C-028
+{
+    struct span out =
+        convert(CHUNK("{\"tool_calls\":[{\"index\":0,\"id\":\"c\",\"function\":{\"name\":"
+                      "\"get_\"}}]}") CHUNK("{\"tool_calls\":[{\"index\":0,\"function\":{\"name\":"
+                                            "\"weather\"}}]}") ARGS("0", "{}") LAST("tool_calls"));
+    EXPECT_EQ(times(out, "\"name\":\"get_weather\""), 1);
+    out = convert(CHUNK("{\"tool_calls\":[{\"index\":0,\"id\":\"c\",\"function\":{\"name\":\"f\","
+                        "\"arguments\":\"{\"}}]}")
+                      CHUNK("{\"tool_calls\":[{\"index\":0,\"id\":\"c\",\"function\":{\"name\":"
+                            "\"f\",\"arguments\":\"}\"}}]}") LAST("stop"));
+    EXPECT_EQ(times(out, "\"name\":\"f\""), 1);
+    EXPECT_EQ(times(out, "\"stop_reason\":\"tool_use\""), 1); // C-032
+}
+
+static void one_index_for_all_calls(void) // C-028b
+{
+    struct span out =
+        convert(CHUNK("{\"tool_calls\":[{\"index\":0,\"id\":\"c1\",\"function\":{\"name\":\"f\","
+                      "\"arguments\":\"{}\"}}]}")
+                    CHUNK("{\"tool_calls\":[{\"index\":0,\"id\":\"c2\",\"function\":{\"name\":"
+                          "\"g\",\"arguments\":\"{}\"}}]}") LAST("tool_calls"));
+    EXPECT_EQ(times(out, "\"type\":\"tool_use\""), 2);
+    EXPECT_EQ(times(out, "\"id\":\"c2\",\"name\":\"g\""), 1);
+}
+
+TEST_MAIN(TEST(words_lose_one_level_of_escapes), TEST(words_are_cut_between_characters),
+          TEST(torn_escapes_are_known), TEST(ropes_grow_side_by_side), TEST(memory_has_a_bound),
+          TEST(calls_come_one_at_a_time), TEST(what_waits_is_let_go_at_the_end),
+          TEST(ids_are_legal_and_stay_apart), TEST(envelopes_come_back_unchanged_or_not_at_all),
+          TEST(losses_are_told_once_and_bounded), TEST(arguments_become_objects),
+          TEST(many_like_events_make_the_same_deltas), TEST(a_cut_call_is_never_complete),
+          TEST(names_in_pieces_and_repeated), TEST(one_index_for_all_calls))
