@@ -78,11 +78,12 @@ class Settings(unittest.TestCase):
                 self.assertRegex(code, r"account->" + member + r"\b", f"nobody reads {name}")
 
     def test_what_a_snapshot_keeps_of_an_account_is_read(self):
-        code = sources("relay", "provider", "ctl")
+        header = ("include", "penstock", "acct", "snapshot.h")
+        code = sources("relay", "provider", "ctl") + text(*header)  # which has what reads for them
         # What the builder itself needs: where the address leads is in the destination.
         own = {"id", "idx", "formats", "priority", "host", "port", "tls", "allow_private",
                "from_file", "server_name", "ca_file"}
-        for name in members(("include", "penstock", "acct", "snapshot.h"), "snap_account"):
+        for name in members(header, "snap_account"):
             with self.subTest(name):
                 if name not in own:
                     self.assertTrue(reads(name, code), f"snap_account.{name} is set and not read")
