@@ -86,6 +86,8 @@ bool wire_forms_take(struct wire_forms *forms, struct wire_stream *stream, struc
                      struct span *name)
 {
     uninitialized struct span holes[WIRE_FORM_HOLES];
+    if (text.len == 0)
+        return false; // it would be taken for a match of no bytes
     struct wire_form *form = find(forms, stream->wire, text, name != NULL, holes);
     if (form == NULL)
         return false;

@@ -155,10 +155,9 @@ static inline void take_known(struct wire_stream *stream, struct span block,
 // once, here or by the scan.
 static inline bool is_known(struct wire_stream *stream, struct span block)
 {
-    if (!stream->content)
+    if (!stream->content || block.len == 0)
         return false;
-    bool scanned = stream->scanned.len > 0 && stream->scanned.ptr == block.ptr &&
-                   stream->scanned.len == block.len;
+    bool scanned = stream->scanned.ptr == block.ptr && stream->scanned.len == block.len;
     stream->scanned = SPAN_NONE;
     return scanned || skeleton_match(&stream->skeleton, block, stream->holes) == block.len;
 }

@@ -222,6 +222,16 @@ static void like_events_are_known(void)
     }
 }
 
+static void nothing_is_not_like_anything(void)
+{
+    begin(WIRE_CHAT);
+    DATA(DELTA("{\"content\":\"Hi\"}", "null"));
+    DATA(DELTA("{\"content\":\"Ho\"}", "null"));
+    EXPECT(event.flags & WIRE_KNOWN);
+    EXPECT_EQ(say(""), 0);
+    EXPECT_EQ(stream.event_count, 2);
+}
+
 static void likeness_hides_nothing(void)
 {
     begin(WIRE_CHAT);
@@ -583,10 +593,11 @@ TEST_MAIN(TEST(chat_streams_are_read), TEST(the_usage_event_is_hidden_if_it_was_
           TEST(the_marker_alone_is_no_end), TEST(chat_content_has_many_names),
           TEST(chat_errors_have_many_wrappers), TEST(what_is_no_json_is_counted),
           TEST(joined_lines_are_one_event), TEST(like_events_are_known),
-          TEST(likeness_hides_nothing), TEST(counts_in_like_events_are_read),
-          TEST(messages_streams_are_read), TEST(a_block_that_is_no_text_is_content),
-          TEST(messages_errors_end_a_stream), TEST(responses_streams_are_read),
-          TEST(a_call_is_content_when_it_is_announced), TEST(responses_errors_are_flat_or_nested),
-          TEST(gemini_streams_are_read), TEST(a_refused_prompt_is_an_answer),
-          TEST(gemini_errors_may_stand_bare), TEST(whole_answers_pass), TEST(arrays_are_streams),
-          TEST(long_events_pass), TEST(operations_have_formats))
+          TEST(nothing_is_not_like_anything), TEST(likeness_hides_nothing),
+          TEST(counts_in_like_events_are_read), TEST(messages_streams_are_read),
+          TEST(a_block_that_is_no_text_is_content), TEST(messages_errors_end_a_stream),
+          TEST(responses_streams_are_read), TEST(a_call_is_content_when_it_is_announced),
+          TEST(responses_errors_are_flat_or_nested), TEST(gemini_streams_are_read),
+          TEST(a_refused_prompt_is_an_answer), TEST(gemini_errors_may_stand_bare),
+          TEST(whole_answers_pass), TEST(arrays_are_streams), TEST(long_events_pass),
+          TEST(operations_have_formats))

@@ -297,8 +297,11 @@ static void some_answers_are_not_learnt(void)
         { WIRE_GEMINI, "[{\"usageMetadata\":{\"promptTokenCount\":1}}]" },
         { WIRE_RESPONSES, "{\"model\":\"a\",\"response\":{\"model\":\"b\"},\"usage\":{}}" },
         { WIRE_CHAT, "\"just a text of some length\"" },
+        { WIRE_CHAT, "" },
     };
     wire_forms_init(&forms);
+    (void)agrees(answers[0].id, span_str(answers[0].text), false);
+    (void)agrees(answers[0].id, span_str(answers[0].text), false);
     for (size_t i = 0; i < ARRAY_LEN(cases); i++)
         for (int round = 0; round < 3; round++)
             EXPECT(!agrees(cases[i].id, span_str(cases[i].text), false));
