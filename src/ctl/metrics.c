@@ -206,7 +206,6 @@ void metrics_write(const struct api *api, struct text *out)
     metric_one(out, "penstock_log_records_dropped_total", "counter",
                "Log lines that were given up.", dropped);
     metric_one(out, "penstock_metrics_series_dropped_total", "counter",
-               "Kinds that have no line of their own, since there are too many.",
-               series_dropped);
+               "Kinds that have no line of their own, since there are too many.", series_dropped);
     put_process(view, out);
 }
