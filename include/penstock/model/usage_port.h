@@ -54,8 +54,8 @@ void usage_port_on_wake(struct usage_port *port, usage_wake_fn *wake, void *arg)
 // Producer: hands over one record, clamped to its bounds. Returns false when only its sums could be
 // kept.
 bool usage_port_push(struct usage_port *port, const struct usage_record *record);
-// Producer, once at the end of a turn: wakes the consumer if something was pushed and it sleeps, and
-// hurries it once when the ring becomes half full. Moves the spill when there is room.
+// Producer, once at the end of a turn: wakes the consumer if something was pushed and it sleeps,
+// and hurries it once when the ring becomes half full. Moves the spill when there is room.
 void usage_port_kick(struct usage_port *port);
 
 // Consumer: the slot `index` behind the oldest, or NULL. usage_slot_sequence() and
