@@ -10,6 +10,9 @@ enum {
     CONNECTIONS_MAX = (ADMIN_LISTENERS_MAX + 1) * ADMIN_CONNECTIONS + PROBES_MAX * DIAL_PARALLEL,
 };
 
+// How long answers of the admin API may take to leave when the process ends.
+#define ADMIN_DRAIN_NS (UINT64_C(200) * NS_PER_MS)
+
 static const char *unready(void *arg)
 {
     struct process *process = arg;
@@ -159,6 +162,11 @@ void process_admin_stop(struct process *process)
         return;
     process_reload_stop(process);
     prober_stop(&process->prober);
+    // Whoever asked for the end is told of it.
+    const uint64_t until = process->loop.now_ns + ADMIN_DRAIN_NS;
+    admin_drain(&process->admin);
+    while (!admin_is_idle(&process->admin) && process->loop.now_ns < until)
+        loop_turn(&process->loop, process->loop.now_ns + 10 * NS_PER_MS);
     admin_stop(&process->admin);
     while (!admin_is_idle(&process->admin) || process->prober.count > 0)
         loop_turn(&process->loop, process->loop.now_ns + 10 * NS_PER_MS);

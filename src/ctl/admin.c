@@ -291,6 +291,14 @@ struct err admin_listen_socket(struct admin *admin, const char *path)
     return err;
 }
 
+void admin_drain(struct admin *admin)
+{
+    for (uint32_t i = 0; i < admin->server_count; i++)
+        server_drain(&admin->servers[i]);
+    if (admin->has_socket)
+        server_drain(&admin->socket);
+}
+
 void admin_stop(struct admin *admin)
 {
     for (uint32_t i = 0; i < admin->server_count; i++)

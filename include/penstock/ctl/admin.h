@@ -28,6 +28,8 @@ void admin_init(struct admin *admin, struct net *net, struct api *api);
 must_use struct err admin_listen(struct admin *admin, const struct sockaddr *addr, socklen_t len);
 // `path` fits a socket address. RUNNING: another process answers there.
 must_use struct err admin_listen_socket(struct admin *admin, const char *path);
+// Stops accepting; what was answered still leaves.
+void admin_drain(struct admin *admin);
 // Closes everything; calls under way go on, and their answers are dropped.
 void admin_stop(struct admin *admin);
 bool admin_is_idle(const struct admin *admin);
