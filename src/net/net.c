@@ -7,7 +7,7 @@
 #include "penstock/net/dial.h"
 
 #define TRIM_NS NS_PER_S
-enum { TRIM_BUFS_MAX = 1024 }; // a tick
+enum { TRIM_BUFS_MAX = 2048 }; // a tick
 
 static void on_trim(struct timer *timer)
 {
