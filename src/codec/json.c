@@ -6,6 +6,14 @@
 #include "penstock/base/check.h"
 #include "penstock/codec/simd.h"
 
+const uint8_t json_scalar_bytes[256] = {
+    [0 ... ' '] = SCALAR_END, [','] = SCALAR_END,    [']'] = SCALAR_END,
+    ['}'] = SCALAR_END,       ['"'] = SCALAR_WRONG,  ['{'] = SCALAR_WRONG,
+    ['['] = SCALAR_WRONG,     [':'] = SCALAR_WRONG,  ['0' ... '9'] = SCALAR_NUMBER,
+    ['-'] = SCALAR_NUMBER,    ['+'] = SCALAR_NUMBER, ['.'] = SCALAR_NUMBER,
+    ['e'] = SCALAR_NUMBER,    ['E'] = SCALAR_NUMBER,
+};
+
 enum { UTF8_MAX = 4, PATH_LEVELS_MAX = 16 };
 static const char replacement[] = "\xef\xbf\xbd"; // U+FFFD
 

@@ -11,17 +11,11 @@ enum {
     SCALAR_NUMBER = 1 << 2, // a number may go on so
 };
 
-static const uint8_t scalar_bytes[256] = {
-    [0 ... ' '] = SCALAR_END, [','] = SCALAR_END,       [']'] = SCALAR_END,
-    ['}'] = SCALAR_END,       ['"'] = SCALAR_WRONG,     ['{'] = SCALAR_WRONG,
-    ['['] = SCALAR_WRONG,     [':'] = SCALAR_WRONG,     ['0' ... '9'] = SCALAR_NUMBER,
-    ['-'] = SCALAR_NUMBER,    ['+'] = SCALAR_NUMBER,    ['.'] = SCALAR_NUMBER,
-    ['e'] = SCALAR_NUMBER,    ['E'] = SCALAR_NUMBER,
-};
+extern const uint8_t json_scalar_bytes[256];
 
 static inline uint8_t scalar_byte(char byte)
 {
-    return scalar_bytes[(unsigned char)byte];
+    return json_scalar_bytes[(unsigned char)byte];
 }
 
 #if defined(__SSE2__)
