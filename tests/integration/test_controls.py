@@ -9,7 +9,7 @@ import tempfile
 import time
 
 from faults import FAIL, FORMATS, OPENAI, FaultGateway, FaultTest, together
-from harness import Gateway, binary, both_backends, free_port, is_sanitized, new_key
+from harness import Gateway, binary, both_backends, is_sanitized, new_key
 from raw import Client, Cut
 from test_admin import control
 

@@ -1,5 +1,6 @@
 // The converter's shared ground: text between two JSON strings, kept memory, the order of calls,
 // ids and envelopes, losses; and streams of Chat and Messages end to end.
+#include "convert_rig.h"
 #include "test.h"
 
 #include "penstock/convert/args.h"
@@ -7,21 +8,6 @@
 #include "penstock/convert/serial.h"
 
 enum { ROOM = 64 * KIB };
-
-static void *chunk_take(void *ctx, void **keeper)
-{
-    (void)ctx;
-    *keeper = NULL;
-    return malloc(ARENA_CHUNK);
-}
-
-static void chunk_give(void *ctx, void *memory, void *keeper)
-{
-    (void)ctx, (void)keeper;
-    free(memory);
-}
-
-static const struct arena_source chunks = { chunk_take, chunk_give, NULL };
 
 struct pad {
     struct scratch scratch;

@@ -1,6 +1,7 @@
 // Conversion against the cases that lie beside the checkout: each upstream answer of
 // conversion/streams and conversion/nonstream as each other format's client has to see it. Ids,
 // times and the inside of envelopes are free.
+#include "convert_rig.h"
 #include "test.h"
 
 #include "penstock/convert/convert.h"
@@ -25,21 +26,6 @@ static char *load(const char *name, size_t *len)
 }
 
 // --- memory ---
-
-static void *chunk_take(void *ctx, void **keeper)
-{
-    (void)ctx;
-    *keeper = NULL;
-    return malloc(ARENA_CHUNK);
-}
-
-static void chunk_give(void *ctx, void *memory, void *keeper)
-{
-    (void)ctx, (void)keeper;
-    free(memory);
-}
-
-static const struct arena_source chunks = { chunk_take, chunk_give, NULL };
 
 struct pad {
     struct scratch scratch;
