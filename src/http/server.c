@@ -12,7 +12,6 @@
 #include <poll.h>
 #include <unistd.h>
 
-#define ACCEPT_RETRY_NS (UINT64_C(100) * NS_PER_MS)
 // PARKED_MAX: connections that the kernel may still hand over when accepting was told to pause.
 // PIPELINE_QUEUE_MAX: of answers that a client did not take yet when its next request is looked at.
 // HEAD_CHANGES_MAX: in a row, until a connection's heads are only parsed.
@@ -49,26 +48,30 @@ static void accept_start(struct server *server)
 {
     while (!list_is_empty(&server->parked) && has_place(server))
         serve_open(server, unpark(server));
-    if (server->accept.in_flight || server->draining || !has_place(server))
+    // Without a place the next one is accepted all the same: it shows that room has to be made.
+    if (server->accept.in_flight || server->draining || !list_is_empty(&server->parked))
         return;
     server->paused = false;
     io_accept(server->net->io, &server->accept, server->fd);
 }
 
-static void accept_later(struct server *server)
+void accept_later(struct server *server, uint64_t at_ns)
 {
-    struct loop *loop = server->net->loop;
-    timer_arm(&loop->wheel, &server->accept_retry, loop->now_ns + ACCEPT_RETRY_NS);
+    timer_arm(&server->net->loop->wheel, &server->accept_retry, at_ns);
+}
+
+static void accept_retry(struct server *server)
+{
+    accept_later(server, server->net->loop->now_ns + ACCEPT_RETRY_NS);
 }
 
 static void on_accept_retry(struct timer *timer)
 {
     struct server *server = container_of(timer, struct server, accept_retry);
-    accept_start(server);
-    // Places that the thread's other connections take come back without a sign.
-    if (!list_is_empty(&server->parked) ||
-        (server->paused && server->count < server->limits.connections))
-        accept_later(server);
+    accept_start(
+        server); // places that the thread's other connections take come back without a sign
+    if (!list_is_empty(&server->parked))
+        loop_ready(server->net->loop, &server->room);
 }
 
 // One that was accepted before the pause took effect waits for its place.
@@ -82,7 +85,7 @@ static void park(struct server *server, int fd)
     parked->fd = fd;
     list_init(&parked->link);
     list_push_back(&server->parked, &parked->link);
-    accept_later(server);
+    loop_ready(server->net->loop, &server->room);
 }
 
 static int unpark(struct server *server)
@@ -106,6 +109,7 @@ struct err server_open(struct server *server, struct net *net, struct http_app *
     server->accept_retry.on_fire = on_accept_retry;
     list_init(&server->serves);
     list_init(&server->parked);
+    room_init(server);
     slab_init(&server->slab, sizeof(struct serve), limits->connections);
     slab_init(&server->parked_slab, sizeof(struct parked), PARKED_MAX);
     server->fd = server->spare_fd = -1;
@@ -126,6 +130,7 @@ static void on_bury(struct task *task)
     struct server *server = serve->server;
     slab_give(&server->slab, serve);
     server->count--;
+    server->leaving--;
     if (server->paused || !list_is_empty(&server->parked))
         accept_start(server);
 }
@@ -140,6 +145,9 @@ static void serve_free(struct serve *serve)
     timer_stop(&loop->wheel, &serve->timer);
     timer_stop(&loop->wheel, &serve->app_timer);
     list_take(&serve->link);
+    room_speak(serve);
+    list_take(&serve->idle);
+    serve->server->leaving++;
     if (serve->is_counted)
         peers_leave(serve->server->peers, &serve->peer);
     http_known_put(&serve->server->known, &serve->known);
@@ -230,6 +238,9 @@ static void serve_open(struct server *server, int fd)
         return;
     }
     list_push_back(&server->serves, &serve->link);
+    list_init(&serve->idle);
+    serve->is_silent = true;
+    server->silent_count++;
     server->count++;
     server->accepted++;
     if (server->certs != NULL && !secure(server, serve->conn)) {
@@ -267,7 +278,7 @@ static void shed_one(struct server *server)
             close(fd);
         server->spare_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
     }
-    accept_later(server);
+    accept_retry(server);
 }
 
 static void on_accept(struct io_op *op, struct io_done done)
@@ -281,9 +292,8 @@ static void on_accept(struct io_op *op, struct io_done done)
         else
             park(server, done.res);
     }
-    if (!has_place(server) && !server->paused) {
+    if (!list_is_empty(&server->parked) && !server->paused) {
         server->paused = true;
-        accept_later(server);
         io_cancel(server->net->io, op);
     }
     if (done.flags & IO_MORE)
@@ -319,7 +329,7 @@ void server_drain(struct server *server)
         accept_rest(server);
     server->draining = true;
     if (!list_is_empty(&server->parked))
-        accept_later(server);
+        accept_retry(server);
     // Other listeners share the port by SO_REUSEPORT: as long as this one is open, the kernel
     // sends it connections.
     io_close(server->net->io, server->fd, false);
@@ -339,6 +349,7 @@ void server_stop(struct server *server)
 {
     server_drain(server);
     timer_stop(&server->net->loop->wheel, &server->accept_retry);
+    task_cancel(&server->room);
     while (!list_is_empty(&server->parked))
         io_close(server->net->io, unpark(server), false);
     struct list *next;
@@ -359,6 +370,7 @@ void server_fini(struct server *server)
 {
     assert(server_is_idle(server));
     timer_stop(&server->net->loop->wheel, &server->accept_retry);
+    task_cancel(&server->room);
     if (server->fd >= 0)
         io_close(server->net->io, server->fd, false);
     if (server->spare_fd >= 0)
@@ -387,6 +399,7 @@ void serve_await_head(struct serve *serve)
     serve->since_ns = 0;
     serve->progress = serve->conn->tx_bytes;
     serve_allow_head(serve);
+    room_enter(serve);
     if (serve->conn->rx_len > 0)
         loop_ready(server->net->loop, &serve->task); // pipelined: one request a turn
     serve_arm(serve, serve->requests == 0 ? server->limits.head_ns : server->limits.idle_ns);
@@ -497,6 +510,7 @@ static void serve_head(struct serve *serve)
             conn_rx_allow(conn, conn->rx_limit, (enum buf_class)conn->rx_cls);
         return;
     }
+    room_speak(serve);
     if (is_behind(serve)) { // the next request waits until earlier answers were taken
         serve->progress = conn->tx_bytes;
         serve_arm(serve, server->limits.write_stall_ns);

@@ -18,7 +18,7 @@ const char *conn_why_name(enum conn_why why)
         [WHY_TIMEOUT] = "timeout",   [WHY_PROTOCOL] = "protocol",
         [WHY_STALLED] = "stalled",   [WHY_CANCELLED] = "cancelled",
         [WHY_SHUTDOWN] = "shutdown", [WHY_LIMIT] = "limit",
-        [WHY_TLS] = "tls",
+        [WHY_TLS] = "tls",           [WHY_EVICTED] = "evicted",
     };
     assert(why < WHY_COUNT);
     return names[why];
@@ -185,6 +185,13 @@ void conn_rx_recheck(struct conn *conn)
         return;
     conn_rx_fail(conn, ECONNRESET);
     conn_wake(conn);
+}
+
+bool conn_is_quiet(const struct conn *conn)
+{
+    const bool begun = conn->state == CONN_OPENING && conn->rx_bytes > 0;
+    return !begun && conn->rx_len == 0 && conn_tls_rx_held(conn) == 0 && conn->tx_len == 0 &&
+           !io_has_input(conn->net->io, conn->fd);
 }
 
 void conn_rx_allow(struct conn *conn, uint32_t limit, enum buf_class cls)

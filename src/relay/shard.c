@@ -86,6 +86,12 @@ static void show_figures(struct shard *shard)
     struct shard_counters *counters = &shard->counters;
     const struct io_stats *io = io_stats(shard->loop.io);
     counter_set(&counters->connections, shard->net.conns.count_out);
+    for (int kind = 0; kind < IDLE_KIND_COUNT; kind++) {
+        uint64_t evicted = 0;
+        for (uint32_t i = 0; i < shard->server_count; i++)
+            evicted += shard->servers[i].evicted[kind];
+        counter_set(&counters->evicted[kind], evicted);
+    }
     counter_set(&counters->upstream_idle, shard->upool.count);
     counter_set(&counters->upstream_reused, shard->upool.reused);
     counter_set(&counters->turns, shard->loop.turns);

@@ -26,7 +26,15 @@ struct stream;
 
 enum {
     LINGER_BYTES = 1 * MIB,
-    SERVE_OVER_MAX = 8, // connections above an address's limit that are told so
+    SERVE_OVER_MAX = 8,     // connections above an address's limit that are told so
+    SERVE_SILENT_SHARE = 8, // the part of the places for which kept connections make room
+};
+
+// Connections on which nothing is under way make room for new ones when there is no place left.
+enum idle_kind {
+    IDLE_SILENT, // never sent a byte
+    IDLE_KEPT,   // after an answer
+    IDLE_KIND_COUNT
 };
 #define LINGER_NS (UINT64_C(2) * NS_PER_S)
 #define SERVE_OVER_NS (UINT64_C(2) * NS_PER_S) // for the request that is refused
@@ -98,7 +106,10 @@ struct serve {
                             // deadline pushed on costs a store
     struct timer app_timer; // of stream_wake_at(), the same
     struct list link;
+    struct list idle; // among those that may be idle, the oldest first
+    uint64_t idle_ns; // since when
     uint8_t state;
+    bool is_silent; // listed as IDLE_SILENT
     bool keep_alive;
     bool has_stream;
     bool watched;     // the timer watches that the client takes the answer
@@ -127,6 +138,11 @@ struct server {
     struct peers *peers; // NULL: addresses are not counted
     struct list parked;  // connections that the kernel handed over when there was no place for them
     struct slab parked_slab;
+    struct list idle[IDLE_KIND_COUNT]; // by the time of their last activity
+    uint32_t silent_count;
+    uint32_t leaving; // connections whose places come free at the end of the turn
+    struct task room; // makes room for who is parked
+    uint64_t evicted[IDLE_KIND_COUNT];
     struct server_limits limits;
     struct io_op accept;
     struct timer accept_retry;
