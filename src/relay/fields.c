@@ -80,14 +80,24 @@ static bool passes_to_vendor(const struct http_field *field, uint32_t format)
     return passes(to_vendor, ARRAY_LEN(to_vendor), field->name, format);
 }
 
-struct err fields_collect(struct req *req, const struct http_head *head, struct span query)
+// What all fields of a head take as lines.
+static cold size_t fields_bytes(const struct http_head *head)
+{
+    size_t len = 0;
+    for (unsigned i = 0; i < head->field_count; i++)
+        len += head->fields[i].name.len + head->fields[i].value.len + sizeof(": \r\n") - 1;
+    return len;
+}
+
+static struct err fields_write(struct req *req, const struct http_head *head, size_t least)
 {
     size_t room;
-    char *at = arena_rest(&req->arena, FIELDS_ROOM_MIN, &room);
+    char *at = arena_rest(&req->arena, least, &room);
     if (at == NULL)
         return ERR(OVERLOADED);
     struct put out = put_into(at, room);
     uint32_t format = BIT(req->format);
+    req->fields_dropped = 0;
     for (unsigned i = 0; i < head->field_count; i++) {
         const struct http_field *field = &head->fields[i];
         if (passes_to_vendor(field, format) || !GUARD(RELAY_FIELDS_OUT))
@@ -95,11 +105,18 @@ struct err fields_collect(struct req *req, const struct http_head *head, struct 
         else if (field->id == HF_OTHER)
             req->fields_dropped++;
     }
-    if (out.full)
-        return ERR(HEAD_TOO_LARGE);
     size_t len = (size_t)(out.at - out.start);
-    arena_trim(&req->arena, room, len);
+    arena_trim(&req->arena, room, out.full ? 0 : len);
     req->fields = span_of(at, len);
+    return out.full ? ERR(HEAD_TOO_LARGE) : OK;
+}
+
+struct err fields_collect(struct req *req, const struct http_head *head, struct span query)
+{
+    struct err err = fields_write(req, head, FIELDS_ROOM_MIN);
+    if (unlikely(err.code == ERR_HEAD_TOO_LARGE))
+        err = fields_write(req, head, fields_bytes(head));
+    TRY(err);
 
     // The query goes on too, without the key.
     char *copy = arena_take(&req->arena, max_size(query.len, 1));

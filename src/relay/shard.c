@@ -3,6 +3,7 @@
 #include "answer.h"
 #include "penstock/base/arena.h"
 #include "penstock/base/check.h"
+#include "penstock/net/body.h"
 #include "reply.h"
 #include "req.h"
 #include "unpack.h"
@@ -10,7 +11,23 @@
 static void *chunk_take(void *ctx, void **keeper)
 {
     _Static_assert((int)BUF_SMALL_BYTES >= (int)ARENA_CHUNK, "a small buffer is a chunk");
-    struct buf *buf = bufpool_take(ctx, BUF_SMALL);
+    const struct net *net = ctx;
+    struct buf *buf = bufpool_take(net->bufs, BUF_SMALL);
+    *keeper = buf;
+    return buf != NULL ? buf->data : NULL;
+}
+
+// For heads that are larger than usual.
+static void *chunk_take_large(void *ctx, size_t len, void **keeper)
+{
+    struct net *net = ctx;
+    struct buf *buf = NULL;
+    if (len <= BUF_LARGE_BYTES) {
+        buf = bufpool_take(net->bufs, BUF_LARGE);
+    } else {
+        struct body *body = body_take(net, len);
+        buf = body != NULL ? &body->buf : NULL;
+    }
     *keeper = buf;
     return buf != NULL ? buf->data : NULL;
 }
@@ -40,7 +57,7 @@ struct err shard_init(struct shard *shard, uint32_t idx, struct io *io, struct e
     slab_init(&shard->answers, sizeof(struct answer), conns_max);
     slab_init(&shard->secrets, sizeof(struct kept_secret), conns_max);
     wire_forms_init(&shard->forms);
-    shard->chunks = (struct arena_source){ chunk_take, chunk_give, shard->net.bufs };
+    shard->chunks = (struct arena_source){ chunk_take, chunk_give, &shard->net, chunk_take_large };
     list_init(&shard->live);
     env_random(env, &shard->id_state, sizeof(shard->id_state));
     return OK;

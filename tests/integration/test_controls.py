@@ -9,7 +9,7 @@ import tempfile
 import threading
 import time
 
-from faults import FAIL, FORMATS, OPENAI, FaultGateway, FaultTest, together
+from faults import FAIL, FORMATS, GEMINI, OPENAI, FaultGateway, FaultTest, together
 from harness import Gateway, binary, both_backends, is_sanitized, new_key
 from raw import Client, Cut
 from test_admin import control, metric
@@ -211,6 +211,25 @@ class Vendors(FaultTest):
                 return client.answer().status
 
         self.assertEqual(status(OPENAI.path + "?" + "a" * 3000), 200)
+        # What goes on to the vendor may be as large as what came.
+        for length in (3900, 4200, 8150):
+            self.assertEqual(status(OPENAI.path + "?" + "a" * length), 200, length)
+            self.assertEqual(vendor.requests[-1].target, OPENAI.path + "?" + "a" * length)
+        for length in (3900, 5000, 16_300, 32_000):
+            for _ in range(3):  # the head is known after the first
+                self.assertEqual(status(fields=["openai-beta: " + "b" * length]), 200, length)
+                self.assertEqual(vendor.requests[-1].get("openai-beta"), "b" * length)
+        many = [f"x-stainless-{number}: {'c' * 200}" for number in range(90)]
+        self.assertEqual(status(OPENAI.path + "?" + "a" * 8150, fields=many), 200)
+        self.assertEqual(vendor.requests[-1].get("x-stainless-89"), "c" * 200)
+        with gateway.client() as client:  # on a connection that goes on, and on another format's path
+            target = GEMINI.path + "?" + "a" * 4000
+            for _ in range(3):
+                client.request("POST", target, GEMINI.request("x", False)[1],
+                               [("x-goog-api-key", gateway.key), ("x-goog-request-params", "d" * 9000)])
+                self.assertEqual(client.answer().status, 200)
+                self.assertEqual(vendor.requests[-1].target, target)
+                self.assertEqual(vendor.requests[-1].get("x-goog-request-params"), "d" * 9000)
         self.assertEqual(status("/v1/" + "a" * 8150), 404)
         self.assertEqual(status("/v1/" + "a" * 8300), 414)
         self.assertEqual(status(fields=["x: y"] * 97), 200)

@@ -64,7 +64,7 @@ struct shard {
     uint32_t server_count;
     struct slab reqs, answers, unpacks, secrets;
     struct kept_secret *secret;  // the newest that is in use; NULL: none is
-    struct arena_source chunks;  // of requests' arenas: small buffers of the pool
+    struct arena_source chunks;  // of requests' arenas: buffers of the pool
     struct list live;            // requests, oldest first
     const struct snapshot *snap; // of this turn
     struct usage_port *port;
