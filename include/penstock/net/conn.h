@@ -127,6 +127,10 @@ void conn_rx_recheck(struct conn *conn);
 // waits in the socket, which is asked by a system call, and nothing is to be sent.
 bool conn_is_quiet(const struct conn *conn);
 
+// Small pieces will come at short intervals: as io_ack_late() and io_acks_late().
+void conn_rx_ack_late(struct conn *conn);
+must_use bool conn_rx_acks_late(struct conn *conn);
+
 static inline bool conn_rx_open(const struct conn *conn)
 {
     return conn->rx_state == RX_OPEN;
