@@ -322,6 +322,8 @@ static flat void on_rx(struct io_op *op, struct io_done done)
             conn->rx_direct += (uint32_t)done.res;
             conn->rx_bytes += (uint32_t)done.res;
         }
+    } else if (done.res > 0 && unlikely(conn->rx_state == RX_FAILED)) {
+        buf_put(done.buf); // behind a hole: what could not be held
     } else if (done.res > 0) {
         conn->rx_bytes += (uint32_t)done.res;
         if (conn->tls != NULL)
