@@ -436,6 +436,9 @@ void metrics_relay(const struct api *api, struct text *out, uint64_t *dropped)
     put_accounts(api, out, dropped);
     metric_one(out, "penstock_connections", "gauge", "Open connections, to clients and to vendors.",
                SUM(view, connections));
+    metric_one(out, "penstock_connections_passed_total", "counter",
+               "Clients' connections that another shard than the accepting one got.",
+               SUM(view, passed));
     metric_head(out, "penstock_connections_evicted_total", "counter",
                 "Clients' connections that made room for new ones.");
     metric_sample(out, "penstock_connections_evicted_total", "reason=\"silent\"",

@@ -58,6 +58,7 @@ static void room_run(struct task *task)
     const uint64_t now = server->net->loop->now_ns;
     uint64_t at = now + ACCEPT_RETRY_NS;
     int looks = 0;
+    pass_parked(server);
     while (server->leaving < server->parked_slab.count_out && looks < ROOM_LOOKS_MAX) {
         struct serve *serve = room_next(server, &at);
         if (serve == NULL || at > now || !GUARD(SERVE_ROOM))

@@ -56,6 +56,8 @@ static inline void room_speak(struct serve *serve)
         loop_ready(serve->server->net->loop, &serve->server->room);
 }
 void room_init(struct server *server);
+// Other threads may have places for who is parked.
+void pass_parked(struct server *server);
 // Tries again soon to find a place for who is parked.
 void accept_later(struct server *server, uint64_t at_ns);
 

@@ -49,7 +49,7 @@ static void accept_start(struct server *server)
     while (!list_is_empty(&server->parked) && has_place(server))
         serve_open(server, unpark(server));
     // Without a place the next one is accepted all the same: it shows that room has to be made.
-    if (server->accept.in_flight || server->draining || !list_is_empty(&server->parked))
+    if (server->accept.in_flight || server->fd < 0 || !list_is_empty(&server->parked))
         return;
     server->paused = false;
     io_accept(server->net->io, &server->accept, server->fd);
@@ -74,6 +74,13 @@ static void on_accept_retry(struct timer *timer)
         loop_ready(server->net->loop, &server->room);
 }
 
+// This thread has so many connections more, for the others to see.
+static void add_load(struct server *server, int32_t delta)
+{
+    if (server->doors != NULL)
+        door_load(&server->doors->door[server->door_idx], delta);
+}
+
 // One that was accepted before the pause took effect waits for its place.
 static void park(struct server *server, int fd)
 {
@@ -82,6 +89,7 @@ static void park(struct server *server, int fd)
         io_close(server->net->io, fd, true);
         return;
     }
+    add_load(server, 1);
     parked->fd = fd;
     list_init(&parked->link);
     list_push_back(&server->parked, &parked->link);
@@ -92,6 +100,7 @@ static int unpark(struct server *server)
 {
     struct parked *parked = container_of(server->parked.next, struct parked, link);
     const int fd = parked->fd;
+    add_load(server, -1);
     list_take(&parked->link);
     slab_give(&server->parked_slab, parked);
     return fd;
@@ -114,7 +123,7 @@ struct err server_open(struct server *server, struct net *net, struct http_app *
     slab_init(&server->parked_slab, sizeof(struct parked), PARKED_MAX);
     server->fd = server->spare_fd = -1;
     TRY(http_known_init(&server->known));
-    struct err err = io_listen(net->io, addr, len, BACKLOG, &server->fd);
+    struct err err = addr != NULL ? io_listen(net->io, addr, len, BACKLOG, &server->fd) : OK;
     if (failed(err)) {
         http_known_fini(&server->known);
         return err;
@@ -131,6 +140,7 @@ static void on_bury(struct task *task)
     slab_give(&server->slab, serve);
     server->count--;
     server->leaving--;
+    add_load(server, -1);
     if (server->paused || !list_is_empty(&server->parked))
         accept_start(server);
 }
@@ -242,6 +252,7 @@ static void serve_open(struct server *server, int fd)
     serve->is_silent = true;
     server->silent_count++;
     server->count++;
+    add_load(server, 1);
     server->accepted++;
     if (server->certs != NULL && !secure(server, serve->conn)) {
         serve_close(serve, WHY_TLS, false);
@@ -281,16 +292,52 @@ static void shed_one(struct server *server)
     accept_retry(server);
 }
 
+// One that has just come.
+static void settle(struct server *server, int fd)
+{
+    if (has_place(server) && list_is_empty(&server->parked))
+        serve_open(server, fd);
+    else
+        park(server, fd);
+}
+
+// Nothing was read of it yet: another thread may get it.
+static bool pass_on(struct server *server, int fd)
+{
+    const uint32_t cap = has_place(server) ? 0 : server->limits.connections;
+    const bool passed = server->doors != NULL &&
+                        doors_pass(server->doors, server->door_idx, cap, server->door_listener, fd);
+    server->passed += passed;
+    return passed;
+}
+
+void pass_parked(struct server *server)
+{
+    while (!list_is_empty(&server->parked)) {
+        const struct parked *first = container_of(server->parked.next, struct parked, link);
+        if (!pass_on(server, first->fd))
+            return;
+        (void)unpark(server);
+    }
+}
+
+void server_take(struct server *server, int fd)
+{
+    // Who came before the end began is served, as who waits at the listener is.
+    if (server->stopped)
+        io_close(server->net->io, fd, false);
+    else
+        settle(server, fd);
+}
+
 static void on_accept(struct io_op *op, struct io_done done)
 {
     struct server *server = container_of(op, struct server, accept);
     if (done.res >= 0) {
         if (server->draining)
             io_close(server->net->io, done.res, false);
-        else if (has_place(server) && list_is_empty(&server->parked))
-            serve_open(server, done.res);
-        else
-            park(server, done.res);
+        else if (!pass_on(server, done.res))
+            settle(server, done.res);
     }
     if (!list_is_empty(&server->parked) && !server->paused) {
         server->paused = true;
@@ -313,10 +360,7 @@ static void accept_rest(struct server *server)
         int fd = accept_now(server);
         if (fd < 0)
             return;
-        if (has_place(server))
-            serve_open(server, fd);
-        else
-            park(server, fd);
+        settle(server, fd);
     }
 }
 
@@ -325,14 +369,15 @@ void server_drain(struct server *server)
     if (server->draining)
         return;
     timer_stop(&server->net->loop->wheel, &server->accept_retry);
-    if (io_backend(server->net->io) != IO_BACKEND_SIM)
+    if (server->fd >= 0 && io_backend(server->net->io) != IO_BACKEND_SIM)
         accept_rest(server);
     server->draining = true;
     if (!list_is_empty(&server->parked))
         accept_retry(server);
     // Other listeners share the port by SO_REUSEPORT: as long as this one is open, the kernel
     // sends it connections.
-    io_close(server->net->io, server->fd, false);
+    if (server->fd >= 0)
+        io_close(server->net->io, server->fd, false);
     server->fd = -1;
     struct list *next;
     for (struct list *at = server->serves.next; at != &server->serves; at = next) {
@@ -348,6 +393,7 @@ void server_drain(struct server *server)
 void server_stop(struct server *server)
 {
     server_drain(server);
+    server->stopped = true;
     timer_stop(&server->net->loop->wheel, &server->accept_retry);
     task_cancel(&server->room);
     while (!list_is_empty(&server->parked))

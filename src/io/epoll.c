@@ -421,6 +421,14 @@ static void epoll_close(struct io *io, int fd, bool reset)
     sock_close(fd, reset);
 }
 
+static void epoll_release(struct io *io, int fd)
+{
+    struct sock *sock = sock_at(epoll_of(io), fd);
+    assert(sock->in == NULL && sock->out == NULL);
+    assert(!(sock->flags & SOCK_REGISTERED));
+    sock_forget(sock);
+}
+
 // From any thread, and from a signal handler.
 static void epoll_wake(struct io *io, struct io *from)
 {
@@ -465,6 +473,7 @@ static const struct io_ops epoll_ops = {
     .cancel = epoll_cancel,
     .shutdown = epoll_shutdown,
     .close = epoll_close,
+    .release = epoll_release,
     .wake = epoll_wake,
     .turn = epoll_turn,
 };

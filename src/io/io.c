@@ -250,6 +250,13 @@ bool io_peer(struct io *io, int fd, struct sockaddr_storage *out)
     return getpeername(fd, (struct sockaddr *)out, &len) == 0;
 }
 
+void io_release(struct io *io, int fd)
+{
+    assert(fd >= 0);
+    if (io->ops->release != NULL)
+        io->ops->release(io, fd);
+}
+
 void io_close(struct io *io, int fd, bool reset)
 {
     assert(fd >= 0);

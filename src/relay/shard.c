@@ -84,8 +84,34 @@ struct err shard_listen(struct shard *shard, const struct sockaddr *addr, sockle
     TRY(server_open(server, &shard->net, &shard->app, shard->shared->server, addr, len));
     server_secure(server, certs);
     server_share(server, shard->shared->peers);
+    if (shard->shared->doors != NULL)
+        server_spread(server, shard->shared->doors, shard->idx, shard->server_count);
     shard->server_count++;
     return OK;
+}
+
+static struct door *door_of(const struct shard *shard)
+{
+    struct doors *doors = shard->shared->doors;
+    return doors != NULL ? &doors->door[shard->idx] : NULL;
+}
+
+void shard_open_door(struct shard *shard)
+{
+    if (door_of(shard) != NULL)
+        door_open(door_of(shard), shard->loop.io);
+}
+
+// Connections that other shards passed on.
+static apart void take_passed(struct shard *shard, struct door *door)
+{
+    uint32_t listener;
+    int fd;
+    while (door_take(door, &listener, &fd)) {
+        assert(listener < shard->server_count);
+        server_take(&shard->servers[listener], fd);
+        door_taken(door);
+    }
 }
 
 void shard_apply(struct shard *shard, const struct shard_settings *settings)
@@ -103,12 +129,16 @@ static void show_figures(struct shard *shard)
     struct shard_counters *counters = &shard->counters;
     const struct io_stats *io = io_stats(shard->loop.io);
     counter_set(&counters->connections, shard->net.conns.count_out);
-    for (int kind = 0; kind < IDLE_KIND_COUNT; kind++) {
-        uint64_t evicted = 0;
-        for (uint32_t i = 0; i < shard->server_count; i++)
-            evicted += shard->servers[i].evicted[kind];
-        counter_set(&counters->evicted[kind], evicted);
+    uint64_t evicted[IDLE_KIND_COUNT] = { 0 }, passed = 0;
+    for (uint32_t i = 0; i < shard->server_count; i++) {
+        const struct server *server = &shard->servers[i];
+        for (int kind = 0; kind < IDLE_KIND_COUNT; kind++)
+            evicted[kind] += server->evicted[kind];
+        passed += server->passed;
     }
+    for (int kind = 0; kind < IDLE_KIND_COUNT; kind++)
+        counter_set(&counters->evicted[kind], evicted[kind]);
+    counter_set(&counters->passed, passed);
     counter_set(&counters->upstream_idle, shard->upool.count);
     counter_set(&counters->upstream_reused, shard->upool.reused);
     counter_set(&counters->turns, shard->loop.turns);
@@ -122,7 +152,12 @@ void shard_turn(struct shard *shard, uint64_t until_ns)
     // What a request needs of a snapshot beyond one turn it has copied, so each turn may begin with
     // a newer one, and none is held while the shard sleeps.
     snap_hub_leave(shard->shared->hub, shard->idx);
+    struct door *door = door_of(shard);
+    if (unlikely(shard->draining && door != NULL && !door_is_quiet(door)))
+        until_ns = min_u64(until_ns, shard->loop.now_ns + NS_PER_MS); // who is at it says no more
     loop_wait(&shard->loop, until_ns);
+    if (door != NULL && unlikely(door_has_any(door)))
+        take_passed(shard, door);
     shard->snap = snap_hub_enter(shard->shared->hub, shard->idx);
     loop_work(&shard->loop);
     if (shard->port != NULL)
@@ -135,6 +170,8 @@ void shard_turn(struct shard *shard, uint64_t until_ns)
 void shard_drain(struct shard *shard)
 {
     shard->draining = true;
+    if (door_of(shard) != NULL)
+        door_close(door_of(shard));
     for (uint32_t i = 0; i < shard->server_count; i++)
         server_drain(&shard->servers[i]);
 }
@@ -155,7 +192,8 @@ bool shard_is_idle(const struct shard *shard)
     for (uint32_t i = 0; i < shard->server_count; i++)
         if (!server_is_idle(&shard->servers[i]))
             return false;
-    return list_is_empty(&shard->live);
+    struct door *door = door_of(shard);
+    return list_is_empty(&shard->live) && (door == NULL || door_is_quiet(door));
 }
 
 void shard_close(struct shard *shard)

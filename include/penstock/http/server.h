@@ -17,6 +17,7 @@
 #include "penstock/codec/http1_write.h"
 #include "penstock/net/body.h"
 #include "penstock/net/conn.h"
+#include "penstock/net/door.h"
 #include "penstock/net/peers.h"
 
 struct certs;
@@ -136,7 +137,9 @@ struct server {
     struct tls_ctx *tls; // of this thread, of generation:
     uint32_t certs_generation;
     struct peers *peers; // NULL: addresses are not counted
-    struct list parked;  // connections that the kernel handed over when there was no place for them
+    struct doors *doors; // of the threads that this listener is shared with; NULL: it is alone
+    uint32_t door_idx, door_listener; // its thread's place there, and its own name
+    struct list parked; // connections that the kernel handed over when there was no place for them
     struct slab parked_slab;
     struct list idle[IDLE_KIND_COUNT]; // by the time of their last activity
     uint32_t silent_count;
@@ -149,9 +152,11 @@ struct server {
     int fd;
     int spare_fd; // given up for a moment when descriptors are exhausted
     bool draining;
+    bool stopped;
     bool paused;
     uint32_t count;
     uint64_t accepted, requests;
+    uint64_t passed; // connections that another thread got
     uint64_t errors; // requests that HTTP itself refused
     struct list serves;
     struct slab slab;
@@ -159,8 +164,8 @@ struct server {
     struct http_head head;         // of the request being parsed; valid only during on_request()
 };
 
-// Opens the listener and starts accepting. `server` stays until server_is_idle() after
-// server_stop().
+// Opens the listener and starts accepting; without an address it has only the connections that
+// server_take() brings. `server` stays until server_is_idle() after server_stop().
 must_use struct err server_open(struct server *server, struct net *net, struct http_app *app,
                                 const struct server_limits *limits, const struct sockaddr *addr,
                                 socklen_t len);
@@ -171,6 +176,18 @@ static inline void server_share(struct server *server, struct peers *peers)
 {
     server->peers = peers;
 }
+// From now on fresh connections may go to the same listener of another thread, which takes what
+// lies at its own door by server_take(). `idx` is this thread's door, `listener` this one's name
+// there.
+static inline void server_spread(struct server *server, struct doors *doors, uint32_t idx,
+                                 uint32_t listener)
+{
+    server->doors = doors;
+    server->door_idx = idx;
+    server->door_listener = listener;
+}
+// A connection that another thread accepted.
+void server_take(struct server *server, int fd);
 // Other limits from now on; `connections` stays as it was.
 void server_limit(struct server *server, const struct server_limits *limits);
 // Stops accepting, closes idle connections, and lets running requests end with `Connection: close`.

@@ -70,6 +70,7 @@ struct shard_counters {
     // What the loop and its parts counted, as of the end of the last turn.
     struct counter connections, upstream_idle, upstream_reused;
     struct counter evicted[2]; // clients' connections that made room: silent, kept
+    struct counter passed;     // fresh connections that another shard got
     struct counter turns, turns_slow;
     struct counter syscalls, no_buffers;
 };
