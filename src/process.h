@@ -120,6 +120,8 @@ must_use bool process_load_certs(struct process *process, const struct config_li
 // Reads the certificates again; what cannot be used leaves the old ones in place.
 must_use bool process_reload_certs(struct process *process);
 void process_rotate_tickets(struct process *process);
+// Of the view: the certificate number `index` of all listeners together.
+bool process_certificate(void *arg, uint32_t index, struct view_cert *out);
 void process_free_certs(struct process *process);
 
 // --- process_life.c: signals, drain, watchdog ---

@@ -112,7 +112,7 @@ static bool shards_turn(struct process *process)
     bool all = true;
     for (uint32_t i = 0; i < process->started_count; i++) {
         struct shard_thread *thread = &process->shards[i];
-        const uint64_t turns = counter_get(&thread->shard.counters.turns);
+        const uint64_t turns = counter_get(&thread->shard.loop.figures.turns);
         all &= turns != process->turns_seen[i] || thread_state(thread) == THREAD_ENDED;
         process->turns_seen[i] = turns;
         if (thread->io != NULL && thread_state(thread) != THREAD_ENDED)

@@ -46,8 +46,8 @@ static json_t *shards_json(const struct view *view)
         json_t *json = json_object();
         json_object_set_new(json, "connections", number(counter_get(&counters->connections)));
         json_object_set_new(json, "requests_in_flight", number(figures_in_flight(counters)));
-        json_object_set_new(json, "turns", number(counter_get(&counters->turns)));
-        json_object_set_new(json, "slow_turns", number(counter_get(&counters->turns_slow)));
+        json_object_set_new(json, "turns", number(counter_get(&view->loops[i]->turns)));
+        json_object_set_new(json, "slow_turns", number(counter_get(&view->loops[i]->turns_slow)));
         json_array_append_new(list, json);
     }
     return list;
