@@ -93,6 +93,10 @@ struct process {
     struct timer delay_timer, drain_timer, watchdog;
     uint64_t watchdog_ns, watchdog_count;
     uint64_t turns_seen[PROCESS_SHARDS_MAX];
+    struct slow_turns {
+        uint64_t seen;     // that a line has told of
+        uint64_t quiet_ns; // until then no other line
+    } slow[PROCESS_SHARDS_MAX];
     bool ready, draining, is_cut, stopping;
 };
 
@@ -131,6 +135,8 @@ void process_life_begin(struct process *process);
 void process_life_end(struct process *process);
 void process_command(struct process *process, enum thread_command command);
 bool process_is_drained(struct process *process);
+// Tells of turns of the shards that took too long, each shard's once in a while.
+void process_tell_slow_turns(struct process *process);
 // As SIGTERM does.
 void process_drain(struct process *process);
 

@@ -126,6 +126,10 @@ static void put_store(struct store *store, struct text *out)
                "Usage records found missing at the start.", stats.records_missing);
     metric_one(out, "penstock_store_records_waiting", "gauge", "Usage records on their way.",
                stats.records_waiting);
+    metric_one(out, "penstock_store_blocks_damaged_total", "counter",
+               "Blocks of usage records that could not be read.", stats.blocks_damaged);
+    metric_one(out, "penstock_store_sums_saturated_total", "counter",
+               "Sums that reached their bound and stay there.", stats.saturated);
     metric_one(out, "penstock_store_commits_total", "counter", "Changes of objects.",
                stats.commits);
     metric_one(out, "penstock_store_commits_failed_total", "counter", "Changes that failed.",
@@ -135,6 +139,8 @@ static void put_store(struct store *store, struct text *out)
                        "Time spent in writes.", stats.write_ns);
     metric_one(out, "penstock_store_write_stalls_total", "counter", "Writes that took long.",
                stats.write_stalls);
+    metric_one_seconds(out, "penstock_store_stall_seconds_total", "counter",
+                       "Time spent in writes that took long.", stats.write_stall_ns);
     metric_one(out, "penstock_store_syncs_total", "counter", "Syncs to the disk.", stats.syncs);
     metric_one_seconds(out, "penstock_store_sync_seconds_total", "counter", "Time spent in syncs.",
                        stats.sync_ns);

@@ -396,7 +396,54 @@ static void test_metrics_text(void)
     desk_fini(&desk);
 }
 
+// The ratio is that of the time between two looks; looks close to each other tell the same.
+static void test_how_busy_a_loop_was(void)
+{
+    static struct shard_counters shard;
+    static struct loop_figures loop;
+    struct budget_process budget = { .limit = 1000 };
+    const uint64_t zero = 0;
+    const bool reload_good = true;
+    struct env_fake fake;
+    struct desk desk;
+    desk_init(&desk);
+    env_fake_init(&fake, 1);
+    const struct view view = { .shard_count = 1,
+                               .shards = { &shard },
+                               .loops = { &loop },
+                               .budget = &budget,
+                               .backend = "uring",
+                               .backend_note = "",
+                               .published = &zero,
+                               .log_dropped = &zero,
+                               .reload_ns = &zero,
+                               .reload_good = &reload_good };
+    desk.api.view = &view;
+    desk.api.env = &fake.env;
+    static const struct {
+        uint64_t passed_ms, busy_ms;
+        const char *ratio;
+    } looks[] = {
+        { 0, 0, "0.000" },          { 4000, 1000, "0.250" }, { 999, 999, "0.250" },
+        { 1001, 1, "0.500" },       { 10000, 10, "0.001" },  { 1000, 5000, "1.000" },
+        { 100000, 99999, "0.999" }, { 1000, 0, "0.000" },
+    };
+    for (size_t i = 0; i < ARRAY_LEN(looks); i++) {
+        char line[80];
+        struct text text = { 0 };
+        env_fake_advance(&fake, looks[i].passed_ms * NS_PER_MS);
+        counter_add(&loop.busy_ns, looks[i].busy_ms * NS_PER_MS);
+        fit_printf(line, sizeof(line), "penstock_loop_busy_ratio{thread=\"shard-0\"} %s",
+                   looks[i].ratio);
+        metrics_write(&desk.api, &text);
+        EXPECT(metrics_hold(text.ptr, line));
+        text_fini(&text);
+    }
+    desk.api.env = env_system();
+    desk_fini(&desk);
+}
+
 TEST_MAIN(TEST(test_the_setup_token_is_used_once), TEST(test_a_planted_setup_token_is_not_taken),
           TEST(test_every_operation_needs_a_token), TEST(test_paths_and_methods),
           TEST(test_problems_name_the_field), TEST(test_a_key_is_told_once),
-          TEST(test_metrics_text))
+          TEST(test_metrics_text), TEST(test_how_busy_a_loop_was))
