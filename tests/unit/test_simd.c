@@ -25,7 +25,7 @@ static char *guarded_page_end(void)
 
 static void fill(struct env *env, char *text, size_t len, unsigned spice)
 {
-    static const char specials[] = "\"\\{}[]\r\n\x1f\x01\x7f\x80\xc2\xe4\xff~ ";
+    static const char specials[] = "\"\\\\\\unt{}[]\r\n\x1f\x01\x7f\x80\xc2\xe4\xff~ ";
     unsigned char dice[2 * LEN_MAX];
     env_random(env, dice, 2 * len);
     for (size_t i = 0; i < len; i++) {
@@ -203,7 +203,14 @@ static void contents_of_strings_end_at_a_bare_quote(void)
         { "ab", 2, false },
         { "a\\\"b\"c", 4, false },
         { "a\\\\\"b", 3, false },
-        { "\\u0041\"", 0, false },
+        { "\\u0041\"", 6, false },
+        { "\\u00eF\\u4F60x\"", 13, false },
+        { "a\\u00g0\"", 1, false },
+        { "\\u004\"", 0, false },
+        { "\\u004", 0, false },
+        { "\\\\u00zz\"", 7, false },
+        { "\\n\\u0041\\", 8, false },
+        { "\\\\\\\\\\\"\"", 6, false },
         { "a\\", 1, false },
         { "a\nb\"", 1, false },
         { "a\\\nb\"", 1, false },

@@ -19,8 +19,8 @@ struct simd {
     // Bytes before the first '"', '\' or byte below 0x20; `len` if there is none. Sets *high, and
     // never clears it, if one of the bytes passed over is not ASCII.
     size_t (*string_run)(const char *text, size_t len, bool *high);
-    // The same, but passes over escapes of two bytes, so that nearly all of a string's contents are
-    // passed at once. It stops at any other backslash.
+    // The same, but passes over escapes, so that a string's contents are passed at once. It stops
+    // at a backslash that begins none, or none that is whole.
     size_t (*quoted_run)(const char *text, size_t len, bool *high);
     // Bytes before the first of " { } [ ]; `len` if there is none.
     size_t (*structure_run)(const char *text, size_t len);
