@@ -226,7 +226,7 @@ static const struct simd sse2 = {
 
 // ------------------------------------------------------------------------------------- AVX2
 
-#define AVX2 __attribute__((target("avx2")))
+#define AVX2 __attribute__((target("avx2,popcnt")))
 
 AVX2 static inline __m256i avx2_load(const char *text)
 {
@@ -399,6 +399,32 @@ AVX2 static size_t avx2_quoted_run(const char *text, size_t len, bool *high)
     return (size_t)(at - text) + sse2_quoted_run(at, (size_t)(end - at), high);
 }
 
+AVX2 static size_t avx2_container_run(const char *text, size_t len)
+{
+    const __m256i fold = _mm256_set1_epi8(0x20);
+    struct nesting nesting = { .depth = 0 };
+    char last[64] = { 0 };
+    for (size_t i = 0; i < len; i += 64) {
+        const char *at = text + i;
+        if (len - i < 64)
+            at = memcpy(last, at, len - i);
+        __m256i a = avx2_load(at), b = avx2_load(at + 32);
+        __m256i folded_a = _mm256_or_si256(a, fold), folded_b = _mm256_or_si256(b, fold);
+        const struct nested is = {
+            .quote = avx2_both(avx2_equal(a, '"'), avx2_equal(b, '"')),
+            .slash = avx2_both(avx2_equal(a, '\\'), avx2_equal(b, '\\')),
+            .open = avx2_both(avx2_equal(folded_a, '{'), avx2_equal(folded_b, '{')),
+            .close = avx2_both(avx2_equal(folded_a, '}'), avx2_equal(folded_b, '}')),
+        };
+        unsigned end = nesting_feed(&nesting, &is);
+        if (unlikely(nesting.lost))
+            return 0;
+        if (end != 0)
+            return i + end;
+    }
+    return 0;
+}
+
 AVX2 static size_t avx2_structure_run(const char *text, size_t len)
 {
     if (len < 32)
@@ -548,13 +574,14 @@ static const struct simd avx2 = {
     .string_run = avx2_string_run,
     .quoted_run = avx2_quoted_run,
     .structure_run = avx2_structure_run,
+    .container_run = avx2_container_run,
     .line_run = avx2_line_run,
     .utf8_run = avx2_utf8_run,
 };
 
 // --------------------------------------------------------------------------------- AVX-512BW
 
-#define AVX512 __attribute__((target("avx512bw,avx512f,avx2,bmi,bmi2")))
+#define AVX512 __attribute__((target("avx512bw,avx512f,avx2,bmi,bmi2,popcnt")))
 
 // The next up to 64 bytes; lanes behind the text read as zero without touching memory.
 AVX512 static inline __m512i avx512_load(const char *text, size_t left, __mmask64 *lanes)
@@ -705,6 +732,33 @@ AVX512 static size_t avx512_structure_run(const char *text, size_t len)
     return len;
 }
 
+AVX512 static size_t avx512_container_run(const char *text, size_t len)
+{
+    const __m512i fold = _mm512_set1_epi8(0x20);
+    struct nesting nesting = { .depth = 0 };
+    for (size_t i = 0; i < len;) {
+        __mmask64 lanes;
+        __m512i bytes = avx512_load(text + i, len - i, &lanes);
+        __m512i folded = _mm512_or_si512(bytes, fold); // '[' to '{', ']' to '}'
+        const struct nested is = {
+            .quote = _mm512_cmpeq_epi8_mask(bytes, _mm512_set1_epi8('"')),
+            .slash = _mm512_cmpeq_epi8_mask(bytes, _mm512_set1_epi8('\\')),
+            .open = _mm512_cmpeq_epi8_mask(folded, _mm512_set1_epi8('{')),
+            .close = _mm512_cmpeq_epi8_mask(folded, _mm512_set1_epi8('}')),
+        };
+        unsigned end = nesting_feed(&nesting, &is);
+        if (unlikely(nesting.lost))
+            return 0;
+        if (end != 0)
+            return i + end;
+        i += 64;
+        bool high = false;
+        if ((is.quote | is.slash) == 0 && nesting.in_string != 0 && i < len)
+            i += avx512_calm_run(text + i, len - i, &high);
+    }
+    return 0;
+}
+
 AVX512 static size_t avx512_line_run(const char *text, size_t len)
 {
     const __m512i lf = _mm512_set1_epi8('\n'), cr = _mm512_set1_epi8('\r');
@@ -724,6 +778,7 @@ static const struct simd avx512 = {
     .string_run = avx512_string_run,
     .quoted_run = avx512_quoted_run,
     .structure_run = avx512_structure_run,
+    .container_run = avx512_container_run,
     .line_run = avx512_line_run,
     .utf8_run = avx2_utf8_run,
 };
@@ -736,11 +791,12 @@ size_t simd_sets(const struct simd *out[SIMD_SETS_MAX])
     out[count++] = &simd_plain;
     out[count++] = &sse2;
     __builtin_cpu_init();
-    if (__builtin_cpu_supports("avx2"))
+    if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("popcnt"))
         out[count++] = &avx2;
-    // AVX-512 comes with AVX2, BMI and BMI2 on every CPU that has it; asked all the same.
+    // AVX-512 comes with AVX2, BMI, BMI2 and POPCNT on every CPU that has it; asked all the same.
     if (__builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx2") &&
-        __builtin_cpu_supports("bmi") && __builtin_cpu_supports("bmi2"))
+        __builtin_cpu_supports("bmi") && __builtin_cpu_supports("bmi2") &&
+        __builtin_cpu_supports("popcnt"))
         out[count++] = &avx512;
     return count;
 }

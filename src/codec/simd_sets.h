@@ -73,4 +73,60 @@ static inline uint64_t quoted_stop(const struct quoted *is, size_t *len)
     return stop;
 }
 
+// What up to 64 bytes of JSON are, a bit each, and what the ones before them left open.
+struct nested {
+    uint64_t quote, slash, open, close;
+};
+
+struct nesting {
+    size_t depth;
+    uint64_t in_string; // all ones: the text so far ends inside a string
+    bool escaped;       // the next byte is
+    bool lost;          // a backslash outside strings
+};
+
+// Each bit becomes the parity of those up to it.
+static inline uint64_t parity_of(uint64_t bits)
+{
+    for (unsigned shift = 1; shift < 64; shift *= 2)
+        bits ^= bits << shift;
+    return bits;
+}
+
+// Bits up to the one with which the outermost container ends; 0 if none does.
+static inline unsigned nesting_end(size_t *depth, uint64_t open, uint64_t close)
+{
+    for (uint64_t all = open | close; all != 0; all &= all - 1) {
+        if ((open & all & -all) != 0)
+            ++*depth;
+        else if (--*depth == 0)
+            return (unsigned)__builtin_ctzll(all) + 1;
+    }
+    return 0;
+}
+
+// The same for the whole block, which moves `nesting` on.
+static inline unsigned nesting_feed(struct nesting *nesting, const struct nested *is)
+{
+    uint64_t escaped = nesting->escaped;
+    if (is->slash != 0) {
+        uint64_t slash = is->slash & ~escaped;
+        uint64_t pairs = quoted_escaped(slash);
+        nesting->escaped = (slash & ~pairs) >> 63 != 0;
+        escaped |= pairs;
+    } else {
+        nesting->escaped = false;
+    }
+    uint64_t inside = parity_of(is->quote & ~escaped) ^ nesting->in_string;
+    nesting->in_string = (uint64_t)((int64_t)inside >> 63);
+    nesting->lost = (is->slash & ~inside) != 0;
+    uint64_t open = is->open & ~inside, close = is->close & ~inside;
+    size_t ends = (size_t)__builtin_popcountll(close);
+    if (likely(ends < nesting->depth)) {
+        nesting->depth += (size_t)__builtin_popcountll(open) - ends;
+        return 0;
+    }
+    return nesting_end(&nesting->depth, open, close);
+}
+
 #endif
