@@ -329,7 +329,8 @@ static void test_metrics_text(void)
     counter_add(&shards[1].limited[LIMIT_MEMORY], 6);
     counter_set(&loops[0].turns, 12);
     counter_set(&loops[1].turns_slow, 2);
-    latency_add_own(&loops[1].lag, 7000);
+    counter_add(&loops[1].lag[latency_bucket(7000, LATENCY_OWN_FIRST_US)], 1);
+    counter_add(&loops[1].busy_ns, 7000 * NS_PER_US);
     counter_set(&control.turns, 13);
     counter_set(&control.busy_ns, 1);
     desk.api.view = &view;
