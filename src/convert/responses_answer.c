@@ -338,12 +338,21 @@ static void put_input(struct sink *out, const struct item *item)
     unwrap_whole(item->text, &item->rope, put_piece, out);
 }
 
+// The id that the client answers. Clients refuse two calls with one id, so the second gets another.
+static struct words call_id(const struct answer *answer, const struct item *item)
+{
+    for (const struct item *at = answer->items; at != NULL && at != item; at = at->next)
+        if (at->kind == ITEM_CALL && at->choice == 0 && words_eq(at->id, item->id))
+            return WORDS_NONE;
+    return item->id;
+}
+
 static void put_call(struct sink *out, const struct answer *answer, const struct output *output,
                      bool shell)
 {
     const struct item *item = output->item;
     SINK_TEXT(out, "\",\"call_id\":\"");
-    id_put_call(out, item->id, FAMILY_RESPONSES, answer->facts->random, item->call);
+    id_put_call(out, call_id(answer, item), FAMILY_RESPONSES, answer->facts->random, item->call);
     if (output->kind == OUTPUT_SEARCH) {
         SINK_TEXT(out, "\",\"execution\":\"client\",\"arguments\":");
         if (shell)
