@@ -123,14 +123,18 @@ static void write_text(struct encode *encode, struct words text)
 static void end_thought(struct encode *encode, const struct delta *delta)
 {
     struct state *state = state_of(encode);
-    if (state->block != BLOCK_THINK && words_none(delta->signature.text))
+    const struct signature *signature = &delta->signature;
+    if (state->block != BLOCK_THINK && words_none(signature->text))
         return;
+    if (state->block != BLOCK_THINK && signature->signs == SIGNS_TEXT)
+        return; // no block has a place for it (C-144)
     open_thought(encode);
     struct sink *out = encode->out;
     SINK_TEXT(out, EVENT("content_block_delta") ",\"index\":");
     sink_u64(out, state->index - 1);
     SINK_TEXT(out, ",\"delta\":{\"type\":\"signature_delta\",\"signature\":\"");
-    envelope_put(out, &delta->signature, MAKER_ANTHROPIC, &encode->facts, ENVELOPE_THOUGHT);
+    envelope_put(out, signature, MAKER_ANTHROPIC, &encode->facts,
+                 signature->signs == SIGNS_CALL ? ENVELOPE_CALL : ENVELOPE_THOUGHT);
     SINK_TEXT(out, "\"}}\n\n");
     close_block(encode);
 }
