@@ -76,13 +76,6 @@ void gemini_put_signature(struct sink *out, const struct signature *signature, b
 must_use bool gemini_read_signature(struct words text, const uint8_t *key, struct scratch *scratch,
                                     struct signature *out, enum envelope_kind *kind);
 
-// --- schemas: Gemini's own subset of OpenAPI, and JSON Schema (C-035) ---
-
-// From the one to the other, in scratch memory; JSON_SLICE_NONE if it is short.
-struct json_slice gemini_schema_to_json(struct json_slice schema, struct scratch *scratch);
-// Writes a JSON Schema in the subset. False: something was left out or changed.
-bool gemini_put_schema(struct sink *out, struct json_slice schema);
-
 // --- arguments that come in pieces, each with its path (C-034b) ---
 
 enum { GEMINI_PATH_MAX = 1024, GEMINI_PATH_DEPTH = 64 };

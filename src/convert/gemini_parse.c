@@ -1,6 +1,7 @@
 // Gemini generateContent, reading a request: everything but its conversation. The model, and
 // whether to stream, stand in its path.
 #include "gemini.h"
+#include "penstock/convert/schema.h"
 #include "reasoning.h"
 
 // --- keys ---
@@ -45,6 +46,22 @@ bool gemini_is_repeated(struct json_slice object, struct span key, struct span c
 
 // --- tools ---
 
+// A schema in the vendor's own words, as JSON Schema (C-035).
+static struct json_slice standard(struct prompt_parse *parse, struct json_slice schema)
+{
+    if (schema.kind != JK_OBJECT)
+        return JSON_SLICE_NONE;
+    // Only a type that may also be null becomes longer.
+    const size_t len = schema.text.len + schema.text.len / 2;
+    char *room = scratch_take(parse->scratch, len);
+    struct sink out = sink_into(room, len);
+    if (room != NULL)
+        schema_put_standard(&out, schema);
+    if ((room == NULL || out.failed) && !failed(parse->err))
+        parse->err = ERR(OVERLOADED);
+    return (struct json_slice){ span_of(room, (size_t)(out.at - room)), JK_OBJECT };
+}
+
 static void read_function(struct prompt_parse *parse, struct json_slice value, uint32_t at,
                           uint32_t sub)
 {
@@ -62,14 +79,8 @@ static void read_function(struct prompt_parse *parse, struct json_slice value, u
     tool->description = words_of(json_get(value, SPAN("description")));
     tool->raw = value;
     tool->schema = gemini_field(value, SPAN("parametersJsonSchema"));
-    if (tool->schema.kind != JK_OBJECT) {
-        struct json_slice schema = json_get(value, SPAN("parameters"));
-        tool->schema = JSON_SLICE_NONE;
-        if (schema.kind == JK_OBJECT)
-            tool->schema = gemini_schema_to_json(schema, parse->scratch);
-        if (schema.kind == JK_OBJECT && tool->schema.kind == JK_NONE)
-            parse->err = ERR(OVERLOADED);
-    }
+    if (tool->schema.kind != JK_OBJECT)
+        tool->schema = standard(parse, json_get(value, SPAN("parameters")));
     static const struct span lost[] = { SPAN("response"), SPAN("responseJsonSchema"),
                                         SPAN("behavior") };
     for (size_t i = 0; i < ARRAY_LEN(lost); i++)
@@ -229,10 +240,8 @@ static void read_format(struct prompt_parse *parse, struct json_slice config)
     struct json_slice schema = gemini_field(config, SPAN("responseJsonSchema"));
     prompt->format.path = CONFIG "responseJsonSchema";
     if (schema.kind != JK_OBJECT) {
-        schema = gemini_field(config, SPAN("responseSchema"));
+        schema = standard(parse, gemini_field(config, SPAN("responseSchema")));
         prompt->format.path = CONFIG "responseSchema";
-        if (schema.kind == JK_OBJECT)
-            schema = gemini_schema_to_json(schema, parse->scratch);
     }
     if (json_string_is(mime, SPAN("text/x.enum"))) {
         loss_refuse(parse->losses, "only this vendor can be held to one of several words",

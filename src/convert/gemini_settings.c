@@ -2,6 +2,7 @@
 #include "gemini.h"
 #include "gemini_writer.h"
 #include "penstock/convert/ids.h"
+#include "penstock/convert/schema.h"
 #include "reasoning.h"
 
 enum { STOPS_MAX = 5, CANDIDATES_MAX = 8 };
@@ -103,7 +104,7 @@ static void put_format(struct gemini_writer *writer)
         return;
     }
     member(writer, SPAN("responseSchema"));
-    if (!gemini_put_schema(writer->out, prompt->format.schema))
+    if (schema_put_reduced(writer->out, prompt->format.schema, writer->render->scratch))
         loss_adjust(writer->losses, "%s=reduced", prompt->format.path);
 }
 
@@ -267,29 +268,14 @@ static void put_custom(struct gemini_writer *writer, const struct tool *tool)
                    "\"required\":[\"input\"]}");
 }
 
-// An object without properties is none for older models (C-034).
-static bool has_parameters(struct json_slice schema)
-{
-    struct json_iter iter = json_members_of(json_get(schema, SPAN("properties")));
-    struct span key;
-    struct json_slice value;
-    if (schema.kind != JK_OBJECT)
-        return false;
-    return json_member_next(&iter, &key, &value) ||
-           json_get(schema, SPAN("$ref")).kind != JK_NONE ||
-           json_get(schema, SPAN("anyOf")).kind != JK_NONE ||
-           json_get(schema, SPAN("oneOf")).kind != JK_NONE ||
-           json_get(schema, SPAN("allOf")).kind != JK_NONE;
-}
-
 static void put_parameters(struct gemini_writer *writer, const struct tool *tool)
 {
     struct sink *out = writer->out;
-    if (!has_parameters(tool->schema))
+    if (schema_is_bare(tool->schema)) // C-034
         return;
     if (!writer->caps->json_schema) {
         SINK_TEXT(out, ",\"parameters\":");
-        if (!gemini_put_schema(out, tool->schema))
+        if (schema_put_reduced(out, tool->schema, writer->render->scratch))
             loss_adjust(writer->losses, "tools=reduced");
         return;
     }
