@@ -167,7 +167,7 @@ void gemini_put_cites(struct sink *out, const struct gemini_cite *first)
 
 static void add_raw(struct rope *rope, struct keep *keep, struct span raw)
 {
-    rope_add(keep, rope, (struct words){ raw, true });
+    rope_add(keep, rope, (struct words){ .raw = raw, .escaped = true });
 }
 
 static void add_token(struct rope *rope, struct keep *keep, struct json_slice entry)

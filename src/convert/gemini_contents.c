@@ -343,7 +343,7 @@ static struct part *read_code(struct prompt_parse *parse, struct words text, str
     sink_put(&sink, head);
     sink_put(&sink, text.raw);
     sink_put(&sink, tail);
-    part->text = (struct words){ span_of(room, (size_t)(sink.at - room)), true };
+    part->text = (struct words){ .raw = span_of(room, (size_t)(sink.at - room)), .escaped = true };
     loss_adjust(parse->losses, "contents[%u].parts[%u]=text", at, sub);
     return part;
 }

@@ -70,6 +70,7 @@ static struct candidate *candidate_of(struct encode *encode, uint16_t index)
             return NULL;
         serial_init(&candidate->serial, encode->keep.source, encode->keep.held_max, write_delta,
                     encode);
+        candidate->serial.queue.keep.scratch = encode->facts.scratch;
         candidate->index = index;
         candidate->next = *at;
         *at = candidate;
@@ -95,7 +96,7 @@ void gemini_encode_start(struct encode *encode)
     char room[1 * KIB];
     struct sink tail = sink_into(room, sizeof(room));
     put_tail(&tail, &encode->facts, 0);
-    struct words text = { span_of(room, (size_t)(tail.at - room)), true };
+    struct words text = { .raw = span_of(room, (size_t)(tail.at - room)), .escaped = true };
     state_of(encode)->tail = keep_words(&encode->keep, text).raw;
     encode->failed = encode->failed || tail.failed;
 }
@@ -150,25 +151,11 @@ static void write_pending(struct encode *encode, struct candidate *candidate)
     candidate->pending = (struct pending){ 0 };
 }
 
-// A copy that lives as long as the answer, whatever its length.
-static struct words keep_long(struct encode *encode, struct words words)
-{
-    if (words_none(words))
-        return WORDS_NONE;
-    char *room = scratch_take(encode->facts.scratch, words.raw.len);
-    if (room == NULL) {
-        encode->failed = true;
-        return WORDS_NONE;
-    }
-    memcpy(room, words.raw.ptr, words.raw.len);
-    return (struct words){ span_of(room, words.raw.len), words.escaped };
-}
-
 static struct signature keep_signature(struct encode *encode, const struct signature *signature)
 {
     struct signature kept = *signature;
-    kept.text = keep_long(encode, signature->text);
-    kept.id = keep_long(encode, signature->id);
+    kept.text = keep_words(&encode->keep, signature->text);
+    kept.id = keep_words(&encode->keep, signature->id);
     return kept;
 }
 

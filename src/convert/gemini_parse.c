@@ -109,7 +109,7 @@ static void read_tool(struct prompt_parse *parse, struct json_slice value, uint3
         struct tool *tool = prompt_tool(parse, TOOL_HOSTED, at);
         if (tool == NULL)
             return;
-        tool->name = (struct words){ key, true };
+        tool->name = (struct words){ .raw = key, .escaped = true };
         tool->raw = value;
     }
 }
