@@ -31,7 +31,8 @@ enum delta_kind {
     DELTA_MEDIA,     // type, text (base64): an image or sound that the model made
     DELTA_LOGPROBS,  // raw: token entries in the form of Chat's `logprobs.content`
     DELTA_HOSTED,    // raw: an item of the vendor's own tools, for the same format only
-    DELTA_FINISH,    // finish, text (the stop sequence that was hit): the choice has ended
+    DELTA_FINISH,    // finish, text (the stop sequence that was hit; the vendor's words on what it
+                     // filtered): the choice has ended
     DELTA_KIND_COUNT
 };
 
