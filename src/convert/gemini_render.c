@@ -456,7 +456,13 @@ static void put_contents(struct gemini_writer *writer)
         before = group.assistant ? group : none;
         turn += group.turn_count;
     }
-    if (has_calls(prompt, &before)) { // C-007
+    if (!writer->spoken) { // C-019
+        if (group_first(prompt) == 0)
+            loss_refuse(writer->losses, "at least one message is required", "%s",
+                        list_name(writer));
+        put_note_content(writer, SPAN("."));
+        loss_adjust(writer->losses, "%s=user_turn_first", list_name(writer));
+    } else if (has_calls(prompt, &before)) { // C-007
         loss_refuse(writer->losses, "the calls of the last turn have no results", "%s[%u]",
                     list_name(writer), prompt->turns[prompt->turn_count - 1].at);
     } else if (before.part_count > 0 && !writer->caps->prefill) { // C-012

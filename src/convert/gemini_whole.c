@@ -285,8 +285,18 @@ static void write_item(struct writer *writer, const struct item *item)
 
 static void write_logprobs(struct writer *writer)
 {
+    // Two lists are made of one, so it is looked at in one piece.
+    const struct choice *choice = writer->choice;
     struct gemini_logprobs logprobs = { 0 };
-    gemini_add_logprobs(&logprobs, &writer->keep, writer->choice->logprobs);
+    struct json_slice entries = choice->logprobs;
+    const size_t len = choice->tokens.len + 2;
+    char *room = choice->tokens.len > 0 ? scratch_take(writer->facts->scratch, len) : NULL;
+    if (room != NULL) {
+        struct sink sink = sink_into(room, len);
+        choice_put_logprobs(choice, &sink);
+        entries = (struct json_slice){ span_of(room, len), JK_ARRAY };
+    }
+    gemini_add_logprobs(&logprobs, &writer->keep, entries);
     if (logprobs.chosen.len > 0)
         gemini_put_logprobs(writer->out, &logprobs);
 }
