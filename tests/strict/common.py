@@ -4,6 +4,9 @@ import hashlib
 import json
 
 
+PIECES_MAX = 40
+
+
 class Refusal(Exception):
     """A request that the vendor does not take. Each format writes it in its own shape."""
 
@@ -57,8 +60,9 @@ def letters(seed, length):
 def pieces(text, seed):
     """The text cut as a vendor's stream cuts it: uneven, never in one piece where two are possible."""
     cut, at, number = [], 0, int(digest(seed, text), 16)
+    least = 1 + len(text) // PIECES_MAX
     while at < len(text):
-        size = 1 + number % 11
+        size = least + number % 11
         number = number // 11 or 987654321
         cut.append(text[at:at + size])
         at += size

@@ -709,7 +709,7 @@ class Seals(Vendor):
                 path, PATHS[family] = PATHS[family], PATHS[family].replace("pro", "flash")
                 self.addCleanup(PATHS.__setitem__, family, path)
             else:
-                body["model"] = "claude-opus-4-5" if family == "anthropic" else "o4"
+                body["model"] = "claude-opus-5" if family == "anthropic" else "o4"
             if family == "responses":
                 self.addCleanup(setattr, vendor, "OTHER_MODELS", vendor.OTHER_MODELS)
                 vendor.OTHER_MODELS += ("o4",)

@@ -30,9 +30,9 @@ from seal import Ledger, Seals, prefix_digest
 
 FORMATS = {"openai": chat, "responses": responses, "anthropic": messages, "gemini": gemini}
 # What the vendors call the models that the rules in the formats' files are about.
-MODELS = {"openai": "gpt-5", "responses": "gpt-5", "anthropic": "claude-sonnet-4-5",
+MODELS = {"openai": "gpt-5", "responses": "gpt-5", "anthropic": "claude-sonnet-5",
           "gemini": "gemini-3-pro"}
-OTHER_MODELS = ("gpt-4.1", "claude-opus-4-5", "gemini-3-flash")
+OTHER_MODELS = ("gpt-4.1", "claude-opus-5", "gemini-3-flash")
 PATHS = {"/v1/chat/completions": "openai", "/v1/responses": "responses", "/v1/messages": "anthropic"}
 GEMINI_PATH = re.compile(
     r"/v1(?:beta|alpha|beta1)?/models/([^/:]+):(generateContent|streamGenerateContent)")
@@ -51,6 +51,7 @@ class Call:
     stream: bool = False
     sse: bool = True
     came_back: set = field(default_factory=set)
+    given: set = field(default_factory=set)
 
 
 @dataclass
@@ -63,7 +64,8 @@ class Entry:
     why: str
     marker: str | None = None
     body: object = None
-    came_back: frozenset = frozenset()
+    came_back: set = field(default_factory=set)  # signatures in the request
+    given: set = field(default_factory=set)      # signatures in the answer
     answer: script.Answer | None = None
 
 
@@ -74,7 +76,6 @@ class StrictVendor:
         self.seals, self.ledger = Seals(), Ledger()
         self.stored = set()              # ids of items that a Responses client left here
         self.given = defaultdict(set)    # account: the signatures that it was given
-        self.given_in = defaultdict(set)  # (account, marker): the same
         self.log, self.counts = [], Counter()
         self.lock = threading.Lock()
         self.server = Server(("127.0.0.1", port), self)
@@ -94,6 +95,7 @@ class StrictVendor:
     digest = staticmethod(common.digest)
 
     def issued(self, call, sign):
+        call.given.add(sign)
         with self.lock:
             self.given[call.account].add(sign)
 
@@ -149,7 +151,7 @@ class StrictVendor:
             self.note(Entry(call.family, call.account, refusal.status, refusal.message, marker, body))
             raise
         self.note(Entry(call.family, call.account, 200, "", marker, body,
-                        frozenset(call.came_back), answer))
+                        call.came_back, call.given, answer))
         return asked, answer
 
 
