@@ -161,7 +161,7 @@ def read_parts(content, role, path):
             only(want(part[kind], dict, here + ".image_url"), {"url", "detail"}, here + ".image_url")
             media, data = data_url(part[kind].get("url", ""), here + ".image_url.url")
             images.append(image_mark(media, data))
-    return "\n".join(texts), images
+    return ("" if role == "assistant" else "\n").join(texts), images
 
 
 def read_calls(calls, path):

@@ -202,7 +202,7 @@ class Turns:
                        f"{SIGNATURE_DOCS} for more details.")
             self.order(before, item, calls, responses)
             tools.results = self.paired(calls, responses)
-            calls, item.text = item.calls, "\n".join(text for text in texts if text)
+            calls, item.text = item.calls, ("" if model else "\n").join(filter(None, texts))
             before = "call" if calls else "response" if responses else "model" if model else "user"
             if tools.results:
                 self.asked.items.append(tools)

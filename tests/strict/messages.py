@@ -218,7 +218,7 @@ class Turns:
             else:
                 self.thought(block, kind, at, path)
         self.owed = [call.id for call in item.calls]
-        item.text = "\n".join(texts)
+        item.text = "".join(texts)
         self.asked.items.append(item)
 
     def use(self, block, path, item):

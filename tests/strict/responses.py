@@ -65,7 +65,7 @@ def read_parts(content, allowed, path):
             media, data = data_url(want(part["image_url"], str, here + ".image_url"),
                                    here + ".image_url")
             images.append(image_mark(media, data))
-    return "\n".join(texts), images, refusal
+    return ("" if "output_text" in allowed else "\n").join(texts), images, refusal
 
 
 def read_reasoning(items, at, here, call, asked, vendor):

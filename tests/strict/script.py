@@ -116,7 +116,8 @@ def merged(items):
     for item in items:
         if out and out[-1].who == item.who:
             last = out[-1]
-            last.text = "\n".join(text for text in (last.text, item.text) if text)
+            between = "" if item.who == "assistant" else "\n"  # a stream may be kept piece by piece
+            last.text = between.join(text for text in (last.text, item.text) if text)
             last.images = last.images + item.images
             last.calls = last.calls + item.calls
             last.results = last.results + item.results
