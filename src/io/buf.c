@@ -23,6 +23,7 @@ static struct err class_init(struct bufpool *pool, enum buf_class cls, uint32_t 
         mmap(NULL, len, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (memory == MAP_FAILED)
         return ERR_SYS(NO_MEMORY, errno);
+    pool->cls[cls].pool = pool;
     pool->cls[cls].memory = memory;
     pool->cls[cls].count_max = count;
     // Both are advice. What peers sent does not belong into a core file, and a huge page would make
@@ -61,33 +62,39 @@ void bufpool_fini(struct bufpool *pool)
     *pool = (struct bufpool){ 0 };
 }
 
+// A buffer that was never out is touched only when all used ones are.
+static cold struct buf *take_fresh(struct bufclass *from, enum buf_class cls)
+{
+    if (from->count_used == from->count_max)
+        return NULL;
+    uint32_t index = from->count_used++;
+    struct buf *buf = &from->bufs[index];
+    *buf = (struct buf){
+        .data = from->memory + (size_t)index * class_bytes[cls],
+        .cap = class_bytes[cls],
+        .index = (uint16_t)index,
+        .cls = (uint8_t)cls,
+        .home = from,
+    };
+    return buf;
+}
+
 struct buf *bufpool_take(struct bufpool *pool, enum buf_class cls)
 {
-    struct buf *buf = pool->cls[cls].free;
-    if (buf != NULL) {
-        pool->cls[cls].free = buf->next;
-        buf->next = NULL;
+    struct bufclass *from = &pool->cls[cls];
+    struct buf *buf = from->free;
+    if (likely(buf != NULL)) {
+        from->free = buf->next;
         buf->is_cold = false;
-        pool->cls[cls].count_free--;
-        if (pool->cls[cls].count_free < pool->cls[cls].free_low)
-            pool->cls[cls].free_low = pool->cls[cls].count_free;
     } else {
-        // A buffer that was never out is touched only when all used ones are.
-        if (pool->cls[cls].count_used == pool->cls[cls].count_max)
+        buf = take_fresh(from, cls);
+        if (buf == NULL)
             return NULL;
-        uint32_t index = pool->cls[cls].count_used++;
-        buf = &pool->cls[cls].bufs[index];
-        *buf = (struct buf){
-            .data = pool->cls[cls].memory + (size_t)index * class_bytes[cls],
-            .cap = class_bytes[cls],
-            .index = (uint16_t)index,
-            .cls = (uint8_t)cls,
-            .pool = pool,
-        };
     }
     assert(buf->refs == 0);
     buf->refs = 1;
-    pool->cls[cls].count_out++;
+    if (++from->count_out > from->out_most)
+        from->out_most = from->count_out;
     UNPOISON(buf->data, buf->cap);
     return buf;
 }
@@ -96,9 +103,10 @@ bool bufpool_trim(struct bufpool *pool, uint32_t max)
 {
     uint32_t done = 0;
     for (int cls = 0; cls < BUF_CLASS_COUNT; cls++) {
+        struct bufclass *from = &pool->cls[cls];
         // The list gives the warmest first, so what nobody reached in this period is at its end.
-        uint32_t warm = pool->cls[cls].count_free - pool->cls[cls].free_low;
-        struct buf *buf = pool->cls[cls].free;
+        uint32_t warm = from->out_most - from->count_out;
+        struct buf *buf = from->free;
         for (uint32_t i = 0; i < warm; i++)
             buf = buf->next;
         for (; buf != NULL && done < max; buf = buf->next) {
@@ -109,7 +117,7 @@ bool bufpool_trim(struct bufpool *pool, uint32_t max)
             buf->is_cold = true;
             done++;
         }
-        pool->cls[cls].free_low = pool->cls[cls].count_free;
+        from->out_most = from->count_out;
     }
     return done == max;
 }
@@ -127,13 +135,13 @@ void buf_free(struct buf *buf)
         buf->on_free(buf);
         return;
     }
-    struct bufpool *pool = buf->pool;
-    assert(pool->cls[buf->cls].count_out > 0);
-    pool->cls[buf->cls].count_out--;
+    struct bufclass *home = buf->home;
+    assert(home->count_out > 0);
+    home->count_out--;
     POISON(buf->data, buf->cap);
-    buf->next = pool->cls[buf->cls].free;
-    pool->cls[buf->cls].free = buf;
-    pool->cls[buf->cls].count_free++;
+    buf->next = home->free;
+    home->free = buf;
+    struct bufpool *pool = home->pool;
     if (unlikely(pool->starved) && pool->on_refill != NULL)
         pool->on_refill(pool->on_refill_arg);
 }
