@@ -85,6 +85,7 @@ struct buf *bufpool_take(struct bufpool *pool, enum buf_class cls)
     struct buf *buf = from->free;
     if (likely(buf != NULL)) {
         from->free = buf->next;
+        from->count_cold -= buf->is_cold;
         buf->is_cold = false;
     } else {
         buf = take_fresh(from, cls);
@@ -99,27 +100,61 @@ struct buf *bufpool_take(struct bufpool *pool, enum buf_class cls)
     return buf;
 }
 
+// Marks the free buffers that nobody reached in this period: the list gives the warmest first, so
+// they are at its end.
+static void mark_idle(struct bufclass *from)
+{
+    uint32_t warm = from->out_most - from->count_out;
+    struct buf *buf = from->free;
+    for (uint32_t i = 0; i < warm; i++)
+        buf = buf->next;
+    for (; buf != NULL; buf = buf->next)
+        buf->is_idle = !buf->is_cold;
+}
+
+// Gives back `count` buffers from `first` on. Advice: where it is refused the memory stays, which
+// harms nothing.
+static void cool(struct bufclass *from, size_t bytes, uint32_t first, uint32_t count)
+{
+    (void)madvise(from->memory + first * bytes, count * bytes, MADV_DONTNEED);
+    from->count_cold += count;
+}
+
+// In the order of their addresses, so that the kernel is asked once for a run. Returns how many.
+static uint32_t cool_idle(struct bufclass *from, size_t bytes, uint32_t max)
+{
+    uint32_t done = 0, run = 0, at = 0;
+    for (; at < from->count_used; at++) {
+        struct buf *buf = &from->bufs[at];
+        if (buf->is_idle && done < max) {
+            buf->is_cold = true;
+            run++;
+            done++;
+        } else if (run > 0) {
+            cool(from, bytes, at - run, run);
+            run = 0;
+        }
+        buf->is_idle = false;
+    }
+    if (run > 0)
+        cool(from, bytes, at - run, run);
+    return done;
+}
+
 bool bufpool_trim(struct bufpool *pool, uint32_t max)
 {
-    uint32_t done = 0;
     for (int cls = 0; cls < BUF_CLASS_COUNT; cls++) {
         struct bufclass *from = &pool->cls[cls];
-        // The list gives the warmest first, so what nobody reached in this period is at its end.
-        uint32_t warm = from->out_most - from->count_out;
-        struct buf *buf = from->free;
-        for (uint32_t i = 0; i < warm; i++)
-            buf = buf->next;
-        for (; buf != NULL && done < max; buf = buf->next) {
-            if (buf->is_cold)
-                continue;
-            // Advice: where it is refused the memory stays resident, which harms nothing.
-            (void)madvise(buf->data, buf->cap, MADV_DONTNEED);
-            buf->is_cold = true;
-            done++;
+        if (from->count_used - from->out_most > from->count_cold) {
+            mark_idle(from);
+            max -= cool_idle(from, class_bytes[cls], max);
         }
-        from->out_most = from->count_out;
+        if (max == 0)
+            return true;
     }
-    return done == max;
+    for (int cls = 0; cls < BUF_CLASS_COUNT; cls++)
+        pool->cls[cls].out_most = pool->cls[cls].count_out;
+    return false;
 }
 
 struct buf *buf_at(struct bufpool *pool, enum buf_class cls, uint32_t index)
