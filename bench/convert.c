@@ -5,8 +5,8 @@
 //   penstock-convert formats    the names of those that are converted
 //
 // FROM is what the vendor speaks in a stream, and the client in a request. The same format twice is
-// pass mode: events are read and left as they lie. Prints one line of JSON. With `--once` the work
-// is done once in measured(), for callgrind to count: --toggle-collect=measured.
+// pass mode: events are read and left as they lie. Prints one line of JSON. For callgrind to count,
+// with --toggle-collect=measured, `--once` takes fewer events, and `--few` almost none.
 #include "penstock/convert/convert.h"
 #include "penstock/base/check.h"
 #include "penstock/base/env.h"
@@ -21,6 +21,7 @@
 enum {
     EVENTS = 100000,
     EVENTS_ONCE = 2000,
+    EVENTS_FEW = 10,
     EVENT_MAX = 4096,
     WARM_EVENTS = 64, // until the first one of its kind is known
     OUT_MAX = 1 * MIB,
@@ -48,10 +49,10 @@ static const struct sample samples[FORMAT_COUNT] = {
         "\"system_fingerprint\":\"fp_44709d6fcb\",\"choices\":[{\"index\":0,\"delta\":{\"role\":"
         "\"assistant\",\"content\":\"\"},\"logprobs\":null,\"finish_reason\":null}]}\n\n",
         "data: {\"id\":\"chatcmpl-B9MBs8CjcvOU2jLn4n570S5qMJKcT\",\"object\":\"chat.completion.chunk\","
-        "\"created\":1741569952,\"model\":\"gpt-5.4-2026-03-05\",\"choices\":[{\"index\":0,\"delta\":"
-        "{\"content\":\"",
+        "\"created\":1741569952,\"model\":\"gpt-5.4-2026-03-05\",\"system_fingerprint\":"
+        "\"fp_44709d6fcb\",\"choices\":[{\"index\":0,\"delta\":{\"content\":\"",
         NULL,
-        "\"},\"finish_reason\":null}]}\n\n",
+        "\"},\"logprobs\":null,\"finish_reason\":null}]}\n\n",
     },
     [FORMAT_RESPONSES] = {
         FAMILY_RESPONSES, WIRE_RESPONSES,
@@ -195,28 +196,32 @@ static bool run_again(struct sink *sink)
     return true;
 }
 
+static void read_event(struct run *run, struct span block, const struct wire_event *event)
+{
+    struct sse_event sse;
+    if (!sse_parse(block, false, NULL, 0, &sse) || !decode_feed(&run->decode, &sse, event))
+        fail("an event that is not read");
+}
+
 // What the relay does with each event, without what carries the bytes.
-__attribute__((noinline)) void measured(struct run *run, struct span text);
+__attribute__((noipa)) void measured(struct run *run, struct span text);
 void measured(struct run *run, struct span text)
 {
     struct sse_scan scan = { 0 };
     while (text.len > 0) {
         size_t used = 0;
-        struct wire_event event;
-        struct sse_event sse = { 0 };
+        struct wire_event event uninitialized;
         if (wire_stream_scan(&run->stream, &scan, text, &used) != PARSE_DATA)
             fail("an event without an end");
         struct span block = span_upto(text, used);
         text = span_from(text, used);
         wire_stream_event(&run->stream, block, &event);
-        if (run->pass || decode_known(&run->decode, &event))
-            continue;
-        if (!sse_parse(block, false, NULL, 0, &sse) || !decode_feed(&run->decode, &sse, &event))
-            fail("an event that is not read");
+        if (!run->pass && !decode_known(&run->decode, &event))
+            read_event(run, block, &event);
     }
 }
 
-static void bench_stream(unsigned from, unsigned to, size_t bytes, bool once)
+static void bench_stream(unsigned from, unsigned to, size_t bytes, unsigned count)
 {
     static struct run run;
     struct answer_facts facts = { .model = SPAN("model"), .scratch = &pad.scratch };
@@ -228,7 +233,6 @@ static void bench_stream(unsigned from, unsigned to, size_t bytes, bool once)
     encode_init(&run.encode, converter_of(samples[to].family), &facts, &run.out, &chunks, 64 * MIB);
     measured(&run, span_str(samples[from].begin));
     measured(&run, events_make(&samples[from], bytes, WARM_EVENTS));
-    const unsigned count = once ? EVENTS_ONCE : EVENTS;
     struct span text = events_make(&samples[from], bytes, count);
     const unsigned taken = chunks_taken;
     const struct mallinfo2 before = mallinfo2();
@@ -358,10 +362,14 @@ int main(int argc, char **argv)
         return 0;
     }
     if (argc < 5)
-        fail("stream FROM TO BYTES [--once] | request FROM TO long|escapes | formats");
+        fail("stream FROM TO BYTES [--once | --few] | request FROM TO long|escapes | formats");
+    const char *less = argc > 5 ? argv[5] : "";
+    const unsigned events = strcmp(less, "--once") == 0  ? EVENTS_FEW + EVENTS_ONCE
+                            : strcmp(less, "--few") == 0 ? EVENTS_FEW
+                                                         : EVENTS;
     unsigned from = format_named(argv[2]), to = format_named(argv[3]);
     if (strcmp(what, "stream") == 0)
-        bench_stream(from, to, (size_t)atol(argv[4]), argc > 5);
+        bench_stream(from, to, (size_t)atol(argv[4]), events);
     else if (strcmp(what, "request") == 0)
         bench_request(from, to, strcmp(argv[4], "escapes") == 0);
     else

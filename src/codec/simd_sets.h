@@ -5,7 +5,8 @@
 #include "penstock/codec/simd.h"
 
 extern const struct simd simd_plain;
-extern const struct simd simd_neon; // on 64-bit ARM only
+extern const struct simd simd_neon;              // on 64-bit ARM only
+extern const struct simd simd_avx2, simd_avx512; // on x86-64 only
 
 enum { ESCAPE_SHORT = 2, ESCAPE_LONG = 6 }; // bytes: \n and \u00e9
 

@@ -77,6 +77,7 @@ struct encode {
     bool started;     // the beginning of the answer was written
     bool ended;
     bool failed;                     // memory or a bound
+    uint64_t sequence;               // of the next event, where the format numbers them
     uint32_t lost[DELTA_KIND_COUNT]; // deltas that the client's format cannot say
     _Alignas(16) char state[ENCODE_STATE];
 };
