@@ -4,11 +4,10 @@
 // What lives at the vendor (an earlier response, a stored prompt, an item by its id) cannot be had
 // elsewhere: such requests are refused, because an answer without the history would be worse
 // (C-123).
+#include "responses_parse.h"
 #include "media.h"
 #include "penstock/convert/ids.h"
-#include "penstock/convert/schema.h"
 #include "reasoning.h"
-#include "responses.h"
 
 #define BAD_TYPE "this has the wrong type"
 
@@ -132,134 +131,6 @@ static void read_content(struct prompt_parse *parse, struct json_slice content, 
     }
 }
 
-// --- tools, which items may bring, too ---
-
-// Where a tool stands.
-struct place {
-    uint32_t at;
-    struct words space;
-    bool late; // in an item, not in the list
-};
-
-// A name with its namespace, as vendors without namespaces are told it (C-037).
-static struct words flat_name(struct prompt_parse *parse, struct words space, struct words name)
-{
-    if (words_none(space))
-        return name;
-    size_t size = 6 * (space.raw.len + name.raw.len) + 2;
-    char *room = scratch_take(parse->scratch, size);
-    if (room == NULL) {
-        parse->err = ERR(OVERLOADED);
-        return name;
-    }
-    struct sink sink = sink_into(room, size);
-    sink_string(&sink, space);
-    SINK_TEXT(&sink, "__");
-    sink_string(&sink, name);
-    return (struct words){ span_of(room, (size_t)(sink.at - room)), true };
-}
-
-static uint8_t flag_of(struct json_slice value)
-{
-    return value.kind == JK_TRUE ? 2 : value.kind == JK_FALSE ? 1 : 0;
-}
-
-// Tools that a search found may stand in the list already.
-static bool is_declared(const struct prompt *prompt, struct words name)
-{
-    for (uint32_t i = 0; i < prompt->tool_count; i++)
-        if (words_eq(prompt->tools[i].name, name))
-            return true;
-    return false;
-}
-
-static void read_function(struct prompt_parse *parse, struct json_slice value,
-                          const struct place *place, enum tool_kind kind)
-{
-    struct json_slice name = json_get(value, SPAN("name"));
-    if (name.kind != JK_STRING) {
-        prompt_bad(parse, "a tool has a name", "tools[%u].name", place->at);
-        return;
-    }
-    struct words whole = flat_name(parse, place->space, words_of(name));
-    if (place->late && is_declared(parse->prompt, whole))
-        return;
-    struct tool *tool = prompt_tool(parse, kind, place->at);
-    if (tool == NULL)
-        return;
-    bool custom = kind == TOOL_CUSTOM;
-    tool->name = whole;
-    tool->space = place->space;
-    tool->description = words_of(json_get(value, SPAN("description")));
-    tool->schema = json_get(value, custom ? SPAN("format") : SPAN("parameters"));
-    tool->raw = value;
-    if (custom)
-        return;
-    // This format means strict where nothing is said, as far as the schema allows it (C-120).
-    tool->strict = flag_of(json_get(value, SPAN("strict")));
-    if (tool->strict == 0)
-        tool->strict = schema_is_strict(tool->schema) ? 2 : 1;
-}
-
-// The client's own search for tools becomes a function (C-151); the vendor's own stays there.
-static void read_search(struct prompt_parse *parse, struct json_slice value, uint32_t at)
-{
-    bool client = json_string_is(json_get(value, SPAN("execution")), SPAN("client"));
-    struct tool *tool = prompt_tool(parse, client ? TOOL_FUNCTION : TOOL_HOSTED, at);
-    if (tool == NULL)
-        return;
-    tool->name = words_plain(SPAN("tool_search"));
-    tool->description = words_of(json_get(value, SPAN("description")));
-    tool->schema = json_get(value, SPAN("parameters"));
-    tool->strict = 1;
-    tool->raw = value;
-}
-
-static void read_tool(struct prompt_parse *parse, struct json_slice value,
-                      const struct place *place)
-{
-    struct json_slice type = json_get(value, SPAN("type"));
-    if (json_string_is(type, SPAN("function"))) {
-        read_function(parse, value, place, TOOL_FUNCTION);
-    } else if (json_string_is(type, SPAN("custom"))) {
-        read_function(parse, value, place, TOOL_CUSTOM);
-    } else if (json_string_is(type, SPAN("tool_search"))) {
-        read_search(parse, value, place->at);
-    } else if (type.kind != JK_STRING || !words_none(place->space)) {
-        prompt_bad(parse, "this type of tool is not known", "tools[%u].type", place->at);
-    } else {
-        struct tool *tool = prompt_tool(parse, TOOL_HOSTED, place->at);
-        if (tool == NULL)
-            return;
-        tool->name = words_of(type);
-        tool->raw = value;
-    }
-}
-
-static void read_space(struct prompt_parse *parse, struct json_slice value, struct place place)
-{
-    struct json_iter iter = json_elements_of(json_get(value, SPAN("tools")));
-    struct json_slice tool;
-    place.space = words_of(json_get(value, SPAN("name")));
-    if (words_none(place.space))
-        prompt_bad(parse, "a namespace has a name", "tools[%u].name", place.at);
-    while (json_element_next(&iter, &tool) && !failed(parse->err))
-        read_tool(parse, tool, &place);
-}
-
-static void read_list(struct prompt_parse *parse, struct json_slice tools, bool late)
-{
-    struct json_iter iter = json_elements_of(tools);
-    struct json_slice value;
-    struct place place = { .late = late };
-    for (; json_element_next(&iter, &value) && !failed(parse->err); place.at++) {
-        if (json_string_is(json_get(value, SPAN("type")), SPAN("namespace")))
-            read_space(parse, value, place);
-        else
-            read_tool(parse, value, &place);
-    }
-}
-
 // --- items ---
 
 static void read_message(struct prompt_parse *parse, struct json_slice item, uint32_t at)
@@ -296,9 +167,9 @@ static void read_call(struct prompt_parse *parse, struct json_slice item, uint32
     struct json_slice text = json_get(item, custom ? SPAN("input") : SPAN("arguments"));
     part->form = custom ? CALL_CUSTOM : CALL_FUNCTION;
     part->id = words_of(id);
-    part->name =
-        search ? words_plain(SPAN("tool_search"))
-               : flat_name(parse, words_of(json_get(item, SPAN("namespace"))), words_of(name));
+    part->name = search ? words_plain(SPAN("tool_search"))
+                        : responses_flat_name(parse, words_of(json_get(item, SPAN("namespace"))),
+                                              words_of(name));
     part->object = text.kind == JK_OBJECT;
     part->text = part->object ? words_plain(text.text) : words_of(text);
     part->raw = item;
@@ -551,51 +422,11 @@ static void read_late_tools(struct prompt_parse *parse, struct json_slice input)
         bool found = kind == ITEM_IS_FOUND &&
                      json_string_is(json_get(item, SPAN("execution")), SPAN("client"));
         if (found || kind == ITEM_IS_TOOLS)
-            read_list(parse, json_get(item, SPAN("tools")), true);
+            responses_read_tools(parse, json_get(item, SPAN("tools")), true);
     }
 }
 
 // --- choices and settings ---
-
-static void choose_names(struct prompt_parse *parse, struct json_slice tools)
-{
-    struct prompt *prompt = parse->prompt;
-    struct json_iter iter = json_elements_of(tools);
-    struct json_slice tool;
-    while (json_element_next(&iter, &tool) && prompt->choice.name_count < PROMPT_NAMES_MAX) {
-        struct words name = words_of(json_get(tool, SPAN("name")));
-        if (!words_none(name)) // the others are the vendor's own
-            prompt->choice.names[prompt->choice.name_count++] = name;
-    }
-}
-
-static void read_choice(struct prompt_parse *parse, struct json_slice choice)
-{
-    struct prompt *prompt = parse->prompt;
-    struct json_slice type = json_get(choice, SPAN("type"));
-    prompt->choice.path = "tool_choice";
-    if (json_string_is(choice, SPAN("auto"))) {
-        prompt->choice.mode = CHOOSE_AUTO;
-    } else if (json_string_is(choice, SPAN("none"))) {
-        prompt->choice.mode = CHOOSE_NONE;
-    } else if (json_string_is(choice, SPAN("required"))) {
-        prompt->choice.mode = CHOOSE_ANY;
-    } else if (json_string_is(type, SPAN("function")) || json_string_is(type, SPAN("custom"))) {
-        prompt->choice.mode = CHOOSE_ONE;
-        prompt->choice.names[0] = words_of(json_get(choice, SPAN("name")));
-        prompt->choice.name_count = 1;
-        if (words_none(prompt->choice.names[0]))
-            prompt_bad(parse, "a choice names its tool", "tool_choice.name");
-    } else if (json_string_is(type, SPAN("allowed_tools"))) {
-        bool must = json_string_is(json_get(choice, SPAN("mode")), SPAN("required"));
-        prompt->choice.mode = must ? CHOOSE_SUBSET_ANY : CHOOSE_SUBSET;
-        choose_names(parse, json_get(choice, SPAN("tools")));
-    } else if (type.kind == JK_STRING) {
-        loss_refuse(parse->losses, "only the same vendor has this tool", "tool_choice");
-    } else {
-        prompt_bad(parse, "this choice is not known", "tool_choice");
-    }
-}
 
 static void read_reasoning(struct prompt_parse *parse, struct json_slice value)
 {
@@ -637,7 +468,7 @@ static void read_text_settings(struct prompt_parse *parse, struct json_slice tex
         prompt->format.name = words_of(json_get(format, SPAN("name")));
         prompt->format.description = words_of(json_get(format, SPAN("description")));
         prompt->format.schema = json_get(format, SPAN("schema"));
-        prompt->format.strict = flag_of(json_get(format, SPAN("strict")));
+        prompt->format.strict = responses_flag(json_get(format, SPAN("strict")));
         if (prompt->format.schema.kind != JK_OBJECT)
             prompt_bad(parse, "a format has a schema", "text.format.schema");
     } else if (format.kind == JK_OBJECT && !json_string_is(type, SPAN("text"))) {
@@ -705,7 +536,7 @@ static void read_truncation(struct prompt_parse *parse, struct json_slice value)
 
 static void read_tool_list(struct prompt_parse *parse, struct json_slice value)
 {
-    read_list(parse, value, false);
+    responses_read_tools(parse, value, false);
 }
 
 static void read_stream(struct prompt_parse *parse, struct json_slice value)
@@ -724,7 +555,7 @@ static const struct {
 } members[] = {
     { SPAN("input"), read_input },
     { SPAN("tools"), read_tool_list },
-    { SPAN("tool_choice"), read_choice },
+    { SPAN("tool_choice"), responses_read_choice },
     { SPAN("reasoning"), read_reasoning },
     { SPAN("text"), read_text_settings },
     { SPAN("include"), read_include },
@@ -780,17 +611,6 @@ static void read_member(struct prompt_parse *parse, struct span key, struct json
     loss_drop(parse->losses, "%.*s", (int)min_size(key.len, 80), key.ptr); // C-121
 }
 
-// A request that is all about the vendor's own tools means nothing without them.
-static void judge_tools(struct prompt_parse *parse)
-{
-    const struct prompt *prompt = parse->prompt;
-    uint32_t hosted = 0;
-    for (uint32_t i = 0; i < prompt->tool_count; i++)
-        hosted += prompt->tools[i].kind == TOOL_HOSTED;
-    if (hosted > 0 && hosted == prompt->tool_count)
-        loss_refuse(parse->losses, "only the same vendor has these tools", "tools");
-}
-
 bool responses_parse(struct prompt_parse *parse, struct json_slice root)
 {
     struct prompt *prompt = parse->prompt;
@@ -801,7 +621,7 @@ bool responses_parse(struct prompt_parse *parse, struct json_slice root)
     while (json_member_next(&iter, &key, &value) && !failed(parse->err))
         read_member(parse, key, value);
     read_late_tools(parse, json_get(root, SPAN("input")));
-    judge_tools(parse);
+    responses_judge_tools(parse);
     prompt->usage_wanted = true; // this format always tells it
     const struct knob *top = &prompt->knobs[KNOB_TOP_LOGPROBS];
     static const struct json_slice yes = { { "true", 4 }, JK_TRUE };
