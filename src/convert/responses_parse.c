@@ -5,7 +5,9 @@
 // elsewhere: such requests are refused, because an answer without the history would be worse
 // (C-123).
 #include "responses_parse.h"
+#include "base64.h"
 #include "media.h"
+#include "penstock/base/text.h"
 #include "penstock/convert/ids.h"
 #include "reasoning.h"
 
@@ -31,6 +33,19 @@ static void read_image(struct prompt_parse *parse, struct part *part, struct jso
     }
 }
 
+// A text that came as data is a text again: others take only pictures and PDFs as data.
+static void read_text_file(struct prompt_parse *parse, struct part *part)
+{
+    if (part->source != MEDIA_DATA || !media_type_is(part->type, SPAN("text/")))
+        return;
+    struct span text = base64_read(part->text, parse->scratch);
+    if (text.ptr == NULL || !span_is_utf8(text))
+        return;
+    part->source = MEDIA_TEXT;
+    part->text = words_plain(text);
+    part->type = words_plain(SPAN("text/plain"));
+}
+
 static void read_file(struct prompt_parse *parse, struct part *part, struct json_slice value)
 {
     struct json_slice data = json_get(value, SPAN("file_data"));
@@ -42,6 +57,8 @@ static void read_file(struct prompt_parse *parse, struct part *part, struct json
             if (!media_from_url(part, words))
                 prompt_bad(parse, "a file is base64 data in a URL",
                            "input[%u].content[%u].file_data", part->at, part->sub);
+            else
+                read_text_file(parse, part);
             return;
         }
         part->source = MEDIA_DATA;
@@ -203,8 +220,9 @@ static void read_found(struct prompt_parse *parse, struct json_slice item, uint3
     part->id = words_of(id);
     if (id.kind != JK_STRING)
         prompt_bad(parse, "a result says which call it answers", "input[%u].call_id", at);
-    struct json_iter iter = json_elements_of(json_get(item, SPAN("tools")));
-    struct json_slice value;
+    struct json_slice tools = json_get(item, SPAN("tools")), value;
+    struct json_iter iter = json_elements_of(tools);
+    responses_read_tools(parse, tools, true);
     while (json_element_next(&iter, &value) && !failed(parse->err)) {
         part = prompt_part(parse, PART_RAW, at, PART_NO_SUB);
         if (part == NULL)
@@ -368,7 +386,7 @@ static void read_item(struct prompt_parse *parse, struct json_slice item, uint32
             read_hosted(parse, at);
         break;
     case ITEM_IS_THOUGHT: read_thought(parse, item, at); break;
-    case ITEM_IS_TOOLS: break; // read with the tools
+    case ITEM_IS_TOOLS: responses_read_tools(parse, json_get(item, SPAN("tools")), true); break;
     case ITEM_IS_HOSTED: read_hosted(parse, at); break;
     case ITEM_IS_LOCAL:
         loss_refuse(parse->losses, "only the same vendor knows this tool", "input[%u]", at);
@@ -412,21 +430,7 @@ static void read_instructions(struct prompt_parse *parse, struct json_slice inst
         read_content(parse, instructions, 0, false, "instructions");
 }
 
-// Tools that stand in items, behind those that every turn has.
-static void read_late_tools(struct prompt_parse *parse, struct json_slice input)
-{
-    struct json_iter iter = json_elements_of(input);
-    struct json_slice item;
-    while (json_element_next(&iter, &item) && !failed(parse->err)) {
-        enum input kind = item_of(item);
-        bool found = kind == ITEM_IS_FOUND &&
-                     json_string_is(json_get(item, SPAN("execution")), SPAN("client"));
-        if (found || kind == ITEM_IS_TOOLS)
-            responses_read_tools(parse, json_get(item, SPAN("tools")), true);
-    }
-}
-
-// --- choices and settings ---
+// --- settings ---
 
 static void read_reasoning(struct prompt_parse *parse, struct json_slice value)
 {
@@ -534,11 +538,6 @@ static void read_truncation(struct prompt_parse *parse, struct json_slice value)
         loss_drop(parse->losses, "truncation");
 }
 
-static void read_tool_list(struct prompt_parse *parse, struct json_slice value)
-{
-    responses_read_tools(parse, value, false);
-}
-
 static void read_stream(struct prompt_parse *parse, struct json_slice value)
 {
     parse->prompt->stream = value.kind == JK_TRUE;
@@ -554,7 +553,6 @@ static const struct {
     void (*read)(struct prompt_parse *parse, struct json_slice value);
 } members[] = {
     { SPAN("input"), read_input },
-    { SPAN("tools"), read_tool_list },
     { SPAN("tool_choice"), responses_read_choice },
     { SPAN("reasoning"), read_reasoning },
     { SPAN("text"), read_text_settings },
@@ -568,7 +566,8 @@ static const struct {
     { SPAN("conversation"), read_conversation },
     { SPAN("prompt"), read_prompt },
     { SPAN("model"), read_nothing },
-    { SPAN("instructions"), read_nothing }, // read before
+    { SPAN("instructions"), read_nothing }, // these two are read before
+    { SPAN("tools"), read_nothing },
     { SPAN("stream_options"), read_nothing },
 };
 
@@ -613,14 +612,18 @@ static void read_member(struct prompt_parse *parse, struct span key, struct json
 
 bool responses_parse(struct prompt_parse *parse, struct json_slice root)
 {
+    enum { INSTRUCTIONS, TOOLS, COUNT };
+    static const struct span first[COUNT] = { { "instructions", 12 }, { "tools", 5 } };
     struct prompt *prompt = parse->prompt;
-    read_instructions(parse, json_get(root, SPAN("instructions"))); // first, wherever they stand
+    struct json_slice found[COUNT];
+    (void)json_pick(root, first, found, COUNT); // what comes first, wherever it stands
+    read_instructions(parse, found[INSTRUCTIONS]);
+    responses_read_tools(parse, found[TOOLS], false);
     struct json_iter iter = json_members_of(root);
     struct span key;
     struct json_slice value;
     while (json_member_next(&iter, &key, &value) && !failed(parse->err))
         read_member(parse, key, value);
-    read_late_tools(parse, json_get(root, SPAN("input")));
     responses_judge_tools(parse);
     prompt->usage_wanted = true; // this format always tells it
     const struct knob *top = &prompt->knobs[KNOB_TOP_LOGPROBS];

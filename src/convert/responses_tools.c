@@ -171,6 +171,8 @@ void responses_read_choice(struct prompt_parse *parse, struct json_slice choice)
         bool must = json_string_is(json_get(choice, SPAN("mode")), SPAN("required"));
         prompt->choice.mode = must ? CHOOSE_SUBSET_ANY : CHOOSE_SUBSET;
         choose_names(parse, json_get(choice, SPAN("tools")));
+        if (prompt->choice.name_count == 0)
+            loss_refuse(parse->losses, "only the same vendor has these tools", "tool_choice.tools");
     } else if (type.kind == JK_STRING) {
         loss_refuse(parse->losses, "only the same vendor has this tool", "tool_choice");
     } else {
