@@ -38,6 +38,23 @@ const struct wire_op_info *wire_op_info(enum wire_op op)
     return &ops[op].info;
 }
 
+enum wire_op wire_op_generate(enum wire_family family, bool stream)
+{
+    switch (family) {
+    case FAMILY_OPENAI: return OP_CHAT;
+    case FAMILY_RESPONSES: return OP_RESPONSES;
+    case FAMILY_ANTHROPIC: return OP_MESSAGES;
+    case FAMILY_GEMINI: return stream ? OP_GEMINI_STREAM : OP_GEMINI_GENERATE;
+    }
+    bug("a family is one of four");
+}
+
+bool wire_op_generates(enum wire_op op)
+{
+    return op == OP_CHAT || op == OP_RESPONSES || op == OP_MESSAGES || op == OP_GEMINI_GENERATE ||
+           op == OP_GEMINI_STREAM;
+}
+
 // `path` without `head`, if that is a whole segment at its start.
 static bool strip(struct span *path, struct span head)
 {

@@ -165,6 +165,7 @@ void setup_open(struct sim_world *world)
         .slots = slots_base(world->slots),
         .dests = world->dests,
         .budget = &world->budget,
+        .envelope_key = (const uint8_t *)secret_reveal(world->keyring.envelope).ptr,
         .relay = &world->relay,
         .server = &world->server,
     };

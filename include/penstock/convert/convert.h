@@ -83,6 +83,7 @@ struct encode {
 
 struct converter {
     enum wire_family family;
+    bool repeats_request; // its answers say parts of the request again: facts.request
     prompt_parser *parse;
     prompt_renderer *render;
     // One event that has JSON in it, validated. Not called for what is known by its likeness.
