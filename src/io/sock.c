@@ -91,6 +91,20 @@ int sock_send_now(struct io *io, int fd, const struct iovec *iov, uint32_t count
     return now_result(sendmsg(fd, &msg, MSG_DONTWAIT | MSG_NOSIGNAL));
 }
 
+// Advice: a Unix socket has no acknowledgements, and a lost connection tells of itself.
+void sock_ack_late(int fd)
+{
+    const int quick = 0;
+    (void)setsockopt(fd, IPPROTO_TCP, TCP_QUICKACK, &quick, sizeof(quick));
+}
+
+bool sock_acks_late(int fd)
+{
+    int quick = 1;
+    socklen_t len = sizeof(quick);
+    return getsockopt(fd, IPPROTO_TCP, TCP_QUICKACK, &quick, &len) == 0 && quick == 0;
+}
+
 void sock_discard(int fd)
 {
     struct linger linger = { .l_onoff = 1, .l_linger = 0 };

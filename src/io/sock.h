@@ -25,6 +25,10 @@ void sock_block(int fd);
 must_use int sock_recv_now(struct io *io, int fd, void *into, size_t len);
 must_use int sock_send_now(struct io *io, int fd, const struct iovec *iov, uint32_t count);
 
+// io_ack_late() and io_acks_late() of the same.
+void sock_ack_late(int fd);
+must_use bool sock_acks_late(int fd);
+
 // A later close sends RST instead of FIN and discards what is unsent.
 void sock_discard(int fd);
 // Closes with FIN, or with RST and without what is unsent.

@@ -34,6 +34,11 @@ enum {
     REQ_REFUSAL_MAX = 64 * KIB, // of a vendor's error body
 };
 
+// Whether the vendor's events may be acknowledged together: asked for with the first piece, and on
+// and on where that has held for a while. A vendor that waits for acknowledgements is not held up
+// twice.
+enum pump_ack { PUMP_ACK_NEW, PUMP_ACK_ASKED, PUMP_ACK_LATE, PUMP_ACK_EACH };
+
 struct pump {
     struct sse_scan scan;
     struct body *hold; // a torn event, or events held before the commit point
@@ -44,6 +49,8 @@ struct pump {
     bool overlong;     // an event larger than REQ_HOLD_MAX is passing
     bool terminal;     // the format's proper end was seen
     bool notified;     // the half-closed client was probed
+    uint8_t pieces;    // of a stream, modulo 256
+    uint8_t ack;       // enum pump_ack
 };
 
 // What the body says and what becomes of it. It lives in the arena: a pass over a large body may

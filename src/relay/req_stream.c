@@ -16,6 +16,7 @@
 
 enum {
     PUMP_TURN_BYTES = 256 * KIB, // of one request in one turn
+    PUMP_ACK_PIECES = 16,        // of a stream, until acknowledgements are seen to again
     REPLY_ROOM_MIN = 2 * KIB,    // for the fields of an answer's head
 };
 
@@ -396,11 +397,26 @@ static bool client_left(struct req *req)
     return false;
 }
 
+static void see_to_acks(struct req *req)
+{
+    struct pump *pump = &req->pump;
+    struct conn *conn = fetch_conn(&req->fetch);
+    if (pump->ack == PUMP_ACK_ASKED)
+        pump->ack = conn_rx_acks_late(conn) ? PUMP_ACK_LATE : PUMP_ACK_EACH;
+    if (pump->ack == PUMP_ACK_EACH)
+        return;
+    conn_rx_ack_late(conn);
+    if (pump->ack == PUMP_ACK_NEW)
+        pump->ack = PUMP_ACK_ASKED;
+}
+
 static struct err pass_piece(struct req *req, const struct seg *piece)
 {
-    if (req->converts)
-        return convert_piece(req, piece);
-    return req->pump.sse ? pass_events(req, piece) : pass_whole(req, piece);
+    if (!req->pump.sse)
+        return req->converts ? convert_piece(req, piece) : pass_whole(req, piece);
+    if (req->pump.pieces++ % PUMP_ACK_PIECES == 0)
+        see_to_acks(req);
+    return req->converts ? convert_piece(req, piece) : pass_events(req, piece);
 }
 
 // A piece of a compressed answer, of which more plain pieces come.
