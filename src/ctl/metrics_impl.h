@@ -23,6 +23,10 @@ void metric_one_seconds(struct text *out, const char *name, const char *type, co
 uint64_t metric_sum(const struct view *view, size_t at);
 #define SUM(view, member) metric_sum((view), offsetof(struct shard_counters, member))
 
+const char *metric_family(enum wire_family family);
+
+// What the shards counted of requests that were converted.
+void metrics_convert(const struct view *view, struct text *out);
 // What the shards counted of requests, and of accounts. *dropped: series without a line of their
 // own.
 void metrics_relay(const struct api *api, struct text *out, uint64_t *dropped);
