@@ -46,7 +46,8 @@ struct conversion {
     bool streams; // the client gets events
     bool small;   // the piece at hand
     struct sink out;
-    struct buf *out_buf; // what `out` writes into
+    struct buf *out_buf;   // what `out` writes into; NULL: nothing yet
+    struct body *out_body; // the same keeper once it has outgrown a buffer
     struct convert_text whole;
     uint64_t quiet_since_ns; // nothing went to the client since
     struct completion completion;

@@ -14,40 +14,66 @@
 #include "req_convert.h"
 #include "unpack.h"
 
-enum { SMALL_PIECE = 1 * KIB };            // what comes of such a piece fits a small buffer
+enum {
+    SMALL_PIECE = 1 * KIB, // what comes of such a piece fits a small buffer
+    OUT_GROWTH = 4,
+};
 #define QUIET_NS (UINT64_C(10) * NS_PER_S) // then the client is told that the vendor is at work
 
 // --- what leaves ---
 
+static void out_drop(struct conversion *conversion)
+{
+    if (conversion->out_buf != NULL)
+        buf_put(conversion->out_buf);
+    conversion->out_buf = NULL;
+    conversion->out_body = NULL;
+    conversion->out.at = conversion->out.end = NULL;
+}
+
+// All that was written since the last time, as one piece.
 static bool out_send(struct conversion *conversion)
 {
-    struct sink *out = &conversion->out;
     struct buf *buf = conversion->out_buf;
     if (buf == NULL)
         return true;
     struct req *req = conversion->req;
-    const size_t len = (size_t)(out->at - buf->data);
+    const size_t len = (size_t)(conversion->out.at - buf->data);
     const bool sent = len == 0 || stream_send(req->stream, buf, buf->data, len);
     if (len > 0)
         conversion->quiet_since_ns = req->shard->loop.now_ns;
-    buf_put(buf);
-    conversion->out_buf = NULL;
-    out->at = out->end = NULL;
+    out_drop(conversion);
     return sent;
 }
 
+// What comes of one piece stays in one piece, since a connection's queue has few places: first in
+// a buffer, then in memory that grows.
 static bool out_more(struct sink *sink)
 {
     struct conversion *conversion = container_of(sink, struct conversion, out);
-    const bool more = conversion->out_buf != NULL; // a buffer was not enough
-    if (!out_send(conversion))
+    struct net *net = &conversion->req->shard->net;
+    struct buf *buf = conversion->out_buf;
+    const size_t used = buf != NULL ? (size_t)(sink->at - buf->data) : 0;
+    if (buf == NULL) {
+        buf = bufpool_take(net->bufs, conversion->small ? BUF_SMALL : BUF_LARGE);
+    } else if (budget_level(&net->budget) == BUDGET_SHED) {
         return false;
-    struct bufpool *bufs = conversion->req->shard->net.bufs;
-    struct buf *buf = bufpool_take(bufs, more || !conversion->small ? BUF_LARGE : BUF_SMALL);
+    } else if (conversion->out_body != NULL) {
+        if (!body_grow(conversion->out_body, 2 * used))
+            return false;
+    } else {
+        struct body *body = body_take(net, OUT_GROWTH * used);
+        if (body == NULL)
+            return false;
+        memcpy(body->buf.data, buf->data, used);
+        buf_put(buf);
+        conversion->out_body = body;
+        buf = &body->buf;
+    }
     if (buf == NULL)
         return false;
     conversion->out_buf = buf;
-    sink->at = buf->data;
+    sink->at = buf->data + used;
     sink->end = buf->data + buf->cap;
     return true;
 }
@@ -100,9 +126,7 @@ void convert_answer(struct req *req)
 
 void convert_answer_end(struct conversion *conversion)
 {
-    if (conversion->out_buf != NULL)
-        buf_put(conversion->out_buf);
-    conversion->out_buf = NULL;
+    out_drop(conversion);
     convert_text_drop(&conversion->whole);
     if (!conversion->begun)
         return;
