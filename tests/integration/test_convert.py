@@ -350,13 +350,14 @@ class Streams(ConvertTest):
             self.assertGreater(spans[-1], 0.4, "the events came in one go")
 
     def test_a_client_that_leaves_cancels_the_vendor(self):
-        left = []
+        left, begun = [], threading.Event()
 
         def respond(dialect, peer, request, said):
             events = dialect.events(PIECES * 1000)
             peer.sse_head()
             for event in events[:4]:
                 peer.chunk(event)
+            begun.set()
             began = time.monotonic()
             left.append((peer.hang(), time.monotonic() - began))
 
@@ -364,10 +365,12 @@ class Streams(ConvertTest):
         @self.each
         def _(client, _vendor, model):
             left.clear()
+            begun.clear()
             one = Client(self.server.data)
             one.request("POST", client.path(model, True), client.request("hi", stream=True, model=model),
                         [("authorization", f"Bearer {self.server.key}")])
             one.head()
+            self.assertTrue(begun.wait(5))
             one.reset()
             self.eventually(lambda: left, "the vendor is told")
             self.assertIn(left[0][0], ("fin", "reset"))
