@@ -248,6 +248,14 @@ static struct err parse_body(struct req *req, struct prompt *prompt)
     return refuse(req, parse.err, span_str(parse.path), span_str(why));
 }
 
+static bool is_plain(struct span text)
+{
+    for (size_t i = 0; i < text.len; i++)
+        if (text.ptr[i] <= ' ' || text.ptr[i] >= 0x7f)
+            return false;
+    return true;
+}
+
 // What the answer has to know of the request, which is gone by then.
 static bool note_facts(struct req *req, const struct prompt *prompt, struct span vendor_model)
 {
@@ -270,7 +278,7 @@ static bool note_facts(struct req *req, const struct prompt *prompt, struct span
     memcpy(&facts->random, req->record.request_id + USAGE_ID_BYTES - sizeof(facts->random),
            sizeof(facts->random));
     conversion->vendor_model_len = 0;
-    if (vendor_model.len > 0 && !span_eq(vendor_model, req->model)) {
+    if (vendor_model.len > 0 && !span_eq(vendor_model, req->model) && is_plain(vendor_model)) {
         conversion->vendor_model_len = (uint8_t)usage_text_cut(vendor_model, USAGE_MODEL_MAX);
         memcpy(conversion->vendor_model, vendor_model.ptr, conversion->vendor_model_len);
     }
@@ -374,6 +382,9 @@ void convert_fields(struct req *req, struct put *out)
     const struct losses *losses = conversion->losses;
     http_put_field(out, SPAN("content-type"),
                    conversion->streams ? SPAN("text/event-stream") : SPAN("application/json"));
+    if (conversion->vendor_model_len > 0)
+        http_put_field(out, SPAN("x-penstock-model"),
+                       span_of(conversion->vendor_model, conversion->vendor_model_len));
     if (losses->dropped_len > 0)
         http_put_field(out, SPAN("x-penstock-dropped"), losses_dropped(losses));
     if (losses->adjusted_len > 0)

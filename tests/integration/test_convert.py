@@ -189,8 +189,9 @@ class Answers(ConvertTest):
         def _(client, vendor, model):
             alias = f"alias-{vendor.name}"
             for stream in (False, True):
-                said = self.understood(client, self.ask(client, alias, "hi", stream), stream)
-                self.assertEqual(said.model, alias)
+                answer = self.ask(client, alias, "hi", stream)
+                said = self.understood(client, answer, stream)
+                self.assertEqual((said.model, answer.get("x-penstock-model")), (alias, model))
                 self.assertEqual(vendor.seen(self.vendors[vendor.name].requests[-1]).model, model)
 
     def test_lists_show_models_of_every_format(self):
