@@ -46,7 +46,7 @@ static const struct converter *converter_named(const char *name)
             converter = converter_of(families[i]);
     if (converter == NULL)
         fprintf(stderr, "penstock: --from and --to take the name of a format that is converted: "
-                        "openai, anthropic\n");
+                        "openai, responses, anthropic\n");
     return converter;
 }
 

@@ -33,7 +33,7 @@ static inline const char *skip_space(const char *at, const char *end)
 
 // Behind the container whose opening bracket is at `at`. Kinds of brackets are not told apart: what
 // matters here is only where the value ends, and a mismatch is the vendor's own to answer for.
-static const char *container_end(const char *at, const char *end)
+static const char *container_walk(const char *at, const char *end)
 {
     size_t depth = 0;
     while (at < end) {
@@ -59,6 +59,12 @@ static const char *container_end(const char *at, const char *end)
         }
     }
     return NULL;
+}
+
+static const char *container_end(const char *at, const char *end)
+{
+    size_t run = simd_container_run(at, (size_t)(end - at));
+    return run > 0 ? at + run : container_walk(at, end);
 }
 
 static struct json_slice word_value(const char *at, const char *end, struct span word,

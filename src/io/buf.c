@@ -67,6 +67,7 @@ struct buf *bufpool_take(struct bufpool *pool, enum buf_class cls)
     if (buf != NULL) {
         pool->cls[cls].free = buf->next;
         buf->next = NULL;
+        pool->cls[cls].count_cold -= buf->is_cold;
         buf->is_cold = false;
         pool->cls[cls].count_free--;
         if (pool->cls[cls].count_free < pool->cls[cls].free_low)
@@ -92,26 +93,61 @@ struct buf *bufpool_take(struct bufpool *pool, enum buf_class cls)
     return buf;
 }
 
+// Marks the free buffers that nobody reached in this period: the list gives the warmest first, so
+// they are at its end.
+static void mark_idle(struct bufpool *pool, int cls)
+{
+    uint32_t warm = pool->cls[cls].count_free - pool->cls[cls].free_low;
+    struct buf *buf = pool->cls[cls].free;
+    for (uint32_t i = 0; i < warm; i++)
+        buf = buf->next;
+    for (; buf != NULL; buf = buf->next)
+        buf->is_idle = !buf->is_cold;
+}
+
+// Gives back `count` buffers from `first` on. Advice: where it is refused the memory stays, which
+// harms nothing.
+static void cool(struct bufpool *pool, int cls, uint32_t first, uint32_t count)
+{
+    const size_t bytes = class_bytes[cls];
+    (void)madvise(pool->cls[cls].memory + first * bytes, count * bytes, MADV_DONTNEED);
+    pool->cls[cls].count_cold += count;
+}
+
+// In the order of their addresses, so that the kernel is asked once for a run. Returns how many.
+static uint32_t cool_idle(struct bufpool *pool, int cls, uint32_t max)
+{
+    uint32_t done = 0, run = 0, at = 0;
+    for (; at < pool->cls[cls].count_used; at++) {
+        struct buf *buf = &pool->cls[cls].bufs[at];
+        if (buf->is_idle && done < max) {
+            buf->is_cold = true;
+            run++;
+            done++;
+        } else if (run > 0) {
+            cool(pool, cls, at - run, run);
+            run = 0;
+        }
+        buf->is_idle = false;
+    }
+    if (run > 0)
+        cool(pool, cls, at - run, run);
+    return done;
+}
+
 bool bufpool_trim(struct bufpool *pool, uint32_t max)
 {
-    uint32_t done = 0;
     for (int cls = 0; cls < BUF_CLASS_COUNT; cls++) {
-        // The list gives the warmest first, so what nobody reached in this period is at its end.
-        uint32_t warm = pool->cls[cls].count_free - pool->cls[cls].free_low;
-        struct buf *buf = pool->cls[cls].free;
-        for (uint32_t i = 0; i < warm; i++)
-            buf = buf->next;
-        for (; buf != NULL && done < max; buf = buf->next) {
-            if (buf->is_cold)
-                continue;
-            // Advice: where it is refused the memory stays resident, which harms nothing.
-            (void)madvise(buf->data, buf->cap, MADV_DONTNEED);
-            buf->is_cold = true;
-            done++;
+        if (pool->cls[cls].free_low > pool->cls[cls].count_cold) {
+            mark_idle(pool, cls);
+            max -= cool_idle(pool, cls, max);
         }
-        pool->cls[cls].free_low = pool->cls[cls].count_free;
+        if (max == 0)
+            return true;
     }
-    return done == max;
+    for (int cls = 0; cls < BUF_CLASS_COUNT; cls++)
+        pool->cls[cls].free_low = pool->cls[cls].count_free;
+    return false;
 }
 
 struct buf *buf_at(struct bufpool *pool, enum buf_class cls, uint32_t index)

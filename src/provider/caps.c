@@ -90,7 +90,7 @@ static const struct row gpt[] = {
       { .developer_role = true,
         .no_sampling = true,
         .efforts = EFFORTS_CLASSIC | BIT(EFFORT_NONE) } },
-    { SPAN("gpt-5"), { .developer_role = true, .no_sampling = true } },
+    { SPAN("gpt-5"), { .developer_role = true, .no_sampling = true, .phases = true } },
     { SPAN(""), { .reasons = REASONS_EFFORT } },
 };
 

@@ -9,6 +9,7 @@
 #include "penstock/codec/inflate.h"
 #include "penstock/codec/splice.h"
 #include "penstock/codec/sse.h"
+#include "penstock/codec/trace.h"
 #include "penstock/relay/shard.h"
 
 enum step {
@@ -66,19 +67,21 @@ struct req {
     struct shard *shard;
     struct stream *stream;
     struct task task;
-    struct list link; // of the shard's live requests
+    struct list link; // of the shard's `live` requests, or `owed`
     uint8_t step;
     uint8_t op;       // enum wire_op
     uint8_t family;   // enum wire_family: the form of errors
     uint8_t format;   // enum format
     uint8_t provider; // 1 + enum account_type of the attempt, 0: none yet
     uint8_t stage;    // enum figures_stage of what went wrong last
+    uint8_t own;      // enum figures_own, while it is among the shard's `owed`
     bool stream_wanted;
     bool leased;
     bool cut;         // the process ends: no more waiting
     bool usage_added; // we asked for the usage event
     bool fresh;       // the next attempt takes no pooled connection
     bool streaming;   // an event stream passes to the client
+    bool is_owed;     // `link` is of the shard's `owed`
     bool converts;    // the attempt's vendor speaks another format than the client
     bool strict;      // what conversion cannot carry over is refused
     uint8_t up_op;    // enum wire_op that the vendor is asked for
@@ -111,11 +114,15 @@ struct req {
     struct conversion *conversion; // req_convert.h; NULL: nothing was converted yet
     struct span alias; // the client's name for the model as JSON, where the vendor has another
     bool body_sent;    // the request went to a vendor
-    struct span reply_fields; // of the answer's head, ready for the client; in the arena
-    int64_t reply_length;     // of the vendor's answer, -1: not known
-    uint64_t retry_after_ms;  // that a refusal's head told, 0 if none
-    uint64_t sent_ns;         // when the request went to the vendor
-    uint16_t up_status;       // the vendor's
+    struct span reply_fields;   // of the answer's head, ready for the client; in the arena
+    int64_t reply_length;       // of the vendor's answer, -1: not known
+    uint64_t retry_after_ms;    // that a refusal's head told, 0 if none
+    uint64_t sent_ns;           // when the dial began, the request left, the newest event left
+    uint64_t own_since_ns;      // in the gateway's own hands since then, 0: not now
+    uint32_t own_us;            // that it has been there before
+    uint16_t up_status;         // the vendor's
+    struct trace_ids trace;     // as the client told it
+    struct access_record *line; // once it has ended, while it is among `owed`; may be NULL
     struct pump pump;
     struct usage_record record;
     struct fetch fetch; // from here on nothing is set to begin with, but that no fetch is active

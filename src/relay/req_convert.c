@@ -273,7 +273,7 @@ static bool note_facts(struct req *req, const struct prompt *prompt, struct span
         .envelopes_wanted = prompt->envelopes_wanted,
         .scratch = &conversion->scratch,
         .key = req->shard->shared->envelope_key,
-        .request = req->stream->body,
+        .request = conversion->from->repeats_request ? req->stream->body : SPAN_NONE,
     };
     memcpy(&facts->random, req->record.request_id + USAGE_ID_BYTES - sizeof(facts->random),
            sizeof(facts->random));

@@ -11,6 +11,7 @@
 #include "req.h"
 
 enum {
+    CONVERT_ID_MAX = 160,
     CONVERT_PIECES_MAX = 48,            // of memory for one request's arrays
     CONVERT_EVENT_MAX = 32 * MIB,       // of a vendor's event, or of a whole answer
     CONVERT_KEEP_MAX = 32 * MIB,        // of what an answer has to repeat at its end
@@ -54,6 +55,7 @@ struct conversion {
     struct decode decode;
     struct encode encode;
     char model[MODEL_NAME_MAX]; // as the client wrote it
+    char id[CONVERT_ID_MAX];    // of the answer, as the client reads it
     uint8_t vendor_model_len;
     char vendor_model[USAGE_MODEL_MAX]; // if it is another
 };
@@ -90,7 +92,7 @@ void convert_answer(struct req *req);
 must_use struct err convert_piece(struct req *req, const struct seg *piece);
 enum next convert_finish(struct req *req);
 // Where the client's event stream stands.
-struct wire_place convert_place(const struct req *req);
+struct wire_place convert_place(struct req *req);
 void convert_answer_end(struct conversion *conversion);
 
 #endif

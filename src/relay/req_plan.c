@@ -1,6 +1,7 @@
 // BODY, PLAN and PICK: from the client's bytes to an account and the request it will get.
 #include "answer.h"
 #include "fields.h"
+#include "own.h"
 #include "penstock/base/check.h"
 #include "penstock/base/guard.h"
 #include "penstock/codec/http1_write.h"
@@ -27,6 +28,7 @@ enum next step_body(struct req *req)
     case BODY_FAILED: return req_fail(req, stream->body_err);
     case BODY_COMPLETE: break;
     }
+    own_begin(req);
     if (req->coding != CODING_IDENTITY) {
         struct err err = req->unpack == NULL ? unpack_begin(req, req->coding, false) : OK;
         if (failed(err))
@@ -169,9 +171,10 @@ static bool was_tried(const struct req *req, struct slot_ref slot)
 _Static_assert((int)FIGURES_PROVIDERS == 1 + (int)ACCOUNT_TYPE_COUNT, "every type is counted");
 
 // Simple order of priority; the scheduler takes this function's place.
-static const struct snap_candidate *pick(struct req *req)
+static const struct snap_candidate *pick(struct req *req, bool *full)
 {
     struct shard *shard = req->shard;
+    *full = false;
     look_again(req);
     for (uint32_t i = 0; i < req->route.count; i++) {
         const struct snap_candidate *candidate = &req->route.candidates[i];
@@ -183,8 +186,12 @@ static const struct snap_candidate *pick(struct req *req)
         if (account->expires_at != 0 && account->expires_at <= shard->loop.wall_ns)
             continue;
         struct slot *slot = slot_at(shard->shared->slots, account->slot.idx);
-        if (slot_is_out(slot, shard->loop.now_ns) || !slot_enter(slot, account->in_flight_max))
+        if (slot_is_out(slot, shard->loop.now_ns))
             continue;
+        if (!slot_enter(slot, account->in_flight_max)) {
+            *full = true;
+            continue;
+        }
         return candidate;
     }
     return NULL;
@@ -197,9 +204,13 @@ static const struct snap_account *pick_fit(struct req *req, struct span *vendor_
 {
     *err = OK;
     while (req->tried_count < REQ_TRIED_MAX) {
-        const struct snap_candidate *candidate = pick(req);
-        if (candidate == NULL)
+        bool full;
+        const struct snap_candidate *candidate = pick(req, &full);
+        if (candidate == NULL) {
+            if (full)
+                counter_add(&req->shard->counters.limited[LIMIT_ACCOUNT], 1);
             return NULL;
+        }
         const struct snap_account *account = snapshot_account(req->shard->snap, candidate->account);
         const enum format format = (enum format)candidate->format;
         req->tried[req->tried_count++] = account->slot;
@@ -377,7 +388,8 @@ enum next step_pick(struct req *req)
     req->provider = (uint8_t)(1 + account->type);
     counter_add(&shard->counters.upstream_active[req->provider], 1);
     req->account_slot = account->slot;
-    req->attempts++;
+    if (req->attempts++ == 0)
+        req->record.queue_us = own_age_us(req);
     req->fresh = false;
     req->stale_retries = 0;
     req->record.attempts = req->attempts;

@@ -139,10 +139,18 @@ void convert_answer_end(struct conversion *conversion)
     conversion->begun = false;
 }
 
-struct wire_place convert_place(const struct req *req)
+struct wire_place convert_place(struct req *req)
 {
-    const struct conversion *conversion = req->conversion;
-    return (struct wire_place){ .model = conversion->facts.model };
+    struct conversion *conversion = req->conversion;
+    const struct encode *encode = &conversion->encode;
+    struct sink id = sink_into(conversion->id, sizeof(conversion->id));
+    if (encode->started)
+        id_put_answer(&id, encode->facts.id, conversion->from->family, encode->facts.random);
+    return (struct wire_place){
+        .response_id = span_of(conversion->id, id.failed ? 0 : (size_t)(id.at - conversion->id)),
+        .model = conversion->facts.model,
+        .next_sequence = encode->sequence,
+    };
 }
 
 // A vendor's answer that cannot be read; another account's may be better while the client has seen
@@ -178,6 +186,8 @@ static struct err take_event(struct req *req, struct span block)
     if (seen.flags & WIRE_ERROR)
         return pump_event_error(req);
     req->pump.terminal |= (seen.flags & WIRE_TERMINAL) != 0;
+    if (decode_known(decode, &seen))
+        return check_memory(conversion);
     if (!sse_parse(block, first, join, sizeof(join), &sse))
         return malformed();
     if (!conversion->encode.started && conversion->streams)

@@ -8,6 +8,7 @@
 #include "answer.h"
 #include "cors.h"
 #include "fields.h"
+#include "own.h"
 #include "penstock/base/check.h"
 #include "penstock/base/guard.h"
 #include "req.h"
@@ -108,6 +109,9 @@ __attribute__((noinline)) bool pump_commit(struct req *req)
     req->streaming = pump->sse;
     if (req->streaming)
         counter_add(&req->shard->counters.streams[req->op], 1);
+    req->sent_ns = req->shard->loop.now_ns;
+    own_begin(req);
+    own_end(req, OWN_WRITE);
     uint64_t ttft_us = (req->shard->loop.now_ns - stream->started_ns) / NS_PER_US;
     req->record.ttft_us = (uint32_t)min_u64(ttft_us, UINT32_MAX);
     // Nothing of the request is needed any more: neither the body nor the secrets in the arena.
@@ -437,7 +441,7 @@ static struct err pass_packed(struct req *req, const struct seg *piece)
     }
 }
 
-enum next step_stream(struct req *req)
+static enum next pump_turn(struct req *req)
 {
     struct shard *shard = req->shard;
     struct stream *stream = req->stream;
@@ -487,4 +491,22 @@ enum next step_stream(struct req *req)
     req_arm(req, req->idle_ns);
     stream_notify(stream, (uint32_t)high / 2);
     return NEXT_WAIT;
+}
+
+// How long a reader of the stream waited for what this turn brought.
+static void note_gap(struct req *req)
+{
+    const uint64_t now = req->shard->loop.now_ns;
+    latency_add(&req->shard->counters.token_gap[req->provider], (now - req->sent_ns) / NS_PER_US);
+    req->sent_ns = now;
+}
+
+enum next step_stream(struct req *req)
+{
+    const bool streaming = req->streaming;
+    const uint64_t sent = req->stream->sent;
+    const enum next next = pump_turn(req);
+    if (streaming && req->stream->sent != sent)
+        note_gap(req);
+    return next;
 }

@@ -32,6 +32,7 @@ class Said:
 
 class Dialect:
     name = family = kind = ""  # of accounts and metrics; in converters.def; type of account
+    opening = 0  # events up to the second piece of text
 
     def account(self, vendor, **more):
         base = vendor.url + ("/v1" if self.kind == "openai" else "")
@@ -46,6 +47,7 @@ class Dialect:
 
 class Chat(Dialect):
     name, family, kind, loss, lossy = "openai", "OPENAI", "openai", "seed", {"seed": 5}
+    opening = 3
     finishes = {"stop": "stop", "tool_calls": "calls", "length": "length"}
 
     def path(self, model, stream):
@@ -167,6 +169,7 @@ class Chat(Dialect):
 
 class Messages(Dialect):
     name, family, kind, loss, lossy = "anthropic", "ANTHROPIC", "anthropic", "top_k", {"top_k": 5}
+    opening = 4
     finishes = {"end_turn": "stop", "tool_use": "calls", "max_tokens": "length"}
 
     def path(self, model, stream):
@@ -305,6 +308,7 @@ class Messages(Dialect):
 
 class Responses(Dialect):
     name, family, kind, loss, lossy = "responses", "RESPONSES", "openai", "background", {}
+    opening = 6
 
     def path(self, model, stream):
         return "/v1/responses"
@@ -441,6 +445,7 @@ class Responses(Dialect):
 
 class Gemini(Dialect):
     name, family, kind, loss = "gemini", "GEMINI", "gemini", "safetySettings"
+    opening = 2
     lossy = {"safetySettings": [{"category": "HARM_CATEGORY_HARASSMENT", "threshold": "BLOCK_NONE"}]}
     finishes = {"STOP": "stop", "MAX_TOKENS": "length"}
 

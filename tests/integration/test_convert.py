@@ -241,7 +241,7 @@ class Streams(ConvertTest):
             self.assertTrue(said.text and TEXT.startswith(said.text), said.text)
 
     def test_a_cut_stream_ends_in_an_error(self):
-        self.events_of(lambda events, _: events[:4])  # and the body ends properly
+        self.events_of(lambda events, dialect: events[:dialect.opening])  # and the body ends properly
         @self.each
         def _(client, _vendor, model):
             said = self.broken(client, model)
@@ -250,7 +250,7 @@ class Streams(ConvertTest):
     def test_a_connection_that_breaks(self):
         def respond(dialect, peer, request, said):
             peer.sse_head()
-            for event in dialect.events(PIECES)[:4]:
+            for event in dialect.events(PIECES)[:dialect.opening]:
                 peer.chunk(event)
             peer.send(b"ff\r\ndata: {")
             time.sleep(0.1)
@@ -264,8 +264,8 @@ class Streams(ConvertTest):
             self.assertTrue(said.text and TEXT.startswith(said.text), said.text)
 
     def test_a_malformed_event(self):
-        self.events_of(lambda events, _: events[:4] + [sse('{"choices":[{"delta":{"content":"x}')]
-                       + events[4:])
+        self.events_of(lambda events, dialect: events[:dialect.opening] +
+                       [sse('{"choices":[{"delta":{"content":"x}')] + events[dialect.opening:])
         @self.each
         def _(client, _vendor, model):
             self.broken(client, model)
@@ -356,7 +356,7 @@ class Streams(ConvertTest):
         def respond(dialect, peer, request, said):
             events = dialect.events(PIECES * 1000)
             peer.sse_head()
-            for event in events[:4]:
+            for event in events[:dialect.opening]:
                 peer.chunk(event)
             begun.set()
             began = time.monotonic()

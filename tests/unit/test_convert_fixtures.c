@@ -62,6 +62,23 @@ static bool is_envelope(const char *text)
     return strncmp(text, "gw1.", 4) == 0 || strncmp(text, "pst1.", 5) == 0;
 }
 
+// Ids of Responses that are made here: those of the answer and its items, 24 letters long.
+static bool is_made(const char *key, json_t *value)
+{
+    static const char *const prefixes[] = { "resp_", "msg_", "rs_", "fc_", "ctc_" };
+    const char *text = json_string_value(value);
+    if (text == NULL || (strcmp(key, "id") != 0 && strcmp(key, "item_id") != 0))
+        return false;
+    if (strstr(text, "_GOLD") != NULL || strncmp(text, "resp_", 5) == 0)
+        return true;
+    for (size_t i = 0; i < ARRAY_LEN(prefixes); i++) {
+        size_t len = strlen(prefixes[i]);
+        if (strncmp(text, prefixes[i], len) == 0 && strlen(text) == len + 24)
+            return true;
+    }
+    return false;
+}
+
 // Makes alike what may differ.
 static void tame(json_t *json)
 {
@@ -82,6 +99,7 @@ static void tame(json_t *json)
             const char *text = json_string_value(value);
             own_id |= strncmp(text, "chatcmpl-", 9) == 0 || strncmp(text, "msg_", 4) == 0;
         }
+        own_id |= is_made(key, value);
         if (own_id || ours)
             json_object_set_new(json, key, json_null());
         else if (json_is_string(value) && is_envelope(json_string_value(value)))

@@ -26,6 +26,7 @@ struct buf {
     uint16_t index; // in its class
     uint8_t cls;    // enum buf_class
     bool is_cold;   // free, and its memory was given back to the system
+    bool is_idle;   // only within bufpool_trim(): about to be
     struct bufpool *pool;
     struct buf *next;                 // while free
     void (*on_free)(struct buf *buf); // memory kept elsewhere goes back this way; NULL: to `pool`
@@ -40,7 +41,8 @@ struct bufpool {
         uint32_t count_out;  // taken by anybody, the kernel included
         uint32_t count_used; // handed out at least once: these may be resident
         uint32_t count_free; // of them, not out now
-        uint32_t free_low;   // the fewest of those since the last trim
+        uint32_t count_cold; // of those, without memory
+        uint32_t free_low;   // the fewest free ones since the last period began
     } cls[BUF_CLASS_COUNT];
     // Called after each buffer that comes back while `starved` is set, from inside buf_put(): it
     // may only take note. The backend sets and clears `starved`.
@@ -54,9 +56,10 @@ must_use struct err bufpool_init(struct bufpool *pool, uint32_t small, uint32_t 
 // Every buffer must be back.
 void bufpool_fini(struct bufpool *pool);
 
-// Returns memory of buffers that lay unused since the last call to the system, at most `max`
-// buffers; called once a second. True if there may be more to return.
-bool bufpool_trim(struct bufpool *pool, uint32_t max);
+// Returns memory of buffers that lay unused for a whole period to the system, at most `max`
+// buffers, neighbours together. False: that was all, and the next period has begun. True: there is
+// more, to be called for again within this period; it asks much less than to wait for the next.
+must_use bool bufpool_trim(struct bufpool *pool, uint32_t max);
 
 // A buffer with one reference, or NULL if all are out.
 must_use struct buf *bufpool_take(struct bufpool *pool, enum buf_class cls);
