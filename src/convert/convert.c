@@ -172,6 +172,7 @@ void encode_init(struct encode *encode, const struct converter *converter,
     encode->facts = *facts;
     encode->out = out;
     keep_init(&encode->keep, chunks, kept_max);
+    encode->keep.scratch = facts->scratch;
 }
 
 void encode_fini(struct encode *encode)

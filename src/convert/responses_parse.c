@@ -388,6 +388,8 @@ static void read_thought(struct prompt_parse *parse, struct json_slice item, uin
     struct words text = joined(parse, json_get(item, SPAN("summary")));
     if (words_none(text))
         text = joined(parse, json_get(item, SPAN("content")));
+    if (words_none(text))
+        text = signature.thought;
     if (words_none(text) && words_none(signature.text))
         return;
     if (prompt_turn(parse, ROLE_ASSISTANT, at) == NULL)

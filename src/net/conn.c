@@ -202,8 +202,10 @@ void conn_rx_allow(struct conn *conn, uint32_t limit, enum buf_class cls)
 {
     conn->rx_limit = limit;
     conn->rx_cls = (uint8_t)cls;
-    conn_tls_room(conn);
-    conn_rx_arm(conn);
+    if (conn->tls != NULL)
+        conn_tls_room(conn);
+    if (!conn->rx_op.in_flight)
+        conn_rx_arm(conn);
 }
 
 // Appends a copy behind the last held byte, in the same buffer, if nobody else reads that buffer.
