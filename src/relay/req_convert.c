@@ -16,6 +16,8 @@ enum {
     DETAIL_MAX = LOSS_PATH_MAX + 160,
     TEXT_ROOM = 1 * KIB, // a rendered body is about as long as the client's, and so much more
     BYTES_A_TOKEN = 4,
+    SHOW_NO = 1, // of prompt.reasoning.show
+    SHOW_YES = 2,
 };
 #define PIECES_BYTES_MAX (UINT64_C(256) * MIB) // what the largest request of all kinds needs
 
@@ -78,7 +80,7 @@ static void *piece_take(struct scratch *scratch, size_t size)
     return at;
 }
 
-static void pieces_drop(struct conversion *conversion)
+void convert_pieces_drop(struct conversion *conversion)
 {
     while (conversion->piece_count > 0)
         body_put(conversion->pieces[--conversion->piece_count]);
@@ -170,7 +172,6 @@ void convert_end(struct req *req)
 void convert_forget(struct req *req)
 {
     struct conversion *conversion = req->conversion;
-    pieces_drop(conversion);
     convert_text_drop(&conversion->text);
     conversion->losses = NULL;
     conversion->detail = conversion->param = SPAN_NONE;
@@ -261,6 +262,7 @@ static bool note_facts(struct req *req, const struct prompt *prompt, struct span
 {
     struct conversion *conversion = req->conversion;
     struct answer_facts *facts = &conversion->facts;
+    const uint8_t show = prompt->reasoning.show;
     if (req->model.len > sizeof(conversion->model))
         return false;
     memcpy(conversion->model, req->model.ptr, req->model.len);
@@ -269,8 +271,10 @@ static bool note_facts(struct req *req, const struct prompt *prompt, struct span
         .now_s = req->shard->loop.wall_ns / NS_PER_S,
         .estimated_input = max_u64(req->stream->body.len / BYTES_A_TOKEN, 1),
         .usage_wanted = prompt->usage_wanted,
-        .thoughts_wanted = prompt->reasoning.show != 1,
+        .thoughts_wanted =
+            show == SHOW_YES || (show != SHOW_NO && conversion->from->shows_thoughts),
         .envelopes_wanted = prompt->envelopes_wanted,
+        .json_array = wire_op_is_array((enum wire_op)req->op, req->query),
         .scratch = &conversion->scratch,
         .key = req->shard->shared->envelope_key,
         .request = conversion->from->repeats_request ? req->stream->body : SPAN_NONE,
@@ -326,7 +330,6 @@ struct err convert_request(struct req *req, const struct snap_account *account, 
     if (conversion == NULL)
         return ERR(OVERLOADED);
     convert_answer_end(conversion); // of the attempt before
-    pieces_drop(conversion);
     convert_text_drop(&conversion->text);
     conversion->from = converter_of((enum wire_family)req->family);
     conversion->to = converter_of(families[format]);
@@ -344,7 +347,7 @@ struct err convert_request(struct req *req, const struct snap_account *account, 
         err = render_body(req, prompt, &caps, vendor_model);
     if (!failed(err) && !note_facts(req, prompt, vendor_model))
         err = ERR(MODEL_UNKNOWN);
-    pieces_drop(conversion);
+    convert_pieces_drop(conversion);
     if (failed(err)) {
         convert_text_drop(&conversion->text);
         return err;
@@ -381,7 +384,7 @@ void convert_fields(struct req *req, struct put *out)
     const struct conversion *conversion = req->conversion;
     const struct losses *losses = conversion->losses;
     http_put_field(out, SPAN("content-type"),
-                   conversion->streams ? SPAN("text/event-stream") : SPAN("application/json"));
+                   req->pump.sse ? SPAN("text/event-stream") : SPAN("application/json"));
     if (conversion->vendor_model_len > 0)
         http_put_field(out, SPAN("x-penstock-model"),
                        span_of(conversion->vendor_model, conversion->vendor_model_len));

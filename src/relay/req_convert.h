@@ -29,7 +29,7 @@ struct conversion {
     struct req *req;
     const struct converter *from, *to; // the client's format, the vendor's
     uint32_t charged;                  // of this block and what it keeps
-    // Memory for what has to be built, in pieces.
+    // Memory for what has to be built, in pieces: first of the request, then of an answer.
     struct scratch scratch;
     struct body *pieces[CONVERT_PIECES_MAX];
     uint32_t piece_count;
@@ -81,6 +81,8 @@ bool convert_keeps_body(const struct req *req);
 void convert_forget(struct req *req);
 void convert_end(struct req *req);
 
+// Gives back all that was taken of `scratch`.
+void convert_pieces_drop(struct conversion *conversion);
 void convert_text_begin(struct convert_text *text, struct net *net, size_t expected);
 size_t convert_text_len(const struct convert_text *text);
 void convert_text_drop(struct convert_text *text);

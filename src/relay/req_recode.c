@@ -78,21 +78,15 @@ static bool out_more(struct sink *sink)
     return true;
 }
 
-// The first delta of an answer: from now on it is the client's.
-static void first_delta(void *ctx, const struct delta *delta)
+// With its first delta an answer is the client's.
+static void told_delta(void *ctx, const struct delta *delta)
 {
     struct conversion *conversion = ctx;
     struct req *req = conversion->req;
-    if (!req->pump.committed && !pump_commit(req)) {
+    if (unlikely(!req->pump.committed) && !pump_commit(req)) {
         conversion->encode.failed = true;
         return;
     }
-    encode_put(&conversion->encode, delta);
-}
-
-static void later_delta(void *ctx, const struct delta *delta)
-{
-    struct conversion *conversion = ctx;
     encode_put(&conversion->encode, delta);
 }
 
@@ -110,17 +104,21 @@ void convert_answer(struct req *req)
     convert_answer_end(conversion);
     conversion->sse = req->pump.sse;
     conversion->streams = req->stream_wanted;
-    req->pump.sse = conversion->streams; // from here on it is about what the client sees
+    // From here on it is about what the client sees.
+    req->pump.sse = conversion->streams && !conversion->facts.json_array;
+    req->reply_length = -1;
     conversion->out = (struct sink){ .more = out_more };
     conversion->quiet_since_ns = req->shard->loop.now_ns;
     if (!conversion->sse || !conversion->streams)
         completion_init(&conversion->completion, &conversion->chunks, CONVERT_KEEP_MAX);
+    conversion->completion.keep.scratch = &conversion->scratch;
     if (conversion->streams)
         encode_init(&conversion->encode, conversion->from, &conversion->facts, &conversion->out,
                     &conversion->chunks, CONVERT_KEEP_MAX);
     if (conversion->sse)
         decode_init(&conversion->decode, conversion->to, &req->answer->stream, &conversion->chunks,
-                    conversion->streams ? first_delta : kept_delta, conversion);
+                    conversion->streams ? told_delta : kept_delta, conversion);
+    conversion->decode.keep.scratch = &conversion->scratch;
     conversion->begun = true;
 }
 
@@ -128,6 +126,7 @@ void convert_answer_end(struct conversion *conversion)
 {
     out_drop(conversion);
     convert_text_drop(&conversion->whole);
+    convert_pieces_drop(conversion);
     if (!conversion->begun)
         return;
     if (!conversion->sse || !conversion->streams)
@@ -196,8 +195,6 @@ static struct err take_event(struct req *req, struct span block)
         return malformed();
     if (decode->broken)
         return ERR(UPSTREAM_ERROR_EVENT);
-    if (conversion->streams && req->pump.committed)
-        decode->emit = later_delta;
     return check_memory(conversion);
 }
 
@@ -282,7 +279,7 @@ static struct err read_whole(struct req *req)
     if (!conversion->to->read_whole(&conversion->completion, root))
         return completion_failed(&conversion->completion) ? ERR(OVERLOADED) : malformed();
     if (conversion->streams)
-        completion_play(&conversion->completion, first_delta, conversion);
+        completion_play(&conversion->completion, told_delta, conversion);
     return check_memory(conversion);
 }
 

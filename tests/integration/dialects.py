@@ -32,6 +32,7 @@ class Said:
 
 class Dialect:
     name = family = kind = ""  # of accounts and metrics; in converters.def; type of account
+    loss, lossy = "", {}  # a setting that no other format can carry
     opening = 0  # events up to the second piece of text
 
     def account(self, vendor, **more):
@@ -46,7 +47,7 @@ class Dialect:
 
 
 class Chat(Dialect):
-    name, family, kind, loss, lossy = "openai", "OPENAI", "openai", "seed", {"seed": 5}
+    name, family, kind, loss, lossy = "openai", "OPENAI", "openai", "logit_bias", {"logit_bias": {"7": 5}}
     opening = 3
     finishes = {"stop": "stop", "tool_calls": "calls", "length": "length"}
 
@@ -168,7 +169,7 @@ class Chat(Dialect):
 
 
 class Messages(Dialect):
-    name, family, kind, loss, lossy = "anthropic", "ANTHROPIC", "anthropic", "top_k", {"top_k": 5}
+    name, family, kind, loss, lossy = "anthropic", "ANTHROPIC", "anthropic", "made_up", {"made_up": 5}
     opening = 4
     finishes = {"end_turn": "stop", "tool_use": "calls", "max_tokens": "length"}
 
@@ -307,7 +308,7 @@ class Messages(Dialect):
 
 
 class Responses(Dialect):
-    name, family, kind, loss, lossy = "responses", "RESPONSES", "openai", "background", {}
+    name, family, kind, loss, lossy = "responses", "RESPONSES", "openai", "made_up", {"made_up": [5]}
     opening = 6
 
     def path(self, model, stream):
@@ -444,9 +445,8 @@ class Responses(Dialect):
 
 
 class Gemini(Dialect):
-    name, family, kind, loss = "gemini", "GEMINI", "gemini", "safetySettings"
+    name, family, kind, loss, lossy = "gemini", "GEMINI", "gemini", "madeUp", {"madeUp": {"a": 5}}
     opening = 2
-    lossy = {"safetySettings": [{"category": "HARM_CATEGORY_HARASSMENT", "threshold": "BLOCK_NONE"}]}
     finishes = {"STOP": "stop", "MAX_TOKENS": "length"}
 
     def path(self, model, stream):
@@ -535,6 +535,13 @@ class Gemini(Dialect):
     def understand(self, body):
         said = Said()
         self._add(said, body)
+        return said
+
+    def collect(self, bodies):
+        """A stream as an array."""
+        said = Said()
+        for body in bodies:
+            self._add(said, body)
         return said
 
     def listen(self, answer):

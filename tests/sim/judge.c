@@ -175,7 +175,8 @@ static void judge_good(struct client *client, struct call *call, const struct re
     }
     call->fate = match == MATCH_BROKEN ? FATE_BROKEN : FATE_WHOLE;
     bool torn_whole = match == MATCH_WHOLE && !call->stream && !attempt->whole;
-    bool torn_array = call->kind == KIND_GEMINI_ARRAY && !attempt->whole;
+    bool torn_array =
+        call->kind == KIND_GEMINI_ARRAY && attempt->kind == call->kind && !attempt->whole;
     if (match == MATCH_EVENTS || match == MATCH_PREFIX || torn_whole || torn_array)
         world_violation(world,
                         "call %08x: a cut answer (ill %u, %zu of %zu bytes written) looks complete "

@@ -598,6 +598,16 @@ static bool event_data(struct span event, struct span *data)
     return found;
 }
 
+static enum heard hear_array(struct span body, struct text *out)
+{
+    json_t *root = json_loadb(body.ptr, body.len, JSON_REJECT_DUPLICATES, NULL);
+    bool ended = false;
+    for (size_t i = 0; i < json_array_size(root); i++)
+        ended |= hear_object(KIND_GEMINI_ARRAY, true, json_array_get(root, i), out);
+    json_decref(root);
+    return ended ? HEARD_ALL : body.len > 0 && *body.ptr == '[' ? HEARD_TORN : HEARD_NOTHING;
+}
+
 enum heard say_hear(const struct call *call, struct span body, struct span probe, struct text *out)
 {
     const enum kind kind = (enum kind)call->kind;
@@ -608,6 +618,8 @@ enum heard say_hear(const struct call *call, struct span body, struct span probe
         json_decref(root);
         return ended ? HEARD_ALL : body.len > 0 && *body.ptr == '{' ? HEARD_TORN : HEARD_NOTHING;
     }
+    if (kind == KIND_GEMINI_ARRAY)
+        return hear_array(body, out);
     while (body.len > 0) {
         struct span data;
         if (probe.len > 0 && span_starts(body, probe)) {
