@@ -218,6 +218,16 @@ class Lab:
         self.gateways[name] = server
         return server
 
+    def forward(self):
+        """The least that a proxy can be, in front of the vendor."""
+        if "forward" not in self.ports:
+            self.ports["forward"] = free_port()
+            command = [os.path.join(self.build, "penstock-forward"), "--port", self.ports["forward"],
+                       "--to", self.ports["vendor"], "--cpu", self.proxy_core]
+            self.forwarder = self.start("forward", self.ports["forward"], self.proxy_core,
+                                        *[str(part) for part in command])
+        return self.forwarder
+
     def retire(self, server):
         """Stops a gateway before the end, so that the next of its kind starts afresh."""
         server.stop()
