@@ -298,6 +298,7 @@ static struct err open_control(struct process *process)
         .slots = process->slots,
         .dests = process->dests,
         .resolver = process->resolver,
+        .converts = relay_formats_converted(),
     };
     publisher_init(&process->publisher);
     return OK;
@@ -405,6 +406,7 @@ static int begin(struct process *process, const char *config_path)
         .budget = &process->budget,
         .peers = process->peers,
         .doors = process->doors,
+        .envelope_key = (const uint8_t *)secret_reveal(process->keyring.envelope).ptr,
         .relay = &process->newest->settings.relay,
         .server = &process->newest->settings.server,
     };
@@ -437,8 +439,10 @@ int process_run(struct process *process, const char *config_path)
         process_admin_ready(process);
         process_life_begin(process);
         log_say(&process->log, LOG_INFO, "ready");
-        while (!process->stopping && !(process->draining && process_is_drained(process)))
+        while (!process->stopping && !(process->draining && process_is_drained(process))) {
             loop_turn(&process->loop, UINT64_MAX);
+            process_tell_slow_turns(process);
+        }
         if (process->stopping)
             process_command(process, THREAD_CUT);
     }

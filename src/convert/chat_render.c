@@ -153,9 +153,9 @@ static void put_joined(struct writer *writer, const struct part *parts, uint32_t
 static void put_error(struct writer *writer, const struct part *result)
 {
     char path[LOSS_PATH_MAX];
-    (void)prompt_path(writer->prompt, result, path);
+    (void)prompt_error_path(writer->prompt, result, path);
     SINK_TEXT(writer->out, "Error: ");
-    loss_adjust(writer->losses, "%s.is_error", path);
+    loss_adjust(writer->losses, "%s", path);
 }
 
 static void put_result(struct writer *writer, const struct part *call, const struct part *result,
@@ -557,6 +557,28 @@ static void put_user(struct writer *writer)
     SINK_TEXT(writer->out, "\"");
 }
 
+// Models that reason refuse all of it (C-111).
+static void put_sampling(struct writer *writer)
+{
+    static const struct {
+        enum knob_id id;
+        struct span name;
+    } knobs[] = {
+        { KNOB_TEMPERATURE, SPAN("temperature") },
+        { KNOB_TOP_P, SPAN("top_p") },
+        { KNOB_PRESENCE_PENALTY, SPAN("presence_penalty") },
+        { KNOB_FREQUENCY_PENALTY, SPAN("frequency_penalty") },
+        { KNOB_LOGPROBS, SPAN("logprobs") },
+        { KNOB_TOP_LOGPROBS, SPAN("top_logprobs") },
+    };
+    for (size_t i = 0; i < ARRAY_LEN(knobs); i++) {
+        if (!writer->caps->no_sampling)
+            put_raw(writer, knobs[i].id, knobs[i].name);
+        else if (is_set(writer, knobs[i].id))
+            loss_drop(writer->losses, "%s", knob(writer, knobs[i].id)->path);
+    }
+}
+
 static void put_settings(struct writer *writer)
 {
     static const uint8_t classes[KNOB_COUNT] = {
@@ -566,19 +588,16 @@ static void put_settings(struct writer *writer)
     };
     put_raw(writer, KNOB_MAX_OUTPUT,
             writer->caps->old_cap ? SPAN("max_tokens") : SPAN("max_completion_tokens"));
-    put_raw(writer, KNOB_TEMPERATURE, SPAN("temperature"));
-    put_raw(writer, KNOB_TOP_P, SPAN("top_p"));
+    put_sampling(writer);
     put_stops(writer);
-    put_raw(writer, KNOB_PRESENCE_PENALTY, SPAN("presence_penalty"));
-    put_raw(writer, KNOB_FREQUENCY_PENALTY, SPAN("frequency_penalty"));
     put_raw(writer, KNOB_SEED, SPAN("seed"));
     put_raw(writer, KNOB_CHOICES, SPAN("n"));
-    put_raw(writer, KNOB_LOGPROBS, SPAN("logprobs"));
-    put_raw(writer, KNOB_TOP_LOGPROBS, SPAN("top_logprobs"));
     put_raw(writer, KNOB_METADATA, SPAN("metadata"));
     put_raw(writer, KNOB_VERBOSITY, SPAN("verbosity"));
-    if (is_set(writer, KNOB_TIER))
-        SINK_TEXT(writer->out, ",\"service_tier\":\"default\"");
+    if (is_set(writer, KNOB_TIER) && writer->prompt->from == FAMILY_ANTHROPIC)
+        SINK_TEXT(writer->out, ",\"service_tier\":\"default\""); // the only one that is said
+    else
+        put_raw(writer, KNOB_TIER, SPAN("service_tier"));
     put_user(writer);
     put_effort(writer);
     put_format(writer);

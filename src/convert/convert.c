@@ -132,13 +132,16 @@ static void learn(struct decode *decode)
     decode->model = decode->last;
 }
 
+bool decode_known(struct decode *decode, const struct wire_event *event)
+{
+    return decode->failed || ((event->flags & WIRE_KNOWN) != 0 && feed_known(decode));
+}
+
 bool decode_feed(struct decode *decode, const struct sse_event *sse, const struct wire_event *event)
 {
-    if (decode->failed)
+    if (decode_known(decode, event))
         return true;
     const bool known = (event->flags & WIRE_KNOWN) != 0;
-    if (known && feed_known(decode))
-        return true;
     if (sse->data.len == 0 || wire_is_done(sse->data))
         return true;
     struct json_slice root;
@@ -169,6 +172,7 @@ void encode_init(struct encode *encode, const struct converter *converter,
     encode->facts = *facts;
     encode->out = out;
     keep_init(&encode->keep, chunks, kept_max);
+    encode->keep.scratch = facts->scratch;
 }
 
 void encode_fini(struct encode *encode)

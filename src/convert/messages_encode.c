@@ -36,6 +36,7 @@ void messages_encode_start(struct encode *encode)
     struct state *state = state_of(encode);
     struct sink *out = encode->out;
     serial_init(&state->serial, encode->keep.source, encode->keep.held_max, write_delta, encode);
+    state->serial.queue.keep.scratch = encode->facts.scratch;
     SINK_TEXT(out, EVENT("message_start") ",\"message\":{\"id\":\"");
     messages_put_id(out, &encode->facts);
     SINK_TEXT(out, "\",\"type\":\"message\",\"role\":\"assistant\",\"model\":");
@@ -123,14 +124,18 @@ static void write_text(struct encode *encode, struct words text)
 static void end_thought(struct encode *encode, const struct delta *delta)
 {
     struct state *state = state_of(encode);
-    if (state->block != BLOCK_THINK && words_none(delta->signature.text))
+    const struct signature *signature = &delta->signature;
+    if (state->block != BLOCK_THINK && words_none(signature->text))
         return;
+    if (state->block != BLOCK_THINK && signature->signs == SIGNS_TEXT)
+        return; // no block has a place for it (C-144)
     open_thought(encode);
     struct sink *out = encode->out;
     SINK_TEXT(out, EVENT("content_block_delta") ",\"index\":");
     sink_u64(out, state->index - 1);
     SINK_TEXT(out, ",\"delta\":{\"type\":\"signature_delta\",\"signature\":\"");
-    envelope_put(out, &delta->signature, MAKER_ANTHROPIC, &encode->facts, ENVELOPE_THOUGHT);
+    envelope_put(out, signature, MAKER_ANTHROPIC, &encode->facts,
+                 signature->signs == SIGNS_CALL ? ENVELOPE_CALL : ENVELOPE_THOUGHT);
     SINK_TEXT(out, "\"}}\n\n");
     close_block(encode);
 }

@@ -89,6 +89,47 @@ static cold size_t fields_bytes(const struct http_head *head)
     return len;
 }
 
+// A client may ask that nothing is lost where its request is converted. Whatever it says, unless
+// that is a plain no, means that it does.
+static bool asks_strict(const struct http_field *field, bool *strict)
+{
+    static const struct span no[] = { SPAN("false"), SPAN("0"), SPAN("no"), SPAN("off") };
+    if (!span_eq_nocase(field->name, SPAN("x-penstock-strict-conversion")))
+        return false;
+    bool asked = true;
+    for (size_t i = 0; i < ARRAY_LEN(no); i++)
+        asked = asked && !span_eq_nocase(field->value, no[i]);
+    *strict = *strict || asked;
+    return true;
+}
+
+static bool is_of_trace(struct span name)
+{
+    struct span begin = SPAN("trace");
+    return name.len > begin.len && span_eq_nocase(span_upto(name, begin.len), begin);
+}
+
+void fields_trace(struct req *req, const struct http_head *head)
+{
+    unsigned count = 0;
+    for (unsigned i = 0; i < head->field_count; i++) {
+        const struct http_field *field = &head->fields[i];
+        if (field->id != HF_OTHER || !span_eq_nocase(field->name, SPAN("traceparent")))
+            continue;
+        if (!traceparent_parse(field->value, &req->trace) || ++count > 1) {
+            memset(&req->trace, 0, sizeof(req->trace)); // whose it is cannot be told
+            return;
+        }
+    }
+}
+
+// A trace that is not valid ends here: its reader would have to begin another.
+static bool goes_on(const struct req *req, const struct http_field *field)
+{
+    return passes_to_vendor(field, BIT(req->format)) &&
+           (trace_is_told(&req->trace) || !is_of_trace(field->name) || !GUARD(RELAY_TRACE_VALID));
+}
+
 static struct err fields_write(struct req *req, const struct http_head *head, size_t least)
 {
     size_t room;
@@ -96,13 +137,12 @@ static struct err fields_write(struct req *req, const struct http_head *head, si
     if (at == NULL)
         return ERR(OVERLOADED);
     struct put out = put_into(at, room);
-    uint32_t format = BIT(req->format);
     req->fields_dropped = 0;
     for (unsigned i = 0; i < head->field_count; i++) {
         const struct http_field *field = &head->fields[i];
-        if (passes_to_vendor(field, format) || !GUARD(RELAY_FIELDS_OUT))
+        if (goes_on(req, field) || !GUARD(RELAY_FIELDS_OUT))
             http_put_field(&out, field->name, field->value);
-        else if (field->id == HF_OTHER)
+        else if (field->id == HF_OTHER && !asks_strict(field, &req->strict))
             req->fields_dropped++;
     }
     size_t len = (size_t)(out.at - out.start);
@@ -130,11 +170,25 @@ struct err fields_collect(struct req *req, const struct http_head *head, struct 
     return OK;
 }
 
-void fields_relay(struct put *out, const struct http_head *head)
+void fields_convert(struct put *out, struct span lines)
+{
+    while (lines.len > 0) {
+        struct span line = span_upto(lines, min_size(span_find(lines, '\n') + 1, lines.len));
+        struct span name = span_upto(line, span_find(line, ':'));
+        lines = span_from(lines, line.len);
+        bool all = name.len > 0;
+        for (unsigned format = 0; format < FORMAT_COUNT && all; format++)
+            all = passes(to_vendor, ARRAY_LEN(to_vendor), name, BIT(format));
+        if (all)
+            put_span(out, line);
+    }
+}
+
+void fields_relay(struct put *out, const struct http_head *head, bool with_type)
 {
     for (unsigned i = 0; i < head->field_count; i++) {
         const struct http_field *field = &head->fields[i];
-        if (http_field_is_hop(field))
+        if (http_field_is_hop(field) || (field->id == HF_CONTENT_TYPE && !with_type))
             continue;
         if (field->id == HF_X_REQUEST_ID || field->id == HF_REQUEST_ID)
             http_put_field(out, SPAN("x-upstream-request-id"), field->value);

@@ -1,7 +1,9 @@
 // DIAL, SEND, WAIT and REFUSED: one attempt on one account, up to the head of its answer.
 #include "answer.h"
+#include "own.h"
 #include "penstock/base/check.h"
 #include "req.h"
+#include "req_convert.h"
 #include "unpack.h"
 
 enum { RETRY_AFTER_MAX_S = 7 * 86400 };
@@ -39,8 +41,9 @@ enum next step_dial(struct req *req)
         return next;
     struct err err = OK;
     switch (fetch_connect(&req->fetch, &err)) {
-    case PARSE_MORE: return NEXT_WAIT;
+    case PARSE_MORE: own_end(req, OWN_ROUTE); return NEXT_WAIT;
     case PARSE_DONE:
+        own_begin(req);
         latency_add(&shard->counters.connect[req->provider][req->fetch.reused],
                     (shard->loop.now_ns - req->sent_ns) / NS_PER_US);
         return req_goto(req, STEP_SEND);
@@ -56,7 +59,11 @@ enum next step_send(struct req *req)
     struct stream *stream = req->stream;
     bool room = conn_tx_copy(conn, req->up_head);
     struct span body[SPLICE_SPANS_MAX] uninitialized;
-    size_t count = splice_spans(&req->plan->splice, stream->body, body);
+    size_t count = 0;
+    if (req->converts)
+        room = room && convert_send(req, conn);
+    else
+        count = splice_spans(&req->plan->splice, stream->body, body);
     for (size_t i = 0; i < count && room; i++) {
         const char *start = stream->body_buf != NULL ? stream->body.ptr : NULL;
         bool of_body = body[i].ptr >= start && body[i].ptr < start + stream->body.len;
@@ -68,6 +75,7 @@ enum next step_send(struct req *req)
     conn_tx_now(conn);
     fetch_sent(&req->fetch, HTTP_POST);
     req->body_sent = true;
+    own_end(req, OWN_ROUTE);
     req->sent_ns = req->shard->loop.now_ns;
     req_arm(req, req->first_byte_ns);
     (void)req_goto(req, STEP_WAIT);
@@ -157,6 +165,8 @@ enum next step_wait(struct req *req)
     // account may still answer.
     err = pump_note_head(req, head);
     fetch_head_take(&req->fetch, head, used);
+    if (!failed(err) && req->converts)
+        convert_answer(req);
     if (failed(err))
         return req_fail(req, err);
     if (shard->shared->relay->stream_bytes < CONN_RX_LIMIT)

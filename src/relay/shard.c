@@ -1,11 +1,13 @@
 #include "penstock/relay/shard.h"
 
 #include "answer.h"
+#include "own.h"
 #include "penstock/base/arena.h"
 #include "penstock/base/check.h"
 #include "penstock/net/body.h"
 #include "reply.h"
 #include "req.h"
+#include "req_convert.h"
 #include "unpack.h"
 
 static void *chunk_take(void *ctx, void **keeper)
@@ -54,6 +56,7 @@ struct err shard_init(struct shard *shard, uint32_t idx, struct io *io, struct e
     shard->app = (struct http_app){ req_on_request, req_http_error };
     slab_init(&shard->reqs, sizeof(struct req), conns_max);
     slab_init(&shard->unpacks, sizeof(struct unpack), conns_max);
+    slab_init(&shard->conversions, sizeof(struct conversion), conns_max);
     slab_init(&shard->answers, sizeof(struct answer), conns_max);
     slab_init(&shard->secrets, sizeof(struct kept_secret), conns_max);
     wire_forms_init(&shard->forms);
@@ -71,6 +74,7 @@ void shard_fini(struct shard *shard)
     upool_fini(&shard->upool);
     slab_fini(&shard->reqs);
     slab_fini(&shard->unpacks);
+    slab_fini(&shard->conversions);
     slab_fini(&shard->answers);
     slab_fini(&shard->secrets);
     net_fini(&shard->net);
@@ -141,8 +145,6 @@ static void show_figures(struct shard *shard)
     counter_set(&counters->passed, passed);
     counter_set(&counters->upstream_idle, shard->upool.count);
     counter_set(&counters->upstream_reused, shard->upool.reused);
-    counter_set(&counters->turns, shard->loop.turns);
-    counter_set(&counters->turns_slow, shard->loop.turns_slow);
     counter_set(&counters->syscalls, io->syscalls);
     counter_set(&counters->no_buffers, io->no_buffers);
 }
@@ -160,6 +162,8 @@ void shard_turn(struct shard *shard, uint64_t until_ns)
         take_passed(shard, door);
     shard->snap = snap_hub_enter(shard->shared->hub, shard->idx);
     loop_work(&shard->loop);
+    if (shard->owed != NULL)
+        own_settle(shard);
     if (shard->port != NULL)
         usage_port_kick(shard->port);
     if (shard->access != NULL)

@@ -7,12 +7,14 @@
 #define PENSTOCK_CONVERT_KEEP_H
 
 #include "penstock/base/arena.h"
+#include "penstock/convert/scratch.h"
 #include "penstock/convert/sink.h"
 
 struct keep_chunk;
 
 struct keep {
     const struct arena_source *source;
+    struct scratch *scratch;   // for a text longer than a chunk; the owner's to set, NULL: none
     struct keep_chunk *chunks; // newest first
     uint32_t used;             // of the newest
     uint64_t held, held_max;   // bytes of chunks
@@ -37,7 +39,8 @@ void keep_fini(struct keep *keep);
 // `len` zeroed bytes, aligned to 8; NULL once the bound is reached or if they are more than a
 // chunk.
 must_use void *keep_take(struct keep *keep, size_t len);
-// A copy in one piece, escaped; none if it cannot be kept.
+// A copy in one piece, escaped; none if it cannot be kept. What is longer than a chunk, as some
+// signatures are, is scratch memory.
 struct words keep_words(struct keep *keep, struct words words);
 
 // More at the end of a rope. The rope may be of any of the keep's; growing them in turn is fine.

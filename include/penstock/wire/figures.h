@@ -14,6 +14,7 @@ enum {
     FIGURES_CLASSES = 6,   // of status; 0: the client was gone before an answer
     FIGURES_PROVIDERS = 5, // types of accounts, from 1; 0: no account was picked
     FIGURES_ATTEMPTS = 3,  // first, second, later
+    FIGURES_FAMILIES = 4,  // enum wire_family
     FIGURES_ERRORS = 256,
     FIGURES_MODELS = 128,
 };
@@ -30,6 +31,21 @@ enum figures_stage {
     STAGE_COUNT
 };
 
+// A time of a request in the gateway's own hands, from the moment when it could go on to the end of
+// the turn that handed its bytes on.
+enum figures_own {
+    OWN_ROUTE, // from the whole request to the vendor's connection: key, limits, account
+    OWN_WRITE, // from the vendor's answer to the client's connection
+    OWN_COUNT
+};
+
+// What is refused for a limit's sake.
+enum figures_limit {
+    LIMIT_MEMORY,  // the process holds too much for peers
+    LIMIT_ACCOUNT, // every account that could serve has all the requests it may have
+    LIMIT_COUNT
+};
+
 // How an attempt on an account ended.
 enum figures_outcome {
     OUTCOME_OK,
@@ -40,6 +56,15 @@ enum figures_outcome {
     OUTCOME_CLIENT, // the client left
     OUTCOME_SELF,   // a limit of this gateway, or its end
     OUTCOME_COUNT
+};
+
+// What became of the settings and parts of requests that were converted.
+enum figures_loss { FIGURES_ADJUSTED, FIGURES_DROPPED, FIGURES_REFUSED, FIGURES_LOSSES };
+
+// Requests of one family's clients that went to another family's vendors.
+struct figures_conversion {
+    struct counter requests;
+    struct counter losses[FIGURES_LOSSES];
 };
 
 struct figures_error {
@@ -59,10 +84,14 @@ struct shard_counters {
     struct figures_model models[FIGURES_MODELS];
     struct latency duration[OP_COUNT][FIGURES_PROVIDERS], first_token[OP_COUNT][FIGURES_PROVIDERS];
     struct latency connect[FIGURES_PROVIDERS][2]; // [2]: from the pool
+    struct latency token_gap[FIGURES_PROVIDERS];  // between turns that brought events of a stream
+    struct latency overhead[FIGURES_FAMILIES][OWN_COUNT]; // begins at LATENCY_OWN_FIRST_US
+    struct counter limited[LIMIT_COUNT];
     struct counter attempts[FIGURES_PROVIDERS][OUTCOME_COUNT][FIGURES_ATTEMPTS];
     struct counter retries, stale_retries;
     struct counter cut; // requests that the end of this process ended
     struct counter fields_dropped;
+    struct figures_conversion conversions[FIGURES_FAMILIES][FIGURES_FAMILIES]; // from, to
     struct counter bytes_in, bytes_out;
     // As they are now.
     struct counter in_flight[OP_COUNT], streams[OP_COUNT];
@@ -71,7 +100,6 @@ struct shard_counters {
     struct counter connections, upstream_idle, upstream_reused;
     struct counter evicted[2]; // clients' connections that made room: silent, kept
     struct counter passed;     // fresh connections that another shard got
-    struct counter turns, turns_slow;
     struct counter syscalls, no_buffers;
 };
 
@@ -103,5 +131,6 @@ uint64_t figures_in_flight(const struct shard_counters *counters);
 
 const char *figures_stage_name(unsigned stage);
 const char *figures_outcome_name(unsigned outcome);
+const char *figures_own_name(unsigned stage);
 
 #endif
