@@ -59,7 +59,7 @@ struct io_op {
     union {          // the backend's own
         struct {
             const struct iovec *iov;
-            uint32_t count;
+            uint32_t count, sum; // of segments, of their bytes
         };
         struct {
             char *into;
