@@ -54,7 +54,7 @@ class Native(unittest.TestCase):
         entries = self.vendor.entries(str(seed), account)
         given = set().union(*(entry.given for entry in entries[:-1]))
         self.assertGreater(len(given), plan.TURNS // 2)
-        self.assertEqual(entries[-1].came_back, given)
+        self.assertLessEqual(given, entries[-1].came_back)
 
     def test_a_refusal_reaches_the_client(self):
         for language, driver in self.drivers.items():

@@ -94,8 +94,10 @@ class StrictVendor:
 
     digest = staticmethod(common.digest)
 
-    def issued(self, call, sign):
-        call.given.add(sign)
+    def issued(self, call, sign, optional=False):
+        """`optional`: the vendor asks for it back without need, and not every format has a place."""
+        if not optional:
+            call.given.add(sign)
         with self.lock:
             self.given[call.account].add(sign)
 
