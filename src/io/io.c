@@ -147,6 +147,7 @@ static void start_send(struct io *io, struct io_op *op, int fd, const struct iov
     start(op, IO_SEND, fd);
     op->iov = iov;
     op->count = count;
+    op->sum = (uint32_t)len;
     op->lazy = lazy;
     io->ops->send(io, op);
 }

@@ -54,12 +54,12 @@ struct io_op {
     uint8_t cls;   // IO_RECV: enum buf_class
     uint8_t state; // the backend's own
     int fd;
-    uint32_t credit; // IO_RECV: bytes that may still be delivered
+    uint32_t credit; // IO_RECV: bytes that may still be told
     bool lazy;       // IO_SEND: by io_send_lazy()
     union {          // the backend's own
         struct {
             const struct iovec *iov;
-            uint32_t count;
+            uint32_t count, sum; // of segments, of their bytes
         };
         struct {
             char *into;
@@ -134,12 +134,12 @@ void io_accept(struct io *io, struct io_op *op, int listener);
 // Otherwise it ends with res 0, the peer's FIN, or an error, -ECANCELED among them. Where the pool
 // is empty the operation waits for buffers by itself.
 void io_recv(struct io *io, struct io_op *op, int fd, enum buf_class cls, uint32_t credit);
-// Lets a receive in flight deliver `len` bytes more, because those that it has delivered are not
-// held any more. One that has used up its credit ends all the same.
-static inline void io_recv_extend(struct io_op *op, uint32_t len)
+// Lets a receive in flight deliver `credit` bytes from now on, if that is more than it may: what it
+// has delivered is not held any more. One that has used up its credit ends all the same.
+static inline void io_recv_raise(struct io_op *op, uint32_t credit)
 {
-    if (op->credit > 0)
-        op->credit = (uint32_t)min_size(op->credit + (size_t)len, IO_CREDIT_MAX);
+    if (op->credit > 0 && op->credit < credit)
+        op->credit = credit;
 }
 // At least one and up to `len` bytes into `into`; res 0 is the peer's FIN.
 void io_recv_into(struct io *io, struct io_op *op, int fd, void *into, size_t len);
