@@ -199,7 +199,9 @@ static void note_name(struct decode *decode, struct call *call, struct words nam
     rope_add(&decode->keep, &whole, call->name);
     rope_add(&decode->keep, &whole, name);
     if (whole.first != NULL && whole.first == whole.last)
-        call->name = (struct words){ span_of(whole.first->bytes, whole.first->len), true };
+        call->name = (struct words){ .raw = span_of(whole.first->bytes, whole.first->len),
+                                     .escaped = true,
+                                     .whole = true };
 }
 
 static void read_arguments(struct decode *decode, struct call *call, struct json_slice arguments)

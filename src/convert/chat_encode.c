@@ -62,7 +62,7 @@ void chat_encode_start(struct encode *encode)
     struct sink head = sink_into(room, sizeof(room));
     chunk_begin(&head, &encode->facts);
     SINK_TEXT(&head, "{\"index\":");
-    struct words text = { span_of(room, (size_t)(head.at - room)), true };
+    struct words text = { .raw = span_of(room, (size_t)(head.at - room)), .escaped = true };
     state->head = keep_words(&encode->keep, text).raw;
     state->tail = encode->facts.usage_wanted ? SPAN("}],\"usage\":null}\n\n") : SPAN("}]}\n\n");
     encode->failed = encode->failed || head.failed;

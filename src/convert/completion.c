@@ -120,7 +120,7 @@ static struct signature keep_signature(struct keep *keep, const struct signature
 
 static struct json_slice keep_raw(struct keep *keep, struct json_slice raw)
 {
-    struct words kept = keep_words(keep, (struct words){ raw.text, true });
+    struct words kept = keep_words(keep, (struct words){ .raw = raw.text, .escaped = true });
     return kept.raw.len > 0 ? (struct json_slice){ kept.raw, raw.kind } : JSON_SLICE_NONE;
 }
 
@@ -236,7 +236,9 @@ static void play_text(const struct item *item, struct delta *delta, delta_sink *
     if (!words_none(delta->text))
         emit(ctx, delta);
     for (const struct rope_piece *piece = item->rope.first; piece != NULL; piece = piece->next) {
-        delta->text = (struct words){ span_of(piece->bytes, piece->len), true };
+        delta->text = (struct words){ .raw = span_of(piece->bytes, piece->len),
+                                      .escaped = true,
+                                      .whole = true };
         emit(ctx, delta);
     }
     delta->text = WORDS_NONE;

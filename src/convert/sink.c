@@ -29,10 +29,27 @@ void sink_u64(struct sink *sink, uint64_t value)
     sink_put(sink, span_of(text + at, sizeof(text) - at));
 }
 
+// The slow path of a copy (C-149).
+static void put_escaped(struct sink *sink, struct span raw)
+{
+    for (;;) {
+        size_t lone = words_lone(raw);
+        sink_put(sink, span_upto(raw, lone));
+        if (lone == raw.len)
+            return;
+        SINK_TEXT(sink, "\xef\xbf\xbd");
+        raw = span_from(raw, lone + 6);
+    }
+}
+
 void sink_string(struct sink *sink, struct words words)
 {
-    if (likely(words.escaped)) {
+    if (likely(words.whole)) {
         sink_put(sink, words.raw);
+        return;
+    }
+    if (words.escaped) {
+        put_escaped(sink, words.raw);
         return;
     }
     struct span rest = words.raw;

@@ -45,6 +45,7 @@ typedef bool prompt_renderer(struct render *render, struct sink *out);
 enum {
     DECODE_CALLS_MAX = 128, // of one answer; more fail it
     DECODE_STATE = 4 * KIB, // bytes of a decoder's own state, and of an encoder's
+    DECODE_TORN_MAX = 4,    // texts that wait for the second half of a character
     ENCODE_STATE = 4 * KIB,
 };
 
@@ -65,6 +66,19 @@ struct decode {
     uint32_t emitted; // deltas of the event being read, and the newest of them
     struct delta last;
     uint32_t unknown; // events, blocks and parts of kinds that are not known: passed over
+    // Where room for an event with bytes that are not UTF-8 comes from, which become U+FFFD
+    // (C-076). The caller's to set; NULL: such an event is none.
+    struct scratch *scratch;
+    char *repaired; // the newest of them
+    size_t repaired_max;
+    // Ends of text that are the escape of half a character, whose other half is yet to come
+    // (C-077).
+    uint32_t torn_count;
+    struct decode_torn {
+        uint8_t kind; // enum delta_kind
+        uint16_t choice, call;
+        char high[6];
+    } torn[DECODE_TORN_MAX];
     _Alignas(16) char state[DECODE_STATE];
 };
 

@@ -2,7 +2,8 @@
 // back all at once.
 //
 // Where an arena refuses what is larger than a chunk, text here is a rope of pieces. Ropes hold the
-// contents of JSON strings, escaped and valid, so that they are written by being copied.
+// contents of JSON strings, escaped and valid, so that they are written by being copied; no piece
+// ends inside a character or an escape.
 #ifndef PENSTOCK_CONVERT_KEEP_H
 #define PENSTOCK_CONVERT_KEEP_H
 
