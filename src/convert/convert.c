@@ -259,6 +259,7 @@ bool decode_feed(struct decode *decode, const struct sse_event *sse, const struc
     if (!json_check(sse->data, &root) && !repair(decode, sse->data, &root))
         return false;
     decode->emitted = 0;
+    decode->repeats = false; // what an event means may have changed with this one
     decode->converter->decode_event(decode, root);
     decode->failed = decode->failed || decode->keep.failed;
     if (known || event->learnt)

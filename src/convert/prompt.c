@@ -15,6 +15,11 @@ void prompt_begin(struct prompt_parse *parse, struct prompt *prompt, enum wire_f
     prompt->from = (uint8_t)from;
     prompt->body = body;
     *parse = (struct prompt_parse){ .prompt = prompt, .scratch = scratch, .losses = losses };
+    // A list that is there, also if nothing will be in it.
+    prompt->parts = scratch_take(scratch, CAP_FIRST * sizeof(*prompt->parts));
+    parse->part_cap = CAP_FIRST;
+    if (prompt->parts == NULL)
+        parse->err = ERR(OVERLOADED);
 }
 
 void prompt_bad(struct prompt_parse *parse, const char *why, const char *path, ...)
