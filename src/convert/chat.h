@@ -23,6 +23,10 @@ struct span chat_finish_word(enum finish finish);
 struct json_slice chat_thought(struct json_slice delta);
 // The signature in one of `reasoning_details`; false if it has none.
 bool chat_detail_signature(struct json_slice detail, struct signature *out);
+// True if that is a thought that only its vendor can read.
+bool chat_detail_is_redacted(struct json_slice detail, const struct signature *signature);
+// One of `images` as a delta; false if it is no data.
+bool chat_image(struct json_slice image, struct delta *out);
 // One entry of `annotations` as a delta; false if it is of another kind.
 bool chat_cite(struct json_slice annotation, struct delta *out);
 

@@ -45,8 +45,9 @@ static void read_thought(struct completion *completion, struct json_slice messag
     while (json_element_next(&iter, &detail)) {
         if (!chat_detail_signature(detail, &signature))
             continue;
-        if (item == NULL || !words_none(item->signature.text))
-            item = completion_item(completion, ITEM_THINK, choice);
+        bool redacted = chat_detail_is_redacted(detail, &signature);
+        if (item == NULL || redacted || !words_none(item->signature.text))
+            item = completion_item(completion, redacted ? ITEM_REDACTED : ITEM_THINK, choice);
         if (item == NULL)
             return;
         item->signature = signature;
@@ -85,6 +86,22 @@ static void read_content(struct completion *completion, struct json_slice messag
               JSON_SLICE_NONE);
 }
 
+static void read_images(struct completion *completion, struct json_slice images, uint16_t choice)
+{
+    struct json_iter iter = json_elements_of(images);
+    struct json_slice image;
+    struct delta delta;
+    while (json_element_next(&iter, &image)) {
+        struct item *item =
+            chat_image(image, &delta) ? completion_item(completion, ITEM_MEDIA, choice) : NULL;
+        if (item == NULL)
+            continue;
+        item->text = delta.text;
+        item->type = delta.type;
+        item->complete = true;
+    }
+}
+
 static void read_choice(struct completion *completion, struct json_slice element)
 {
     uint64_t index;
@@ -94,6 +111,7 @@ static void read_choice(struct completion *completion, struct json_slice element
     struct json_slice message = json_get(element, SPAN("message"));
     read_thought(completion, message, number);
     read_content(completion, message, number);
+    read_images(completion, json_get(message, SPAN("images")), number);
     struct json_iter iter = json_elements_of(json_get(message, SPAN("tool_calls")));
     struct json_slice call;
     uint16_t calls = 0;
@@ -109,6 +127,8 @@ static void read_choice(struct completion *completion, struct json_slice element
         finish = FINISH_STOP;
     else if (finish == FINISH_STOP && !words_none(stop_text))
         finish = FINISH_STOP_TEXT;
+    else if (finish == FINISH_STOP && !words_none(words_of(json_get(message, SPAN("refusal")))))
+        finish = FINISH_REFUSAL; // C-045
     else if (finish == FINISH_LENGTH && calls > 0)
         completion->last->complete = false; // C-043
     completion_end(completion, number, finish, stop_text);

@@ -374,6 +374,16 @@ static void many_like_events_make_the_same_deltas(void)
     EXPECT_EQ(times(out, "\"stop_reason\":\"end_turn\""), 1);
 }
 
+// The delta of an event is known by the one before, until something else changes what it means.
+static void an_event_between_is_not_overlooked(void)
+{
+    struct span out = convert(CHUNK("{\"content\":\"a\"}") CHUNK("{\"content\":\"b\"}") CHUNK(
+        "{\"reasoning_details\":[{\"signature\":\"S\",\"format\":\"anthropic-claude-v1\"}]}")
+                                  CHUNK("{\"content\":\"c\"}") LAST("stop"));
+    EXPECT_EQ(times(out, "\"signature_delta\""), 1);
+    EXPECT_EQ(times(out, "content_block_start\",\"index\""), 3);
+}
+
 static void a_cut_call_is_never_complete(void) // C-043
 {
     struct span out =
@@ -414,5 +424,6 @@ TEST_MAIN(TEST(words_lose_one_level_of_escapes), TEST(words_are_cut_between_char
           TEST(calls_come_one_at_a_time), TEST(what_waits_is_let_go_at_the_end),
           TEST(ids_are_legal_and_stay_apart), TEST(envelopes_come_back_unchanged_or_not_at_all),
           TEST(losses_are_told_once_and_bounded), TEST(arguments_become_objects),
-          TEST(many_like_events_make_the_same_deltas), TEST(a_cut_call_is_never_complete),
-          TEST(names_in_pieces_and_repeated), TEST(one_index_for_all_calls))
+          TEST(many_like_events_make_the_same_deltas), TEST(an_event_between_is_not_overlooked),
+          TEST(a_cut_call_is_never_complete), TEST(names_in_pieces_and_repeated),
+          TEST(one_index_for_all_calls))
