@@ -124,7 +124,8 @@ static bool output_more(struct sink *sink)
 
 static inline void output_init(struct output *output)
 {
-    *output = (struct output){ .sink = { .more = output_more } };
+    *output = (struct output){ .sink = { .more = output_more }, .room = malloc(1), .size = 1 };
+    output->sink.at = output->sink.end = output->room;
 }
 
 static inline struct span output_text(const struct output *output)
@@ -159,7 +160,10 @@ static inline void blunt_surrogates(char *text, size_t len)
 static inline void judge_json(struct span text)
 {
     struct json_slice root;
-    assert(json_check(text, &root));
+    bool ours = json_check(text, &root);
+    if (!ours)
+        fprintf(stderr, "no JSON: %.*s\n", (int)text.len, text.ptr);
+    assert(ours);
     char *copy = malloc(text.len + 1);
     memcpy(copy, text.ptr, text.len);
     blunt_surrogates(copy, text.len);

@@ -62,7 +62,7 @@ struct span chat_finish_word(enum finish finish)
     return SPAN("stop");
 }
 
-struct json_slice chat_thought(struct json_slice delta)
+struct json_slice chat_thought(struct json_slice delta, bool told)
 {
     static const struct span places[] = { SPAN("reasoning_content"), SPAN("reasoning") };
     for (size_t i = 0; i < ARRAY_LEN(places); i++) {
@@ -73,6 +73,8 @@ struct json_slice chat_thought(struct json_slice delta)
     struct json_iter iter = json_elements_of(json_get(delta, SPAN("reasoning_details")));
     struct json_slice detail;
     while (json_element_next(&iter, &detail)) {
+        if (told && json_get(detail, SPAN("signature")).kind == JK_STRING)
+            continue;
         struct json_slice text = json_get(detail, SPAN("text"));
         if (text.kind != JK_STRING)
             text = json_get(detail, SPAN("summary"));

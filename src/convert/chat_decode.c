@@ -18,6 +18,7 @@ struct choice_state {
     uint16_t index;
     uint16_t calls;
     bool thinks;   // a thought is open
+    bool thought;  // or was
     bool refused;  // the model said so in its own words
     bool finished; // a reason was told
     uint8_t finish;
@@ -76,7 +77,7 @@ static void emit_text(struct decode *decode, struct choice_state *choice, enum d
     if (words_none(delta.text))
         return;
     if (kind == DELTA_THINK)
-        choice->thinks = true;
+        choice->thinks = choice->thought = true;
     else
         end_thought(decode, choice);
     choice->refused = choice->refused || kind == DELTA_REFUSAL;
@@ -298,7 +299,7 @@ static void read_function_call(struct decode *decode, struct choice_state *choic
 static void read_delta(struct decode *decode, struct choice_state *choice, struct json_slice delta)
 {
     read_details(decode, choice, json_get(delta, SPAN("reasoning_details")));
-    emit_text(decode, choice, DELTA_THINK, chat_thought(delta));
+    emit_text(decode, choice, DELTA_THINK, chat_thought(delta, choice->thought));
     read_content(decode, choice, json_get(delta, SPAN("content")));
     emit_text(decode, choice, DELTA_REFUSAL, json_get(delta, SPAN("refusal")));
     read_images(decode, choice, json_get(delta, SPAN("images")));

@@ -104,7 +104,7 @@ static void read_content(struct prompt_parse *parse, struct json_slice content, 
 
 static void read_thought(struct prompt_parse *parse, struct json_slice message, uint32_t at)
 {
-    struct words text = words_of(chat_thought(message));
+    struct words text = words_of(chat_thought(message, false));
     struct part *part = NULL;
     if (!words_none(text)) {
         part = prompt_part(parse, PART_THINK, at, PART_NO_SUB);

@@ -396,9 +396,12 @@ static void put_messages(struct writer *writer)
         before = group.assistant ? group : none;
         turn += group.turn_count;
     }
-    if (before.part_count > 0 && !writer->caps->prefill) { // C-012
-        SINK_TEXT(writer->out, ",{\"role\":\"user\",\"content\":"
-                               "\"Continue exactly where the last message stops.\"}");
+    if (!writer->started) // C-019
+        loss_refuse(writer->losses, "at least one message with content is required", "%s",
+                    prompt_list(prompt));
+    if (before.part_count > 0 && !writer->caps->prefill && writer->started) { // C-012
+        message_begin(writer, SPAN("user"));
+        SINK_TEXT(writer->out, "\"Continue exactly where the last message stops.\"}");
         loss_adjust(writer->losses, "messages[%u]=continue",
                     prompt->turns[prompt->turn_count - 1].at);
     }

@@ -29,7 +29,7 @@ static void read_text(struct completion *completion, enum item_kind kind, struct
 
 static void read_thought(struct completion *completion, struct json_slice message, uint16_t choice)
 {
-    struct words text = words_of(chat_thought(message));
+    struct words text = words_of(chat_thought(message, false));
     struct item *item = NULL;
     if (!words_none(text)) {
         item = completion_item(completion, ITEM_THINK, choice);

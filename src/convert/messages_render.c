@@ -292,7 +292,10 @@ static void put_messages(struct writer *writer)
         before = last = group;
         turn += group.turn_count;
     }
-    if (last.assistant && !writer->caps->prefill) { // C-012
+    if (!writer->started) // C-019
+        loss_refuse(writer->losses, "at least one message with content is required", "%s",
+                    prompt_list(prompt));
+    if (last.assistant && !writer->caps->prefill && writer->started) { // C-012
         comma(writer);
         SINK_TEXT(writer->out, "{\"role\":\"user\",\"content\":[{\"type\":\"text\",\"text\":"
                                "\"Continue exactly where the last message stops.\"}]}");

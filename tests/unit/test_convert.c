@@ -384,6 +384,19 @@ static void an_event_between_is_not_overlooked(void)
     EXPECT_EQ(times(out, "content_block_start\",\"index\""), 3);
 }
 
+// Our own chunk before the finish says the whole thought again, beside its signature.
+static void a_thought_is_told_once(void) // C-140, C-075
+{
+    struct span out = convert(
+        CHUNK("{\"reasoning\":\"Hm\",\"reasoning_content\":\"Hm\",\"reasoning_details\":[{\"type\":"
+              "\"reasoning.text\",\"text\":\"Hm\"}]}") CHUNK("{\"content\":\"a\"}")
+            CHUNK(
+                "{\"reasoning_details\":[{\"type\":\"reasoning.text\",\"text\":\"Hm\",\"signature\":"
+                "\"S\",\"format\":\"anthropic-claude-v1\"}]}") LAST("stop"));
+    EXPECT_EQ(times(out, "Hm"), 1);
+    EXPECT_EQ(times(out, "\"signature\":\"S\""), 1);
+}
+
 static void a_cut_call_is_never_complete(void) // C-043
 {
     struct span out =
@@ -425,5 +438,5 @@ TEST_MAIN(TEST(words_lose_one_level_of_escapes), TEST(words_are_cut_between_char
           TEST(ids_are_legal_and_stay_apart), TEST(envelopes_come_back_unchanged_or_not_at_all),
           TEST(losses_are_told_once_and_bounded), TEST(arguments_become_objects),
           TEST(many_like_events_make_the_same_deltas), TEST(an_event_between_is_not_overlooked),
-          TEST(a_cut_call_is_never_complete), TEST(names_in_pieces_and_repeated),
-          TEST(one_index_for_all_calls))
+          TEST(a_thought_is_told_once), TEST(a_cut_call_is_never_complete),
+          TEST(names_in_pieces_and_repeated), TEST(one_index_for_all_calls))
