@@ -5,6 +5,8 @@
 #include "pairs.h"
 #include "penstock/convert/args.h"
 #include "penstock/convert/ids.h"
+#include "penstock/convert/names.h"
+#include "penstock/convert/schema.h"
 #include "reasoning.h"
 
 struct writer {
@@ -312,7 +314,7 @@ static void put_call(struct writer *writer, const struct part *part)
     id_put_call(out, part->id, FAMILY_OPENAI, 0, 0);
     sink_put(out, custom ? SPAN("\",\"type\":\"custom\",\"custom\":{\"name\":\"")
                          : SPAN("\",\"type\":\"function\",\"function\":{\"name\":\""));
-    name_put(out, part->name, FAMILY_OPENAI);
+    names_put(out, part->extra, part->name, FAMILY_OPENAI);
     sink_put(out, custom ? SPAN("\",\"input\":\"") : SPAN("\",\"arguments\":\""));
     if (part->form == CALL_CUSTOM && !custom) { // C-040: text inside JSON inside text
         SINK_TEXT(out, "{\\\"input\\\":\\\"");
@@ -416,7 +418,7 @@ static void put_tool(struct writer *writer, const struct tool *tool)
     bool custom = tool->kind == TOOL_CUSTOM && writer->caps->custom_tools;
     sink_put(out, custom ? SPAN("{\"type\":\"custom\",\"custom\":{\"name\":\"")
                          : SPAN("{\"type\":\"function\",\"function\":{\"name\":\""));
-    name_put(out, tool->name, FAMILY_OPENAI);
+    names_put(out, tool->space, tool->name, FAMILY_OPENAI);
     SINK_TEXT(out, "\"");
     if (!words_none(tool->description)) {
         SINK_TEXT(out, ",\"description\":");
@@ -526,9 +528,12 @@ static void put_format(struct writer *writer)
                                                          : prompt->format.name);
         SINK_TEXT(out, ",\"schema\":");
         sink_put(out, prompt->format.schema.text);
-        if (prompt->format.strict != 0)
-            sink_put(out, prompt->format.strict == 2 ? SPAN(",\"strict\":true")
-                                                     : SPAN(",\"strict\":false"));
+        // Formats without the word mean it where the schema is one that can be (C-120).
+        bool strict = prompt->format.strict == 2 ||
+                      (prompt->from != FAMILY_OPENAI && prompt->format.strict == 0 &&
+                       schema_is_strict(prompt->format.schema));
+        if (strict || prompt->format.strict != 0)
+            sink_put(out, strict ? SPAN(",\"strict\":true") : SPAN(",\"strict\":false"));
         SINK_TEXT(out, "}}");
     }
 }

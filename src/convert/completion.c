@@ -141,6 +141,7 @@ static void collect_call(struct completion *completion, const struct delta *delt
     item->form = delta->form;
     item->id = keep_words(&completion->keep, delta->id);
     item->name = keep_words(&completion->keep, delta->name);
+    item->type = keep_words(&completion->keep, delta->type);
     item->signature = keep_signature(&completion->keep, &delta->signature);
 }
 
@@ -264,6 +265,7 @@ static void play_call(const struct item *item, struct delta *delta, delta_sink *
     delta->form = item->form;
     delta->id = item->id;
     delta->name = item->name;
+    delta->type = item->type;
     delta->signature = item->signature;
     emit(ctx, delta);
     delta->signature = (struct signature){ 0 };

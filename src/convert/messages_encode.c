@@ -13,7 +13,6 @@ struct state {
     uint8_t block;    // enum block: the one that is open
     bool has_content; // the open block has had a delta
     bool finished;
-    bool cut;       // by length: an open call stays incomplete
     uint8_t finish; // enum finish
     uint64_t index; // of the next block
     struct words stop_text;
@@ -54,10 +53,6 @@ static void close_block(struct encode *encode)
     if (state->block == BLOCK_NONE)
         return;
     struct sink *out = encode->out;
-    if (state->block == BLOCK_CALL && !state->has_content && !state->cut) {
-        sink_put(out, span_of(state->prefix, state->prefix_len)); // no arguments are none (C-023)
-        SINK_TEXT(out, "{}\"}}\n\n");
-    }
     SINK_TEXT(out, EVENT("content_block_stop") ",\"index\":");
     sink_u64(out, state->index - 1);
     SINK_TEXT(out, "}\n\n");
@@ -161,6 +156,15 @@ static void write_call(struct encode *encode, const struct delta *delta)
     block_deltas(encode, BLOCK_CALL, SPAN("input_json_delta"), SPAN("partial_json"));
 }
 
+// Only a call that its vendor ended without arguments has none (C-023, C-043).
+static void end_call(struct encode *encode)
+{
+    const struct state *state = state_of(encode);
+    if (state->block == BLOCK_CALL && !state->has_content)
+        write_text(encode, words_plain(SPAN("{}")));
+    close_block(encode);
+}
+
 static void write_cite(struct encode *encode, const struct delta *delta)
 {
     if (words_none(delta->cite.url)) {
@@ -189,7 +193,6 @@ static void note_finish(struct encode *encode, const struct delta *delta)
     state->finished = true;
     state->finish = delta->finish;
     state->stop_text = keep_words(&encode->keep, delta->text);
-    state->cut = delta->finish == FINISH_LENGTH || delta->finish == FINISH_CONTEXT;
 }
 
 // In serial order.
@@ -218,7 +221,7 @@ static void write_delta(void *arg, const struct delta *delta)
         if (state->block == BLOCK_CALL)
             write_text(encode, delta->text);
         break;
-    case DELTA_CALL_END: close_block(encode); break;
+    case DELTA_CALL_END: end_call(encode); break;
     case DELTA_CITE: write_cite(encode, delta); break;
     case DELTA_FINISH: note_finish(encode, delta); break;
     case DELTA_MEDIA:

@@ -23,14 +23,14 @@ enum delta_kind {
     DELTA_THINK_END, // signature, or none: the thought is complete. Without a thought open: a
                      // thought that is only its signature
     DELTA_REDACTED,  // signature: a thought that only its vendor can read
-    DELTA_CALL,      // call, id, name, form: a call begins
-    DELTA_ARGS,      // call, text: more of its arguments, JSON text (form CUSTOM: free text)
-    DELTA_CALL_END,  // call: its arguments are complete
-    DELTA_CITE,      // raw, text (cited), and where: see struct cite
-    DELTA_MEDIA,     // type, text (base64): an image or sound that the model made
-    DELTA_LOGPROBS,  // raw: token entries in the form of Chat's `logprobs.content`
-    DELTA_HOSTED,    // raw: an item of the vendor's own tools, for the same format only
-    DELTA_FINISH,    // finish, text (the stop sequence that was hit): the choice has ended
+    DELTA_CALL,     // call, id, name, form: a call begins. type: the namespace of the client's tool
+    DELTA_ARGS,     // call, text: more of its arguments, JSON text (form CUSTOM: free text)
+    DELTA_CALL_END, // call: its arguments are complete
+    DELTA_CITE,     // raw, text (cited), and where: see struct cite
+    DELTA_MEDIA,    // type, text (base64): an image or sound that the model made
+    DELTA_LOGPROBS, // raw: token entries in the form of Chat's `logprobs.content`
+    DELTA_HOSTED,   // raw: an item of the vendor's own tools, for the same format only
+    DELTA_FINISH,   // finish, text (the stop sequence that was hit): the choice has ended
     DELTA_KIND_COUNT
 };
 
