@@ -242,7 +242,7 @@ static inline void reading_init(struct reading *reading, const struct converter 
     heap_init(&reading->heap);
     wire_stream_init(&reading->wire, wire_for(from), false);
     decode_init(&reading->decode, from, &reading->wire, &chunks, emit, ctx);
-    reading->decode.scratch = &reading->heap.scratch;
+    reading->decode.keep.scratch = &reading->heap.scratch;
 }
 
 // All of a stream in pieces of at most `chop` bytes, with the ends of blocks found by the product's

@@ -260,7 +260,7 @@ static void read_call(struct decode *decode, struct choice_state *choice, struct
         call->id = keep_words(&decode->keep, id);
     struct json_slice custom = json_get(element, SPAN("custom"));
     struct json_slice function = json_get(element, SPAN("function"));
-    if (custom.kind == JK_OBJECT) {
+    if (custom.kind == JK_OBJECT && function.kind != JK_OBJECT) {
         call->form = CALL_CUSTOM;
         note_name(decode, call, words_of(json_get(custom, SPAN("name"))), !words_none(id));
         read_arguments(decode, call, json_get(custom, SPAN("input")));

@@ -16,6 +16,8 @@ static void read_text(struct completion *completion, enum item_kind kind, struct
         return;
     item->text = words_of(text);
     item->complete = true;
+    if (kind == ITEM_THINK)
+        item->signature.maker = MAKER_CHAT;
     struct json_iter iter = json_elements_of(annotations);
     struct json_slice annotation;
     struct delta delta;
@@ -62,8 +64,9 @@ static void read_call(struct completion *completion, struct json_slice element, 
     if (item == NULL)
         return;
     struct json_slice custom = json_get(element, SPAN("custom"));
-    bool is_custom = custom.kind == JK_OBJECT;
-    struct json_slice what = is_custom ? custom : json_get(element, SPAN("function"));
+    struct json_slice function = json_get(element, SPAN("function"));
+    bool is_custom = custom.kind == JK_OBJECT && function.kind != JK_OBJECT;
+    struct json_slice what = is_custom ? custom : function;
     struct json_slice arguments = json_get(what, is_custom ? SPAN("input") : SPAN("arguments"));
     item->form = is_custom ? CALL_CUSTOM : CALL_FUNCTION;
     item->call = number;
@@ -79,9 +82,16 @@ static void read_content(struct completion *completion, struct json_slice messag
     struct json_slice annotations = json_get(message, SPAN("annotations"));
     read_text(completion, ITEM_TEXT, content, choice, annotations);
     struct json_iter iter = json_elements_of(content);
-    struct json_slice part;
-    while (json_element_next(&iter, &part))
+    struct json_slice part, piece;
+    while (json_element_next(&iter, &part)) {
+        struct json_slice thinking = json_get(part, SPAN("thinking"));
+        struct json_iter pieces = json_elements_of(thinking);
+        while (json_element_next(&pieces, &piece))
+            read_text(completion, ITEM_THINK, json_get(piece, SPAN("text")), choice,
+                      JSON_SLICE_NONE);
+        read_text(completion, ITEM_THINK, thinking, choice, JSON_SLICE_NONE);
         read_text(completion, ITEM_TEXT, json_get(part, SPAN("text")), choice, annotations);
+    }
     read_text(completion, ITEM_REFUSAL, json_get(message, SPAN("refusal")), choice,
               JSON_SLICE_NONE);
 }

@@ -16,8 +16,8 @@ const struct converter *converter_of(enum wire_family family)
 
 // ------------------------------------------------------------------------------------- decoding
 
-// Memory of a decoder is for ids and names of calls.
-enum { DECODE_KEEP_MAX = 64 * KIB };
+// Memory of a decoder is for ids and names of calls, and signatures.
+enum { DECODE_KEEP_MAX = 1 * MIB };
 
 void decode_init(struct decode *decode, const struct converter *converter,
                  const struct wire_stream *wire, const struct arena_source *chunks,
@@ -226,11 +226,11 @@ static cold bool repair(struct decode *decode, struct span data, struct json_sli
             break;
     }
     const size_t size = data.len + 2 * bad;
-    if (bad == 0 || decode->scratch == NULL)
+    if (bad == 0 || decode->keep.scratch == NULL)
         return false;
     if (size > decode->repaired_max) { // all the room of a stream is less than twice its last
         const size_t more = max_size(size, 2 * decode->repaired_max);
-        decode->repaired = scratch_take(decode->scratch, more);
+        decode->repaired = scratch_take(decode->keep.scratch, more);
         decode->repaired_max = decode->repaired != NULL ? more : 0;
     }
     if (decode->repaired == NULL)
@@ -284,6 +284,7 @@ void encode_init(struct encode *encode, const struct converter *converter,
     encode->facts = *facts;
     encode->out = out;
     keep_init(&encode->keep, chunks, kept_max);
+    encode->keep.scratch = facts->scratch;
 }
 
 void encode_fini(struct encode *encode)

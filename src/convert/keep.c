@@ -68,11 +68,40 @@ static struct sink rest_of(struct keep *keep)
     return sink_into(at, ROOM - keep->used);
 }
 
+enum { ESCAPED_MAX = 6 }; // bytes that one plain byte may become
+
+static size_t long_bytes(struct words words)
+{
+    return words.escaped ? words.raw.len : ESCAPED_MAX * words.raw.len;
+}
+
+bool keep_has_place(const struct keep *keep, struct words words)
+{
+    return long_bytes(words) <= ROOM || keep->scratch != NULL;
+}
+
+static apart struct words keep_long(struct keep *keep, struct words words)
+{
+    const size_t size = long_bytes(words);
+    char *room = NULL;
+    if (keep->scratch != NULL && size <= keep->held_max - keep->held)
+        room = scratch_take(keep->scratch, size);
+    keep->failed = room == NULL;
+    if (room == NULL)
+        return WORDS_NONE;
+    keep->held += size;
+    struct sink sink = sink_into(room, size);
+    sink_string(&sink, words);
+    return (struct words){ .raw = span_of(room, (size_t)(sink.at - room)),
+                           .escaped = true,
+                           .whole = true };
+}
+
 struct words keep_words(struct keep *keep, struct words words)
 {
     if (words.raw.len == 0 || keep->failed)
         return WORDS_NONE;
-    for (int try = 0; try < 2; try++) {
+    for (int try = 0; try < 2 && words.raw.len <= ROOM; try++) {
         if ((keep->chunks == NULL || try > 0) && !grow(keep))
             return WORDS_NONE;
         struct sink sink = rest_of(keep);
@@ -84,8 +113,7 @@ struct words keep_words(struct keep *keep, struct words words)
         keep->used += (uint32_t)round_up(raw.len, ALIGN);
         return (struct words){ .raw = raw, .escaped = true, .whole = true };
     }
-    keep->failed = true;
-    return WORDS_NONE;
+    return keep_long(keep, words);
 }
 
 // True if the piece ends where the newest chunk's free bytes begin, so that it can grow.

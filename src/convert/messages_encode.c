@@ -35,6 +35,7 @@ void messages_encode_start(struct encode *encode)
     struct state *state = state_of(encode);
     struct sink *out = encode->out;
     serial_init(&state->serial, encode->keep.source, encode->keep.held_max, write_delta, encode);
+    state->serial.queue.keep.scratch = encode->keep.scratch;
     SINK_TEXT(out, EVENT("message_start") ",\"message\":{\"id\":\"");
     messages_put_id(out, &encode->facts);
     SINK_TEXT(out, "\",\"type\":\"message\",\"role\":\"assistant\",\"model\":");

@@ -149,6 +149,37 @@ static void memory_has_a_bound(void)
     keep_fini(&keep);
 }
 
+static void long_texts_need_a_place(void)
+{
+    static struct pad pad = { .scratch = { pad_take } };
+    static char large[2 * ARENA_CHUNK];
+    memset(large, 'a', sizeof(large));
+    memcpy(large + 100, "\\ud83d\\n", 8);
+    struct words words = { .raw = span_of(large, sizeof(large)), .escaped = true };
+    struct keep keep;
+    keep_init(&keep, &chunks, 1 * MIB);
+    EXPECT(!keep_has_place(&keep, words));
+    EXPECT(words_none(keep_words(&keep, words)));
+    EXPECT(keep.failed);
+    keep_fini(&keep);
+    keep_init(&keep, &chunks, 1 * MIB);
+    keep.scratch = &pad.scratch;
+    EXPECT(keep_has_place(&keep, words));
+    struct words kept = keep_words(&keep, words);
+    EXPECT_EQ(kept.raw.len, sizeof(large) - 3); // half a character became a whole one
+    EXPECT(words_eq(kept, words));
+    struct words plain = keep_words(&keep, words_plain(span_of(large, ARENA_CHUNK)));
+    EXPECT(words_are(plain, span_of(large, ARENA_CHUNK)));
+    EXPECT(!keep.failed);
+    EXPECT(keep.held >= 3 * ARENA_CHUNK);
+    keep_fini(&keep);
+    keep_init(&keep, &chunks, ARENA_CHUNK); // nor more than is allowed
+    keep.scratch = &pad.scratch;
+    EXPECT(words_none(keep_words(&keep, words)));
+    EXPECT(keep.failed);
+    keep_fini(&keep);
+}
+
 // --- the order of calls ---
 
 struct log {
@@ -434,9 +465,10 @@ static void one_index_for_all_calls(void) // C-028b
 
 TEST_MAIN(TEST(words_lose_one_level_of_escapes), TEST(words_are_cut_between_characters),
           TEST(torn_escapes_are_known), TEST(ropes_grow_side_by_side), TEST(memory_has_a_bound),
-          TEST(calls_come_one_at_a_time), TEST(what_waits_is_let_go_at_the_end),
-          TEST(ids_are_legal_and_stay_apart), TEST(envelopes_come_back_unchanged_or_not_at_all),
-          TEST(losses_are_told_once_and_bounded), TEST(arguments_become_objects),
-          TEST(many_like_events_make_the_same_deltas), TEST(an_event_between_is_not_overlooked),
-          TEST(a_thought_is_told_once), TEST(a_cut_call_is_never_complete),
-          TEST(names_in_pieces_and_repeated), TEST(one_index_for_all_calls))
+          TEST(long_texts_need_a_place), TEST(calls_come_one_at_a_time),
+          TEST(what_waits_is_let_go_at_the_end), TEST(ids_are_legal_and_stay_apart),
+          TEST(envelopes_come_back_unchanged_or_not_at_all), TEST(losses_are_told_once_and_bounded),
+          TEST(arguments_become_objects), TEST(many_like_events_make_the_same_deltas),
+          TEST(an_event_between_is_not_overlooked), TEST(a_thought_is_told_once),
+          TEST(a_cut_call_is_never_complete), TEST(names_in_pieces_and_repeated),
+          TEST(one_index_for_all_calls))

@@ -57,7 +57,7 @@ static bool read_chat(const char *text, size_t len, bool with_room)
     pad = (struct pad){ .scratch = { pad_take } };
     wire_stream_init(&stream, wire_get(WIRE_CHAT), false);
     decode_init(&decode, converter_of(FAMILY_OPENAI), &stream, &chunks, note_delta, &runs);
-    decode.scratch = with_room ? &pad.scratch : NULL;
+    decode.keep.scratch = with_room ? &pad.scratch : NULL;
     struct span rest = span_of(text, len);
     struct sse_scan scan = { 0 };
     size_t used;

@@ -56,9 +56,11 @@ struct decode {
     const struct wire_stream *wire;
     delta_sink *emit;
     void *ctx;
-    struct keep keep; // ids and names of calls that have to be known later
-    bool failed;      // memory or a bound: nothing more is emitted
-    bool broken;      // the vendor said that it failed, in words that are no error object
+    // Ids and names of calls that have to be known later. keep.scratch is the caller's to set: room
+    // for long signatures, and for events that have to be put right. NULL: they fail.
+    struct keep keep;
+    bool failed; // memory or a bound: nothing more is emitted
+    bool broken; // the vendor said that it failed, in words that are no error object
     // The event that the wire's skeleton was learnt from made exactly one delta, with the text of
     // its only text hole: an event like it makes `model` with its own text.
     bool repeats;
@@ -66,10 +68,8 @@ struct decode {
     uint32_t emitted; // deltas of the event being read, and the newest of them
     struct delta last;
     uint32_t unknown; // events, blocks and parts of kinds that are not known: passed over
-    // Where room for an event with bytes that are not UTF-8 comes from, which become U+FFFD
-    // (C-076). The caller's to set; NULL: such an event is none.
-    struct scratch *scratch;
-    char *repaired; // the newest of them
+    // The newest event that had bytes which are not UTF-8: they became U+FFFD (C-076).
+    char *repaired;
     size_t repaired_max;
     // Ends of text that are the escape of half a character, whose other half is yet to come
     // (C-077).

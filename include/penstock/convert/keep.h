@@ -8,12 +8,15 @@
 #define PENSTOCK_CONVERT_KEEP_H
 
 #include "penstock/base/arena.h"
+#include "penstock/convert/scratch.h"
 #include "penstock/convert/sink.h"
 
 struct keep_chunk;
 
 struct keep {
     const struct arena_source *source;
+    struct scratch *scratch;   // for texts in one piece that are longer than a chunk, which some
+                               // signatures are; NULL: there is none, and they fail
     struct keep_chunk *chunks; // newest first
     uint32_t used;             // of the newest
     uint64_t held, held_max;   // bytes of chunks
@@ -40,6 +43,8 @@ void keep_fini(struct keep *keep);
 must_use void *keep_take(struct keep *keep, size_t len);
 // A copy in one piece, escaped; none if it cannot be kept.
 struct words keep_words(struct keep *keep, struct words words);
+// True if there is a place for a copy of this, however long.
+bool keep_has_place(const struct keep *keep, struct words words);
 
 // More at the end of a rope. The rope may be of any of the keep's; growing them in turn is fine.
 void rope_add(struct keep *keep, struct rope *rope, struct words more);
