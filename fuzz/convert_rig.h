@@ -170,7 +170,9 @@ static inline void judge_json(struct span text)
     json_error_t error;
     json_t *json = json_loadb(copy, text.len,
                               JSON_DECODE_ANY | JSON_ALLOW_NUL | JSON_DECODE_INT_AS_REAL, &error);
-    bool odd = json == NULL && json_error_code(&error) == json_error_numeric_overflow;
+    // What it cannot hold, though it is JSON.
+    enum json_error_code code = json == NULL ? json_error_code(&error) : json_error_unknown;
+    bool odd = code == json_error_numeric_overflow || code == json_error_null_byte_in_key;
     if (json == NULL && !odd)
         fprintf(stderr, "%s at %d: %.*s\n", error.text, error.position, (int)text.len, text.ptr);
     assert(json != NULL || odd);

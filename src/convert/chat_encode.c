@@ -276,7 +276,7 @@ static void write_logprobs(struct encode *encode, const struct delta *delta)
     sink_put(encode->out, state_of(encode)->head);
     sink_u64(encode->out, delta->choice);
     SINK_TEXT(encode->out, ",\"delta\":{},\"logprobs\":{\"content\":");
-    sink_put(encode->out, delta->raw.text);
+    sink_line(encode->out, delta->raw.text);
     SINK_TEXT(encode->out, ",\"refusal\":null},\"finish_reason\":null");
     sink_put(encode->out, state_of(encode)->tail);
 }

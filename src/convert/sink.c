@@ -2,6 +2,7 @@
 
 #include "penstock/base/check.h"
 #include "penstock/codec/json_writer.h"
+#include "penstock/codec/simd.h"
 
 void sink_put_slow(struct sink *sink, struct span bytes)
 {
@@ -16,6 +17,15 @@ void sink_put_slow(struct sink *sink, struct span bytes)
         memcpy(sink->at, bytes.ptr, step);
         sink->at += step;
         bytes = span_from(bytes, step);
+    }
+}
+
+void sink_line(struct sink *sink, struct span json)
+{
+    while (json.len > 0) {
+        size_t run = simd_line_run(json.ptr, json.len);
+        sink_put(sink, span_upto(json, run));
+        json = span_from(json, min_size(run + 1, json.len));
     }
 }
 

@@ -415,6 +415,30 @@ static void an_event_between_is_not_overlooked(void)
     EXPECT_EQ(times(out, "content_block_start\",\"index\""), 3);
 }
 
+// Whole answers are often printed on many lines, and what is raw JSON in them may go into an event.
+static void an_event_is_one_line(void)
+{
+    static const char text[] =
+        "{\"choices\":[{\"message\":{\"content\":\"a\"},\"logprobs\":{\"content\":"
+        "[\r\n {\"token\":\r\"a\\n\"}\n]},\"finish_reason\":\"stop\"}]}";
+    static struct completion completion;
+    static struct encode encode;
+    struct json_slice root;
+    struct answer_facts facts = { .model = SPAN("m") };
+    struct sink sink = sink_into(converted, sizeof(converted));
+    EXPECT(json_check(span_str(text), &root));
+    completion_init(&completion, &chunks, 1 * MIB);
+    encode_init(&encode, converter_of(FAMILY_OPENAI), &facts, &sink, &chunks, 1 * MIB);
+    EXPECT(converter_of(FAMILY_OPENAI)->read_whole(&completion, root));
+    completion_play(&completion, encode_put, &encode);
+    struct span out = span_of(converted, (size_t)(sink.at - converted));
+    EXPECT_EQ(times(out, "{\"content\":[ {\"token\":\"a\\n\"}]"), 1);
+    EXPECT_EQ(times(out, "\n"), 2 * times(out, "data: "));
+    EXPECT_EQ(times(out, "\r"), 0);
+    encode_fini(&encode);
+    completion_fini(&completion);
+}
+
 // Our own chunk before the finish says the whole thought again, beside its signature.
 static void a_thought_is_told_once(void) // C-140, C-075
 {
@@ -470,5 +494,5 @@ TEST_MAIN(TEST(words_lose_one_level_of_escapes), TEST(words_are_cut_between_char
           TEST(envelopes_come_back_unchanged_or_not_at_all), TEST(losses_are_told_once_and_bounded),
           TEST(arguments_become_objects), TEST(many_like_events_make_the_same_deltas),
           TEST(an_event_between_is_not_overlooked), TEST(a_thought_is_told_once),
-          TEST(a_cut_call_is_never_complete), TEST(names_in_pieces_and_repeated),
-          TEST(one_index_for_all_calls))
+          TEST(an_event_is_one_line), TEST(a_cut_call_is_never_complete),
+          TEST(names_in_pieces_and_repeated), TEST(one_index_for_all_calls))
