@@ -46,7 +46,7 @@ static const struct converter *converter_named(const char *name)
             converter = converter_of(families[i]);
     if (converter == NULL)
         fprintf(stderr, "penstock: --from and --to take the name of a format that is converted: "
-                        "openai, anthropic\n");
+                        "openai, responses, anthropic, gemini\n");
     return converter;
 }
 
@@ -59,9 +59,16 @@ static void print_losses(const char *title, struct span list)
     }
 }
 
+// What is not in the body.
+struct about {
+    const struct converter *from, *to;
+    const char *model;
+    bool strict;
+    bool stream; // a Gemini client says it in the path
+};
+
 // Reads, converts and prints; `room` has OUT_MAX bytes.
-static int convert(struct span body, const struct converter *from, const struct converter *to,
-                   const char *model, bool strict, struct pieces *pieces, char *room)
+static int convert(struct span body, const struct about *about, struct pieces *pieces, char *room)
 {
     static struct prompt prompt;
     static struct losses losses;
@@ -72,10 +79,10 @@ static int convert(struct span body, const struct converter *from, const struct 
         fprintf(stderr, "penstock: the request is not a JSON object\n");
         return EXIT_INVALID;
     }
-    losses_init(&losses, strict);
-    prompt_begin(&parse, &prompt, from->family, body, &pieces->scratch, &losses);
+    losses_init(&losses, about->strict);
+    prompt_begin(&parse, &prompt, about->from->family, body, &pieces->scratch, &losses);
     parse.key = no_key;
-    if (!from->parse(&parse, root)) {
+    if (!about->from->parse(&parse, root)) {
         fprintf(stderr, "penstock: %s: %s\n", parse.path,
                 parse.why != NULL ? parse.why : err_text((enum err_code)parse.err.code));
         return EXIT_INVALID;
@@ -83,13 +90,18 @@ static int convert(struct span body, const struct converter *from, const struct 
     char name[256];
     struct words said = words_of(json_get(root, SPAN("model")));
     struct span vendor_model =
-        model != NULL ? span_str(model) : words_view(said, name, sizeof(name));
-    const struct caps caps = { .official = true, .native_schema = true };
+        about->model != NULL ? span_str(about->model) : words_view(said, name, sizeof(name));
+    prompt.stream = prompt.stream || about->stream;
+    struct caps caps = { .official = true, .native_schema = true };
+    if (about->to->family == FAMILY_GEMINI) {
+        caps.reasons = REASONS_LEVEL;
+        caps.json_schema = caps.signs_calls = true;
+    }
     struct render render = { .prompt = &prompt, .caps = &caps, .losses = &losses };
     render.model = vendor_model;
     render.scratch = &pieces->scratch;
     struct sink sink = sink_into(room, OUT_MAX);
-    bool done = to->render(&render, &sink);
+    bool done = about->to->render(&render, &sink);
     print_losses("dropped", losses_dropped(&losses));
     print_losses("adjusted", losses_adjusted(&losses));
     if (losses.refused)
@@ -105,12 +117,11 @@ int cmd_convert(int argc, char **argv)
 {
     struct cli cli;
     const char *from_name = NULL, *to_name = NULL, *model = NULL;
-    bool strict = false;
-    const struct cli_option options[] = { { "--from", &from_name, NULL },
-                                          { "--to", &to_name, NULL },
-                                          { "--model", &model, NULL },
-                                          { "--strict", NULL, &strict },
-                                          { NULL, NULL, NULL } };
+    bool strict = false, stream = false;
+    const struct cli_option options[] = {
+        { "--from", &from_name, NULL }, { "--to", &to_name, NULL },    { "--model", &model, NULL },
+        { "--strict", NULL, &strict },  { "--stream", NULL, &stream }, { NULL, NULL, NULL }
+    };
     int status = cli_options(&cli, argc, argv, options, 0, 0);
     if (status != EXIT_DONE || cli.help)
         return cli.help ? cmd_help("convert") : status;
@@ -123,7 +134,8 @@ int cmd_convert(int argc, char **argv)
     status = EXIT_FAILED;
     if (body != NULL && room != NULL) {
         size_t len = fread(body, 1, BODY_MAX, stdin);
-        status = convert(span_of(body, len), from, to, model, strict, &pieces, room);
+        const struct about about = { from, to, model, strict, stream };
+        status = convert(span_of(body, len), &about, &pieces, room);
     }
     pieces_give(&pieces);
     mem_give(body);

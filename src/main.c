@@ -96,7 +96,8 @@ static const struct verb verbs[] = {
       "--dir /var/lib/penstock/db" },
     { "mock", NULL, cmd_mock, ALONE, "[--listen ADDRESS:PORT]", "Runs the mock vendor.",
       "--listen 127.0.0.1:9000" },
-    { "convert", NULL, cmd_convert, ALONE, "--from FORMAT --to FORMAT [--model NAME] [--strict]",
+    { "convert", NULL, cmd_convert, ALONE,
+      "--from FORMAT --to FORMAT [--model NAME] [--stream] [--strict]",
       "Shows what becomes of a request, read from standard input, at a vendor of another format.",
       "--from openai --to anthropic < request.json\n"
       "--from anthropic --to openai --strict < request.json" },

@@ -427,8 +427,10 @@ int process_run(struct process *process, const char *config_path)
         process_admin_ready(process);
         process_life_begin(process);
         log_say(&process->log, LOG_INFO, "ready");
-        while (!process->stopping && !(process->draining && process_is_drained(process)))
+        while (!process->stopping && !(process->draining && process_is_drained(process))) {
             loop_turn(&process->loop, UINT64_MAX);
+            process_tell_slow_turns(process);
+        }
         if (process->stopping)
             process_command(process, THREAD_CUT);
     }

@@ -93,6 +93,10 @@ struct process {
     struct timer delay_timer, drain_timer, watchdog;
     uint64_t watchdog_ns, watchdog_count;
     uint64_t turns_seen[PROCESS_SHARDS_MAX];
+    struct slow_turns {
+        uint64_t seen;     // that a line has told of
+        uint64_t quiet_ns; // until then no other line
+    } slow[PROCESS_SHARDS_MAX];
     bool ready, draining, is_cut, stopping;
 };
 
@@ -120,6 +124,8 @@ must_use bool process_load_certs(struct process *process, const struct config_li
 // Reads the certificates again; what cannot be used leaves the old ones in place.
 must_use bool process_reload_certs(struct process *process);
 void process_rotate_tickets(struct process *process);
+// Of the view: the certificate number `index` of all listeners together.
+bool process_certificate(void *arg, uint32_t index, struct view_cert *out);
 void process_free_certs(struct process *process);
 
 // --- process_life.c: signals, drain, watchdog ---
@@ -129,6 +135,8 @@ void process_life_begin(struct process *process);
 void process_life_end(struct process *process);
 void process_command(struct process *process, enum thread_command command);
 bool process_is_drained(struct process *process);
+// Tells of turns of the shards that took too long, each shard's once in a while.
+void process_tell_slow_turns(struct process *process);
 // As SIGTERM does.
 void process_drain(struct process *process);
 

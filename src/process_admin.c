@@ -59,14 +59,19 @@ static void fill_view(struct process *process)
         .log_dropped = &process->log.dropped,
         .unready = unready,
         .draining = is_draining,
+        .certificate = process_certificate,
+        .control = &process->loop.figures,
+        .peers = process->peers,
         .reload = reload,
         .drain = drain,
         .reload_ns = &process->reload.done_ns,
         .reload_good = &process->reload.is_good,
         .arg = process,
     };
-    for (uint32_t i = 0; i < process->shard_count; i++)
+    for (uint32_t i = 0; i < process->shard_count; i++) {
         view->shards[i] = &process->shards[i].shard.counters;
+        view->loops[i] = &process->shards[i].shard.loop.figures;
+    }
 }
 
 static bool open_tokens(struct process *process)

@@ -112,13 +112,34 @@ static bool shards_turn(struct process *process)
     bool all = true;
     for (uint32_t i = 0; i < process->started_count; i++) {
         struct shard_thread *thread = &process->shards[i];
-        const uint64_t turns = counter_get(&thread->shard.counters.turns);
+        const uint64_t turns = counter_get(&thread->shard.loop.figures.turns);
         all &= turns != process->turns_seen[i] || thread_state(thread) == THREAD_ENDED;
         process->turns_seen[i] = turns;
         if (thread->io != NULL && thread_state(thread) != THREAD_ENDED)
             io_wake(thread->io, NULL);
     }
     return all;
+}
+
+#define SLOW_QUIET_NS (UINT64_C(10) * NS_PER_S)
+
+void process_tell_slow_turns(struct process *process)
+{
+    for (uint32_t i = 0; i < process->started_count; i++) {
+        const struct loop_figures *figures = &process->shards[i].shard.loop.figures;
+        struct slow_turns *slow = &process->slow[i];
+        const uint64_t count = counter_get(&figures->turns_slow);
+        if (likely(count == slow->seen) || process->loop.now_ns < slow->quiet_ns)
+            continue;
+        log_say(
+            &process->log, LOG_WARN,
+            "shard %u: a turn of its loop took %llu ms; %llu took more than 5 ms since this was "
+            "last told",
+            i, (unsigned long long)(counter_get(&figures->slow_ns) / NS_PER_MS),
+            (unsigned long long)(count - slow->seen));
+        slow->seen = count;
+        slow->quiet_ns = process->loop.now_ns + SLOW_QUIET_NS;
+    }
 }
 
 static void on_watchdog(struct timer *timer)

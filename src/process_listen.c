@@ -76,6 +76,37 @@ bool process_reload_certs(struct process *process)
            data;
 }
 
+static bool certificate_of(const struct objects *list, struct certs *const *certs, uint32_t count,
+                           uint32_t *index, struct view_cert *out)
+{
+    uint64_t expires_ns[CERTS_MAX];
+    for (uint32_t i = 0; i < list->count && i < count; i++) {
+        const uint32_t have = certs[i] != NULL ? certs_expiries(certs[i], expires_ns) : 0;
+        if (*index >= have) {
+            *index -= have;
+            continue;
+        }
+        const struct span address = ((const struct config_listener *)list->items)[i].address;
+        char which[16] = "";
+        if (*index > 0)
+            fit_printf(which, sizeof(which), "/%u", *index + 1);
+        fit_printf(out->name, sizeof(out->name), "%.*s%s", (int)min_size(address.len, 72),
+                   address.ptr, which);
+        out->expires_ns = expires_ns[*index];
+        return true;
+    }
+    return false;
+}
+
+bool process_certificate(void *arg, uint32_t index, struct view_cert *out)
+{
+    const struct process *process = arg;
+    return certificate_of(&process->cfg->listen.data, process->certs, process->listen_count, &index,
+                          out) ||
+           certificate_of(&process->cfg->listen.admin, process->admin_certs, ADMIN_LISTENERS_MAX,
+                          &index, out);
+}
+
 void process_rotate_tickets(struct process *process)
 {
     for (uint32_t i = 0; i < process->listen_count; i++)

@@ -32,9 +32,9 @@ void spsc_fini(struct spsc *ring)
     ring->items = NULL;
 }
 
-void *spsc_place(struct spsc *ring)
+void *spsc_place_at(struct spsc *ring, uint32_t ahead)
 {
-    uint32_t tail = atomic_load_explicit(&ring->tail, memory_order_relaxed);
+    uint32_t tail = atomic_load_explicit(&ring->tail, memory_order_relaxed) + ahead;
     if (tail - ring->head_seen > ring->mask) {
         ring->head_seen = atomic_load_explicit(&ring->head, memory_order_acquire);
         if (tail - ring->head_seen > ring->mask)
@@ -43,11 +43,21 @@ void *spsc_place(struct spsc *ring)
     return ring->items + (size_t)(tail & ring->mask) * ring->item_size;
 }
 
+void spsc_push_many(struct spsc *ring, uint32_t count)
+{
+    uint32_t tail = atomic_load_explicit(&ring->tail, memory_order_relaxed) + count;
+    assert(tail - ring->head_seen <= ring->mask + 1);
+    atomic_store_explicit(&ring->tail, tail, memory_order_release);
+}
+
+void *spsc_place(struct spsc *ring)
+{
+    return spsc_place_at(ring, 0);
+}
+
 void spsc_push(struct spsc *ring)
 {
-    uint32_t tail = atomic_load_explicit(&ring->tail, memory_order_relaxed);
-    assert(tail - ring->head_seen <= ring->mask);
-    atomic_store_explicit(&ring->tail, tail + 1, memory_order_release);
+    spsc_push_many(ring, 1);
 }
 
 bool spsc_is_half_full(struct spsc *ring)

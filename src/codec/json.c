@@ -33,7 +33,7 @@ static inline const char *skip_space(const char *at, const char *end)
 
 // Behind the container whose opening bracket is at `at`. Kinds of brackets are not told apart: what
 // matters here is only where the value ends, and a mismatch is the vendor's own to answer for.
-static const char *container_end(const char *at, const char *end)
+static const char *container_walk(const char *at, const char *end)
 {
     size_t depth = 0;
     while (at < end) {
@@ -59,6 +59,12 @@ static const char *container_end(const char *at, const char *end)
         }
     }
     return NULL;
+}
+
+static const char *container_end(const char *at, const char *end)
+{
+    size_t run = simd_container_run(at, (size_t)(end - at));
+    return run > 0 ? at + run : container_walk(at, end);
 }
 
 static struct json_slice word_value(const char *at, const char *end, struct span word,
@@ -317,10 +323,18 @@ static bool is_plain(const char *at, size_t len)
 {
     const uint64_t ones = UINT64_C(0x0101010101010101), high = 0x80 * ones;
     uint64_t word, seen = 0;
-    if (len < sizeof(word)) {
+    if (len < sizeof(uint32_t)) {
         for (size_t i = 0; i < len; i++)
             seen |= (unsigned char)at[i] == '\\' ? 0x80 : (unsigned char)at[i];
         return (seen & 0x80) == 0;
+    }
+    if (len < sizeof(word)) { // both ends, which overlap
+        uint32_t first, last;
+        memcpy(&first, at, sizeof(first));
+        memcpy(&last, at + len - sizeof(last), sizeof(last));
+        word = first | (uint64_t)last << 32;
+        uint64_t slash = word ^ '\\' * ones;
+        return ((word | ((slash - ones) & ~slash)) & high) == 0;
     }
     for (size_t i = 0; i < len; i += sizeof(word)) {
         memcpy(&word, at + min_size(i, len - sizeof(word)), sizeof(word));

@@ -29,9 +29,8 @@ static inline unsigned quote_mask(const char *at)
 }
 #endif
 
-// The first quote, or a backslash before it: not every one, since those of simple escapes may be
-// passed. Bare control bytes are no reason to lose the structure. Most strings here are short, so
-// the first bytes are looked at in line.
+// The first quote or backslash. Bare control bytes are no reason to lose the structure. Most
+// strings here are short, so the first bytes are looked at in line.
 static inline const char *quote_run(const char *at, const char *end)
 {
 #if defined(__SSE2__)
@@ -43,7 +42,7 @@ static inline const char *quote_run(const char *at, const char *end)
     }
 #endif
     for (bool high = false;; at++) {
-        at += simd_quoted_run(at, (size_t)(end - at), &high);
+        at += simd_string_run(at, (size_t)(end - at), &high);
         if (at == end || *at == '"' || *at == '\\')
             return at;
     }
@@ -52,15 +51,21 @@ static inline const char *quote_run(const char *at, const char *end)
 // Behind the string whose opening quote is at `at`; NULL if it does not end before `end`.
 static inline const char *string_end(const char *at, const char *end)
 {
-    for (at++;;) {
-        at = quote_run(at, end);
+    at = quote_run(at + 1, end);
+    if (likely(at < end && *at == '"'))
+        return at + 1;
+    for (bool high = false;;) { // escapes are passed many at a time
+        at += simd_quoted_run(at, (size_t)(end - at), &high);
         if (at == end)
             return NULL;
-        if (likely(*at == '"'))
+        if (*at == '"')
             return at + 1;
-        if (end - at < 2)
+        if (*at != '\\')
+            at++;
+        else if (end - at < 2)
             return NULL;
-        at += 2;
+        else
+            at += 2;
     }
 }
 

@@ -226,7 +226,7 @@ static const struct simd sse2 = {
 
 // ------------------------------------------------------------------------------------- AVX2
 
-#define AVX2 __attribute__((target("avx2")))
+#define AVX2 __attribute__((target("avx2,popcnt")))
 
 AVX2 static inline __m256i avx2_load(const char *text)
 {
@@ -274,6 +274,24 @@ AVX2 static inline bool avx2_none(__m256i hit)
     return _mm256_testz_si256(hit, hit);
 }
 
+// True if 128 bytes are plain ASCII with nothing that ends or interrupts a string. By one bit the
+// quote changes places with the blank, and stands next to the control bytes then; compared as
+// signed numbers, these and what is not ASCII are all less than what remains.
+AVX2 static inline bool avx2_calm(const char *at)
+{
+    const __m256i turn = _mm256_set1_epi8(0x02), slash = _mm256_set1_epi8('\\');
+    __m256i a = avx2_load(at), b = avx2_load(at + 32);
+    __m256i c = avx2_load(at + 64), d = avx2_load(at + 96);
+    __m256i ab = _mm256_min_epi8(_mm256_xor_si256(a, turn), _mm256_xor_si256(b, turn));
+    __m256i cd = _mm256_min_epi8(_mm256_xor_si256(c, turn), _mm256_xor_si256(d, turn));
+    __m256i hit = _mm256_cmpgt_epi8(_mm256_set1_epi8(0x21), _mm256_min_epi8(ab, cd));
+    hit = _mm256_or_si256(
+        hit, _mm256_or_si256(_mm256_cmpeq_epi8(a, slash), _mm256_cmpeq_epi8(b, slash)));
+    hit = _mm256_or_si256(
+        hit, _mm256_or_si256(_mm256_cmpeq_epi8(c, slash), _mm256_cmpeq_epi8(d, slash)));
+    return avx2_none(hit);
+}
+
 // True if one of the bytes before the first hit is not ASCII.
 AVX2 static inline bool avx2_high_before(__m256i bytes, unsigned stop)
 {
@@ -294,6 +312,9 @@ AVX2 static inline unsigned avx2_next_hit(const char **at, const char *end, bool
         if (quiet)
             seen = _mm256_or_si256(a, b), pos += 64;
     }
+    size_t blocks = quiet ? (size_t)(end - pos) / 128 : 0;
+    for (; blocks > 0 && avx2_calm(pos); blocks--)
+        pos += 128;
     for (; quiet && end - pos >= 128; pos += 128) {
         __m256i a = avx2_load(pos), b = avx2_load(pos + 32);
         __m256i c = avx2_load(pos + 64), d = avx2_load(pos + 96);
@@ -325,17 +346,121 @@ AVX2 static size_t avx2_string_run(const char *text, size_t len, bool *high)
     return (size_t)(at - text) + sse2_string_run(at, (size_t)(end - at), high);
 }
 
+// A bit for each byte that may follow a backslash: those of an own low half are looked up by it, of
+// the other three two are compared.
+AVX2 static inline unsigned avx2_second(__m256i bytes)
+{
+    const __m256i seconds = _mm256_broadcastsi128_si256(
+        _mm_setr_epi8(1, 0, 'b', 0, 't', 0, 'f', 0, 0, 0, 0, 0, '\\', 0, 'n', '/'));
+    __m256i hit = _mm256_cmpeq_epi8(_mm256_shuffle_epi8(seconds, bytes), bytes);
+    hit = _mm256_or_si256(hit, _mm256_cmpeq_epi8(bytes, _mm256_set1_epi8('"')));
+    hit = _mm256_or_si256(hit, _mm256_cmpeq_epi8(bytes, _mm256_set1_epi8('r')));
+    return (unsigned)_mm256_movemask_epi8(hit);
+}
+
+AVX2 static inline unsigned avx2_hex(__m256i bytes)
+{
+    const __m256i nine = _mm256_set1_epi8(9), five = _mm256_set1_epi8(5);
+    __m256i digit = _mm256_sub_epi8(bytes, _mm256_set1_epi8('0'));
+    __m256i folded = _mm256_or_si256(bytes, _mm256_set1_epi8(0x20));
+    __m256i letter = _mm256_sub_epi8(folded, _mm256_set1_epi8('a'));
+    __m256i hit = _mm256_or_si256(_mm256_cmpeq_epi8(_mm256_min_epu8(digit, nine), digit),
+                                  _mm256_cmpeq_epi8(_mm256_min_epu8(letter, five), letter));
+    return (unsigned)_mm256_movemask_epi8(hit);
+}
+
+AVX2 static inline unsigned avx2_equal(__m256i bytes, char byte)
+{
+    return (unsigned)_mm256_movemask_epi8(_mm256_cmpeq_epi8(bytes, _mm256_set1_epi8(byte)));
+}
+
+AVX2 static inline uint64_t avx2_both(unsigned first, unsigned second)
+{
+    return first | (uint64_t)second << 32;
+}
+
+// One step of 64 bytes, of which the first is a backslash. Returns what ends the contents among
+// the first *part.
+AVX2 static uint64_t avx2_quoted_block(const char *text, size_t *part, bool *high)
+{
+    __m256i a = avx2_load(text), b = avx2_load(text + 32);
+    struct quoted is = {
+        .quote = avx2_both(avx2_equal(a, '"'), avx2_equal(b, '"')),
+        .slash = avx2_both(avx2_equal(a, '\\'), avx2_equal(b, '\\')),
+        .low = avx2_both((unsigned)_mm256_movemask_epi8(avx2_low(a)),
+                         (unsigned)_mm256_movemask_epi8(avx2_low(b))),
+        .second = avx2_both(avx2_second(a), avx2_second(b)),
+        .unicode = avx2_both(avx2_equal(a, 'u'), avx2_equal(b, 'u')),
+        .hex = avx2_both(avx2_hex(a), avx2_hex(b)),
+    };
+    uint64_t beyond =
+        avx2_both((unsigned)_mm256_movemask_epi8(a), (unsigned)_mm256_movemask_epi8(b));
+    uint64_t stop = quoted_stop(&is, part);
+    uint64_t passed = stop != 0 ? ~stop & (stop - 1) : ~UINT64_C(0) >> (64 - *part);
+    *high |= (beyond & passed) != 0;
+    return stop;
+}
+
+// From `i` on, where the end of the text is near: one load looks at the last bytes if nothing but
+// the end of the string is among them.
+AVX2 static inline size_t avx2_quoted_rest(const char *text, size_t len, size_t i, bool *high)
+{
+    const size_t left = len - i;
+    if (left > 0 && left <= 32 && len >= 32) {
+        const __m256i bytes = avx2_load(text + len - 32);
+        const unsigned open = ~0u << (32 - left), stop = avx2_string_mask(bytes) & open;
+        const size_t at = stop != 0 ? len - 32 + (size_t)__builtin_ctz(stop) : len;
+        if (at == len || text[at] != '\\') {
+            *high |= ((unsigned)_mm256_movemask_epi8(bytes) & open & ~stop & (stop - 1)) != 0;
+            return at;
+        }
+    }
+    return i + sse2_quoted_run(text + i, left, high);
+}
+
 AVX2 static size_t avx2_quoted_run(const char *text, size_t len, bool *high)
 {
     const char *at = text, *end = text + len;
-    unsigned stop;
-    while ((stop = avx2_next_hit(&at, end, high)) != 0) {
-        size_t i = (size_t)(at - text) + (size_t)__builtin_ctz(stop);
-        if (!pass_escape(text, len, &i))
-            return i;
-        at = text + i;
+    unsigned hit;
+    while ((hit = avx2_next_hit(&at, end, high)) != 0) {
+        at += __builtin_ctz(hit);
+        if (*at != '\\')
+            return (size_t)(at - text);
+        if (end - at < 64)
+            break;
+        size_t part = 64;
+        uint64_t stop = avx2_quoted_block(at, &part, high);
+        if (stop != 0 || part == 0)
+            return (size_t)(at - text) + (stop != 0 ? (size_t)__builtin_ctzll(stop) : 0);
+        at += part;
     }
-    return (size_t)(at - text) + sse2_quoted_run(at, (size_t)(end - at), high);
+    return avx2_quoted_rest(text, len, (size_t)(at - text), high);
+}
+
+AVX2 static size_t avx2_container_run(const char *text, size_t len)
+{
+    const __m256i fold = _mm256_set1_epi8(0x20);
+    struct nesting nesting = { .depth = 0 };
+    char last[64] = { 0 };
+    for (size_t i = 0; i < len; i += 64) {
+        const char *at = text + i;
+        if (len - i < 64)
+            at = memcpy(last, at, len - i);
+        __m256i a = avx2_load(at), b = avx2_load(at + 32);
+        __m256i folded_a = _mm256_or_si256(a, fold), folded_b = _mm256_or_si256(b, fold);
+        const struct nested is = {
+            .quote = avx2_both(avx2_equal(a, '"'), avx2_equal(b, '"')),
+            .slash = avx2_both(avx2_equal(a, '\\'), avx2_equal(b, '\\')),
+            .open = avx2_both(avx2_equal(folded_a, '{'), avx2_equal(folded_b, '{')),
+            .close = avx2_both(avx2_equal(folded_a, '}'), avx2_equal(folded_b, '}')),
+        };
+        unsigned end = nesting_feed(&nesting, &is);
+        if (unlikely(nesting.lost))
+            return 0;
+        if (end != 0)
+            return i + end;
+    }
+    return 0;
 }
 
 AVX2 static size_t avx2_structure_run(const char *text, size_t len)
@@ -482,160 +607,13 @@ AVX2 static size_t avx2_utf8_run(const char *text, size_t len)
     return plain_utf8_run(text, len); // finds the place
 }
 
-static const struct simd avx2 = {
+const struct simd simd_avx2 = {
     .name = "avx2",
     .string_run = avx2_string_run,
     .quoted_run = avx2_quoted_run,
     .structure_run = avx2_structure_run,
+    .container_run = avx2_container_run,
     .line_run = avx2_line_run,
-    .utf8_run = avx2_utf8_run,
-};
-
-// --------------------------------------------------------------------------------- AVX-512BW
-
-#define AVX512 __attribute__((target("avx512bw,avx512f,avx2,bmi,bmi2")))
-
-// The next up to 64 bytes; lanes behind the text read as zero without touching memory.
-AVX512 static inline __m512i avx512_load(const char *text, size_t left, __mmask64 *lanes)
-{
-    if (likely(left >= 64)) {
-        *lanes = ~UINT64_C(0);
-        return _mm512_loadu_si512(text);
-    }
-    *lanes = (UINT64_C(1) << left) - 1;
-    return _mm512_maskz_loadu_epi8(*lanes, text);
-}
-
-// A bit for each byte that ends or interrupts a string.
-AVX512 static inline uint64_t avx512_string_mask(__m512i bytes)
-{
-    return _mm512_cmpeq_epi8_mask(bytes, _mm512_set1_epi8('"')) |
-           _mm512_cmpeq_epi8_mask(bytes, _mm512_set1_epi8('\\')) |
-           _mm512_cmplt_epu8_mask(bytes, _mm512_set1_epi8(0x20));
-}
-
-// The bits in which a byte differs from the special one with its low half; zero for no others.
-AVX512 static inline __m512i avx512_unlike(__m512i bytes)
-{
-    const __m512i specials =
-        _mm512_broadcast_i32x4(_mm_setr_epi8(1, 0, '"', 0, 0, 0, 0, 0, 0, 0, 0, 0, '\\', 0, 0, 0));
-    return _mm512_xor_si512(_mm512_shuffle_epi8(specials, bytes), bytes);
-}
-
-AVX512 static inline __m512i avx512_least(__m512i a, __m512i b, __m512i c, __m512i d)
-{
-    return _mm512_min_epu8(_mm512_min_epu8(a, b), _mm512_min_epu8(c, d));
-}
-
-enum { AVX512_BLOCK = 256 };
-
-// Moves over blocks that hold no such byte: in half the time that masks take, of which a CPU makes
-// one a cycle.
-AVX512 static size_t avx512_calm_run(const char *text, size_t len, bool *high)
-{
-    __m512i seen = _mm512_setzero_si512();
-    size_t i = 0;
-    for (; len - i >= AVX512_BLOCK; i += AVX512_BLOCK) {
-        const char *at = text + i;
-        __m512i a = _mm512_loadu_si512(at), b = _mm512_loadu_si512(at + 64);
-        __m512i c = _mm512_loadu_si512(at + 128), d = _mm512_loadu_si512(at + 192);
-        __m512i unlike =
-            avx512_least(avx512_unlike(a), avx512_unlike(b), avx512_unlike(c), avx512_unlike(d));
-        __m512i above = _mm512_subs_epu8(avx512_least(a, b, c, d), _mm512_set1_epi8(0x1f));
-        __m512i calm = _mm512_min_epu8(unlike, above);
-        if (_mm512_testn_epi8_mask(calm, calm) != 0)
-            break;
-        seen = _mm512_or_si512(seen, _mm512_or_si512(_mm512_or_si512(a, b), _mm512_or_si512(c, d)));
-    }
-    *high |= _mm512_movepi8_mask(seen) != 0;
-    return i;
-}
-
-AVX512 static size_t avx512_string_run(const char *text, size_t len, bool *high)
-{
-    for (size_t i = 0; i < len; i += 64) {
-        if (i == AVX512_BLOCK) { // no short string
-            i += avx512_calm_run(text + i, len - i, high);
-            if (i == len)
-                break;
-        }
-        __mmask64 lanes;
-        __m512i bytes = avx512_load(text + i, len - i, &lanes);
-        uint64_t stop = avx512_string_mask(bytes) & lanes;
-        uint64_t beyond = _mm512_movepi8_mask(bytes);
-        if (stop != 0) {
-            *high |= (beyond & ~stop & (stop - 1)) != 0;
-            return i + (size_t)__builtin_ctzll(stop);
-        }
-        *high |= beyond != 0;
-    }
-    return len;
-}
-
-AVX512 static size_t avx512_quoted_run(const char *text, size_t len, bool *high)
-{
-    size_t i = 0, calm = 0; // since when there was no hit
-    while (i < len) {
-        __mmask64 lanes;
-        __m512i bytes = avx512_load(text + i, len - i, &lanes);
-        uint64_t stop = avx512_string_mask(bytes) & lanes;
-        uint64_t beyond = _mm512_movepi8_mask(bytes);
-        if (stop == 0) {
-            *high |= beyond != 0;
-            i = min_size(i + 64, len);
-            if (i - calm >= AVX512_BLOCK) {
-                i += avx512_calm_run(text + i, len - i, high);
-                calm = i;
-            }
-            continue;
-        }
-        *high |= (beyond & ~stop & (stop - 1)) != 0;
-        i += (size_t)__builtin_ctzll(stop);
-        if (!pass_escape(text, len, &i))
-            break;
-        calm = i;
-    }
-    return i;
-}
-
-AVX512 static size_t avx512_structure_run(const char *text, size_t len)
-{
-    const __m512i fold = _mm512_set1_epi8(0x20), quote = _mm512_set1_epi8('"');
-    const __m512i open = _mm512_set1_epi8('{'), close = _mm512_set1_epi8('}');
-    for (size_t i = 0; i < len; i += 64) {
-        __mmask64 lanes;
-        __m512i bytes = avx512_load(text + i, len - i, &lanes);
-        __m512i folded = _mm512_or_si512(bytes, fold);
-        uint64_t stop =
-            (_mm512_cmpeq_epi8_mask(folded, open) | _mm512_cmpeq_epi8_mask(folded, close) |
-             _mm512_cmpeq_epi8_mask(bytes, quote)) &
-            lanes;
-        if (stop != 0)
-            return i + (size_t)__builtin_ctzll(stop);
-    }
-    return len;
-}
-
-AVX512 static size_t avx512_line_run(const char *text, size_t len)
-{
-    const __m512i lf = _mm512_set1_epi8('\n'), cr = _mm512_set1_epi8('\r');
-    for (size_t i = 0; i < len; i += 64) {
-        __mmask64 lanes;
-        __m512i bytes = avx512_load(text + i, len - i, &lanes);
-        uint64_t stop =
-            (_mm512_cmpeq_epi8_mask(bytes, lf) | _mm512_cmpeq_epi8_mask(bytes, cr)) & lanes;
-        if (stop != 0)
-            return i + (size_t)__builtin_ctzll(stop);
-    }
-    return len;
-}
-
-static const struct simd avx512 = {
-    .name = "avx512bw",
-    .string_run = avx512_string_run,
-    .quoted_run = avx512_quoted_run,
-    .structure_run = avx512_structure_run,
-    .line_run = avx512_line_run,
     .utf8_run = avx2_utf8_run,
 };
 
@@ -647,12 +625,13 @@ size_t simd_sets(const struct simd *out[SIMD_SETS_MAX])
     out[count++] = &simd_plain;
     out[count++] = &sse2;
     __builtin_cpu_init();
-    if (__builtin_cpu_supports("avx2"))
-        out[count++] = &avx2;
-    // AVX-512 comes with AVX2, BMI and BMI2 on every CPU that has it; asked all the same.
+    if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("popcnt"))
+        out[count++] = &simd_avx2;
+    // AVX-512 comes with AVX2, BMI, BMI2 and POPCNT on every CPU that has it; asked all the same.
     if (__builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx2") &&
-        __builtin_cpu_supports("bmi") && __builtin_cpu_supports("bmi2"))
-        out[count++] = &avx512;
+        __builtin_cpu_supports("bmi") && __builtin_cpu_supports("bmi2") &&
+        __builtin_cpu_supports("popcnt"))
+        out[count++] = &simd_avx512;
     return count;
 }
 

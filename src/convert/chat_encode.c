@@ -297,6 +297,8 @@ static void write_finish(struct encode *encode, const struct delta *delta)
 {
     write_details(encode, delta->choice);
     write_notes(encode, delta->choice);
+    if (delta->finish == FINISH_FILTERED && !words_none(delta->text)) // C-046
+        write_text(encode, delta, SPAN("\"refusal\":\""));
     sink_put(encode->out, state_of(encode)->head);
     sink_u64(encode->out, delta->choice);
     SINK_TEXT(encode->out, ",\"delta\":{},\"logprobs\":null,\"finish_reason\":\"");

@@ -5,7 +5,6 @@
 #include "pairs.h"
 #include "penstock/convert/args.h"
 #include "penstock/convert/ids.h"
-#include "penstock/convert/names.h"
 #include "penstock/convert/schema.h"
 #include "reasoning.h"
 
@@ -155,9 +154,9 @@ static void put_joined(struct writer *writer, const struct part *parts, uint32_t
 static void put_error(struct writer *writer, const struct part *result)
 {
     char path[LOSS_PATH_MAX];
-    (void)prompt_path(writer->prompt, result, path);
+    (void)prompt_error_path(writer->prompt, result, path);
     SINK_TEXT(writer->out, "Error: ");
-    loss_adjust(writer->losses, "%s.is_error", path);
+    loss_adjust(writer->losses, "%s", path);
 }
 
 static void put_result(struct writer *writer, const struct part *call, const struct part *result,
@@ -314,7 +313,7 @@ static void put_call(struct writer *writer, const struct part *part)
     id_put_call(out, part->id, FAMILY_OPENAI, 0, 0);
     sink_put(out, custom ? SPAN("\",\"type\":\"custom\",\"custom\":{\"name\":\"")
                          : SPAN("\",\"type\":\"function\",\"function\":{\"name\":\""));
-    names_put(out, part->extra, part->name, FAMILY_OPENAI);
+    name_put(out, part->name, FAMILY_OPENAI);
     sink_put(out, custom ? SPAN("\",\"input\":\"") : SPAN("\",\"arguments\":\""));
     if (part->form == CALL_CUSTOM && !custom) { // C-040: text inside JSON inside text
         SINK_TEXT(out, "{\\\"input\\\":\\\"");
@@ -418,7 +417,7 @@ static void put_tool(struct writer *writer, const struct tool *tool)
     bool custom = tool->kind == TOOL_CUSTOM && writer->caps->custom_tools;
     sink_put(out, custom ? SPAN("{\"type\":\"custom\",\"custom\":{\"name\":\"")
                          : SPAN("{\"type\":\"function\",\"function\":{\"name\":\""));
-    names_put(out, tool->space, tool->name, FAMILY_OPENAI);
+    name_put(out, tool->name, FAMILY_OPENAI);
     SINK_TEXT(out, "\"");
     if (!words_none(tool->description)) {
         SINK_TEXT(out, ",\"description\":");
@@ -565,6 +564,28 @@ static void put_user(struct writer *writer)
     SINK_TEXT(writer->out, "\"");
 }
 
+// Models that reason refuse all of it (C-111).
+static void put_sampling(struct writer *writer)
+{
+    static const struct {
+        enum knob_id id;
+        struct span name;
+    } knobs[] = {
+        { KNOB_TEMPERATURE, SPAN("temperature") },
+        { KNOB_TOP_P, SPAN("top_p") },
+        { KNOB_PRESENCE_PENALTY, SPAN("presence_penalty") },
+        { KNOB_FREQUENCY_PENALTY, SPAN("frequency_penalty") },
+        { KNOB_LOGPROBS, SPAN("logprobs") },
+        { KNOB_TOP_LOGPROBS, SPAN("top_logprobs") },
+    };
+    for (size_t i = 0; i < ARRAY_LEN(knobs); i++) {
+        if (!writer->caps->no_sampling)
+            put_raw(writer, knobs[i].id, knobs[i].name);
+        else if (is_set(writer, knobs[i].id))
+            loss_drop(writer->losses, "%s", knob(writer, knobs[i].id)->path);
+    }
+}
+
 static void put_settings(struct writer *writer)
 {
     static const uint8_t classes[KNOB_COUNT] = {
@@ -574,15 +595,10 @@ static void put_settings(struct writer *writer)
     };
     put_raw(writer, KNOB_MAX_OUTPUT,
             writer->caps->old_cap ? SPAN("max_tokens") : SPAN("max_completion_tokens"));
-    put_raw(writer, KNOB_TEMPERATURE, SPAN("temperature"));
-    put_raw(writer, KNOB_TOP_P, SPAN("top_p"));
+    put_sampling(writer);
     put_stops(writer);
-    put_raw(writer, KNOB_PRESENCE_PENALTY, SPAN("presence_penalty"));
-    put_raw(writer, KNOB_FREQUENCY_PENALTY, SPAN("frequency_penalty"));
     put_raw(writer, KNOB_SEED, SPAN("seed"));
     put_raw(writer, KNOB_CHOICES, SPAN("n"));
-    put_raw(writer, KNOB_LOGPROBS, SPAN("logprobs"));
-    put_raw(writer, KNOB_TOP_LOGPROBS, SPAN("top_logprobs"));
     put_raw(writer, KNOB_METADATA, SPAN("metadata"));
     put_raw(writer, KNOB_VERBOSITY, SPAN("verbosity"));
     if (is_set(writer, KNOB_TIER))

@@ -298,6 +298,8 @@ static void write_choice(struct writer *writer, const struct choice *choice)
     SINK_TEXT(out, ",\"refusal\":");
     if (has(writer, ITEM_REFUSAL))
         write_texts(writer, ITEM_REFUSAL);
+    else if (choice->finish == FINISH_FILTERED && !words_none(choice->stop_text)) // C-046
+        sink_quoted(out, choice->stop_text);
     else
         SINK_TEXT(out, "null");
     write_thoughts(writer);
@@ -305,9 +307,9 @@ static void write_choice(struct writer *writer, const struct choice *choice)
     write_cites(writer);
     write_images(writer);
     SINK_TEXT(out, "},\"logprobs\":");
-    if (choice->logprobs.kind == JK_ARRAY) {
+    if (choice->logprobs.kind == JK_ARRAY || choice->tokens.len > 0) {
         SINK_TEXT(out, "{\"content\":");
-        sink_put(out, choice->logprobs.text);
+        choice_put_logprobs(choice, out);
         SINK_TEXT(out, ",\"refusal\":null}");
     } else {
         SINK_TEXT(out, "null");

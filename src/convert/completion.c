@@ -100,11 +100,28 @@ static struct item *call_item(const struct completion *completion, const struct 
     return found;
 }
 
+// A signature of text stands beside the text that it signs, which may go on behind it (C-144).
+static bool signs_text(const struct item *item)
+{
+    return item->kind == ITEM_THINK && item->signature.signs == SIGNS_TEXT && item_is_empty(item);
+}
+
+static struct item *newest_text(const struct completion *completion, uint16_t choice)
+{
+    struct item *found = NULL;
+    for (struct item *item = completion->first; item != NULL; item = item->next)
+        if (item->choice == choice && !signs_text(item))
+            found = item;
+    return found;
+}
+
 // The item that more of this kind belongs to.
 static struct item *open_item(struct completion *completion, enum item_kind kind,
                               const struct delta *delta)
 {
     struct item *item = newest(completion, delta->choice);
+    if (kind == ITEM_TEXT && item != NULL && signs_text(item))
+        item = newest_text(completion, delta->choice);
     if (item != NULL && item->kind == (uint8_t)kind && !item->complete)
         return item;
     return completion_item(completion, kind, delta->choice);
@@ -143,7 +160,6 @@ static void collect_call(struct completion *completion, const struct delta *delt
     item->form = delta->form;
     item->id = keep_words(&completion->keep, delta->id);
     item->name = keep_words(&completion->keep, delta->name);
-    item->type = keep_words(&completion->keep, delta->type);
     item->signature = keep_signature(&completion->keep, &delta->signature);
 }
 
@@ -188,6 +204,31 @@ static void collect_whole(struct completion *completion, enum item_kind kind,
     item->complete = true;
 }
 
+// Lists in pieces become one.
+static void collect_logprobs(struct completion *completion, const struct delta *delta)
+{
+    struct choice *choice = completion_choice(completion, delta->choice);
+    struct json_iter iter = json_elements_of(delta->raw);
+    struct json_slice entry;
+    while (choice != NULL && json_element_next(&iter, &entry)) {
+        struct words text = { .raw = entry.text, .escaped = true };
+        if (choice->tokens.len > 0)
+            rope_add(&completion->keep, &choice->tokens, words_plain(SPAN(",")));
+        rope_add(&completion->keep, &choice->tokens, text);
+    }
+}
+
+void choice_put_logprobs(const struct choice *choice, struct sink *out)
+{
+    if (choice->logprobs.kind == JK_ARRAY) {
+        sink_put(out, choice->logprobs.text);
+        return;
+    }
+    SINK_TEXT(out, "[");
+    rope_put(&choice->tokens, out);
+    SINK_TEXT(out, "]");
+}
+
 void completion_collect(void *arg, const struct delta *delta)
 {
     struct completion *completion = arg;
@@ -221,9 +262,7 @@ void completion_collect(void *arg, const struct delta *delta)
     case DELTA_CITE: collect_cite(completion, delta); break;
     case DELTA_MEDIA: collect_whole(completion, ITEM_MEDIA, delta); break;
     case DELTA_HOSTED: collect_whole(completion, ITEM_HOSTED, delta); break;
-    case DELTA_LOGPROBS: // a list in pieces; only whole answers keep it
-        completion->lost[DELTA_LOGPROBS]++;
-        break;
+    case DELTA_LOGPROBS: collect_logprobs(completion, delta); break;
     case DELTA_FINISH:
         completion_end(completion, delta->choice, (enum finish)delta->finish,
                        keep_words(&completion->keep, delta->text));
@@ -268,7 +307,6 @@ static void play_call(const struct item *item, struct delta *delta, delta_sink *
     delta->form = item->form;
     delta->id = item->id;
     delta->name = item->name;
-    delta->type = item->type;
     delta->signature = item->signature;
     emit(ctx, delta);
     delta->signature = (struct signature){ 0 };

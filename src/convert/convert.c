@@ -246,13 +246,16 @@ static cold bool repair(struct decode *decode, struct span data, struct json_sli
     return json_check(span_of(decode->repaired, (size_t)(sink.at - decode->repaired)), root);
 }
 
+bool decode_known(struct decode *decode, const struct wire_event *event)
+{
+    return decode->failed || ((event->flags & WIRE_KNOWN) != 0 && feed_known(decode));
+}
+
 bool decode_feed(struct decode *decode, const struct sse_event *sse, const struct wire_event *event)
 {
-    if (decode->failed)
+    if (decode_known(decode, event))
         return true;
     const bool known = (event->flags & WIRE_KNOWN) != 0;
-    if (known && feed_known(decode))
-        return true;
     if (sse->data.len == 0 || wire_is_done(sse->data))
         return true;
     struct json_slice root;

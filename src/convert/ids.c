@@ -194,6 +194,13 @@ static void seal_begin(struct sealer *sealer, struct sink *out, const uint8_t *k
 void envelope_put(struct sink *out, const struct signature *signature, enum maker native,
                   const struct answer_facts *facts, enum envelope_kind kind)
 {
+    envelope_put_with(out, signature, native, facts, kind, WORDS_NONE, NULL);
+}
+
+void envelope_put_with(struct sink *out, const struct signature *signature, enum maker native,
+                       const struct answer_facts *facts, enum envelope_kind kind, struct words text,
+                       const struct rope *rope)
+{
     if (signature->maker == (uint8_t)native && !words_none(signature->text)) {
         sink_string(out, signature->text);
         return;
@@ -219,15 +226,21 @@ void envelope_put(struct sink *out, const struct signature *signature, enum make
     }
     SINK_TEXT(&sealer.sink, ",\"t\":\"");
     sink_put(&sealer.sink, kinds[kind]);
+    if (!words_none(text) || (rope != NULL && rope->len > 0)) {
+        SINK_TEXT(&sealer.sink, "\",\"x\":\"");
+        sink_string(&sealer.sink, text);
+        if (rope != NULL)
+            rope_put(rope, &sealer.sink);
+    }
     SINK_TEXT(&sealer.sink, "\"}");
     seal_end(&sealer);
     uint8_t mac[ENVELOPE_MAC_BYTES + 4];
-    char text[sodium_base64_ENCODED_LEN(sizeof(mac), sodium_base64_VARIANT_URLSAFE_NO_PADDING)];
+    char made[sodium_base64_ENCODED_LEN(sizeof(mac), sodium_base64_VARIANT_URLSAFE_NO_PADDING)];
     verify(crypto_generichash_final(&sealer.hash, mac, sizeof(mac)) == 0);
-    sodium_bin2base64(text, sizeof(text), mac, ENVELOPE_MAC_BYTES,
+    sodium_bin2base64(made, sizeof(made), mac, ENVELOPE_MAC_BYTES,
                       sodium_base64_VARIANT_URLSAFE_NO_PADDING);
     SINK_TEXT(out, ".");
-    sink_put(out, span_str(text));
+    sink_put(out, span_str(made));
 }
 
 static bool mac_is_right(struct span payload, struct span mac, char maker, const uint8_t *key)
@@ -249,6 +262,7 @@ static bool read_payload(struct json_slice payload, struct signature *out, enum 
 {
     out->text = words_of(json_get(payload, SPAN("s")));
     out->id = words_of(json_get(payload, SPAN("i")));
+    out->thought = words_of(json_get(payload, SPAN("x")));
     struct json_slice what = json_get(payload, SPAN("t"));
     *kind = json_string_is(what, SPAN("redacted")) ? ENVELOPE_REDACTED
             : json_string_is(what, SPAN("call"))   ? ENVELOPE_CALL

@@ -1,6 +1,7 @@
 #include "penstock/convert/keep.h"
 
 #include "penstock/base/check.h"
+#include "penstock/codec/json_writer.h"
 
 struct keep_chunk {
     struct keep_chunk *next;
@@ -68,30 +69,23 @@ static struct sink rest_of(struct keep *keep)
     return sink_into(at, ROOM - keep->used);
 }
 
-enum { ESCAPED_MAX = 6 }; // bytes that one plain byte may become
-
-static size_t long_bytes(struct words words)
-{
-    return words.escaped ? words.raw.len : ESCAPED_MAX * words.raw.len;
-}
-
 bool keep_has_place(const struct keep *keep, struct words words)
 {
-    return long_bytes(words) <= ROOM || keep->scratch != NULL;
+    return words.raw.len <= ROOM / 2 || keep->scratch != NULL;
 }
 
-static apart struct words keep_long(struct keep *keep, struct words words)
+static struct words keep_long(struct keep *keep, struct words words)
 {
-    const size_t size = long_bytes(words);
+    const uint64_t len = words.escaped ? words.raw.len : words.raw.len * JSON_ESCAPE_MAX;
     char *room = NULL;
-    if (keep->scratch != NULL && size <= keep->held_max - keep->held)
-        room = scratch_take(keep->scratch, size);
+    if (keep->scratch != NULL && keep->held + len <= keep->held_max)
+        room = scratch_take(keep->scratch, len);
     keep->failed = room == NULL;
     if (room == NULL)
         return WORDS_NONE;
-    keep->held += size;
-    struct sink sink = sink_into(room, size);
+    struct sink sink = sink_into(room, len);
     sink_string(&sink, words);
+    keep->held += len;
     return (struct words){ .raw = span_of(room, (size_t)(sink.at - room)),
                            .escaped = true,
                            .whole = true };
@@ -101,7 +95,9 @@ struct words keep_words(struct keep *keep, struct words words)
 {
     if (words.raw.len == 0 || keep->failed)
         return WORDS_NONE;
-    for (int try = 0; try < 2 && words.raw.len <= ROOM; try++) {
+    if (words.raw.len > ROOM / 2)
+        return keep_long(keep, words);
+    for (int try = 0; try < 2; try++) {
         if ((keep->chunks == NULL || try > 0) && !grow(keep))
             return WORDS_NONE;
         struct sink sink = rest_of(keep);

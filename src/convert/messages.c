@@ -105,9 +105,16 @@ void messages_put_stop(struct sink *out, enum finish finish, struct words stop_t
     else
         SINK_TEXT(out, "null");
     bool refused = finish == FINISH_FILTERED || finish == FINISH_REFUSAL;
-    sink_put(out, refused ? SPAN(",\"stop_details\":{\"type\":\"refusal\",\"category\":null,"
-                                 "\"explanation\":null},\"container\":null")
-                          : SPAN(",\"stop_details\":null,\"container\":null"));
+    if (!refused) {
+        SINK_TEXT(out, ",\"stop_details\":null,\"container\":null");
+        return;
+    }
+    SINK_TEXT(out, ",\"stop_details\":{\"type\":\"refusal\",\"category\":null,\"explanation\":");
+    if (words_none(stop_text))
+        SINK_TEXT(out, "null");
+    else
+        sink_quoted(out, stop_text);
+    SINK_TEXT(out, "},\"container\":null");
 }
 
 void messages_put_id(struct sink *out, const struct answer_facts *facts)

@@ -1,6 +1,7 @@
 // Anthropic Messages, writing a stream: one block open at a time, numbered without gaps.
 #include "messages.h"
 #include "penstock/base/check.h"
+#include "penstock/convert/args.h"
 #include "penstock/convert/ids.h"
 #include "penstock/convert/serial.h"
 
@@ -12,6 +13,7 @@ struct state {
     struct serial serial;
     uint8_t block;    // enum block: the one that is open
     bool has_content; // the open block has had a delta
+    bool custom;      // the open call's arguments are free text
     bool finished;
     uint8_t finish; // enum finish
     uint64_t index; // of the next block
@@ -35,7 +37,7 @@ void messages_encode_start(struct encode *encode)
     struct state *state = state_of(encode);
     struct sink *out = encode->out;
     serial_init(&state->serial, encode->keep.source, encode->keep.held_max, write_delta, encode);
-    state->serial.queue.keep.scratch = encode->keep.scratch;
+    state->serial.queue.keep.scratch = encode->facts.scratch;
     SINK_TEXT(out, EVENT("message_start") ",\"message\":{\"id\":\"");
     messages_put_id(out, &encode->facts);
     SINK_TEXT(out, "\",\"type\":\"message\",\"role\":\"assistant\",\"model\":");
@@ -119,14 +121,18 @@ static void write_text(struct encode *encode, struct words text)
 static void end_thought(struct encode *encode, const struct delta *delta)
 {
     struct state *state = state_of(encode);
-    if (state->block != BLOCK_THINK && words_none(delta->signature.text))
+    const struct signature *signature = &delta->signature;
+    if (state->block != BLOCK_THINK && words_none(signature->text))
         return;
+    if (state->block != BLOCK_THINK && signature->signs == SIGNS_TEXT)
+        return; // no block has a place for it (C-144)
     open_thought(encode);
     struct sink *out = encode->out;
     SINK_TEXT(out, EVENT("content_block_delta") ",\"index\":");
     sink_u64(out, state->index - 1);
     SINK_TEXT(out, ",\"delta\":{\"type\":\"signature_delta\",\"signature\":\"");
-    envelope_put(out, &delta->signature, MAKER_ANTHROPIC, &encode->facts, ENVELOPE_THOUGHT);
+    envelope_put(out, signature, MAKER_ANTHROPIC, &encode->facts,
+                 signature->signs == SIGNS_CALL ? ENVELOPE_CALL : ENVELOPE_THOUGHT);
     SINK_TEXT(out, "\"}}\n\n");
     close_block(encode);
 }
@@ -155,13 +161,32 @@ static void write_call(struct encode *encode, const struct delta *delta)
     sink_quoted(out, delta->name);
     SINK_TEXT(out, ",\"input\":{},\"caller\":{\"type\":\"direct\"}}}\n\n");
     block_deltas(encode, BLOCK_CALL, SPAN("input_json_delta"), SPAN("partial_json"));
+    state_of(encode)->custom = delta->form == CALL_CUSTOM;
+    if (delta->form == CALL_CUSTOM) // as one text of an object (C-040)
+        write_text(encode, words_plain(SPAN("{\"input\":\"")));
+}
+
+static void write_args(struct encode *encode, const struct delta *delta)
+{
+    struct state *state = state_of(encode);
+    if (state->block != BLOCK_CALL)
+        return;
+    if (!state->custom) {
+        write_text(encode, delta->text);
+        return;
+    }
+    sink_put(encode->out, span_of(state->prefix, state->prefix_len));
+    args_put_nested(encode->out, delta->text);
+    SINK_TEXT(encode->out, "\"}}\n\n");
 }
 
 // Only a call that its vendor ended without arguments has none (C-023, C-043).
 static void end_call(struct encode *encode)
 {
     const struct state *state = state_of(encode);
-    if (state->block == BLOCK_CALL && !state->has_content)
+    if (state->block == BLOCK_CALL && state->custom)
+        write_text(encode, words_plain(SPAN("\"}")));
+    else if (state->block == BLOCK_CALL && !state->has_content)
         write_text(encode, words_plain(SPAN("{}")));
     close_block(encode);
 }
@@ -218,10 +243,7 @@ static void write_delta(void *arg, const struct delta *delta)
     case DELTA_THINK_END: end_thought(encode, delta); break;
     case DELTA_REDACTED: write_redacted(encode, delta); break;
     case DELTA_CALL: write_call(encode, delta); break;
-    case DELTA_ARGS:
-        if (state->block == BLOCK_CALL)
-            write_text(encode, delta->text);
-        break;
+    case DELTA_ARGS: write_args(encode, delta); break;
     case DELTA_CALL_END: end_call(encode); break;
     case DELTA_CITE: write_cite(encode, delta); break;
     case DELTA_FINISH: note_finish(encode, delta); break;

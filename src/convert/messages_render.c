@@ -4,8 +4,8 @@
 #include "messages.h"
 #include "pairs.h"
 #include "penstock/base/text.h"
+#include "penstock/convert/aliases.h"
 #include "penstock/convert/args.h"
-#include "penstock/convert/names.h"
 #include "penstock/convert/schema.h"
 #include "reasoning.h"
 
@@ -131,7 +131,7 @@ static void put_call(struct writer *writer, const struct part *part)
     SINK_TEXT(out, "{\"type\":\"tool_use\",\"id\":\"");
     id_put_call(out, part->id, FAMILY_ANTHROPIC, 0, 0);
     SINK_TEXT(out, "\",\"name\":\"");
-    names_put(out, part->extra, part->name, FAMILY_ANTHROPIC);
+    name_put(out, part->name, FAMILY_ANTHROPIC);
     SINK_TEXT(out, "\",\"input\":");
     if (part->form == CALL_CUSTOM) { // C-040
         SINK_TEXT(out, "{\"input\":");
@@ -374,7 +374,7 @@ static void put_tool(struct writer *writer, const struct tool *tool)
     }
     comma(writer);
     SINK_TEXT(out, "{\"name\":\"");
-    names_put(out, tool->space, tool->name, FAMILY_ANTHROPIC);
+    name_put(out, tool->name, FAMILY_ANTHROPIC);
     SINK_TEXT(out, "\"");
     if (!words_none(tool->description)) {
         SINK_TEXT(out, ",\"description\":");
@@ -391,18 +391,18 @@ static void put_tool(struct writer *writer, const struct tool *tool)
 static void put_stubs(struct writer *writer)
 {
     const struct prompt *prompt = writer->prompt;
-    struct names_seen seen;
-    if (!names_seen_init(&seen, prompt, writer->render->scratch)) {
+    struct alias_seen seen;
+    if (!alias_seen_init(&seen, prompt, writer->render->scratch)) {
         writer->out->failed = true;
         return;
     }
     for (uint32_t i = 0; i < prompt->part_count; i++) {
         const struct part *part = &prompt->parts[i];
-        if (part->kind != PART_CALL || !names_seen_first(&seen, part, FAMILY_ANTHROPIC))
+        if (part->kind != PART_CALL || !alias_seen_first(&seen, part, FAMILY_ANTHROPIC))
             continue;
         comma(writer);
         SINK_TEXT(writer->out, "{\"name\":\"");
-        names_put(writer->out, part->extra, part->name, FAMILY_ANTHROPIC);
+        name_put(writer->out, part->name, FAMILY_ANTHROPIC);
         SINK_TEXT(writer->out, "\",\"input_schema\":{\"type\":\"object\"}}");
     }
 }
@@ -696,7 +696,7 @@ bool messages_render(struct render *render, struct sink *out)
                              .out = out };
     char answer_tool[ANSWER_TOOL_MAX];
     size_t answer_len =
-        names_answer_tool(render->prompt, FAMILY_ANTHROPIC, render->caps, answer_tool);
+        alias_answer_tool(render->prompt, FAMILY_ANTHROPIC, render->caps, answer_tool);
     writer.answer_tool = span_of(answer_tool, answer_len);
     writer.stubs = render->prompt->tool_count == 0 && has_calls(render->prompt);
     SINK_TEXT(out, "{\"model\":");

@@ -109,8 +109,23 @@ static void write_call(struct sink *out, const struct item *item, const struct a
     SINK_TEXT(out, "\",\"name\":");
     sink_quoted(out, item->name);
     SINK_TEXT(out, ",\"input\":");
-    (void)args_put_object_of(out, item, facts->scratch);
+    if (item->form == CALL_CUSTOM) { // C-040
+        SINK_TEXT(out, "{\"input\":\"");
+        item_put(item, out);
+        SINK_TEXT(out, "\"}");
+    } else {
+        (void)args_put_object_of(out, item, facts->scratch);
+    }
     SINK_TEXT(out, ",\"caller\":{\"type\":\"direct\"}}");
+}
+
+// True for a thought without a signature before a call that has one.
+static bool signed_call(const struct item *thought)
+{
+    const struct item *next = thought->next;
+    return thought->kind == ITEM_THINK && words_none(thought->signature.text) && next != NULL &&
+           next->kind == ITEM_CALL && next->choice == thought->choice &&
+           !words_none(next->signature.text);
 }
 
 static void write_thought(struct sink *out, const struct item *item,
@@ -124,20 +139,28 @@ static void write_thought(struct sink *out, const struct item *item,
         item_put(item, out);
         SINK_TEXT(out, "\",\"signature\":\"");
     }
-    if (item->complete || redacted)
-        envelope_put(out, &item->signature, MAKER_ANTHROPIC, facts,
-                     redacted ? ENVELOPE_REDACTED : ENVELOPE_THOUGHT);
+    // What signs the call behind it is signed here, as it is in a stream.
+    const struct item *next = item->next;
+    bool signs_next = signed_call(item);
+    const struct signature *signature = signs_next ? &next->signature : &item->signature;
+    if (item->complete || redacted || signs_next)
+        envelope_put(out, signature, MAKER_ANTHROPIC, facts,
+                     redacted                         ? ENVELOPE_REDACTED
+                     : signature->signs == SIGNS_CALL ? ENVELOPE_CALL
+                                                      : ENVELOPE_THOUGHT);
     SINK_TEXT(out, "\"}");
 }
 
 // A block for each item that this format can say; false for the others.
 static bool write_item(struct sink *out, const struct item *item, const struct answer_facts *facts,
-                       bool first)
+                       const struct item *before, bool first)
 {
     bool text = item->kind == ITEM_TEXT || item->kind == ITEM_REFUSAL;
     if ((text && item_is_empty(item)) || item->choice != 0 || item->kind == ITEM_MEDIA ||
         item->kind == ITEM_HOSTED)
         return false;
+    if (item->kind == ITEM_THINK && item_is_empty(item) && item->signature.signs == SIGNS_TEXT)
+        return false; // C-144
     if (!first)
         SINK_TEXT(out, ",");
     if (text) {
@@ -147,8 +170,8 @@ static bool write_item(struct sink *out, const struct item *item, const struct a
         write_cites(out, item);
         SINK_TEXT(out, "}");
     } else if (item->kind == ITEM_CALL) {
-        // What signs the call stands before it, as a thought of its own.
-        if (!words_none(item->signature.text)) {
+        // What signs the call stands before it, as a thought of its own if none is there.
+        if (!words_none(item->signature.text) && (before == NULL || !signed_call(before))) {
             struct item thought = { .kind = ITEM_THINK, .complete = true };
             thought.signature = item->signature;
             write_thought(out, &thought, facts);
@@ -171,9 +194,11 @@ void messages_write_whole(const struct completion *completion, const struct answ
     SINK_TEXT(out, "\",\"type\":\"message\",\"role\":\"assistant\",\"model\":");
     sink_quoted(out, words_plain(facts->model));
     SINK_TEXT(out, ",\"content\":[");
+    const struct item *before = NULL;
     bool first = true;
-    for (const struct item *item = completion->first; item != NULL; item = item->next)
-        if (write_item(out, item, facts, first))
+    for (const struct item *item = completion->first; item != NULL;
+         before = item, item = item->next)
+        if (write_item(out, item, facts, before, first))
             first = false;
     if (first && (finish == FINISH_STOP || finish == FINISH_STOP_TEXT)) // C-010
         SINK_TEXT(out, "{\"type\":\"text\",\"text\":\"\",\"citations\":null}");

@@ -132,3 +132,12 @@ size_t prompt_path(const struct prompt *prompt, const struct part *part, char ou
         return fit_printf(out, LOSS_PATH_MAX, "%s[%u]", names[0], part->at);
     return fit_printf(out, LOSS_PATH_MAX, "%s[%u].%s[%u]", names[0], part->at, names[1], part->sub);
 }
+
+size_t prompt_error_path(const struct prompt *prompt, const struct part *result,
+                         char out[LOSS_PATH_MAX])
+{
+    size_t len = prompt_path(prompt, result, out);
+    const char *mark =
+        prompt->from == FAMILY_GEMINI ? ".functionResponse.response.error" : ".is_error";
+    return len + fit_printf(out + len, LOSS_PATH_MAX - len, "%s", mark);
+}

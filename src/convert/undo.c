@@ -137,22 +137,21 @@ static uint16_t shown_number(const struct undo *undo, const struct delta *delta)
 
 static void begin_call(struct undo *undo, struct delta delta)
 {
-    const struct names *names = undo->names;
-    struct span answer = span_of(names->answer, names->answer_len);
+    const struct aliases *aliases = undo->aliases;
+    struct span answer = span_of(aliases->answer, aliases->answer_len);
     if (answer.len > 0 && words_are(delta.name, answer)) {
         struct undo_call *call = call_new(undo, &delta);
         if (call == NULL)
             return;
         call->answers = true;
-        call->wrapped = names->answer_wrapped || undo->answered;
+        call->wrapped = aliases->answer_wrapped || undo->answered;
         call->peel.state = undo->answered ? PEEL_END : PEEL_START; // the first one is the answer
         undo->answered = true;
         return;
     }
-    const struct tool_name *tool = names_find(names, delta.name);
+    const struct alias *tool = aliases_find(aliases, delta.name);
     if (tool != NULL) {
         delta.name = tool->own;
-        delta.type = tool->space;
         struct undo_call *call = tool->wrapped ? call_new(undo, &delta) : NULL;
         if (call != NULL)
             call->wrapped = true;
@@ -214,10 +213,10 @@ static void hold_text(struct undo *undo, const struct delta *delta)
     rope_add(&undo->keep, &undo->held, delta->text);
 }
 
-void undo_init(struct undo *undo, const struct names *names, const struct arena_source *chunks,
+void undo_init(struct undo *undo, const struct aliases *aliases, const struct arena_source *chunks,
                uint64_t kept_max, delta_sink *emit, void *ctx)
 {
-    *undo = (struct undo){ .names = names, .emit = emit, .ctx = ctx };
+    *undo = (struct undo){ .aliases = aliases, .emit = emit, .ctx = ctx };
     keep_init(&undo->keep, chunks, kept_max);
 }
 
@@ -229,7 +228,7 @@ void undo_fini(struct undo *undo)
 void undo_put(void *arg, const struct delta *delta)
 {
     struct undo *undo = arg;
-    const bool holds = undo->names->answer_len > 0;
+    const bool holds = undo->aliases->answer_len > 0;
     switch ((enum delta_kind)delta->kind) {
     case DELTA_CALL: begin_call(undo, *delta); return;
     case DELTA_ARGS: more_args(undo, *delta); return;
@@ -257,10 +256,10 @@ void undo_put(void *arg, const struct delta *delta)
     undo->emit(undo->ctx, delta);
 }
 
-void undo_whole(const struct names *names, const struct completion *from, struct completion *to)
+void undo_whole(const struct aliases *aliases, const struct completion *from, struct completion *to)
 {
     struct undo undo;
-    undo_init(&undo, names, to->keep.source, to->keep.held_max, completion_collect, to);
+    undo_init(&undo, aliases, to->keep.source, to->keep.held_max, completion_collect, to);
     completion_play(from, undo_put, &undo);
     for (const struct choice *choice = from->choices; choice != NULL; choice = choice->next) {
         struct choice *copy = completion_choice(to, choice->index);

@@ -128,8 +128,33 @@ static void put_named(struct access_log *access, struct put *out, struct access_
     memcpy(kept->text, from, len);
 }
 
-static void put_usage(struct put *out, const struct usage_record *usage)
+static void put_hex(struct put *out, const uint8_t *bytes, size_t count)
 {
+    static const char digits[] = "0123456789abcdef";
+    char text[2 * TRACE_ID_BYTES];
+    assert(count <= TRACE_ID_BYTES);
+    for (size_t i = 0; i < count; i++) {
+        text[2 * i] = digits[bytes[i] >> 4];
+        text[2 * i + 1] = digits[bytes[i] & 15];
+    }
+    put_span(out, span_of(text, 2 * count));
+}
+
+// The span is the caller's own: what it finds this line by.
+static void put_trace(struct put *out, const struct trace_ids *trace)
+{
+    if (!trace_is_told(trace))
+        return;
+    PUT(out, ",\"trace_id\":\"");
+    put_hex(out, trace->trace, sizeof(trace->trace));
+    PUT(out, "\",\"span_id\":\"");
+    put_hex(out, trace->span, sizeof(trace->span));
+    PUT(out, "\"");
+}
+
+static void put_usage(struct put *out, const struct access_record *record)
+{
+    const struct usage_record *usage = &record->usage;
     PUT_U64(out, "in_tok", usage->tokens[USAGE_INPUT]);
     PUT_U64(out, "out_tok", usage->tokens[USAGE_OUTPUT]);
     PUT_U64(out, "cache_read_tok", usage->tokens[USAGE_CACHE_READ]);
@@ -138,6 +163,7 @@ static void put_usage(struct put *out, const struct usage_record *usage)
     PUT_MS(out, "queue_ms", usage->queue_us);
     PUT_MS(out, "ttft_ms", usage->ttft_us);
     PUT_MS(out, "dur_ms", usage->total_us);
+    PUT_U64(out, "overhead_us", record->overhead_us);
     PUT_U64(out, "bytes_in", usage->bytes_in);
     PUT_U64(out, "bytes_out", usage->bytes_out);
     PUT_BOOL(out, "stream", (usage->flags & USAGE_STREAM) != 0);
@@ -162,6 +188,7 @@ struct span access_line(struct access_log *access, const struct access_record *r
     put_time(access, out, usage_settled_ns(usage));
     PUT(out, ",\"level\":\"info\",\"msg\":\"request\"");
     PUT_TEXT(out, "req_id", span_of(record->id, sizeof(record->id)));
+    put_trace(out, &record->trace);
     put_named(access, out, access->keys, usage->key_id, put_key);
     if (record->op != OP_NONE && record->op < OP_COUNT)
         PUT_TEXT(out, "route", span_str(wire_op_info((enum wire_op)record->op)->name));
@@ -182,7 +209,7 @@ struct span access_line(struct access_log *access, const struct access_record *r
         PUT_TEXT(out, "err_code", span_str(err_name((enum err_code)usage->err)));
     if (record->stage != STAGE_NONE && record->stage < STAGE_COUNT)
         PUT_TEXT(out, "err_stage", span_str(figures_stage_name(record->stage)));
-    put_usage(out, usage);
+    put_usage(out, record);
     put_client(out, record);
     PUT(out, "}\n");
     assert(!put.full); // every text in it is bounded, and all of them together fit

@@ -46,8 +46,8 @@ static json_t *shards_json(const struct view *view)
         json_t *json = json_object();
         json_object_set_new(json, "connections", number(counter_get(&counters->connections)));
         json_object_set_new(json, "requests_in_flight", number(figures_in_flight(counters)));
-        json_object_set_new(json, "turns", number(counter_get(&counters->turns)));
-        json_object_set_new(json, "slow_turns", number(counter_get(&counters->turns_slow)));
+        json_object_set_new(json, "turns", number(counter_get(&view->loops[i]->turns)));
+        json_object_set_new(json, "slow_turns", number(counter_get(&view->loops[i]->turns_slow)));
         json_array_append_new(list, json);
     }
     return list;
@@ -82,6 +82,12 @@ json_t *health_json(const struct api *api)
     json_object_set_new(memory, "held_bytes", number(used > 0 ? (uint64_t)used : 0));
     json_object_set_new(memory, "limit_bytes", number((uint64_t)view->budget->limit));
     json_object_set_new(json, "memory", memory);
+    struct store_stats stats;
+    store_stats(api->store, &stats);
+    json_t *disk = json_object();
+    json_object_set_new(disk, "free_bytes", number(stats.disk_free_bytes));
+    json_object_set_new(disk, "watermark_bytes", number(api->config->store.disk_watermark));
+    json_object_set_new(json, "disk", disk);
     json_t *io = json_object();
     json_object_set_new(io, "backend", json_string(view->backend));
     json_object_set_new(io, "note", json_string(view->backend_note));

@@ -40,28 +40,60 @@ uint64_t metric_sum(const struct view *view, size_t at)
     return total;
 }
 
-static void put_loops(const struct view *view, struct text *out)
+void metric_counts_add(struct metric_counts *counts, const struct latency *latency)
 {
-    char labels[METRIC_LABELS_MAX];
-    metric_head(out, "penstock_io_backend", "gauge", "The backend that serves sockets is 1.");
-    fit_printf(labels, sizeof(labels), "backend=\"%s\"", view->backend);
-    metric_sample(out, "penstock_io_backend", labels, 1);
-    metric_head(out, "penstock_loop_turns_total", "counter", "Turns of a shard's loop.");
-    for (uint32_t i = 0; i < view->shard_count; i++) {
-        fit_printf(labels, sizeof(labels), "thread=\"shard-%u\"", i);
-        metric_sample(out, "penstock_loop_turns_total", labels,
-                      counter_get(&view->shards[i]->turns));
+    for (unsigned i = 0; i <= LATENCY_BOUNDS; i++) {
+        const uint64_t more = counter_get(&latency->buckets[i]);
+        counts->buckets[i] += more;
+        counts->total += more;
     }
-    metric_head(out, "penstock_loop_slow_turns_total", "counter", "Turns of more than 5 ms.");
-    for (uint32_t i = 0; i < view->shard_count; i++) {
-        fit_printf(labels, sizeof(labels), "thread=\"shard-%u\"", i);
-        metric_sample(out, "penstock_loop_slow_turns_total", labels,
-                      counter_get(&view->shards[i]->turns_slow));
+    counts->sum_us += counter_get(&latency->sum_us);
+}
+
+// Seconds, without zeros at the end of their digits.
+static void bound_text(char out[24], uint64_t us)
+{
+    size_t len = fit_printf(out, 24, "%llu.%06llu", (unsigned long long)(us / 1000000),
+                            (unsigned long long)(us % 1000000));
+    while (out[len - 1] == '0' && out[len - 2] != '.')
+        out[--len] = '\0';
+}
+
+void metric_histogram(struct text *out, const char *name, const char *labels,
+                      const struct metric_counts *counts, uint64_t first_us)
+{
+    char full[96], with_bound[METRIC_LABELS_MAX], bound[24] = "+Inf";
+    uint64_t below = 0;
+    if (counts->total == 0)
+        return;
+    fit_printf(full, sizeof(full), "%s_bucket", name);
+    for (unsigned i = 0; i <= LATENCY_BOUNDS; i++) {
+        if (i < LATENCY_BOUNDS)
+            bound_text(bound, first_us << i);
+        else
+            fit_printf(bound, sizeof(bound), "+Inf");
+        below += counts->buckets[i];
+        fit_printf(with_bound, sizeof(with_bound), "%s,le=\"%s\"", labels, bound);
+        metric_sample(out, full, with_bound, below);
     }
-    metric_one(out, "penstock_io_syscalls_total", "counter", "System calls of the shards' loops.",
-               SUM(view, syscalls));
-    metric_one(out, "penstock_io_no_buffers_total", "counter",
-               "Receives that found no free buffer.", SUM(view, no_buffers));
+    text_printf(out, "%s_sum{%s} %llu.%06llu\n", name, labels,
+                (unsigned long long)(counts->sum_us / 1000000),
+                (unsigned long long)(counts->sum_us % 1000000));
+    text_printf(out, "%s_count{%s} %llu\n", name, labels, (unsigned long long)counts->total);
+}
+
+void metric_latency(const struct view *view, struct text *out, const char *name, const char *labels,
+                    size_t at, uint64_t first_us)
+{
+    struct metric_counts counts = { 0 };
+    for (uint32_t i = 0; i < view->shard_count; i++)
+        metric_counts_add(
+            &counts, (const struct latency *)(const void *)((const char *)view->shards[i] + at));
+    metric_histogram(out, name, labels, &counts, first_us);
+}
+
+static void put_rest(const struct view *view, struct text *out)
+{
     metric_one(out, "penstock_memory_held_bytes", "gauge", "Bytes held for peers.",
                (uint64_t)max_u64(
                    0, (uint64_t)atomic_load_explicit(&((struct budget_process *)view->budget)->used,
@@ -94,6 +126,10 @@ static void put_store(struct store *store, struct text *out)
                "Usage records found missing at the start.", stats.records_missing);
     metric_one(out, "penstock_store_records_waiting", "gauge", "Usage records on their way.",
                stats.records_waiting);
+    metric_one(out, "penstock_store_blocks_damaged_total", "counter",
+               "Blocks of usage records that could not be read.", stats.blocks_damaged);
+    metric_one(out, "penstock_store_sums_saturated_total", "counter",
+               "Sums that reached their bound and stay there.", stats.saturated);
     metric_one(out, "penstock_store_commits_total", "counter", "Changes of objects.",
                stats.commits);
     metric_one(out, "penstock_store_commits_failed_total", "counter", "Changes that failed.",
@@ -103,6 +139,8 @@ static void put_store(struct store *store, struct text *out)
                        "Time spent in writes.", stats.write_ns);
     metric_one(out, "penstock_store_write_stalls_total", "counter", "Writes that took long.",
                stats.write_stalls);
+    metric_one_seconds(out, "penstock_store_stall_seconds_total", "counter",
+                       "Time spent in writes that took long.", stats.write_stall_ns);
     metric_one(out, "penstock_store_syncs_total", "counter", "Syncs to the disk.", stats.syncs);
     metric_one_seconds(out, "penstock_store_sync_seconds_total", "counter", "Time spent in syncs.",
                        stats.sync_ns);
@@ -141,6 +179,18 @@ static void put_admin(const struct api *api, struct text *out)
     }
 }
 
+static uint64_t count_entries(const char *path)
+{
+    DIR *dir = opendir(path);
+    uint64_t count = 0;
+    if (dir == NULL)
+        return 0;
+    for (const struct dirent *entry; (entry = readdir(dir)) != NULL;)
+        count += entry->d_name[0] != '.';
+    closedir(dir);
+    return count;
+}
+
 // What the kernel says of the process.
 static void put_process(const struct view *view, struct text *out)
 {
@@ -155,6 +205,9 @@ static void put_process(const struct view *view, struct text *out)
     struct rlimit limit;
     verify(getrlimit(RLIMIT_NOFILE, &limit) == 0);
     metric_one(out, "process_max_fds", "gauge", "Descriptors that may be open.", limit.rlim_cur);
+    verify(getrlimit(RLIMIT_AS, &limit) == 0);
+    metric_one(out, "process_virtual_memory_max_bytes", "gauge", "Address space that may be used.",
+               limit.rlim_cur);
     struct text status = { 0 };
     if (config_world_system()->read(config_world_system(), "/proc/self/statm", 4 * KIB, &status,
                                     NULL) == 0) {
@@ -172,17 +225,24 @@ static void put_process(const struct view *view, struct text *out)
                    pages[1] * page);
     }
     text_fini(&status);
-    DIR *dir = opendir("/proc/self/fd");
-    if (dir == NULL)
-        return;
-    uint64_t open = 0;
-    while (readdir(dir) != NULL)
-        open++;
-    closedir(dir);
-    metric_one(out, "process_open_fds", "gauge", "Open descriptors.", open > 3 ? open - 3 : 0);
+    // The folder's own descriptor is open as well.
+    metric_one(out, "process_open_fds", "gauge", "Open descriptors.",
+               max_u64(count_entries("/proc/self/fd"), 1) - 1);
+    metric_one(out, "process_threads", "gauge", "Threads.", count_entries("/proc/self/task"));
 }
 
-void metrics_write(const struct api *api, struct text *out)
+static void put_dropped(const struct view *view, struct text *out)
+{
+    const char *name = "penstock_log_records_dropped_total";
+    uint64_t late = 0;
+    for (uint32_t i = 0; i < view->shard_count && view->access != NULL; i++)
+        late += counter_get(&view->access[i].dropped);
+    metric_head(out, name, "counter", "Log lines that were given up.");
+    metric_sample(out, name, "reason=\"log_full\"", *view->log_dropped);
+    metric_sample(out, name, "reason=\"ring_full\"", late);
+}
+
+void metrics_write(struct api *api, struct text *out)
 {
     const struct view *view = api->view;
     char labels[METRIC_LABELS_MAX];
@@ -191,7 +251,8 @@ void metrics_write(const struct api *api, struct text *out)
     metric_sample(out, "penstock_build_info", labels, 1);
     uint64_t series_dropped = 0;
     metrics_relay(api, out, &series_dropped);
-    put_loops(view, out);
+    metrics_own(api, out);
+    put_rest(view, out);
     put_store(api->store, out);
     put_admin(api, out);
     metric_one(out, "penstock_config_revision", "gauge", "Snapshots made for the shards.",
@@ -200,12 +261,10 @@ void metrics_write(const struct api *api, struct text *out)
                "Whether the last load of the configuration was good.", *view->reload_good);
     metric_one_seconds(out, "penstock_config_reload_timestamp_seconds", "gauge",
                        "When the configuration was last loaded.", *view->reload_ns);
-    uint64_t dropped = *view->log_dropped;
-    for (uint32_t i = 0; i < view->shard_count && view->access != NULL; i++)
-        dropped += counter_get(&view->access[i].dropped);
-    metric_one(out, "penstock_log_records_dropped_total", "counter",
-               "Log lines that were given up.", dropped);
-    metric_one(out, "penstock_metrics_series_dropped_total", "counter",
-               "Kinds that have no line of their own, since there are too many.", series_dropped);
+    put_dropped(view, out);
+    metric_head(out, "penstock_metrics_series_dropped_total", "counter",
+                "Kinds that have no line of their own, since there are too many.");
+    metric_sample(out, "penstock_metrics_series_dropped_total", "reason=\"too_many\"",
+                  series_dropped);
     put_process(view, out);
 }

@@ -23,6 +23,21 @@ void metric_one_seconds(struct text *out, const char *name, const char *type, co
 uint64_t metric_sum(const struct view *view, size_t at);
 #define SUM(view, member) metric_sum((view), offsetof(struct shard_counters, member))
 
+// One histogram with samples from the counts of LATENCY_BOUNDS + 1 buckets; none are all zero.
+struct metric_counts {
+    uint64_t buckets[LATENCY_BOUNDS + 1];
+    uint64_t sum_us, total;
+};
+void metric_counts_add(struct metric_counts *counts, const struct latency *latency);
+// Nothing, if nothing was counted. `labels` is not empty.
+void metric_histogram(struct text *out, const char *name, const char *labels,
+                      const struct metric_counts *counts, uint64_t first_us);
+// The sum over the shards of the latency that lies `at` bytes into their counters.
+void metric_latency(const struct view *view, struct text *out, const char *name, const char *labels,
+                    size_t at, uint64_t first_us);
+
+// What the process does by itself: loops, certificates, limits.
+void metrics_own(struct api *api, struct text *out);
 // What the shards counted of requests, and of accounts. *dropped: series without a line of their
 // own.
 void metrics_relay(const struct api *api, struct text *out, uint64_t *dropped);

@@ -140,37 +140,6 @@ static void put_errors(const struct view *view, struct text *out, uint64_t *drop
     *dropped += others > 0;
 }
 
-// One histogram: the latency that lies `at` bytes into the counters.
-static void put_latency(const struct view *view, struct text *out, const char *name,
-                        const char *labels, size_t at)
-{
-    char full[96], with_bound[METRIC_LABELS_MAX];
-    uint64_t counts[LATENCY_BOUNDS + 1], total = 0, below = 0;
-    for (unsigned i = 0; i <= LATENCY_BOUNDS; i++) {
-        counts[i] =
-            metric_sum(view, at + offsetof(struct latency, buckets) + i * sizeof(struct counter));
-        total += counts[i];
-    }
-    if (total == 0)
-        return;
-    fit_printf(full, sizeof(full), "%s_bucket", name);
-    for (unsigned i = 0; i <= LATENCY_BOUNDS; i++) {
-        const uint64_t centi = UINT64_C(1) << i; // bounds in hundredths of a second
-        char bound[24] = "+Inf";
-        if (i < LATENCY_BOUNDS)
-            fit_printf(bound, sizeof(bound), "%llu.%02llu", (unsigned long long)(centi / 100),
-                       (unsigned long long)(centi % 100));
-        below += counts[i];
-        fit_printf(with_bound, sizeof(with_bound), "%s,le=\"%s\"", labels, bound);
-        metric_sample(out, full, with_bound, below);
-    }
-    const uint64_t us = metric_sum(view, at + offsetof(struct latency, sum_us));
-    text_printf(out, "%s_sum{%s} %llu.%06llu\n", name, labels, (unsigned long long)(us / 1000000),
-                (unsigned long long)(us % 1000000));
-    text_printf(out, "%s_count{%s} %llu\n", name, labels, (unsigned long long)total);
-}
-_Static_assert(LATENCY_FIRST_US == 10000, "the first bound is a hundredth of a second");
-
 static void put_latencies(const struct view *view, struct text *out, const char *name,
                           const char *help, size_t first)
 {
@@ -180,8 +149,38 @@ static void put_latencies(const struct view *view, struct text *out, const char 
         for (unsigned provider = 0; provider < FIGURES_PROVIDERS; provider++) {
             fit_printf(labels, sizeof(labels), "route=\"%s\",format=\"%s\",provider=\"%s\"",
                        route_name(op), route_format(op), provider_name(provider));
-            put_latency(view, out, name, labels,
-                        first + (op * FIGURES_PROVIDERS + provider) * sizeof(struct latency));
+            metric_latency(view, out, name, labels,
+                           first + (op * FIGURES_PROVIDERS + provider) * sizeof(struct latency),
+                           LATENCY_FIRST_US);
+        }
+}
+
+static void put_token_gaps(const struct view *view, struct text *out)
+{
+    const char *name = "penstock_inter_token_gap_seconds";
+    char labels[METRIC_LABELS_MAX];
+    metric_head(out, name, "histogram", "Between events of a stream, as they left for the client.");
+    for (unsigned provider = 0; provider < FIGURES_PROVIDERS; provider++) {
+        fit_printf(labels, sizeof(labels), "provider=\"%s\"", provider_name(provider));
+        metric_latency(view, out, name, labels,
+                       offsetof(struct shard_counters, token_gap[provider]), LATENCY_FIRST_US);
+    }
+}
+
+static void put_overhead(const struct view *view, struct text *out)
+{
+    const char *name = "penstock_gateway_overhead_seconds";
+    char labels[METRIC_LABELS_MAX];
+    metric_head(out, name, "histogram",
+                "Own time: from the whole request to the vendor (route), and from the vendor's "
+                "answer to the client (write).");
+    for (unsigned family = 0; family < FIGURES_FAMILIES; family++)
+        for (unsigned stage = 0; stage < OWN_COUNT; stage++) {
+            fit_printf(labels, sizeof(labels), "format=\"%s\",stage=\"%s\"",
+                       family_name((enum wire_family)family), figures_own_name(stage));
+            metric_latency(view, out, name, labels,
+                           offsetof(struct shard_counters, overhead[family][stage]),
+                           LATENCY_OWN_FIRST_US);
         }
 }
 
@@ -350,8 +349,9 @@ static void put_upstream(const struct view *view, struct text *out)
         for (unsigned reused = 0; reused < 2; reused++) {
             fit_printf(labels, sizeof(labels), "provider=\"%s\",reused=\"%s\"",
                        provider_name(provider), reused ? "true" : "false");
-            put_latency(view, out, name, labels,
-                        offsetof(struct shard_counters, connect[provider][reused]));
+            metric_latency(view, out, name, labels,
+                           offsetof(struct shard_counters, connect[provider][reused]),
+                           LATENCY_FIRST_US);
         }
     name = "penstock_upstream_connections";
     metric_head(out, name, "gauge", "Connections to vendors: with an attempt, and idle.");
@@ -416,6 +416,15 @@ static void put_accounts(const struct api *api, struct text *out, uint64_t *drop
             out, name, labels,
             atomic_load_explicit(&((struct slot *)slot)->in_flight, memory_order_relaxed));
     }
+    name = "penstock_account_token_expiry_timestamp_seconds";
+    metric_head(out, name, "gauge", "When an account ends, where that is known.");
+    for (uint32_t i = 0; i < count; i++) {
+        const struct snap_account *account = snapshot_account(snap, i);
+        if (account->expires_at == 0)
+            continue;
+        fit_printf(labels, sizeof(labels), "account=\"%s\"", escaped(account->name, value));
+        metric_sample(out, name, labels, account->expires_at / NS_PER_S);
+    }
     *dropped += (uint64_t)(all - count) * (ACCOUNT_STATES + 1);
 }
 
@@ -430,6 +439,8 @@ void metrics_relay(const struct api *api, struct text *out, uint64_t *dropped)
     put_latencies(view, out, "penstock_time_to_first_token_seconds",
                   "From a request's head to the first content of its answer.",
                   offsetof(struct shard_counters, first_token));
+    put_token_gaps(view, out);
+    put_overhead(view, out);
     put_tokens(api, out, dropped);
     put_gauges(view, out);
     put_upstream(view, out);

@@ -197,11 +197,12 @@ static bool count_in(struct serve *serve, int fd)
         return false; // gone already
     uint32_t rank;
     serve->peer = peer_of((const struct sockaddr *)&addr);
-    if (!peers_enter(server->peers, &serve->peer, max + SERVE_OVER_MAX, &rank))
-        return false;
-    serve->is_counted = rank > 0;
-    serve->is_over = rank > max;
-    return true;
+    const bool entered = peers_enter(server->peers, &serve->peer, max + SERVE_OVER_MAX, &rank);
+    serve->is_counted = entered && rank > 0;
+    serve->is_over = entered && rank > max;
+    if (!entered || serve->is_over)
+        peers_refuse(server->peers);
+    return entered;
 }
 
 // There is a place for it.

@@ -2,6 +2,7 @@
 
 #include "backend.h"
 #include "penstock/base/check.h"
+#include "sock.h"
 
 #include <errno.h>
 #include <netinet/in.h>
@@ -217,6 +218,22 @@ bool io_has_input(struct io *io, int fd)
     io->stats.syscalls++;
     const ssize_t got = recv(fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT);
     return got >= 0 || (errno != EAGAIN && errno != EINTR);
+}
+
+void io_ack_late(struct io *io, int fd)
+{
+    if (io->backend == IO_BACKEND_SIM)
+        return;
+    io->stats.syscalls++;
+    sock_ack_late(fd);
+}
+
+bool io_acks_late(struct io *io, int fd)
+{
+    if (io->backend == IO_BACKEND_SIM)
+        return false;
+    io->stats.syscalls++;
+    return sock_acks_late(fd);
 }
 
 bool io_peer(struct io *io, int fd, struct sockaddr_storage *out)

@@ -87,6 +87,19 @@ void loop_wait(struct loop *loop, uint64_t until_ns)
         taken = io_turn(loop->io, 0);
 }
 
+static void tell(struct loop *loop)
+{
+    struct loop_figures *figures = &loop->figures;
+    const uint64_t spent_ns = loop->ended_ns - loop->now_ns;
+    counter_set(&figures->turns, loop->turns);
+    counter_add(&figures->busy_ns, spent_ns);
+    latency_add_own(&figures->lag, spent_ns / NS_PER_US);
+    if (likely(spent_ns <= LOOP_SLOW_NS))
+        return;
+    counter_set(&figures->slow_ns, spent_ns);
+    counter_add(&figures->turns_slow, 1);
+}
+
 void loop_work(struct loop *loop)
 {
     // Due timers that are left over show in wheel_next_ns(), so the next turn does not wait.
@@ -95,11 +108,9 @@ void loop_work(struct loop *loop)
     run_tasks(loop, &loop->flush);
     run_dead(loop);
 
-    uint64_t spent_ns = env_mono_ns(loop->env) - loop->now_ns;
+    loop->ended_ns = env_mono_ns(loop->env);
     loop->turns++;
-    if (unlikely(spent_ns > LOOP_SLOW_NS))
-        loop->turns_slow++;
-    loop->turn_ns_max = max_u64(loop->turn_ns_max, spent_ns);
+    tell(loop);
 }
 
 void loop_turn(struct loop *loop, uint64_t until_ns)

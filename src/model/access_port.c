@@ -18,7 +18,7 @@ void access_port_fini(struct access_port *port)
 
 struct access_record *access_port_place(struct access_port *port)
 {
-    struct access_record *record = spsc_place(&port->ring);
+    struct access_record *record = spsc_place_at(&port->ring, port->pushed);
     if (record == NULL)
         counter_add(&port->dropped, 1);
     return record;
@@ -26,15 +26,15 @@ struct access_record *access_port_place(struct access_port *port)
 
 void access_port_push(struct access_port *port)
 {
-    spsc_push(&port->ring);
-    port->pushed = true;
+    port->pushed++;
 }
 
 void access_port_kick(struct access_port *port)
 {
-    if (!port->pushed)
+    if (port->pushed == 0)
         return;
-    port->pushed = false;
+    spsc_push_many(&port->ring, port->pushed);
+    port->pushed = 0;
     // Against the reader's order, which is the other way round: it says that it sleeps, then looks.
     atomic_thread_fence(memory_order_seq_cst);
     if (atomic_load_explicit(&port->asleep, memory_order_relaxed) != 0 &&

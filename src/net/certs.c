@@ -1,5 +1,6 @@
 #include "penstock/net/certs.h"
 
+#include "cert_time.h"
 #include "penstock/base/check.h"
 #include "penstock/base/secret.h"
 
@@ -16,6 +17,7 @@ struct certs {
     _Atomic uint32_t generation;
     size_t count;
     struct tls_certificate list[CERTS_MAX]; // texts of our own
+    uint64_t expires_ns[CERTS_MAX];
     struct tls_ticket_keys tickets;
 };
 
@@ -100,6 +102,8 @@ struct err certs_load(struct certs *certs, const struct tls_certificate *list, s
     list_drop(certs->list, certs->count);
     memcpy(certs->list, copies, sizeof(copies));
     certs->count = count;
+    for (size_t i = 0; i < count; i++)
+        certs->expires_ns[i] = cert_expires_ns(certs->list[i].chain);
     if (certs->tickets.count == 0)
         tls_ticket_keys_rotate(&certs->tickets, env);
     atomic_fetch_add_explicit(&certs->generation, 1, memory_order_release);
@@ -157,6 +161,15 @@ void certs_rotate_tickets(struct certs *certs, struct env *env)
     tls_ticket_keys_rotate(&certs->tickets, env);
     atomic_fetch_add_explicit(&certs->generation, 1, memory_order_release);
     verify(pthread_mutex_unlock(&certs->lock) == 0);
+}
+
+uint32_t certs_expiries(struct certs *certs, uint64_t out[CERTS_MAX])
+{
+    verify(pthread_mutex_lock(&certs->lock) == 0);
+    const uint32_t count = (uint32_t)certs->count;
+    memcpy(out, certs->expires_ns, count * sizeof(out[0]));
+    verify(pthread_mutex_unlock(&certs->lock) == 0);
+    return count;
 }
 
 uint32_t certs_generation(const struct certs *certs)

@@ -187,12 +187,25 @@ void conn_rx_recheck(struct conn *conn)
     conn_wake(conn);
 }
 
+void conn_rx_ack_late(struct conn *conn)
+{
+    if (conn->fd >= 0)
+        io_ack_late(conn->net->io, conn->fd);
+}
+
+bool conn_rx_acks_late(struct conn *conn)
+{
+    return conn->fd >= 0 && io_acks_late(conn->net->io, conn->fd);
+}
+
 void conn_rx_allow(struct conn *conn, uint32_t limit, enum buf_class cls)
 {
     conn->rx_limit = limit;
     conn->rx_cls = (uint8_t)cls;
-    conn_tls_room(conn);
-    conn_rx_arm(conn);
+    if (conn->tls != NULL)
+        conn_tls_room(conn);
+    if (!conn->rx_op.in_flight)
+        conn_rx_arm(conn);
 }
 
 // Appends a copy behind the last held byte, in the same buffer, if nobody else reads that buffer.

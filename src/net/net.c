@@ -7,7 +7,8 @@
 #include "penstock/net/dial.h"
 
 #define TRIM_NS NS_PER_S
-enum { TRIM_BUFS_MAX = 2048 }; // a tick
+#define TRIM_MORE_NS (UINT64_C(50) * NS_PER_MS)
+enum { TRIM_BUFS_MAX = 2048 }; // at once: about half a millisecond
 
 static void on_trim(struct timer *timer)
 {
@@ -18,7 +19,7 @@ static void on_trim(struct timer *timer)
     net->trim_idle =
         more || net->conns.count_out > 0 || net->extents.kept_bytes > 0 ? 0 : net->trim_idle + 1;
     if (net->trim_idle < 2) // what was used in the last period is cold only after another
-        timer_arm(&net->loop->wheel, timer, net->loop->now_ns + TRIM_NS);
+        timer_arm(&net->loop->wheel, timer, net->loop->now_ns + (more ? TRIM_MORE_NS : TRIM_NS));
 }
 
 void net_wake_trim(struct net *net)

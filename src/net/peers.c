@@ -16,6 +16,7 @@ struct peers {
     uint64_t keys[2];
     uint32_t mask;
     size_t bytes; // of this object
+    _Atomic uint64_t refused;
     _Atomic uint64_t words[];
 };
 
@@ -158,6 +159,16 @@ void peers_leave(struct peers *peers, const struct peer *peer)
         if (look.own != NULL && swap(look.own, look.own_word, look.own_word - 1))
             return;
     }
+}
+
+void peers_refuse(struct peers *peers)
+{
+    atomic_fetch_add_explicit(&peers->refused, 1, memory_order_relaxed);
+}
+
+uint64_t peers_refused(const struct peers *peers)
+{
+    return atomic_load_explicit(&((struct peers *)(uintptr_t)peers)->refused, memory_order_relaxed);
 }
 
 uint32_t peers_count(struct peers *peers, const struct peer *peer)

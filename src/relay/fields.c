@@ -80,6 +80,33 @@ static bool passes_to_vendor(const struct http_field *field, uint32_t format)
     return passes(to_vendor, ARRAY_LEN(to_vendor), field->name, format);
 }
 
+static bool is_of_trace(struct span name)
+{
+    struct span begin = SPAN("trace");
+    return name.len > begin.len && span_eq_nocase(span_upto(name, begin.len), begin);
+}
+
+void fields_trace(struct req *req, const struct http_head *head)
+{
+    unsigned count = 0;
+    for (unsigned i = 0; i < head->field_count; i++) {
+        const struct http_field *field = &head->fields[i];
+        if (field->id != HF_OTHER || !span_eq_nocase(field->name, SPAN("traceparent")))
+            continue;
+        if (!traceparent_parse(field->value, &req->trace) || ++count > 1) {
+            memset(&req->trace, 0, sizeof(req->trace)); // whose it is cannot be told
+            return;
+        }
+    }
+}
+
+// A trace that is not valid ends here: its reader would have to begin another.
+static bool goes_on(const struct req *req, const struct http_field *field)
+{
+    return passes_to_vendor(field, BIT(req->format)) &&
+           (trace_is_told(&req->trace) || !is_of_trace(field->name) || !GUARD(RELAY_TRACE_VALID));
+}
+
 struct err fields_collect(struct req *req, const struct http_head *head, struct span query)
 {
     size_t room;
@@ -87,10 +114,9 @@ struct err fields_collect(struct req *req, const struct http_head *head, struct 
     if (at == NULL)
         return ERR(OVERLOADED);
     struct put out = put_into(at, room);
-    uint32_t format = BIT(req->format);
     for (unsigned i = 0; i < head->field_count; i++) {
         const struct http_field *field = &head->fields[i];
-        if (passes_to_vendor(field, format) || !GUARD(RELAY_FIELDS_OUT))
+        if (goes_on(req, field) || !GUARD(RELAY_FIELDS_OUT))
             http_put_field(&out, field->name, field->value);
         else if (field->id == HF_OTHER)
             req->fields_dropped++;

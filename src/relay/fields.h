@@ -4,6 +4,8 @@
 
 #include "req.h"
 
+// Reads the client's trace, if it told a valid one: what fields_collect() goes by.
+void fields_trace(struct req *req, const struct http_head *head);
 // Copies what may go on to a vendor of the request's format into req->fields, as head lines.
 must_use struct err fields_collect(struct req *req, const struct http_head *head,
                                    struct span query);

@@ -5,6 +5,7 @@
 // most REQ_TRIED_MAX times. What wakes a request only marks its task ready.
 #include "req.h"
 
+#include "own.h"
 #include "penstock/base/check.h"
 
 static const uint32_t step_edges[STEP_COUNT] = {
@@ -135,6 +136,8 @@ enum next req_fail(struct req *req, struct err err)
     fetch_stop(&req->fetch, WHY_CANCELLED);
     req->err = err;
     req->stage = step_stages[req->step];
+    if (!req->pump.committed && err.code != ERR_CLIENT_GONE)
+        own_begin(req);
     if (err.retry == RETRY_SAME && !req->pump.committed && req->stale_retries == 0) {
         // Nothing of the request can have been acted on: a pooled connection was already closed.
         req->stale_retries++;

@@ -9,6 +9,7 @@
 #include "penstock/codec/inflate.h"
 #include "penstock/codec/splice.h"
 #include "penstock/codec/sse.h"
+#include "penstock/codec/trace.h"
 #include "penstock/relay/shard.h"
 
 enum step {
@@ -34,6 +35,11 @@ enum {
     REQ_REFUSAL_MAX = 64 * KIB, // of a vendor's error body
 };
 
+// Whether the vendor's events may be acknowledged together: asked for with the first piece, and on
+// and on where that has held for a while. A vendor that waits for acknowledgements is not held up
+// twice.
+enum pump_ack { PUMP_ACK_NEW, PUMP_ACK_ASKED, PUMP_ACK_LATE, PUMP_ACK_EACH };
+
 struct pump {
     struct sse_scan scan;
     struct body *hold; // a torn event, or events held before the commit point
@@ -44,6 +50,8 @@ struct pump {
     bool overlong;     // an event larger than REQ_HOLD_MAX is passing
     bool terminal;     // the format's proper end was seen
     bool notified;     // the half-closed client was probed
+    uint8_t pieces;    // of a stream, modulo 256
+    uint8_t ack;       // enum pump_ack
 };
 
 // What the body says and what becomes of it. It lives in the arena: a pass over a large body may
@@ -59,19 +67,21 @@ struct req {
     struct shard *shard;
     struct stream *stream;
     struct task task;
-    struct list link; // of the shard's live requests
+    struct list link; // of the shard's `live` requests, or `owed`
     uint8_t step;
     uint8_t op;       // enum wire_op
     uint8_t family;   // enum wire_family: the form of errors
     uint8_t format;   // enum format
     uint8_t provider; // 1 + enum account_type of the attempt, 0: none yet
     uint8_t stage;    // enum figures_stage of what went wrong last
+    uint8_t own;      // enum figures_own, while it is among the shard's `owed`
     bool stream_wanted;
     bool leased;
     bool cut;         // the process ends: no more waiting
     bool usage_added; // we asked for the usage event
     bool fresh;       // the next attempt takes no pooled connection
     bool streaming;   // an event stream passes to the client
+    bool is_owed;     // `link` is of the shard's `owed`
     uint8_t attempts, tried_count, stale_retries;
     uint8_t fields_dropped;     // of the client's head, on their way to the vendor
     int16_t status;             // answered to the client, 0 if nothing
@@ -100,11 +110,15 @@ struct req {
     struct answer *answer; // of the attempt in progress, or of the last one
     struct span alias;     // the client's name for the model as JSON, where the vendor has another
     bool body_sent;        // the request went to a vendor
-    struct span reply_fields; // of the answer's head, ready for the client; in the arena
-    int64_t reply_length;     // of the vendor's answer, -1: not known
-    uint64_t retry_after_ms;  // that a refusal's head told, 0 if none
-    uint64_t sent_ns;         // when the request went to the vendor
-    uint16_t up_status;       // the vendor's
+    struct span reply_fields;   // of the answer's head, ready for the client; in the arena
+    int64_t reply_length;       // of the vendor's answer, -1: not known
+    uint64_t retry_after_ms;    // that a refusal's head told, 0 if none
+    uint64_t sent_ns;           // when the dial began, the request left, the newest event left
+    uint64_t own_since_ns;      // in the gateway's own hands since then, 0: not now
+    uint32_t own_us;            // that it has been there before
+    uint16_t up_status;         // the vendor's
+    struct trace_ids trace;     // as the client told it
+    struct access_record *line; // once it has ended, while it is among `owed`; may be NULL
     struct pump pump;
     struct usage_record record;
     struct fetch fetch; // from here on nothing is set to begin with, but that no fetch is active

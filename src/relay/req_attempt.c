@@ -1,5 +1,6 @@
 // DIAL, SEND, WAIT and REFUSED: one attempt on one account, up to the head of its answer.
 #include "answer.h"
+#include "own.h"
 #include "penstock/base/check.h"
 #include "req.h"
 #include "unpack.h"
@@ -39,8 +40,9 @@ enum next step_dial(struct req *req)
         return next;
     struct err err = OK;
     switch (fetch_connect(&req->fetch, &err)) {
-    case PARSE_MORE: return NEXT_WAIT;
+    case PARSE_MORE: own_end(req, OWN_ROUTE); return NEXT_WAIT;
     case PARSE_DONE:
+        own_begin(req);
         latency_add(&shard->counters.connect[req->provider][req->fetch.reused],
                     (shard->loop.now_ns - req->sent_ns) / NS_PER_US);
         return req_goto(req, STEP_SEND);
@@ -68,6 +70,7 @@ enum next step_send(struct req *req)
     conn_tx_now(conn);
     fetch_sent(&req->fetch, HTTP_POST);
     req->body_sent = true;
+    own_end(req, OWN_ROUTE);
     req->sent_ns = req->shard->loop.now_ns;
     req_arm(req, req->first_byte_ns);
     (void)req_goto(req, STEP_WAIT);

@@ -1,5 +1,6 @@
 // FAIL and DONE: what is said at the end, what is recorded, and that nothing is left.
 #include "answer.h"
+#include "own.h"
 #include "penstock/base/check.h"
 #include "reply.h"
 #include "req.h"
@@ -8,6 +9,7 @@
 enum next step_fail(struct req *req)
 {
     reply_error(req);
+    own_end(req, OWN_WRITE);
     return req_goto(req, STEP_DONE);
 }
 
@@ -37,7 +39,7 @@ static void count(const struct req *req, const struct usage_record *entry)
         counter_sub(&counters->streams[op], 1);
 }
 
-static void log_line(const struct req *req, const struct usage_record *entry)
+static void log_line(struct req *req, const struct usage_record *entry)
 {
     struct access_port *port = req->shard->access;
     struct access_record *line = access_port_place(port);
@@ -49,6 +51,8 @@ static void log_line(const struct req *req, const struct usage_record *entry)
     line->op = req->op;
     line->stage = failed(req->err) ? req->stage : STAGE_NONE;
     line->vendor_status = req->up_status;
+    line->overhead_us = req->own_us;
+    line->trace = req->trace;
     line->vendor_model_len = req->answer != NULL ? req->answer->model_len : 0;
     if (line->vendor_model_len > 0)
         memcpy(line->vendor_model, req->answer->model, line->vendor_model_len);
@@ -56,6 +60,7 @@ static void log_line(const struct req *req, const struct usage_record *entry)
     line->client_family = peer->family;
     memcpy(line->client, peer->bytes, sizeof(line->client));
     access_port_push(port);
+    req->line = line;
 }
 
 _Static_assert((int)ACCESS_ID_LEN == (int)REQ_ID_LEN, "a line tells the id that the client saw");
@@ -96,6 +101,8 @@ enum next step_done(struct req *req)
     unpack_end(req);
     req_arena_reset(req);
     task_cancel(&req->task);
+    if (own_is_owed(req)) // it stays until the end of this turn
+        return NEXT_DONE;
     list_take(&req->link);
     slab_give(&shard->reqs, req);
     return NEXT_DONE;

@@ -2,6 +2,7 @@
 #include "cors.h"
 #include "fields.h"
 #include "models.h"
+#include "own.h"
 #include "penstock/base/check.h"
 #include "penstock/base/guard.h"
 #include "penstock/codec/url.h"
@@ -60,6 +61,7 @@ static struct req *req_new(struct shard *shard, struct stream *stream)
     list_push_back(&shard->live, &req->link);
     arena_init(&req->arena, &shard->chunks);
     stream->owner = &req->task;
+    own_begin(req);
     req_make_id(shard, req->record.request_id, req->id);
     req->record.start_ns = shard->loop.wall_ns;
     if (shard->access != NULL && shard->shared->relay->log_access)
@@ -133,6 +135,8 @@ static struct err authorise(struct req *req)
     req->record.key_id = req->key->usage_id;
     TRY(snap_key_allows(req->key, (enum format)req->format, SPAN_NONE));
     bool shed = budget_level(&shard->net.budget) == BUDGET_SHED && GUARD(RELAY_SHED);
+    if (shed)
+        counter_add(&shard->counters.limited[LIMIT_MEMORY], 1);
     return shed ? ERR(OVERLOADED) : OK;
 }
 
@@ -174,6 +178,7 @@ static struct err head_read(struct req *req, const struct http_head *head,
 {
     struct wire_route route = { .op = OP_NONE };
     req->origin = arena_copy(&req->arena, cors_origin(req->shard, head));
+    fields_trace(req, head);
     TRY(route_and_auth(req, head, &route, target));
     TRY(coding_find(head, &req->coding));
     if (route.model.len > 0) {
@@ -199,6 +204,7 @@ struct head_note {
     enum coding coding;
     uint32_t fields_dropped;
     uint8_t key_digest[DIGEST_BYTES];
+    struct trace_ids trace;
     uint16_t lens[NOTE_TEXTS]; // of the texts in `bytes`
     char bytes[];
 };
@@ -226,6 +232,7 @@ static void note_write(struct head_note *note, struct req *req)
     note->format = req->format;
     note->coding = req->coding;
     note->fields_dropped = req->fields_dropped;
+    note->trace = req->trace;
     memcpy(note->key_digest, req->key_digest, sizeof(note->key_digest));
     note->is_set = !out.full;
 }
@@ -248,6 +255,7 @@ static struct err note_read(const struct head_note *note, struct req *req)
     req->format = note->format;
     req->coding = note->coding;
     req->fields_dropped = note->fields_dropped;
+    req->trace = note->trace;
     memcpy(req->key_digest, note->key_digest, sizeof(req->key_digest));
     return authorise(req);
 }
@@ -291,6 +299,7 @@ void req_on_request(struct http_app *app, struct stream *stream, const struct ht
         return;
     }
     if (lists) {
+        own_end(req, OWN_WRITE);
         settle(req, STEP_DONE);
         return;
     }
@@ -300,4 +309,6 @@ void req_on_request(struct http_app *app, struct stream *stream, const struct ht
     req->record.route = req->op;
     req_arm_total(req);
     stream_collect(stream, shard->shared->relay->body_bytes);
+    if (stream->body_state == BODY_COLLECTING)
+        own_rest(req);
 }

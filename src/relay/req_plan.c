@@ -1,5 +1,6 @@
 // BODY, PLAN and PICK: from the client's bytes to an account and the request it will get.
 #include "answer.h"
+#include "own.h"
 #include "penstock/base/check.h"
 #include "penstock/base/guard.h"
 #include "penstock/codec/http1_write.h"
@@ -25,6 +26,7 @@ enum next step_body(struct req *req)
     case BODY_FAILED: return req_fail(req, stream->body_err);
     case BODY_COMPLETE: break;
     }
+    own_begin(req);
     if (req->coding != CODING_IDENTITY) {
         struct err err = req->unpack == NULL ? unpack_begin(req, req->coding, false) : OK;
         if (failed(err))
@@ -167,9 +169,10 @@ static bool was_tried(const struct req *req, struct slot_ref slot)
 _Static_assert((int)FIGURES_PROVIDERS == 1 + (int)ACCOUNT_TYPE_COUNT, "every type is counted");
 
 // Simple order of priority; the scheduler takes this function's place.
-static const struct snap_account *pick(struct req *req, struct span *vendor_model)
+static const struct snap_account *pick(struct req *req, struct span *vendor_model, bool *full)
 {
     struct shard *shard = req->shard;
+    *full = false;
     look_again(req);
     for (uint32_t i = 0; i < req->route.count; i++) {
         const struct snap_account *account =
@@ -179,8 +182,12 @@ static const struct snap_account *pick(struct req *req, struct span *vendor_mode
         if (account->expires_at != 0 && account->expires_at <= shard->loop.wall_ns)
             continue;
         struct slot *slot = slot_at(shard->shared->slots, account->slot.idx);
-        if (slot_is_out(slot, shard->loop.now_ns) || !slot_enter(slot, account->in_flight_max))
+        if (slot_is_out(slot, shard->loop.now_ns))
             continue;
+        if (!slot_enter(slot, account->in_flight_max)) {
+            *full = true;
+            continue;
+        }
         *vendor_model = req->route.candidates[i].model;
         return account;
     }
@@ -316,8 +323,11 @@ enum next step_pick(struct req *req)
     if (req->stream->client == CLIENT_GONE)
         return req_fail(req, ERR(CLIENT_GONE));
     struct span vendor_model = SPAN_NONE;
-    const struct snap_account *account = pick(req, &vendor_model);
+    bool full;
+    const struct snap_account *account = pick(req, &vendor_model, &full);
     if (account == NULL) {
+        if (full)
+            counter_add(&shard->counters.limited[LIMIT_ACCOUNT], 1);
         if (req->attempts > 0)
             return req_goto(req, STEP_FAIL); // the last vendor's error is the answer
         return req_fail(req, req->route.count > 0 ? ERR(NO_ACCOUNT) : ERR(MODEL_UNKNOWN));
@@ -329,7 +339,8 @@ enum next step_pick(struct req *req)
     counter_add(&shard->counters.upstream_active[req->provider], 1);
     req->account_slot = account->slot;
     req->tried[req->tried_count++] = account->slot;
-    req->attempts++;
+    if (req->attempts++ == 0)
+        req->record.queue_us = own_age_us(req);
     req->fresh = false;
     req->stale_retries = 0;
     req->record.attempts = req->attempts;

@@ -8,6 +8,7 @@
 #include "answer.h"
 #include "cors.h"
 #include "fields.h"
+#include "own.h"
 #include "penstock/base/check.h"
 #include "penstock/base/guard.h"
 #include "req.h"
@@ -15,6 +16,7 @@
 
 enum {
     PUMP_TURN_BYTES = 256 * KIB, // of one request in one turn
+    PUMP_ACK_PIECES = 16,        // of a stream, until acknowledgements are seen to again
     REPLY_ROOM_MIN = 2 * KIB,    // for the fields of an answer's head
 };
 
@@ -104,6 +106,9 @@ __attribute__((noinline)) static bool commit(struct req *req)
     req->streaming = pump->sse;
     if (req->streaming)
         counter_add(&req->shard->counters.streams[req->op], 1);
+    req->sent_ns = req->shard->loop.now_ns;
+    own_begin(req);
+    own_end(req, OWN_WRITE);
     uint64_t ttft_us = (req->shard->loop.now_ns - stream->started_ns) / NS_PER_US;
     req->record.ttft_us = (uint32_t)min_u64(ttft_us, UINT32_MAX);
     // Nothing of the request is needed any more: neither the body nor the secrets in the arena.
@@ -383,9 +388,26 @@ static bool client_left(struct req *req)
     return false;
 }
 
+static void see_to_acks(struct req *req)
+{
+    struct pump *pump = &req->pump;
+    struct conn *conn = fetch_conn(&req->fetch);
+    if (pump->ack == PUMP_ACK_ASKED)
+        pump->ack = conn_rx_acks_late(conn) ? PUMP_ACK_LATE : PUMP_ACK_EACH;
+    if (pump->ack == PUMP_ACK_EACH)
+        return;
+    conn_rx_ack_late(conn);
+    if (pump->ack == PUMP_ACK_NEW)
+        pump->ack = PUMP_ACK_ASKED;
+}
+
 static struct err pass_piece(struct req *req, const struct seg *piece)
 {
-    return req->pump.sse ? pass_events(req, piece) : pass_whole(req, piece);
+    if (!req->pump.sse)
+        return pass_whole(req, piece);
+    if (req->pump.pieces++ % PUMP_ACK_PIECES == 0)
+        see_to_acks(req);
+    return pass_events(req, piece);
 }
 
 // A piece of a compressed answer, of which more plain pieces come.
@@ -406,7 +428,7 @@ static struct err pass_packed(struct req *req, const struct seg *piece)
     }
 }
 
-enum next step_stream(struct req *req)
+static enum next pump_turn(struct req *req)
 {
     struct shard *shard = req->shard;
     struct stream *stream = req->stream;
@@ -456,4 +478,22 @@ enum next step_stream(struct req *req)
     req_arm(req, req->idle_ns);
     stream_notify(stream, (uint32_t)high / 2);
     return NEXT_WAIT;
+}
+
+// How long a reader of the stream waited for what this turn brought.
+static void note_gap(struct req *req)
+{
+    const uint64_t now = req->shard->loop.now_ns;
+    latency_add(&req->shard->counters.token_gap[req->provider], (now - req->sent_ns) / NS_PER_US);
+    req->sent_ns = now;
+}
+
+enum next step_stream(struct req *req)
+{
+    const bool streaming = req->streaming;
+    const uint64_t sent = req->stream->sent;
+    const enum next next = pump_turn(req);
+    if (streaming && req->stream->sent != sent)
+        note_gap(req);
+    return next;
 }

@@ -1,6 +1,7 @@
 #include "penstock/relay/shard.h"
 
 #include "answer.h"
+#include "own.h"
 #include "penstock/base/arena.h"
 #include "penstock/base/check.h"
 #include "reply.h"
@@ -42,6 +43,7 @@ struct err shard_init(struct shard *shard, uint32_t idx, struct io *io, struct e
     wire_forms_init(&shard->forms);
     shard->chunks = (struct arena_source){ chunk_take, chunk_give, shard->net.bufs };
     list_init(&shard->live);
+    list_init(&shard->owed);
     env_random(env, &shard->id_state, sizeof(shard->id_state));
     return OK;
 }
@@ -88,8 +90,6 @@ static void show_figures(struct shard *shard)
     counter_set(&counters->connections, shard->net.conns.count_out);
     counter_set(&counters->upstream_idle, shard->upool.count);
     counter_set(&counters->upstream_reused, shard->upool.reused);
-    counter_set(&counters->turns, shard->loop.turns);
-    counter_set(&counters->turns_slow, shard->loop.turns_slow);
     counter_set(&counters->syscalls, io->syscalls);
     counter_set(&counters->no_buffers, io->no_buffers);
 }
@@ -102,6 +102,7 @@ void shard_turn(struct shard *shard, uint64_t until_ns)
     loop_wait(&shard->loop, until_ns);
     shard->snap = snap_hub_enter(shard->shared->hub, shard->idx);
     loop_work(&shard->loop);
+    own_settle(shard);
     if (shard->port != NULL)
         usage_port_kick(shard->port);
     if (shard->access != NULL)

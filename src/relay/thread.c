@@ -56,6 +56,17 @@ static void obey(struct shard_thread *thread, enum thread_command *done)
     *done = want;
 }
 
+// The control thread puts it into words.
+static void tell_slow(const struct shard_thread *thread, uint64_t *told)
+{
+    const uint64_t slow = counter_get(&thread->shard.loop.figures.turns_slow);
+    if (likely(slow == *told))
+        return;
+    *told = slow;
+    if (thread->control != NULL)
+        io_wake(thread->control, NULL);
+}
+
 static void *run(void *arg)
 {
     struct shard_thread *thread = arg;
@@ -73,6 +84,7 @@ static void *run(void *arg)
     set_state(thread, THREAD_READY);
     enum thread_command done = THREAD_RUN;
     struct shard *shard = &thread->shard;
+    uint64_t slow = 0;
     for (;;) {
         obey(thread, &done);
         if (done >= THREAD_DRAIN && shard_is_idle(shard)) {
@@ -82,6 +94,7 @@ static void *run(void *arg)
                 break;
         }
         shard_turn(shard, UINT64_MAX);
+        tell_slow(thread, &slow);
     }
     shard_close(shard);
     while (!shard_is_closed(shard))

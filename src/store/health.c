@@ -37,8 +37,10 @@ struct err store_write(struct store *store, struct rocksdb_writebatch_t *batch, 
     const uint64_t end = env_mono_ns(store->env);
     COUNT(store, writes, 1);
     COUNT(store, write_ns, end - start);
-    if (end - start > STALL_NS)
+    if (end - start > STALL_NS) {
         COUNT(store, write_stalls, 1);
+        COUNT(store, write_stall_ns, end - start);
+    }
     if (failed(err)) {
         COUNT(store, write_errors, 1);
         return err;
@@ -406,6 +408,7 @@ void store_stats(struct store *store, struct store_stats *out)
         .writes = READ(writes),
         .write_ns = READ(write_ns),
         .write_stalls = READ(write_stalls),
+        .write_stall_ns = READ(write_stall_ns),
         .write_errors = READ(write_errors),
         .syncs = READ(syncs),
         .sync_ns = READ(sync_ns),

@@ -109,7 +109,7 @@ struct store_counters {
     _Atomic uint64_t state, cause_code, detail_stopped, clock_held, rings_shared;
     _Atomic uint64_t records, records_folded, records_replayed, records_missing;
     _Atomic uint64_t blocks, blocks_damaged, commits, commits_failed;
-    _Atomic uint64_t writes, write_ns, write_stalls, syncs, sync_ns, write_errors;
+    _Atomic uint64_t writes, write_ns, write_stalls, write_stall_ns, syncs, sync_ns, write_errors;
     _Atomic uint64_t bytes, wal_bytes, memtable_bytes, pending_compaction_bytes, disk_free_bytes;
     _Atomic uint64_t checkpoint_ns, rows, saturated;
 };

@@ -71,6 +71,16 @@ const char *figures_stage_name(unsigned stage)
     return names[stage];
 }
 
+const char *figures_own_name(unsigned stage)
+{
+    static const char *const names[OWN_COUNT] = {
+        [OWN_ROUTE] = "route",
+        [OWN_WRITE] = "write",
+    };
+    assert(stage < OWN_COUNT);
+    return names[stage];
+}
+
 const char *figures_outcome_name(unsigned outcome)
 {
     static const char *const names[OUTCOME_COUNT] = {

@@ -183,7 +183,8 @@ class Telling(FaultTest):
     ALLOWED = {"ts", "level", "msg", "req_id", "key_id", "key", "route", "format", "model_req", "provider",
                "account_id", "account", "attempt", "status", "vendor_status", "vendor_req_id", "err_code", "in_tok",
                "out_tok", "cache_read_tok", "cache_write_tok", "queue_ms", "ttft_ms", "dur_ms", "bytes_in",
-               "bytes_out", "stream", "client_gone", "client", "model_res", "err_stage"}
+               "bytes_out", "stream", "client_gone", "client", "model_res", "err_stage", "overhead_us", "trace_id",
+               "span_id"}
 
     def test_P130_logs_hold_only_what_is_allowed(self):
         """JSON lines of listed fields, none longer than 8 KiB, nothing of bodies, queries, cookies or

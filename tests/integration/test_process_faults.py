@@ -10,6 +10,7 @@ import time
 from faults import FAIL, FORMATS, OPENAI, FaultTest, begin_stream, begun, stop_within
 from harness import both_backends
 from raw import Client, Cut
+from test_admin import metric
 
 
 def quiet(call):
@@ -79,6 +80,10 @@ class Resources(FaultTest):
                 answer = gateway.ask(form)
             self.assert_refused(form, answer, (503, 529))
             self.assertTrue(answer.get("retry-after"), form)
+        text = gateway.ask_admin("/metrics").body.decode()
+        refused = metric(text, "penstock_ratelimit_rejections_total", scope="process", limit="memory")
+        self.assertGreaterEqual(refused, len(FORMATS))
+        self.assertEqual(refused, metric(text, "penstock_request_errors_total", reason="overloaded"))
         for client in held:
             client.reset()
         self.eventually(lambda: gateway.ask(OPENAI).status == 200, "memory is back", 3)

@@ -30,10 +30,12 @@ struct world {
     _Atomic int32_t held;     // how often the thread was found to be held up
     _Atomic int32_t failures; // how many calls were failed
     _Atomic int64_t
-        busiest_ns;        // the most that `watch` worked from one look at the clock to the next
-    char hold[16];         // the name of the thread to hold up; empty: none
-    char watch[16];        // the name of the thread to watch; empty: none
-    char resolv_conf[256]; // read in place of /etc/resolv.conf; empty: as it is
+        busiest_ns;          // the most that `watch` worked from one look at the clock to the next
+    _Atomic int32_t drag_ms; // how long each look at the clock takes `drag`
+    char drag[16];           // the name of the thread that is slow; empty: none
+    char hold[16];           // the name of the thread to hold up; empty: none
+    char watch[16];          // the name of the thread to watch; empty: none
+    char resolv_conf[256];   // read in place of /etc/resolv.conf; empty: as it is
 };
 
 static struct world nothing;
@@ -125,10 +127,15 @@ static void look_at_thread(void)
 {
     struct world *at = world();
     char name[16] = "";
-    if ((at->hold[0] == '\0' && at->watch[0] == '\0') || prctl(PR_GET_NAME, name) != 0)
+    if ((at->hold[0] == '\0' && at->watch[0] == '\0' && at->drag[0] == '\0') ||
+        prctl(PR_GET_NAME, name) != 0)
         return;
     if (strcmp(name, at->watch) == 0)
         note_work(at);
+    if (strcmp(name, at->drag) == 0) {
+        const struct timespec pause = { .tv_nsec = at->drag_ms * 1000000L };
+        (void)syscall(SYS_clock_nanosleep, CLOCK_MONOTONIC, 0, &pause, NULL);
+    }
     if (strcmp(name, at->hold) != 0)
         return;
     at->held++;

@@ -25,6 +25,7 @@ class _Settings(ctypes.Structure):
     _fields_ = [("write_errno", ctypes.c_int32), ("sync_errno", ctypes.c_int32),
                 ("wall_offset_s", ctypes.c_int64), ("dns_port", ctypes.c_int32),
                 ("held", ctypes.c_int32), ("failures", ctypes.c_int32), ("busiest_ns", ctypes.c_int64),
+                ("drag_ms", ctypes.c_int32), ("drag", ctypes.c_char * 16),
                 ("hold", ctypes.c_char * 16), ("watch", ctypes.c_char * 16), ("resolv_conf", ctypes.c_char * 256)]
 
 

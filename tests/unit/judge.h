@@ -16,8 +16,10 @@ struct judged_text {
 
 struct judged {
     struct judged_text text, thought, refusal;
-    json_t *calls; // {"name", "arguments", and what tells it from others}
-    json_t *seen;  // Responses: texts and items by their place
+    json_t *calls;        // {"name", "arguments", and what tells it from others}
+    json_t *seen;         // Responses: texts and items by their place
+    bool vague;           // calls that this reader cannot put together
+    struct span filtered; // words of the vendor on what it filtered, set by who knows them
 };
 
 static inline void judged_init(struct judged *judged)
@@ -312,6 +314,7 @@ static inline void judge_gemini(struct judged *judged, json_t *root)
             bool thought = json_is_true(json_object_get(part, "thought"));
             judge_add(thought ? &judged->thought : &judged->text, json_object_get(part, "text"));
             json_t *call = json_object_get(part, "functionCall");
+            judged->vague = judged->vague || json_object_get(call, "partialArgs") != NULL;
             if (call != NULL)
                 judge_args(judge_call(judged, json_object_get(call, "name")),
                            json_object_get(call, "args"));

@@ -19,14 +19,26 @@ static void push(struct access_port *port, uint64_t number)
     access_port_push(port);
 }
 
+static void show(struct access_port *port, uint64_t number)
+{
+    push(port, number);
+    access_port_kick(port);
+}
+
 static void test_records_come_in_order(void)
 {
     struct access_port port;
     _Atomic int wakes = 0;
     EXPECT(!failed(access_port_init(&port, on_wake, &wakes)));
     EXPECT(access_port_front(&port) == NULL);
+    struct access_record *first = access_port_place(&port);
     for (uint64_t i = 0; i < 3; i++)
         push(&port, i);
+    EXPECT(access_port_front(&port) == NULL); // the writer may still change them
+    EXPECT_EQ(first->usage.start_ns, 0);
+    first->overhead_us = 9;
+    access_port_kick(&port);
+    EXPECT_EQ(access_port_front(&port)->overhead_us, 9);
     for (uint64_t i = 0; i < 3; i++) {
         EXPECT_EQ(access_port_front(&port)->usage.start_ns, i);
         access_port_pop(&port);
@@ -45,10 +57,20 @@ static void test_a_full_ring_counts_what_it_drops(void)
     for (int i = 0; i < 5; i++)
         EXPECT(access_port_place(&port) == NULL);
     EXPECT_EQ(counter_get(&port.dropped), 5);
+    access_port_kick(&port);
+    EXPECT(access_port_place(&port) == NULL);
+    EXPECT_EQ(counter_get(&port.dropped), 6);
     EXPECT_EQ(access_port_front(&port)->usage.start_ns, 0);
     access_port_pop(&port);
-    push(&port, 7);
-    EXPECT_EQ(counter_get(&port.dropped), 5);
+    show(&port, 7);
+    EXPECT_EQ(counter_get(&port.dropped), 6);
+    for (uint64_t i = 1; i < ACCESS_SLOTS; i++) {
+        EXPECT_EQ(access_port_front(&port)->usage.start_ns, i);
+        access_port_pop(&port);
+    }
+    EXPECT_EQ(access_port_front(&port)->usage.start_ns, 7);
+    access_port_pop(&port);
+    EXPECT(access_port_front(&port) == NULL);
     access_port_fini(&port);
 }
 
@@ -141,6 +163,13 @@ static void test_counters_and_latencies(void)
     EXPECT_EQ(counter_get(&latency.buckets[1]), 1);
     EXPECT_EQ(counter_get(&latency.buckets[LATENCY_BOUNDS - 1]), 1);
     EXPECT_EQ(counter_get(&latency.buckets[LATENCY_BOUNDS]), 1);
+    for (unsigned i = 0; i < LATENCY_BOUNDS;
+         i++) { // each bound is in its bucket, what is more is not
+        EXPECT_EQ(latency_bucket(LATENCY_OWN_FIRST_US << i, LATENCY_OWN_FIRST_US), i);
+        EXPECT_EQ(latency_bucket((LATENCY_OWN_FIRST_US << i) + 1, LATENCY_OWN_FIRST_US), i + 1);
+    }
+    EXPECT_EQ(latency_bucket(0, LATENCY_OWN_FIRST_US), 0);
+    EXPECT_EQ(latency_bucket(UINT64_MAX, 1), LATENCY_BOUNDS);
 }
 
 int main(int argc, char **argv)

@@ -263,12 +263,24 @@ static const char *never_unready(void *arg)
     return NULL;
 }
 
+static bool two_certificates(void *arg, uint32_t index, struct view_cert *out)
+{
+    (void)arg;
+    *out = (struct view_cert){ .name = "127.0.0.1:8443", .expires_ns = 1234567890 * NS_PER_S };
+    if (index == 1) // nobody knows when it ends
+        *out = (struct view_cert){ .name = "127.0.0.1:8443/2" };
+    return index < 2;
+}
+
 #define LATENCY "penstock_request_duration_seconds"
 #define CHAT "route=\"chat\",format=\"openai\",provider=\"openai\""
+
+#define OVERHEAD "penstock_gateway_overhead_seconds"
 
 static void test_metrics_text(void)
 {
     static struct shard_counters shards[2];
+    static struct loop_figures loops[2], control;
     static struct view view;
     struct budget_process budget = { .limit = 1000 };
     const uint64_t published = 3, dropped = 4, reload_ns = 5 * NS_PER_S;
@@ -280,6 +292,9 @@ static void test_metrics_text(void)
               201);
     view = (struct view){ .shard_count = 2,
                           .shards = { &shards[0], &shards[1] },
+                          .loops = { &loops[0], &loops[1] },
+                          .control = &control,
+                          .certificate = two_certificates,
                           .budget = &budget,
                           .backend = "epoll",
                           .backend_note = "",
@@ -307,6 +322,16 @@ static void test_metrics_text(void)
     counter_add(&shards[0].in_flight[OP_CHAT], 2);
     counter_sub(&shards[0].in_flight[OP_CHAT], 1);
     counter_add(&shards[0].streams[OP_CHAT], 1);
+    latency_add(&shards[1].token_gap[CLAUDE], 20001);
+    latency_add_own(&shards[0].overhead[FAMILY_GEMINI][OWN_ROUTE], 10);
+    latency_add_own(&shards[1].overhead[FAMILY_GEMINI][OWN_ROUTE], 41);
+    latency_add_own(&shards[1].overhead[FAMILY_GEMINI][OWN_WRITE], 999999);
+    counter_add(&shards[1].limited[LIMIT_MEMORY], 6);
+    counter_set(&loops[0].turns, 12);
+    counter_set(&loops[1].turns_slow, 2);
+    latency_add_own(&loops[1].lag, 7000);
+    counter_set(&control.turns, 13);
+    counter_set(&control.busy_ns, 1);
     desk.api.view = &view;
     struct text text = { 0 };
     metrics_write(&desk.api, &text);
@@ -330,12 +355,33 @@ static void test_metrics_text(void)
         "penstock_requests_in_flight{route=\"chat\"} 1",
         "penstock_streams_open{route=\"chat\"} 1",
         "penstock_drain_streams_remaining 0",
-        "penstock_metrics_series_dropped_total 1",
+        "penstock_metrics_series_dropped_total{reason=\"too_many\"} 1",
         "penstock_config_reload_success 1",
         "penstock_io_backend{backend=\"epoll\"} 1",
+        "penstock_io_backend{backend=\"uring\"} 0",
+        "penstock_inter_token_gap_seconds_bucket{provider=\"anthropic\",le=\"0.02\"} 0",
+        "penstock_inter_token_gap_seconds_bucket{provider=\"anthropic\",le=\"0.04\"} 1",
+        "penstock_inter_token_gap_seconds_bucket{provider=\"anthropic\",le=\"327.68\"} 1",
+        OVERHEAD "_bucket{format=\"gemini\",stage=\"route\",le=\"0.00001\"} 1",
+        OVERHEAD "_bucket{format=\"gemini\",stage=\"route\",le=\"0.00004\"} 1",
+        OVERHEAD "_bucket{format=\"gemini\",stage=\"route\",le=\"0.00008\"} 2",
+        OVERHEAD "_sum{format=\"gemini\",stage=\"route\"} 0.000051",
+        OVERHEAD "_bucket{format=\"gemini\",stage=\"write\",le=\"0.32768\"} 0",
+        OVERHEAD "_bucket{format=\"gemini\",stage=\"write\",le=\"+Inf\"} 1",
+        "penstock_ratelimit_rejections_total{scope=\"process\",limit=\"memory\"} 6",
+        "penstock_ratelimit_rejections_total{scope=\"address\",limit=\"connections\"} 0",
+        "penstock_loop_turns_total{thread=\"shard-0\"} 12",
+        "penstock_loop_turns_total{thread=\"control\"} 13",
+        "penstock_loop_slow_turns_total{thread=\"shard-1\"} 2",
+        "penstock_loop_lag_seconds_bucket{thread=\"shard-1\",le=\"0.00512\"} 0",
+        "penstock_loop_lag_seconds_bucket{thread=\"shard-1\",le=\"0.01024\"} 1",
+        "penstock_loop_lag_seconds_sum{thread=\"shard-1\"} 0.007000",
+        "penstock_loop_busy_ratio{thread=\"shard-0\"} 0.000",
+        "penstock_tls_cert_expiry_timestamp_seconds{name=\"127.0.0.1:8443\"} 1234567890",
         "penstock_memory_limit_bytes 1000",
         "penstock_config_revision 3",
-        "penstock_log_records_dropped_total 4",
+        "penstock_log_records_dropped_total{reason=\"log_full\"} 4",
+        "penstock_log_records_dropped_total{reason=\"ring_full\"} 0",
         "penstock_store_up 1",
     };
     for (size_t i = 0; i < ARRAY_LEN(lines); i++) {
@@ -345,11 +391,59 @@ static void test_metrics_text(void)
     }
     EXPECT(strstr(text.ptr, "route=\"embeddings\",format") == NULL); // nothing happened there
     EXPECT(strstr(text.ptr, "made up") == NULL);
+    EXPECT(strstr(text.ptr, "8443/2") == NULL);
     text_fini(&text);
+    desk_fini(&desk);
+}
+
+// The ratio is that of the time between two looks; looks close to each other tell the same.
+static void test_how_busy_a_loop_was(void)
+{
+    static struct shard_counters shard;
+    static struct loop_figures loop;
+    struct budget_process budget = { .limit = 1000 };
+    const uint64_t zero = 0;
+    const bool reload_good = true;
+    struct env_fake fake;
+    struct desk desk;
+    desk_init(&desk);
+    env_fake_init(&fake, 1);
+    const struct view view = { .shard_count = 1,
+                               .shards = { &shard },
+                               .loops = { &loop },
+                               .budget = &budget,
+                               .backend = "uring",
+                               .backend_note = "",
+                               .published = &zero,
+                               .log_dropped = &zero,
+                               .reload_ns = &zero,
+                               .reload_good = &reload_good };
+    desk.api.view = &view;
+    desk.api.env = &fake.env;
+    static const struct {
+        uint64_t passed_ms, busy_ms;
+        const char *ratio;
+    } looks[] = {
+        { 0, 0, "0.000" },          { 4000, 1000, "0.250" }, { 999, 999, "0.250" },
+        { 1001, 1, "0.500" },       { 10000, 10, "0.001" },  { 1000, 5000, "1.000" },
+        { 100000, 99999, "0.999" }, { 1000, 0, "0.000" },
+    };
+    for (size_t i = 0; i < ARRAY_LEN(looks); i++) {
+        char line[80];
+        struct text text = { 0 };
+        env_fake_advance(&fake, looks[i].passed_ms * NS_PER_MS);
+        counter_add(&loop.busy_ns, looks[i].busy_ms * NS_PER_MS);
+        fit_printf(line, sizeof(line), "penstock_loop_busy_ratio{thread=\"shard-0\"} %s",
+                   looks[i].ratio);
+        metrics_write(&desk.api, &text);
+        EXPECT(metrics_hold(text.ptr, line));
+        text_fini(&text);
+    }
+    desk.api.env = env_system();
     desk_fini(&desk);
 }
 
 TEST_MAIN(TEST(test_the_setup_token_is_used_once), TEST(test_a_planted_setup_token_is_not_taken),
           TEST(test_every_operation_needs_a_token), TEST(test_paths_and_methods),
           TEST(test_problems_name_the_field), TEST(test_a_key_is_told_once),
-          TEST(test_metrics_text))
+          TEST(test_metrics_text), TEST(test_how_busy_a_loop_was))

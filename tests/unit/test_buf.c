@@ -130,6 +130,92 @@ static void test_a_free_buffer_is_poisoned(void)
 #endif
 }
 
-TEST_MAIN(TEST(test_takes_up_to_the_maximum), TEST(test_last_returned_is_first_taken),
+// --- giving memory back ---
+
+enum { CROWD = 1000 };
+
+// Takes `count` buffers, writes to them and gives them back in an order of no order.
+static void use(struct bufpool *pool, uint32_t count)
+{
+    static struct buf *bufs[CROWD];
+    for (uint32_t i = 0; i < count; i++) {
+        bufs[i] = bufpool_take(pool, BUF_SMALL);
+        EXPECT(bufs[i] != NULL);
+        memset(bufs[i]->data, 1, bufs[i]->cap);
+    }
+    for (uint32_t i = 0; i < count; i++)
+        buf_put(bufs[(i * UINT32_C(7) + 3) % count]); // 7 divides no count that is used here
+}
+
+static uint32_t resident(const struct bufpool *pool)
+{
+    static unsigned char pages[CROWD];
+    uint32_t count = 0;
+    EXPECT_EQ(mincore(pool->cls[BUF_SMALL].memory, (size_t)CROWD * BUF_SMALL_BYTES, pages), 0);
+    for (int i = 0; i < CROWD; i++)
+        count += pages[i] & 1;
+    return count;
+}
+
+static void test_a_crowds_memory_goes_back(void)
+{
+    if (sysconf(_SC_PAGESIZE) != BUF_SMALL_BYTES)
+        return;
+    struct bufpool pool;
+    EXPECT(!failed(bufpool_init(&pool, CROWD, 1)));
+    use(&pool, CROWD);
+    EXPECT_EQ(resident(&pool), CROWD);
+    EXPECT(!bufpool_trim(&pool, CROWD)); // they were in use until just now
+    EXPECT_EQ(resident(&pool), CROWD);
+    use(&pool, 10); // what is used all the time stays
+    EXPECT(bufpool_trim(&pool, 300));
+    EXPECT_EQ(resident(&pool), CROWD - 300);
+    use(&pool, 25); // and so does what is used between two calls of a period
+    EXPECT(bufpool_trim(&pool, 300));
+    EXPECT(bufpool_trim(&pool, 300));
+    EXPECT_EQ(resident(&pool), CROWD - 900);
+    EXPECT(!bufpool_trim(&pool, 300));
+    EXPECT_EQ(resident(&pool), 25);
+    EXPECT_EQ(pool.cls[BUF_SMALL].count_cold, CROWD - 25);
+    use(&pool, 10);
+    EXPECT(!bufpool_trim(&pool, 300)); // the 15 others rested for a period
+    EXPECT_EQ(resident(&pool), 10);
+    use(&pool, CROWD); // all of them are good again
+    EXPECT_EQ(resident(&pool), CROWD);
+    EXPECT_EQ(pool.cls[BUF_SMALL].count_cold, 0);
+    EXPECT(!bufpool_trim(&pool, CROWD));
+    EXPECT(bufpool_trim(&pool, CROWD));
+    EXPECT_EQ(resident(&pool), 0);
+    EXPECT(!bufpool_trim(&pool, CROWD));
+    bufpool_fini(&pool);
+}
+
+// What is out keeps its memory, also between neighbours that give theirs back.
+static void test_memory_in_use_stays(void)
+{
+    if (sysconf(_SC_PAGESIZE) != BUF_SMALL_BYTES)
+        return;
+    struct bufpool pool;
+    EXPECT(!failed(bufpool_init(&pool, CROWD, 1)));
+    struct buf *bufs[9];
+    for (int i = 0; i < 9; i++) {
+        bufs[i] = bufpool_take(&pool, BUF_SMALL);
+        memset(bufs[i]->data, 'a' + i, bufs[i]->cap);
+    }
+    for (int i = 0; i < 9; i += 2)
+        buf_put(bufs[i]);
+    EXPECT(!bufpool_trim(&pool, CROWD));
+    EXPECT(!bufpool_trim(&pool, CROWD));
+    EXPECT_EQ(resident(&pool), 4);
+    for (int i = 1; i < 9; i += 2) {
+        EXPECT_EQ(bufs[i]->data[0], 'a' + i);
+        EXPECT_EQ(bufs[i]->data[BUF_SMALL_BYTES - 1], 'a' + i);
+        buf_put(bufs[i]);
+    }
+    bufpool_fini(&pool);
+}
+
+TEST_MAIN(TEST(test_a_crowds_memory_goes_back), TEST(test_memory_in_use_stays),
+          TEST(test_takes_up_to_the_maximum), TEST(test_last_returned_is_first_taken),
           TEST(test_returns_at_the_last_reference), TEST(test_tells_a_starved_backend),
           TEST(test_untouched_buffers_are_not_resident), TEST(test_a_free_buffer_is_poisoned))

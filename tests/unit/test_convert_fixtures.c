@@ -6,6 +6,8 @@
 
 #include "penstock/convert/convert.h"
 
+#include <sodium.h>
+
 enum { FILE_MAX = 1 * MIB, PATH_SIZE = 1024 };
 
 static char *load(const char *name, size_t *len)
@@ -52,6 +54,47 @@ static bool is_envelope(const char *text)
     return strncmp(text, "gw1.", 4) == 0 || strncmp(text, "pst1.", 5) == 0;
 }
 
+// Ids of Responses that are made here: those of the answer and its items, 24 letters long.
+static bool is_made(const char *key, json_t *value)
+{
+    static const char *const prefixes[] = { "resp_", "msg_", "rs_", "fc_", "ctc_" };
+    const char *text = json_string_value(value);
+    if (text == NULL || (strcmp(key, "id") != 0 && strcmp(key, "item_id") != 0))
+        return false;
+    if (strstr(text, "_GOLD") != NULL || strncmp(text, "resp_", 5) == 0)
+        return true;
+    for (size_t i = 0; i < ARRAY_LEN(prefixes); i++) {
+        size_t len = strlen(prefixes[i]);
+        if (strncmp(text, prefixes[i], len) == 0 && strlen(text) == len + 24)
+            return true;
+    }
+    return false;
+}
+
+// Gemini's clients have envelopes in base64.
+static bool is_base64_envelope(const char *text)
+{
+    return strncmp(text, "Z3cxL", 5) == 0 || strncmp(text, "cHN0MS5", 7) == 0;
+}
+
+// The letter of an envelope that says who made it.
+static char envelope_maker(const char *text)
+{
+    unsigned char bytes[9] = { 0 };
+    if (is_envelope(text))
+        return text[text[0] == 'g' ? 4 : 5];
+    (void)sodium_base642bin(bytes, sizeof(bytes), text, min_size(strlen(text), 12), NULL, NULL,
+                            NULL, sodium_base64_VARIANT_ORIGINAL_NO_PADDING);
+    return (char)bytes[bytes[0] == 'g' ? 4 : 5];
+}
+
+// An id that was made here: its letters are free.
+static bool is_made_call(const char *text)
+{
+    return (strncmp(text, "call_", 5) == 0 && strlen(text) == 5 + 24) ||
+           (strncmp(text, "toolu_", 6) == 0 && strlen(text) == 6 + 24);
+}
+
 // Makes alike what may differ.
 static void tame(json_t *json)
 {
@@ -70,16 +113,20 @@ static void tame(json_t *json)
         bool ours = strcmp(key, "created") == 0 || strcmp(key, "created_at") == 0;
         if (strcmp(key, "id") == 0 && json_is_string(value)) {
             const char *text = json_string_value(value);
-            own_id |= strncmp(text, "chatcmpl-", 9) == 0 || strncmp(text, "msg_", 4) == 0;
+            own_id |= strncmp(text, "chatcmpl-", 9) == 0 || strncmp(text, "msg_", 4) == 0 ||
+                      is_made_call(text);
         }
+        own_id |= is_made(key, value);
+        own_id |= strcmp(key, "call_id") == 0 && json_is_string(value) &&
+                  is_made_call(json_string_value(value));
+        own_id |= strcmp(key, "responseId") == 0;
         if (own_id || ours)
             json_object_set_new(json, key, json_null());
-        else if (json_is_string(value) && is_envelope(json_string_value(value)))
-            json_object_set_new(json, key,
-                                json_stringn(json_string_value(value) +
-                                                 (json_string_value(value)[0] == 'g' ? 4 : 5),
-                                             1));
-        else
+        else if (json_is_string(value) && (is_envelope(json_string_value(value)) ||
+                                           is_base64_envelope(json_string_value(value)))) {
+            const char maker = envelope_maker(json_string_value(value));
+            json_object_set_new(json, key, json_stringn(&maker, 1));
+        } else
             tame(value);
     }
 }
@@ -132,6 +179,8 @@ static unsigned streams_alike(const char *what, struct span got, struct span wan
 // --- converting ---
 
 struct run {
+    struct pad pad;
+    char memory[256 * KIB];
     struct wire_stream stream;
     struct decode decode;
     struct encode encode;
@@ -155,6 +204,8 @@ static bool convert(struct run *run, struct span text, size_t chop, size_t from,
 {
     struct answer_facts facts = { .model = SPAN("gw-model"), .estimated_input = 20 };
     facts.usage_wanted = facts.thoughts_wanted = facts.envelopes_wanted = true;
+    run->pad = (struct pad){ { pad_take }, run->memory, run->memory + sizeof(run->memory) };
+    facts.scratch = &run->pad.scratch;
     wire_stream_init(&run->stream, wire_get(formats[from].wire), false);
     run->out = sink_into(run->text, FILE_MAX);
     decode_init(&run->decode, converter_of(formats[from].family), &run->stream, &chunks, encode_put,
@@ -366,6 +417,13 @@ static void one_request(size_t from, size_t to)
     struct caps caps = {
         .official = true, .developer_role = true, .native_schema = true, .reasons = REASONS_BUDGET
     };
+    if (formats[from].family == FAMILY_GEMINI)
+        prompt.stream = true; // which stands in its path
+    if (formats[to].family == FAMILY_GEMINI) {
+        caps.reasons = REASONS_LEVEL;
+        caps.json_schema = true;
+    }
+    caps.no_sampling = formats[to].family == FAMILY_OPENAI && formats[from].family == FAMILY_GEMINI;
     struct render render = { .prompt = &prompt,
                              .caps = &caps,
                              .model = SPAN("m"),

@@ -1,5 +1,5 @@
 // What a request says in other words than the client's, and how its answer finds back: names of
-// tools (C-037, C-136, C-151), arguments that are no object (C-036), a tool that stands for the
+// tools (C-037, C-136), arguments that are no object (C-036), a tool that stands for the
 // answer (C-118), tools that only the history has (C-038).
 #include "convert_rig.h"
 #include "test.h"
@@ -34,7 +34,7 @@ static struct words escaped(const char *text)
 static struct pad pad;
 static struct prompt prompt;
 static struct losses losses;
-static struct names names;
+static struct aliases aliases;
 static char body[ROOM];
 
 // Parses a request of Chat and renders it for Messages; what comes out, or "refused".
@@ -152,7 +152,7 @@ static bool names_for(const char *tools, struct caps caps)
     snprintf(text, sizeof(text), "{\"messages\":[" USER "],%s}", tools);
     (void)render(text, caps);
     losses_init(&losses, false);
-    return names_init(&names, &prompt, FAMILY_ANTHROPIC, &caps, &chunks, &losses);
+    return aliases_init(&aliases, &prompt, FAMILY_ANTHROPIC, &caps, &chunks, &losses);
 }
 
 static void names_find_back(void) // C-037, C-136
@@ -161,26 +161,26 @@ static void names_find_back(void) // C-037, C-136
                      (struct caps){ 0 }));
     char room[160];
     struct sink sink = sink_into(room, sizeof(room));
-    names_put(&sink, WORDS_NONE, escaped("mcp.fs/read file"), FAMILY_ANTHROPIC);
+    name_put(&sink, escaped("mcp.fs/read file"), FAMILY_ANTHROPIC);
     struct words alias = { .raw = span_of(room, (size_t)(sink.at - room)), .escaped = true };
     EXPECT(span_starts(alias.raw, SPAN("mcp_fs_read_file_")));
-    const struct tool_name *tool = names_find(&names, alias);
+    const struct alias *tool = aliases_find(&aliases, alias);
     EXPECT(tool != NULL && words_are(tool->own, SPAN("mcp.fs/read file")));
-    tool = names_find(&names, escaped("plain"));
+    tool = aliases_find(&aliases, escaped("plain"));
     EXPECT(tool != NULL && words_are(tool->own, SPAN("plain")));
-    tool = names_find(&names, escaped("functions.plain"));
+    tool = aliases_find(&aliases, escaped("functions.plain"));
     EXPECT(tool != NULL && words_are(tool->own, SPAN("plain")));
-    tool = names_find(&names, escaped("default_api:pl\\u0061in"));
+    tool = aliases_find(&aliases, escaped("default_api:pl\\u0061in"));
     EXPECT(tool != NULL && words_are(tool->own, SPAN("plain")));
-    EXPECT(names_find(&names, escaped("Plain")) == NULL); // nobody's case is changed
-    EXPECT(names_find(&names, escaped("functions.other")) == NULL);
-    EXPECT(names_find(&names, WORDS_NONE) == NULL);
+    EXPECT(aliases_find(&aliases, escaped("Plain")) == NULL); // nobody's case is changed
+    EXPECT(aliases_find(&aliases, escaped("functions.other")) == NULL);
+    EXPECT(aliases_find(&aliases, WORDS_NONE) == NULL);
     EXPECT(!losses.refused);
-    EXPECT(!names.plain);
-    names_fini(&names);
+    EXPECT(!aliases.plain);
+    aliases_fini(&aliases);
     EXPECT(names_for("\"n\":1", (struct caps){ 0 }));
-    EXPECT(names.plain);
-    names_fini(&names);
+    EXPECT(aliases.plain);
+    aliases_fini(&aliases);
 }
 
 static void tools_of_one_name_are_refused(void) // C-037
@@ -189,20 +189,7 @@ static void tools_of_one_name_are_refused(void) // C-037
                      (struct caps){ 0 }));
     EXPECT(losses.refused);
     EXPECT_SPAN(span_of(losses.path, losses.path_len), "tools[2]");
-    names_fini(&names);
-}
-
-static void namespaces_are_put_before(void) // C-151
-{
-    char room[160];
-    struct sink sink = sink_into(room, sizeof(room));
-    names_put(&sink, escaped("ns"), escaped("name"), FAMILY_OPENAI);
-    EXPECT_SPAN(span_of(room, (size_t)(sink.at - room)), "ns__name");
-    static char long_name[3000];
-    memset(long_name, 'n', sizeof(long_name) - 1);
-    sink = sink_into(room, sizeof(room));
-    names_put(&sink, escaped(long_name), escaped("name"), FAMILY_OPENAI);
-    EXPECT_EQ(sink.at - room, TOOL_NAME_MAX);
+    aliases_fini(&aliases);
 }
 
 static void many_tools_stay_within_their_memory(void)
@@ -216,8 +203,8 @@ static void many_tools_stay_within_their_memory(void)
     snprintf(text + len, sizeof(text) - len, "]");
     EXPECT(names_for(text, (struct caps){ 0 }));
     EXPECT(!losses.refused);
-    EXPECT(names.keep.held <= NAMES_KEEP_MAX);
-    names_fini(&names);
+    EXPECT(aliases.keep.held <= ALIASES_KEEP_MAX);
+    aliases_fini(&aliases);
 }
 
 // --- answers ---
@@ -267,7 +254,7 @@ static const char *undo_all(const struct said *said, size_t count, enum finish f
     static struct log log;
     struct undo undo;
     log = (struct log){ .len = 0 };
-    undo_init(&undo, &names, &chunks, 1 * MIB, log_delta, &log);
+    undo_init(&undo, &aliases, &chunks, 1 * MIB, log_delta, &log);
     for (size_t i = 0; i < count; i++) {
         struct delta delta = { .kind = (uint8_t)said[i].kind, .call = (uint16_t)said[i].call };
         struct span text = span_str(said[i].text != NULL ? said[i].text : "");
@@ -302,7 +289,7 @@ static void calls_get_their_names_back(void) // C-037
     EXPECT(names_for("\"tools\":[" TOOL("a b", SCHEMA) "]", (struct caps){ 0 }));
     char alias[160];
     struct sink sink = sink_into(alias, sizeof(alias) - 1);
-    names_put(&sink, WORDS_NONE, escaped("a b"), FAMILY_ANTHROPIC);
+    name_put(&sink, escaped("a b"), FAMILY_ANTHROPIC);
     *sink.at = '\0';
     const struct said said[] = { { DELTA_TEXT, "t", 0 },     { DELTA_CALL, alias, 0 },
                                  { DELTA_CALL, "other", 1 }, { DELTA_ARGS, "{}", 1 },
@@ -310,7 +297,7 @@ static void calls_get_their_names_back(void) // C-037
                                  { DELTA_CALL_END, NULL, 1 } };
     UNDO(said, FINISH_CALLS,
          "text0:t call0:a b call1:other args1:{} args0:{\\\" end0: end1: finish2:");
-    names_fini(&names);
+    aliases_fini(&aliases);
 }
 
 static void arguments_are_unwrapped(void) // C-036
@@ -330,7 +317,7 @@ static void arguments_are_unwrapped(void) // C-036
                                  { DELTA_ARGS, "{\\\"other\\\":1}", 0 },
                                  { DELTA_CALL_END, NULL, 0 } };
     UNDO(none, FINISH_CALLS, "call0:f end0: finish2:");
-    names_fini(&names);
+    aliases_fini(&aliases);
 }
 
 static void a_tool_that_answers_is_text(void) // C-118
@@ -363,13 +350,13 @@ static void a_tool_that_answers_is_text(void) // C-118
                                   { DELTA_CALL, "json_response", 1 },
                                   { DELTA_ARGS, "{}", 1 } };
     UNDO(twice, FINISH_LENGTH, "text0:{} finish3:");
-    names_fini(&names);
+    aliases_fini(&aliases);
     EXPECT(names_for(FORMAT("{\"type\":\"array\"}"), (struct caps){ .schema_by_tool = true }));
     const struct said wrapped[] = { { DELTA_CALL, "json_response", 0 },
                                     { DELTA_ARGS, "{\\\"value\\\":[1]}", 0 },
                                     { DELTA_CALL_END, NULL, 0 } };
     UNDO(wrapped, FINISH_CALLS, "text0:[1] text_end0: finish0:");
-    names_fini(&names);
+    aliases_fini(&aliases);
 }
 
 static void whole_answers_are_undone_too(void)
@@ -384,7 +371,7 @@ static void whole_answers_are_undone_too(void)
     completion_init(&from, &chunks, 1 * MIB);
     completion_init(&to, &chunks, 1 * MIB);
     EXPECT(converter_of(FAMILY_ANTHROPIC)->read_whole(&from, root));
-    undo_whole(&names, &from, &to);
+    undo_whole(&aliases, &from, &to);
     EXPECT(!completion_failed(&to));
     struct answer_facts facts = { .model = SPAN("m"), .scratch = &pad.scratch };
     struct sink sink = sink_into(body, sizeof(body) - 1);
@@ -395,11 +382,11 @@ static void whole_answers_are_undone_too(void)
     EXPECT(strstr(body, "tool_calls") == NULL);
     completion_fini(&from);
     completion_fini(&to);
-    names_fini(&names);
+    aliases_fini(&aliases);
 }
 
 TEST_MAIN(TEST(tools_of_the_history_are_stubs), TEST(roots_become_objects),
           TEST(a_schema_becomes_a_tool), TEST(names_find_back), TEST(tools_of_one_name_are_refused),
-          TEST(namespaces_are_put_before), TEST(many_tools_stay_within_their_memory),
-          TEST(calls_get_their_names_back), TEST(arguments_are_unwrapped),
-          TEST(a_tool_that_answers_is_text), TEST(whole_answers_are_undone_too))
+          TEST(many_tools_stay_within_their_memory), TEST(calls_get_their_names_back),
+          TEST(arguments_are_unwrapped), TEST(a_tool_that_answers_is_text),
+          TEST(whole_answers_are_undone_too))

@@ -1,6 +1,8 @@
 // What io.h promises of receives, on every backend.
 #include "io_fixture.h"
 
+#include <linux/tcp.h> // tcpi_segs_in is newer than the other header
+
 FX_SCRIPT(a_credit_is_exact)
 {
     static const uint32_t credits[] = { 1, 2, 4095, 4096, 4097, 16384, 65536, 100000, 200000 };
@@ -47,6 +49,57 @@ FX_SCRIPT(a_receive_ends_with_its_credit)
     peer_close(&peer);
     fx_close_fd(fx, fd, false);
     probe_free(probe);
+}
+
+enum { PACED = 64 };
+
+// Segments that come back to the sender of so many small pieces, each read before the next.
+struct paced {
+    unsigned acks;
+    bool still_late; // at the end
+};
+
+static struct paced send_paced(struct fx *fx, bool late, int nodelay)
+{
+    struct peer peer;
+    int fd = fx_pair(fx, &peer);
+    struct probe *probe = probe_new(fx);
+    struct tcp_info info;
+    socklen_t len = sizeof(info);
+    verify(setsockopt(peer.fd, IPPROTO_TCP, TCP_NODELAY, &nodelay, sizeof(nodelay)) == 0);
+    fx_recv_all(probe, fd, BUF_SMALL, PACED * 300);
+    verify(getsockopt(peer.fd, IPPROTO_TCP, TCP_INFO, &info, &len) == 0);
+    const unsigned before = info.tcpi_segs_in;
+    for (uint64_t i = 1; i <= PACED; i++) {
+        peer_send(&peer, 300);
+        fx_until(fx, probe->total == i * 300);
+        if (i == 1 && late)
+            io_ack_late(fx->io, fd);
+    }
+    struct paced paced = { .still_late = io_acks_late(fx->io, fd) };
+    verify(getsockopt(peer.fd, IPPROTO_TCP, TCP_INFO, &info, &len) == 0);
+    paced.acks = info.tcpi_segs_in - before;
+    peer_close(&peer);
+    fx_close_fd(fx, fd, false);
+    probe_free(probe);
+    return paced;
+}
+
+FX_SCRIPT(small_pieces_are_acknowledged_together)
+{
+    struct paced each = send_paced(fx, false, 1);
+    EXPECT(!each.still_late);
+    struct paced late = send_paced(fx, true, 1);
+    EXPECT(late.still_late);
+    EXPECT(late.acks <= PACED * 3 / 4);
+    EXPECT(late.acks < each.acks);
+}
+
+// A peer that waits for acknowledgements is seen by what becomes of the advice.
+FX_SCRIPT(late_acknowledgements_end_where_a_peer_waits_for_them)
+{
+    struct paced waits = send_paced(fx, true, 0);
+    EXPECT(!waits.still_late);
 }
 
 enum { BURST = 100 };
@@ -427,9 +480,11 @@ FX_SCRIPT(recv_now_tells_of_a_reset)
 }
 
 TEST_MAIN(FX_TESTS(a_credit_is_exact), FX_TESTS_EXACT(a_receive_ends_with_its_credit),
-          FX_TESTS(a_burst_of_100_arrives_whole), FX_TESTS_EXACT(a_turn_is_bounded),
-          FX_TESTS_EXACT(a_flood_leaves_room_for_others), FX_TESTS(classes_do_not_mix),
-          FX_TESTS_EXACT(an_empty_pool_parks_receives), FX_TESTS_EXACT(a_parked_receive_can_end),
-          FX_TESTS(a_fin_comes_after_the_bytes), FX_TESTS(a_reset_ends_a_receive),
-          FX_TESTS(recv_into_fills_the_callers_memory), FX_TESTS(recv_now_takes_what_is_there),
-          FX_TESTS(recv_now_tells_of_a_reset))
+          FX_TESTS(a_burst_of_100_arrives_whole),
+          FX_TESTS_REAL(small_pieces_are_acknowledged_together),
+          FX_TESTS_REAL(late_acknowledgements_end_where_a_peer_waits_for_them),
+          FX_TESTS_EXACT(a_turn_is_bounded), FX_TESTS_EXACT(a_flood_leaves_room_for_others),
+          FX_TESTS(classes_do_not_mix), FX_TESTS_EXACT(an_empty_pool_parks_receives),
+          FX_TESTS_EXACT(a_parked_receive_can_end), FX_TESTS(a_fin_comes_after_the_bytes),
+          FX_TESTS(a_reset_ends_a_receive), FX_TESTS(recv_into_fills_the_callers_memory),
+          FX_TESTS(recv_now_takes_what_is_there), FX_TESTS(recv_now_tells_of_a_reset))

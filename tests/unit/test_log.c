@@ -262,7 +262,10 @@ static void test_an_access_line(void)
         .client = { 192, 0, 2, 7 },
         .vendor_model_len = 3,
         .vendor_model = "big",
+        .overhead_us = 84,
     };
+    EXPECT(traceparent_parse(SPAN("00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"),
+                             &record.trace));
     memcpy(record.id, "0123456789abcdefghjkmnpqrs", ACCESS_ID_LEN);
     struct usage_record *usage = &record.usage;
     usage->start_ns = UINT64_C(1767225600) * NS_PER_S;
@@ -290,6 +293,10 @@ static void test_an_access_line(void)
     EXPECT_SPAN(span_str(json_string_value(json_object_get(json, "model_res"))), "big");
     EXPECT_SPAN(span_str(json_string_value(json_object_get(json, "err_stage"))), "wait");
     EXPECT_EQ(json_integer_value(json_object_get(json, "vendor_status")), 503);
+    EXPECT_EQ(json_integer_value(json_object_get(json, "overhead_us")), 84);
+    EXPECT_SPAN(span_str(json_string_value(json_object_get(json, "trace_id"))),
+                "4bf92f3577b34da6a3ce929d0e0e4736");
+    EXPECT_SPAN(span_str(json_string_value(json_object_get(json, "span_id"))), "00f067aa0ba902b7");
     EXPECT_EQ(json_integer_value(json_object_get(json, "attempt")), 3);
     EXPECT(json_is_true(json_object_get(json, "stream")));
     EXPECT(json_real_value(json_object_get(json, "ttft_ms")) == 0.007);
@@ -307,7 +314,11 @@ static void test_an_access_line(void)
     memset(record.vendor_model, '\\', USAGE_MODEL_MAX);
     record.client_family = 6;
     memset(record.client, 0xff, sizeof(record.client));
+    record.overhead_us = UINT32_MAX;
     EXPECT(access_line(&access, &record, room).len > 0);
+    memset(&record.trace, 0, sizeof(record.trace));
+    const struct span without = access_line(&access, &record, room);
+    EXPECT(memmem(without.ptr, without.len, "trace_id", 8) == NULL);
     rig_fini(&rig);
 }
 

@@ -261,22 +261,30 @@ static void test_slow_turns_are_counted_without_the_wait(void)
     struct job job;
     job_init(&job, &fake.loop, 'j');
     job.task.run = slow_run;
+    const struct loop_figures *figures = &fake.loop.figures;
     loop_turn(&fake.loop, fake.fake.mono + 60 * NS_PER_S); // a long wait is not a slow turn
-    EXPECT_EQ(fake.loop.turns_slow, 0);
-    EXPECT_EQ(fake.loop.turn_ns_max, 0);
+    EXPECT_EQ(counter_get(&figures->turns_slow), 0);
+    EXPECT_EQ(counter_get(&figures->busy_ns), 0);
     slow_ns = LOOP_SLOW_NS;
     loop_ready(&fake.loop, &job.task);
     loop_turn(&fake.loop, 0);
-    EXPECT_EQ(fake.loop.turns_slow, 0);
+    EXPECT_EQ(counter_get(&figures->turns_slow), 0);
     slow_ns = LOOP_SLOW_NS + 1;
     loop_ready(&fake.loop, &job.task);
     loop_turn(&fake.loop, 0);
-    EXPECT_EQ(fake.loop.turns_slow, 1);
-    EXPECT_EQ(fake.loop.turn_ns_max, LOOP_SLOW_NS + 1);
+    EXPECT_EQ(counter_get(&figures->turns_slow), 1);
+    EXPECT_EQ(counter_get(&figures->slow_ns), LOOP_SLOW_NS + 1);
+    EXPECT_EQ(fake.loop.ended_ns, fake.fake.mono);
     loop_turn(&fake.loop, 0);
-    EXPECT_EQ(fake.loop.turns_slow, 1);
-    EXPECT_EQ(fake.loop.turn_ns_max, LOOP_SLOW_NS + 1);
+    EXPECT_EQ(counter_get(&figures->turns_slow), 1);
+    EXPECT_EQ(counter_get(&figures->slow_ns), LOOP_SLOW_NS + 1);
+    EXPECT_EQ(counter_get(&figures->busy_ns), 2 * LOOP_SLOW_NS + 1);
     EXPECT_EQ(fake.loop.turns, 4);
+    EXPECT_EQ(counter_get(&figures->turns), 4);
+    // Of four turns two took no time and two 5 ms, which is above 2.56 ms and below 5.12 ms.
+    EXPECT_EQ(counter_get(&figures->lag.buckets[0]), 2);
+    EXPECT_EQ(counter_get(&figures->lag.buckets[9]), 2);
+    EXPECT_EQ(counter_get(&figures->lag.sum_us), 10000);
 }
 
 static void stop_at_three(struct fake_io *fake)

@@ -57,6 +57,9 @@ static void an_address_has_its_limit(void)
     EXPECT(peers_enter(peers, &one, 3, &rank));
     EXPECT_EQ(rank, 3);
     EXPECT(!peers_enter(peers, &one, 0, &rank)); // nothing is allowed
+    EXPECT_EQ(peers_refused(peers), 0);          // who asked says what became of it
+    peers_refuse(peers);
+    EXPECT_EQ(peers_refused(peers), 1);
     peers_free(&peers);
 }
 

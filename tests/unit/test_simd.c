@@ -2,6 +2,7 @@
 #include "test.h"
 
 #include "penstock/base/env.h"
+#include "penstock/codec/json.h"
 #include "penstock/codec/simd.h"
 
 #include <sys/mman.h>
@@ -25,7 +26,7 @@ static char *guarded_page_end(void)
 
 static void fill(struct env *env, char *text, size_t len, unsigned spice)
 {
-    static const char specials[] = "\"\\{}[]\r\n\x1f\x01\x7f\x80\xc2\xe4\xff~ ";
+    static const char specials[] = "\"\\\\\\unt{}[]\r\n\x1f\x01\x7f\x80\xc2\xe4\xff~ ";
     unsigned char dice[2 * LEN_MAX];
     env_random(env, dice, 2 * len);
     for (size_t i = 0; i < len; i++) {
@@ -203,7 +204,14 @@ static void contents_of_strings_end_at_a_bare_quote(void)
         { "ab", 2, false },
         { "a\\\"b\"c", 4, false },
         { "a\\\\\"b", 3, false },
-        { "\\u0041\"", 0, false },
+        { "\\u0041\"", 6, false },
+        { "\\u00eF\\u4F60x\"", 13, false },
+        { "a\\u00g0\"", 1, false },
+        { "\\u004\"", 0, false },
+        { "\\u004", 0, false },
+        { "\\\\u00zz\"", 7, false },
+        { "\\n\\u0041\\", 8, false },
+        { "\\\\\\\\\\\"\"", 6, false },
         { "a\\", 1, false },
         { "a\nb\"", 1, false },
         { "a\\\nb\"", 1, false },
@@ -227,6 +235,62 @@ static void contents_of_strings_end_at_a_bare_quote(void)
     }
 }
 
+// Where the container at the start ends, found byte by byte; 0 if it does not.
+static size_t container_by_hand(const char *text, size_t len)
+{
+    size_t depth = 0;
+    bool quoted = false;
+    for (size_t i = 0; i < len; i++) {
+        if (quoted && text[i] == '\\')
+            i++;
+        else if (text[i] == '"')
+            quoted = !quoted;
+        else if (!quoted && (text[i] == '{' || text[i] == '['))
+            depth++;
+        else if (!quoted && (text[i] == '}' || text[i] == ']') && --depth == 0)
+            return i + 1;
+    }
+    return 0;
+}
+
+static void containers_end_where_they_do_by_hand(void)
+{
+    static const char bytes[] = "[]{}\"\"\\\\,x";
+    struct env_fake fake;
+    env_fake_init(&fake, 7);
+    char *end = guarded_page_end();
+    unsigned found = 0;
+    for (int round = 0; round < 40 * ROUNDS && test_failures == 0; round++) {
+        unsigned char dice[LEN_MAX + 2];
+        env_random(&fake.env, dice, sizeof(dice));
+        const size_t len = 1 + dice[0] % LEN_MAX, kinds = dice[1] % 2 ? sizeof(bytes) - 1 : 6;
+        char *text = end - len;
+        text[0] = '[';
+        for (size_t i = 1; i < len; i++) // long strings as well as dense brackets
+            text[i] = dice[i + 1] % 64 < dice[1] / 4 ? bytes[dice[i + 1] % kinds] : 'x';
+        const size_t want = container_by_hand(text, len);
+        bool quoted = false, stray = false; // a backslash outside strings may stop the search
+        for (size_t i = 0; i < len; i++) {
+            if (text[i] == '\\' && quoted)
+                i++;
+            else if (text[i] == '\\')
+                stray = true;
+            else if (text[i] == '"')
+                quoted = !quoted;
+        }
+        for (size_t s = 0; s < set_count; s++) {
+            if (sets[s]->container_run == NULL)
+                continue;
+            size_t run = sets[s]->container_run(text, len);
+            EXPECT(run == want || (run == 0 && stray));
+            found += run > 64;
+        }
+        struct json_slice value = json_value(span_of(text, len));
+        EXPECT_EQ(value.text.len, want);
+    }
+    EXPECT(set_count < 3 || found > 100);
+}
+
 static void the_best_set_is_chosen(void)
 {
     set_count = simd_sets(sets);
@@ -239,10 +303,15 @@ static void the_best_set_is_chosen(void)
 int main(int argc, char **argv)
 {
     static const struct test_case cases[] = {
-        TEST(the_best_set_is_chosen),           TEST(plain_utf8_knows_the_standard),
-        TEST(sets_agree_on_random_bytes),       TEST(sets_find_a_byte_far_away),
-        TEST(sets_find_a_single_byte_anywhere), TEST(contents_of_strings_end_at_a_bare_quote),
-        TEST(utf8_edges_are_judged_alike),      TEST(valid_utf8_is_valid_until_one_byte_is_broken),
+        TEST(the_best_set_is_chosen),
+        TEST(plain_utf8_knows_the_standard),
+        TEST(sets_agree_on_random_bytes),
+        TEST(sets_find_a_byte_far_away),
+        TEST(sets_find_a_single_byte_anywhere),
+        TEST(contents_of_strings_end_at_a_bare_quote),
+        TEST(containers_end_where_they_do_by_hand),
+        TEST(utf8_edges_are_judged_alike),
+        TEST(valid_utf8_is_valid_until_one_byte_is_broken),
     };
     set_count = simd_sets(sets);
     return test_main(argc, argv, cases, ARRAY_LEN(cases));

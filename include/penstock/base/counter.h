@@ -30,21 +30,36 @@ static inline void counter_sub(struct counter *counter, uint64_t less)
     counter_set(counter, counter_get(counter) - less);
 }
 
-// How long things took: a histogram whose bounds double from 10 ms to 327.68 s.
+// How long things took: a histogram whose bounds double from its first one, 16 times. What peers
+// take begins at 10 ms (to 327.68 s), what this program itself takes at 10 us (to 327.68 ms).
 enum { LATENCY_BOUNDS = 16 };
 #define LATENCY_FIRST_US UINT64_C(10000)
+#define LATENCY_OWN_FIRST_US UINT64_C(10)
 struct latency {
     struct counter buckets[LATENCY_BOUNDS + 1]; // the last one: longer than every bound
     struct counter sum_us;
 };
 
+// The bucket of a time: how often the first bound has to be doubled to reach it.
+static inline unsigned latency_bucket(uint64_t us, uint64_t first_us)
+{
+    const uint64_t over = us == 0 ? 0 : (us - 1) / first_us;
+    const unsigned at = over == 0 ? 0 : 64 - (unsigned)__builtin_clzll(over);
+    return at < LATENCY_BOUNDS ? at : LATENCY_BOUNDS;
+}
+
+static inline void latency_add_from(struct latency *latency, uint64_t us, uint64_t first_us)
+{
+    counter_add(&latency->buckets[latency_bucket(us, first_us)], 1);
+    counter_add(&latency->sum_us, us);
+}
 static inline void latency_add(struct latency *latency, uint64_t us)
 {
-    unsigned at = 0;
-    while (at < LATENCY_BOUNDS && us > LATENCY_FIRST_US << at)
-        at++;
-    counter_add(&latency->buckets[at], 1);
-    counter_add(&latency->sum_us, us);
+    latency_add_from(latency, us, LATENCY_FIRST_US);
+}
+static inline void latency_add_own(struct latency *latency, uint64_t us)
+{
+    latency_add_from(latency, us, LATENCY_OWN_FIRST_US);
 }
 
 #endif

@@ -28,6 +28,10 @@ void spsc_fini(struct spsc *ring);
 // Producer: a place for one item, or NULL if the ring is full; spsc_push() makes it visible.
 must_use void *spsc_place(struct spsc *ring);
 void spsc_push(struct spsc *ring);
+// Producer: the place `ahead` items behind the one that spsc_place() would give, and `count` items
+// made visible at once. So items can be written, and still changed, before anybody reads them.
+must_use void *spsc_place_at(struct spsc *ring, uint32_t ahead);
+void spsc_push_many(struct spsc *ring, uint32_t count);
 // Producer: whether more than half of the places are taken.
 bool spsc_is_half_full(struct spsc *ring);
 

@@ -19,11 +19,15 @@ struct simd {
     // Bytes before the first '"', '\' or byte below 0x20; `len` if there is none. Sets *high, and
     // never clears it, if one of the bytes passed over is not ASCII.
     size_t (*string_run)(const char *text, size_t len, bool *high);
-    // The same, but passes over escapes of two bytes, so that nearly all of a string's contents are
-    // passed at once. It stops at any other backslash.
+    // The same, but passes over escapes, so that a string's contents are passed at once. It stops
+    // at a backslash that begins none, or none that is whole.
     size_t (*quoted_run)(const char *text, size_t len, bool *high);
     // Bytes before the first of " { } [ ]; `len` if there is none.
     size_t (*structure_run)(const char *text, size_t len);
+    // Bytes of the array or object whose opening bracket comes first; kinds of brackets are not
+    // told apart. 0: it does not end in the text, or that was not to be found out this way (a
+    // backslash outside strings). NULL where there is no such search.
+    size_t (*container_run)(const char *text, size_t len);
     // Bytes before the first CR or LF; `len` if there is none.
     size_t (*line_run)(const char *text, size_t len);
     // Bytes before the first that does not belong to a whole, valid UTF-8 sequence.
@@ -106,6 +110,11 @@ static inline size_t simd_structure_run(const char *text, size_t len)
     }
 #endif
     return simd_best->structure_run(text, len);
+}
+
+static inline size_t simd_container_run(const char *text, size_t len)
+{
+    return simd_best->container_run != NULL ? simd_best->container_run(text, len) : 0;
 }
 
 static inline size_t simd_line_run(const char *text, size_t len)

@@ -30,6 +30,7 @@ struct caps {
     bool json_schema;     // Gemini: parametersJsonSchema (C-035)
     bool needs_reasoning; // Chat: wants its reasoning_content back (C-063)
     bool signs_calls;     // Gemini 3 and later: calls carry signatures (C-070)
+    bool phases;          // Responses: tells what an assistant's text is for (C-143)
     bool dialect;         // Chat clients see and send reasoning_content and its like
     uint32_t efforts;     // a bit an enum effort that the model knows; 0: not known, all
     uint64_t output_max;  // tokens; 0: not known

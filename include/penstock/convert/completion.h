@@ -48,9 +48,10 @@ struct choice {
     struct choice *next;
     uint16_t index;
     bool ended;
-    uint8_t finish; // enum finish
-    struct words stop_text;
-    struct json_slice logprobs;
+    uint8_t finish;             // enum finish
+    struct words stop_text;     // or why it was filtered
+    struct json_slice logprobs; // as they stand in a body,
+    struct rope tokens;         // or collected, without the brackets
 };
 
 struct completion {
@@ -77,6 +78,8 @@ struct item *completion_item(struct completion *completion, enum item_kind kind,
 // The choice of this index, made if it is not there; NULL if memory is short.
 struct choice *completion_choice(struct completion *completion, uint16_t index);
 struct item_cite *completion_cite(struct completion *completion, struct item *item);
+// The probabilities of a choice's tokens, as one list.
+void choice_put_logprobs(const struct choice *choice, struct sink *out);
 void completion_end(struct completion *completion, uint16_t choice, enum finish finish,
                     struct words stop_text);
 

@@ -91,6 +91,7 @@ struct encode {
     bool started;     // the beginning of the answer was written
     bool ended;
     bool failed;                     // memory or a bound
+    uint64_t sequence;               // of the next event, where the format numbers them
     uint32_t lost[DELTA_KIND_COUNT]; // deltas that the client's format cannot say
     _Alignas(16) char state[ENCODE_STATE];
 };
@@ -123,8 +124,10 @@ void decode_init(struct decode *decode, const struct converter *converter,
                  const struct wire_stream *wire, const struct arena_source *chunks,
                  delta_sink *emit, void *ctx);
 void decode_fini(struct decode *decode);
-// One event, after wire_stream_event() has read its block and told `event` of it. False: the
-// event's data is not JSON, which is the vendor's failure.
+// After wire_stream_event() has read a block and told `event` of it. True: it was like the last one
+// and its delta is made, without a look at its lines.
+must_use bool decode_known(struct decode *decode, const struct wire_event *event);
+// The others. False: the event's data is not JSON, which is the vendor's failure.
 must_use bool decode_feed(struct decode *decode, const struct sse_event *sse,
                           const struct wire_event *event);
 void decode_end(struct decode *decode);

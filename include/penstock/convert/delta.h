@@ -23,14 +23,16 @@ enum delta_kind {
     DELTA_THINK_END, // signature, or none: the thought is complete. Without a thought open: a
                      // thought that is only its signature
     DELTA_REDACTED,  // signature: a thought that only its vendor can read
-    DELTA_CALL,     // call, id, name, form: a call begins. type: the namespace of the client's tool
-    DELTA_ARGS,     // call, text: more of its arguments, JSON text (form CUSTOM: free text)
-    DELTA_CALL_END, // call: its arguments are complete
-    DELTA_CITE,     // raw, text (cited), and where: see struct cite
-    DELTA_MEDIA,    // type, text (base64): an image or sound that the model made
-    DELTA_LOGPROBS, // raw: token entries in the form of Chat's `logprobs.content`
-    DELTA_HOSTED,   // raw: an item of the vendor's own tools, for the same format only
-    DELTA_FINISH,   // finish, text (the stop sequence that was hit): the choice has ended
+    DELTA_CALL,      // call, id, name, form: a call begins. With a signature, a thought that is
+                     // still open ends without a THINK_END and may be where the signature goes
+    DELTA_ARGS,      // call, text: more of its arguments, JSON text (form CUSTOM: free text)
+    DELTA_CALL_END,  // call: its arguments are complete
+    DELTA_CITE,      // raw, text (cited), and where: see struct cite
+    DELTA_MEDIA,     // type, text (base64): an image or sound that the model made
+    DELTA_LOGPROBS,  // raw: token entries in the form of Chat's `logprobs.content`
+    DELTA_HOSTED,    // raw: an item of the vendor's own tools, for the same format only
+    DELTA_FINISH,    // finish, text (the stop sequence that was hit; the vendor's words on what it
+                     // filtered): the choice has ended
     DELTA_KIND_COUNT
 };
 
@@ -55,10 +57,11 @@ enum signs { SIGNS_THOUGHT, SIGNS_TEXT, SIGNS_CALL };
 enum maker { MAKER_NONE, MAKER_CHAT, MAKER_RESPONSES, MAKER_ANTHROPIC, MAKER_GEMINI };
 
 struct signature {
-    struct words text; // as its vendor wrote it; empty: none
-    struct words id;   // of the item that it came with, where that is needed to give it back
-    uint8_t maker;     // enum maker
-    uint8_t signs;     // enum signs
+    struct words text;    // as its vendor wrote it; empty: none
+    struct words id;      // of the item that it came with, where that is needed to give it back
+    struct words thought; // the signed text, of an envelope that had to bring it along
+    uint8_t maker;        // enum maker
+    uint8_t signs;        // enum signs
 };
 
 // A span of the run of text that is open, in code points, and what it refers to.
@@ -96,6 +99,7 @@ struct answer_facts {
     bool usage_wanted;        // the client asked for usage in a stream
     bool thoughts_wanted;     // the client asked to see them
     bool envelopes_wanted;    // the client asked for what lets it give thoughts back (Responses)
+    bool json_array;          // Gemini: a stream is one JSON array, not events
     struct scratch *scratch;  // for what has to be looked at in one piece
     const uint8_t *key;       // of envelopes, ENVELOPE_KEY_BYTES
     struct span request;      // the client's body: Responses repeats parts of it

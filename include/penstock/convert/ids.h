@@ -6,6 +6,7 @@
 #define PENSTOCK_CONVERT_IDS_H
 
 #include "penstock/convert/delta.h"
+#include "penstock/convert/keep.h"
 #include "penstock/convert/scratch.h"
 #include "penstock/convert/sink.h"
 #include "penstock/wire/route.h"
@@ -49,6 +50,12 @@ enum { ENVELOPE_KEY_BYTES = 32, ENVELOPE_MAC_BYTES = 12 };
 // who made the thought.
 void envelope_put(struct sink *out, const struct signature *signature, enum maker native,
                   const struct answer_facts *facts, enum envelope_kind kind);
+
+// The same with the text that was signed, `text` and behind it `rope` (which may be NULL), for
+// clients that would give back the signature alone.
+void envelope_put_with(struct sink *out, const struct signature *signature, enum maker native,
+                       const struct answer_facts *facts, enum envelope_kind kind, struct words text,
+                       const struct rope *rope);
 
 // What a client sent back in a place where `native`'s signatures stand: a signature of another's,
 // or a native one as it is. False: an envelope that is not ours, or was changed, or too little

@@ -15,8 +15,7 @@ struct keep_chunk;
 
 struct keep {
     const struct arena_source *source;
-    struct scratch *scratch;   // for texts in one piece that are longer than a chunk, which some
-                               // signatures are; NULL: there is none, and they fail
+    struct scratch *scratch;   // for a text longer than a chunk; the owner's to set, NULL: none
     struct keep_chunk *chunks; // newest first
     uint32_t used;             // of the newest
     uint64_t held, held_max;   // bytes of chunks
@@ -41,7 +40,8 @@ void keep_fini(struct keep *keep);
 // `len` zeroed bytes, aligned to 8; NULL once the bound is reached or if they are more than a
 // chunk.
 must_use void *keep_take(struct keep *keep, size_t len);
-// A copy in one piece, escaped; none if it cannot be kept.
+// A copy in one piece, escaped; none if it cannot be kept. What is longer than a chunk, as some
+// signatures are, is scratch memory.
 struct words keep_words(struct keep *keep, struct words words);
 // True if there is a place for a copy of this, however long.
 bool keep_has_place(const struct keep *keep, struct words words);

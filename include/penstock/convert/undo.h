@@ -1,8 +1,8 @@
 // undo.h - an answer in the client's words: what a request had to say in others is undone, between
 // the decoder and the encoder.
 //
-//     struct names names;   names_init(...) beside the rendering
-//     if (!names.plain)     undo_init(&undo, &names, ..., encode_put, &encode)
+//     struct aliases aliases;   aliases_init(...) beside the rendering
+//     if (!aliases.plain)     undo_init(&undo, &aliases, ..., encode_put, &encode)
 //                           decode_init(..., undo_put, &undo)
 //
 // Calls get the client's names, their arguments are unwrapped, and what a tool said that stands for
@@ -11,8 +11,8 @@
 #ifndef PENSTOCK_CONVERT_UNDO_H
 #define PENSTOCK_CONVERT_UNDO_H
 
+#include "penstock/convert/aliases.h"
 #include "penstock/convert/completion.h"
-#include "penstock/convert/names.h"
 
 // Takes the value of "value" out of the text of an object, in pieces.
 struct peel {
@@ -26,7 +26,7 @@ struct peel {
 };
 
 struct undo {
-    const struct names *names;
+    const struct aliases *aliases;
     delta_sink *emit;
     void *ctx;
     struct keep keep;
@@ -37,7 +37,7 @@ struct undo {
     bool shown;              // another call was
 };
 
-void undo_init(struct undo *undo, const struct names *names, const struct arena_source *chunks,
+void undo_init(struct undo *undo, const struct aliases *aliases, const struct arena_source *chunks,
                uint64_t kept_max, delta_sink *emit, void *ctx);
 void undo_fini(struct undo *undo);
 void undo_put(void *undo, const struct delta *delta); // a delta_sink
@@ -48,6 +48,7 @@ static inline bool undo_failed(const struct undo *undo)
 }
 
 // A whole answer, into another that is to be written.
-void undo_whole(const struct names *names, const struct completion *from, struct completion *to);
+void undo_whole(const struct aliases *aliases, const struct completion *from,
+                struct completion *to);
 
 #endif

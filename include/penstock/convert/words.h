@@ -23,6 +23,11 @@ static inline struct words words_of(struct json_slice string)
 {
     return (struct words){ .raw = json_string_raw(string), .escaped = true };
 }
+// What stands between the quotes of a valid JSON string.
+static inline struct words words_escaped(struct span raw)
+{
+    return (struct words){ .raw = raw, .escaped = true };
+}
 static inline struct words words_plain(struct span text)
 {
     return (struct words){ .raw = text };

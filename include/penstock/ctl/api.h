@@ -17,6 +17,12 @@ enum { API_BODY_MAX = 1 * MIB, API_PAGE_DEFAULT = 100, API_PAGE_MAX = 1000 };
 
 struct prober;
 
+// How busy a loop was, told by two looks at what it had been by then.
+struct api_busy {
+    uint64_t at_ns, busy_ns; // of the look before
+    uint32_t permille;       // between the two last ones
+};
+
 struct api {
     struct registry *registry;
     struct tokens *tokens;   // NULL: only local calls are taken
@@ -25,8 +31,9 @@ struct api {
     const struct config *config;
     struct store *store; // for its figures only
     struct env *env;
-    uint64_t calls[API_METHOD_COUNT][6]; // by status class
-    uint64_t refused;                    // without a good token
+    uint64_t calls[API_METHOD_COUNT][6];       // by status class
+    uint64_t refused;                          // without a good token
+    struct api_busy busy[VIEW_SHARDS_MAX + 1]; // of each shard; the last one: the control thread
 };
 
 struct api_route;

@@ -17,7 +17,7 @@
 enum buf_class { BUF_SMALL, BUF_LARGE, BUF_CLASS_COUNT };
 enum { BUF_SMALL_BYTES = 4 * KIB, BUF_LARGE_BYTES = 16 * KIB };
 
-struct bufpool;
+struct bufclass;
 
 struct buf {
     char *data; // `cap` bytes
@@ -26,22 +26,26 @@ struct buf {
     uint16_t index; // in its class
     uint8_t cls;    // enum buf_class
     bool is_cold;   // free, and its memory was given back to the system
-    struct bufpool *pool;
+    bool is_idle;   // only within bufpool_trim(): about to be
+    struct bufclass *home;
     struct buf *next;                 // while free
-    void (*on_free)(struct buf *buf); // memory kept elsewhere goes back this way; NULL: to `pool`
+    void (*on_free)(struct buf *buf); // memory kept elsewhere goes back this way; NULL: to `home`
+};
+
+struct bufclass {
+    struct buf *bufs; // count_max of them
+    char *memory;
+    struct buf *free;
+    struct bufpool *pool;
+    uint32_t count_max;
+    uint32_t count_out;  // taken by anybody, the kernel included
+    uint32_t count_used; // handed out at least once: these may be resident
+    uint32_t count_cold; // of those that are not out now, without memory
+    uint32_t out_most;   // the most that were out since the last period began
 };
 
 struct bufpool {
-    struct {
-        struct buf *bufs; // count_max of them
-        char *memory;
-        struct buf *free;
-        uint32_t count_max;
-        uint32_t count_out;  // taken by anybody, the kernel included
-        uint32_t count_used; // handed out at least once: these may be resident
-        uint32_t count_free; // of them, not out now
-        uint32_t free_low;   // the fewest of those since the last trim
-    } cls[BUF_CLASS_COUNT];
+    struct bufclass cls[BUF_CLASS_COUNT];
     // Called after each buffer that comes back while `starved` is set, from inside buf_put(): it
     // may only take note. The backend sets and clears `starved`.
     void (*on_refill)(void *arg);
@@ -54,9 +58,10 @@ must_use struct err bufpool_init(struct bufpool *pool, uint32_t small, uint32_t 
 // Every buffer must be back.
 void bufpool_fini(struct bufpool *pool);
 
-// Returns memory of buffers that lay unused since the last call to the system, at most `max`
-// buffers; called once a second. True if there may be more to return.
-bool bufpool_trim(struct bufpool *pool, uint32_t max);
+// Returns memory of buffers that lay unused for a whole period to the system, at most `max`
+// buffers, neighbours together. False: that was all, and the next period has begun. True: there is
+// more, to be called for again within this period; it asks much less than to wait for the next.
+must_use bool bufpool_trim(struct bufpool *pool, uint32_t max);
 
 // A buffer with one reference, or NULL if all are out.
 must_use struct buf *bufpool_take(struct bufpool *pool, enum buf_class cls);

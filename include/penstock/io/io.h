@@ -166,6 +166,14 @@ bool io_has_hung_up(struct io *io, int fd);
 // Whether bytes, an end or an error wait at the socket that no receive has told of, by a system
 // call of its own. Nothing ever waits at a simulated one without its receive being told.
 bool io_has_input(struct io *io, int fd);
+// Small pieces will come at short intervals and nothing goes back, as in a stream of events: the
+// kernel may acknowledge two together, instead of each with a segment of its own as soon as it is
+// read (tcp(7), TCP_QUICKACK). It does so until nothing came for as long as an acknowledgement may
+// be delayed, some 40 ms; a peer that sends no small piece before the last one is acknowledged
+// (Nagle's algorithm) is held up once. io_acks_late() tells whether it still does. By a system call
+// each.
+void io_ack_late(struct io *io, int fd);
+bool io_acks_late(struct io *io, int fd);
 // The address at the other end, by a system call of its own; false if there is none any more. All
 // simulated peers are on the same machine.
 must_use bool io_peer(struct io *io, int fd, struct sockaddr_storage *out);

@@ -10,6 +10,7 @@
 #ifndef PENSTOCK_IO_LOOP_H
 #define PENSTOCK_IO_LOOP_H
 
+#include "penstock/base/counter.h"
 #include "penstock/base/env.h"
 #include "penstock/base/list.h"
 #include "penstock/io/io.h"
@@ -24,6 +25,15 @@ struct task {
     struct list link;
 };
 
+// What a loop tells of itself; any thread may read it.
+struct loop_figures {
+    struct counter turns;
+    struct counter turns_slow; // of more than LOOP_SLOW_NS, waiting apart
+    struct counter slow_ns;    // how long the newest of those was
+    struct counter busy_ns;    // all turns together
+    struct latency lag;        // of a turn: as long as that, nothing new was looked at
+};
+
 struct loop {
     struct io *io;
     struct env *env;
@@ -36,10 +46,10 @@ struct loop {
     struct list again; // those that marked themselves: next turn
     struct list flush; // tasks to run after all ready ones: coalesced sends
     struct list dead;  // objects to free at the end of the turn
+    struct list next;  // tasks to run before the others of a round
     uint64_t turns;
-    uint64_t turns_slow;  // turns of more than LOOP_SLOW_NS, waiting apart
-    uint64_t turn_ns_max; // the longest of them since the owner last reset it
-    struct list next;     // tasks to run before the others of a round
+    uint64_t ended_ns; // when the last turn's work was done
+    struct loop_figures figures;
     const struct task *running;
     bool running_next;
     bool stopping;

@@ -8,6 +8,7 @@
 
 #include "penstock/base/counter.h"
 #include "penstock/base/spsc.h"
+#include "penstock/codec/trace.h"
 #include "penstock/model/usage_record.h"
 
 enum { ACCESS_ID_LEN = 26, ACCESS_SLOTS = 4096 };
@@ -22,7 +23,9 @@ struct access_record {
     uint8_t vendor_model_len;
     uint8_t client[16];                 // its address
     char vendor_model[USAGE_MODEL_MAX]; // where the vendor has another name for it
-    char unused[6];
+    char unused[2];
+    uint32_t overhead_us;   // that the request was in the gateway's hands
+    struct trace_ids trace; // zeros: the client told none
 };
 
 struct access_port {
@@ -31,17 +34,18 @@ struct access_port {
     _Alignas(CACHE_LINE) _Atomic uint32_t asleep;
     _Alignas(CACHE_LINE) void (*wake)(void *arg);
     void *wake_arg;
-    bool pushed; // since the last kick
+    uint32_t pushed; // since the last kick
     struct counter dropped;
 };
 
 must_use struct err access_port_init(struct access_port *port, void (*wake)(void *arg), void *arg);
 void access_port_fini(struct access_port *port);
 
-// Writer: a place for one record, NULL (and counted) when the ring is full; then push.
+// Writer: a place for one record, NULL (and counted) when the ring is full; then push. The record
+// may be changed until the next kick.
 must_use struct access_record *access_port_place(struct access_port *port);
 void access_port_push(struct access_port *port);
-// Writer, at the end of a turn: wakes the reader if something was pushed and it sleeps.
+// Writer, at the end of a turn: shows what was pushed to the reader, and wakes it if it sleeps.
 void access_port_kick(struct access_port *port);
 
 // Reader: the oldest record, or NULL; access_port_pop() gives its place back.

@@ -26,6 +26,10 @@ must_use struct err certs_load_files(struct certs *certs, const struct span (*pa
 // A fresh ticket key; the one before still opens what it sealed. Control thread, once a day.
 void certs_rotate_tickets(struct certs *certs, struct env *env);
 
+// Until when the certificates hold, in the order in which they were loaded: their number, and in
+// `out` for each the nanoseconds since 1970, 0 if unknown.
+uint32_t certs_expiries(struct certs *certs, uint64_t out[CERTS_MAX]);
+
 // What a thread compares with the generation of the context it has; a plain load.
 uint32_t certs_generation(const struct certs *certs);
 // A context for the calling thread, which owns it, and its generation.

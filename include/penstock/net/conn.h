@@ -122,6 +122,10 @@ void conn_rx_allow(struct conn *conn, uint32_t limit, enum buf_class cls);
 // finds RX_FAILED; a socket that was only half-closed stays at its end.
 void conn_rx_recheck(struct conn *conn);
 
+// Small pieces will come at short intervals: as io_ack_late() and io_acks_late().
+void conn_rx_ack_late(struct conn *conn);
+must_use bool conn_rx_acks_late(struct conn *conn);
+
 static inline bool conn_rx_open(const struct conn *conn)
 {
     return conn->rx_state == RX_OPEN;

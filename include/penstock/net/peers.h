@@ -37,6 +37,9 @@ void peers_free(struct peers **peers);
 must_use bool peers_enter(struct peers *peers, const struct peer *peer, uint32_t max,
                           uint32_t *rank);
 void peers_leave(struct peers *peers, const struct peer *peer);
+// One more connection was refused because of it, and how many were.
+void peers_refuse(struct peers *peers);
+uint64_t peers_refused(const struct peers *peers);
 // How many connections `peer` has.
 uint32_t peers_count(struct peers *peers, const struct peer *peer);
 

@@ -259,7 +259,7 @@ struct store_stats {
     uint64_t records_waiting;  // in the ports
     uint64_t blocks, blocks_damaged;
     uint64_t commits, commits_failed;
-    uint64_t writes, write_ns, write_stalls, syncs, sync_ns, write_errors;
+    uint64_t writes, write_ns, write_stalls, write_stall_ns, syncs, sync_ns, write_errors;
     uint64_t bytes, wal_bytes, memtable_bytes, pending_compaction_bytes, disk_free_bytes;
     uint64_t checkpoint_age_ns, rows;
     uint64_t saturated; // sums that reached their bound: an alarm

@@ -14,6 +14,7 @@ enum {
     FIGURES_CLASSES = 6,   // of status; 0: the client was gone before an answer
     FIGURES_PROVIDERS = 5, // types of accounts, from 1; 0: no account was picked
     FIGURES_ATTEMPTS = 3,  // first, second, later
+    FIGURES_FAMILIES = 4,  // enum wire_family
     FIGURES_ERRORS = 256,
     FIGURES_MODELS = 128,
 };
@@ -28,6 +29,21 @@ enum figures_stage {
     STAGE_WAIT, // for the head of the answer, or for why there is none
     STAGE_STREAM,
     STAGE_COUNT
+};
+
+// A time of a request in the gateway's own hands, from the moment when it could go on to the end of
+// the turn that handed its bytes on.
+enum figures_own {
+    OWN_ROUTE, // from the whole request to the vendor's connection: key, limits, account
+    OWN_WRITE, // from the vendor's answer to the client's connection
+    OWN_COUNT
+};
+
+// What is refused for a limit's sake.
+enum figures_limit {
+    LIMIT_MEMORY,  // the process holds too much for peers
+    LIMIT_ACCOUNT, // every account that could serve has all the requests it may have
+    LIMIT_COUNT
 };
 
 // How an attempt on an account ended.
@@ -59,6 +75,9 @@ struct shard_counters {
     struct figures_model models[FIGURES_MODELS];
     struct latency duration[OP_COUNT][FIGURES_PROVIDERS], first_token[OP_COUNT][FIGURES_PROVIDERS];
     struct latency connect[FIGURES_PROVIDERS][2]; // [2]: from the pool
+    struct latency token_gap[FIGURES_PROVIDERS];  // between turns that brought events of a stream
+    struct latency overhead[FIGURES_FAMILIES][OWN_COUNT]; // begins at LATENCY_OWN_FIRST_US
+    struct counter limited[LIMIT_COUNT];
     struct counter attempts[FIGURES_PROVIDERS][OUTCOME_COUNT][FIGURES_ATTEMPTS];
     struct counter retries, stale_retries;
     struct counter cut; // requests that the end of this process ended
@@ -69,7 +88,6 @@ struct shard_counters {
     struct counter upstream_active[FIGURES_PROVIDERS];
     // What the loop and its parts counted, as of the end of the last turn.
     struct counter connections, upstream_idle, upstream_reused;
-    struct counter turns, turns_slow;
     struct counter syscalls, no_buffers;
 };
 
@@ -101,5 +119,6 @@ uint64_t figures_in_flight(const struct shard_counters *counters);
 
 const char *figures_stage_name(unsigned stage);
 const char *figures_outcome_name(unsigned outcome);
+const char *figures_own_name(unsigned stage);
 
 #endif

@@ -1,10 +1,10 @@
-#include "penstock/convert/names.h"
+#include "penstock/convert/aliases.h"
 
 #include "penstock/base/text.h"
 #include "penstock/convert/ids.h"
 #include "penstock/convert/schema.h"
 
-enum { JOINED_MAX = 1 * KIB, SENT_MAX = 256 };
+enum { SENT_MAX = 256 };
 
 static uint64_t hash_of(struct span text)
 {
@@ -14,40 +14,25 @@ static uint64_t hash_of(struct span text)
     return hash;
 }
 
-void names_put(struct sink *out, struct words space, struct words name, enum wire_family to)
-{
-    if (words_none(space)) {
-        name_put(out, name, to);
-        return;
-    }
-    char joined[JOINED_MAX];
-    struct sink sink =
-        sink_into(joined, sizeof(joined)); // what is longer is cut the same each time
-    sink_plain(&sink, space);
-    SINK_TEXT(&sink, "__");
-    sink_plain(&sink, name);
-    name_put(out, words_plain(span_of(joined, (size_t)(sink.at - joined))), to);
-}
-
-bool names_seen_init(struct names_seen *seen, const struct prompt *prompt, struct scratch *scratch)
+bool alias_seen_init(struct alias_seen *seen, const struct prompt *prompt, struct scratch *scratch)
 {
     uint64_t slots = 8, calls = 0;
     for (uint32_t i = 0; i < prompt->part_count; i++)
         calls += prompt->parts[i].kind == PART_CALL;
     while (slots < 2 * calls)
         slots *= 2;
-    *seen = (struct names_seen){ .mask = slots - 1 };
+    *seen = (struct alias_seen){ .mask = slots - 1 };
     seen->hashes = scratch_take(scratch, slots * sizeof(*seen->hashes));
     if (seen->hashes != NULL)
         memset(seen->hashes, 0, slots * sizeof(*seen->hashes));
     return seen->hashes != NULL;
 }
 
-bool names_seen_first(struct names_seen *seen, const struct part *call, enum wire_family to)
+bool alias_seen_first(struct alias_seen *seen, const struct part *call, enum wire_family to)
 {
     char room[SENT_MAX];
     struct sink sink = sink_into(room, sizeof(room));
-    names_put(&sink, call->extra, call->name, to);
+    name_put(&sink, call->name, to);
     uint64_t hash = hash_of(span_of(room, (size_t)(sink.at - room))) | 1;
     uint64_t at = (hash >> 1) & seen->mask;
     while (seen->hashes[at] != 0 && seen->hashes[at] != hash)
@@ -57,7 +42,7 @@ bool names_seen_first(struct names_seen *seen, const struct part *call, enum wir
     return first;
 }
 
-bool names_wraps(const struct tool *tool, enum wire_family to)
+bool alias_wraps(const struct tool *tool, enum wire_family to)
 {
     return to == FAMILY_ANTHROPIC && tool->kind == TOOL_FUNCTION && schema_is_wrapped(tool->schema);
 }
@@ -70,7 +55,7 @@ static bool has_tool(const struct prompt *prompt, struct span name)
     return false;
 }
 
-size_t names_answer_tool(const struct prompt *prompt, enum wire_family to, const struct caps *caps,
+size_t alias_answer_tool(const struct prompt *prompt, enum wire_family to, const struct caps *caps,
                          char out[ANSWER_TOOL_MAX])
 {
     bool wanted = prompt->format.kind == ANSWER_SCHEMA && prompt->format.schema.kind == JK_OBJECT;
@@ -84,60 +69,59 @@ size_t names_answer_tool(const struct prompt *prompt, enum wire_family to, const
 
 // ----------------------------------------------------------------------------------- the table
 
-static struct tool_name *find(const struct names *names, struct span sent)
+static struct alias *find(const struct aliases *aliases, struct span sent)
 {
     uint64_t hash = hash_of(sent);
-    struct tool_name *tool = names->buckets[hash % NAMES_BUCKETS];
+    struct alias *tool = aliases->buckets[hash % ALIASES_BUCKETS];
     while (tool != NULL && (tool->hash != hash || !words_are(tool->sent, sent)))
         tool = tool->next;
     return tool;
 }
 
-static bool add(struct names *names, const struct tool *tool, enum wire_family to,
+static bool add(struct aliases *aliases, const struct tool *tool, enum wire_family to,
                 struct losses *losses)
 {
     char room[SENT_MAX];
     struct sink sink = sink_into(room, sizeof(room));
-    names_put(&sink, tool->space, tool->name, to);
+    name_put(&sink, tool->name, to);
     struct span sent = span_of(room, (size_t)(sink.at - room));
-    if (find(names, sent) != NULL) {
+    if (find(aliases, sent) != NULL) {
         loss_refuse(losses, "another tool has this name", "tools[%u]", tool->at);
         return true;
     }
-    struct tool_name *entry = keep_take(&names->keep, sizeof(*entry));
+    struct alias *entry = keep_take(&aliases->keep, sizeof(*entry));
     if (entry == NULL)
         return false;
     entry->hash = hash_of(sent);
-    entry->sent = keep_words(&names->keep, words_plain(sent));
-    entry->own = keep_words(&names->keep, tool->name);
-    entry->space = keep_words(&names->keep, tool->space);
-    entry->wrapped = names_wraps(tool, to);
-    entry->next = names->buckets[entry->hash % NAMES_BUCKETS];
-    names->buckets[entry->hash % NAMES_BUCKETS] = entry;
-    return !names->keep.failed;
+    entry->sent = keep_words(&aliases->keep, words_plain(sent));
+    entry->own = keep_words(&aliases->keep, tool->name);
+    entry->wrapped = alias_wraps(tool, to);
+    entry->next = aliases->buckets[entry->hash % ALIASES_BUCKETS];
+    aliases->buckets[entry->hash % ALIASES_BUCKETS] = entry;
+    return !aliases->keep.failed;
 }
 
-bool names_init(struct names *names, const struct prompt *prompt, enum wire_family to,
-                const struct caps *caps, const struct arena_source *chunks, struct losses *losses)
+bool aliases_init(struct aliases *aliases, const struct prompt *prompt, enum wire_family to,
+                  const struct caps *caps, const struct arena_source *chunks, struct losses *losses)
 {
-    memset(names, 0, sizeof(*names));
-    keep_init(&names->keep, chunks, NAMES_KEEP_MAX);
-    names->answer_len = (uint8_t)names_answer_tool(prompt, to, caps, names->answer);
-    names->answer_wrapped = names->answer_len > 0 && schema_is_wrapped(prompt->format.schema);
+    memset(aliases, 0, sizeof(*aliases));
+    keep_init(&aliases->keep, chunks, ALIASES_KEEP_MAX);
+    aliases->answer_len = (uint8_t)alias_answer_tool(prompt, to, caps, aliases->answer);
+    aliases->answer_wrapped = aliases->answer_len > 0 && schema_is_wrapped(prompt->format.schema);
     bool done = true;
     for (uint32_t i = 0; done && i < prompt->tool_count; i++)
         if (prompt->tools[i].kind != TOOL_HOSTED)
-            done = add(names, &prompt->tools[i], to, losses);
-    names->plain = names->answer_len == 0 && names->keep.chunks == NULL;
+            done = add(aliases, &prompt->tools[i], to, losses);
+    aliases->plain = aliases->answer_len == 0 && aliases->keep.chunks == NULL;
     return done;
 }
 
-void names_fini(struct names *names)
+void aliases_fini(struct aliases *aliases)
 {
-    keep_fini(&names->keep);
+    keep_fini(&aliases->keep);
 }
 
-const struct tool_name *names_find(const struct names *names, struct words sent)
+const struct alias *aliases_find(const struct aliases *aliases, struct words sent)
 {
     static const struct span habits[] = { SPAN("default_api:"), SPAN("default_api."),
                                           SPAN("functions.") };
@@ -145,9 +129,9 @@ const struct tool_name *names_find(const struct names *names, struct words sent)
     struct span name = words_view(sent, room, sizeof(room));
     if (name.ptr == NULL)
         return NULL;
-    const struct tool_name *tool = find(names, name);
+    const struct alias *tool = find(aliases, name);
     for (size_t i = 0; tool == NULL && i < ARRAY_LEN(habits); i++)
         if (span_starts(name, habits[i]))
-            tool = find(names, span_from(name, habits[i].len));
+            tool = find(aliases, span_from(name, habits[i].len));
     return tool;
 }

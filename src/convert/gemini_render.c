@@ -1,0 +1,520 @@
+// Gemini generateContent, writing a request. Settings come first and the conversation last, so that
+// a longer one begins with the same bytes. The model, and whether to stream, stand in the path.
+#include "base64.h"
+#include "gemini.h"
+#include "gemini_writer.h"
+#include "media.h"
+#include "pairs.h"
+
+#include "penstock/base/text.h"
+#include "penstock/convert/args.h"
+#include "penstock/convert/ids.h"
+
+static void comma(struct gemini_writer *writer)
+{
+    if (writer->started)
+        SINK_TEXT(writer->out, ",");
+    writer->started = true;
+}
+
+static void refuse_part(struct gemini_writer *writer, const struct part *part, const char *why)
+{
+    char path[LOSS_PATH_MAX];
+    (void)prompt_path(writer->prompt, part, path);
+    loss_refuse(writer->losses, why, "%s", path);
+}
+
+static void drop_part(struct gemini_writer *writer, const struct part *part)
+{
+    char path[LOSS_PATH_MAX];
+    (void)prompt_path(writer->prompt, part, path);
+    loss_drop(writer->losses, "%s", path);
+}
+
+static void adjust_part(struct gemini_writer *writer, const struct part *part, const char *what)
+{
+    char path[LOSS_PATH_MAX];
+    (void)prompt_path(writer->prompt, part, path);
+    loss_adjust(writer->losses, "%s=%s", path, what);
+}
+
+// The list that holds the client's messages, for paths.
+static const char *list_name(const struct gemini_writer *writer)
+{
+    switch ((enum wire_family)writer->prompt->from) {
+    case FAMILY_RESPONSES: return "input";
+    case FAMILY_GEMINI: return "contents";
+    case FAMILY_OPENAI:
+    case FAMILY_ANTHROPIC: break;
+    }
+    return "messages";
+}
+
+// --- texts and media ---
+
+static bool is_text(const struct part *part)
+{
+    return part->kind == PART_TEXT || part->kind == PART_REFUSAL || part->kind == PART_SEARCH;
+}
+
+static bool is_media(const struct part *part)
+{
+    return part->kind == PART_IMAGE || part->kind == PART_FILE || part->kind == PART_AUDIO ||
+           part->kind == PART_VIDEO;
+}
+
+// A turn of the user's that the client did not write.
+static void put_note_content(struct gemini_writer *writer, struct span text)
+{
+    sink_put(writer->out, writer->spoken ? SPAN(",{\"role\":\"user\",\"parts\":[{\"text\":\"")
+                                         : SPAN("{\"role\":\"user\",\"parts\":[{\"text\":\""));
+    sink_put(writer->out, text);
+    SINK_TEXT(writer->out, "\"}]}");
+    writer->spoken = true;
+}
+
+// The signature that a part goes back with: its own, or the one that came before it on its own.
+static void put_part_end(struct gemini_writer *writer, const struct signature *own, bool takes)
+{
+    const struct signature *put = NULL;
+    if (own->maker == MAKER_GEMINI && !words_none(own->text))
+        put = own;
+    else if (takes && writer->pending != NULL)
+        put = &writer->pending->signature;
+    if (put != NULL) {
+        SINK_TEXT(writer->out, ",\"thoughtSignature\":");
+        sink_quoted(writer->out, put->text);
+        if (put != own)
+            writer->pending = NULL;
+    }
+    SINK_TEXT(writer->out, "}");
+}
+
+static void put_text(struct gemini_writer *writer, const struct part *part)
+{
+    const struct signature *own = &part->signature;
+    const bool is_signed = own->maker == MAKER_GEMINI && !words_none(own->text);
+    if (words_none(part->text) && !is_signed) // C-010
+        return;
+    comma(writer);
+    SINK_TEXT(writer->out, "{\"text\":");
+    sink_quoted(writer->out, part->text);
+    // What signs a call waits for it.
+    bool takes = writer->pending != NULL && writer->pending->signature.signs != SIGNS_CALL;
+    put_part_end(writer, own, takes);
+}
+
+// The type of what an address leads to, by the name it ends with.
+static struct span type_of_url(const struct part *part)
+{
+    static const struct {
+        struct span end, type;
+    } types[] = {
+        { SPAN(".png"), SPAN("image/png") },   { SPAN(".gif"), SPAN("image/gif") },
+        { SPAN(".webp"), SPAN("image/webp") }, { SPAN(".heic"), SPAN("image/heic") },
+        { SPAN(".mp4"), SPAN("video/mp4") },   { SPAN(".webm"), SPAN("video/webm") },
+        { SPAN(".mp3"), SPAN("audio/mp3") },   { SPAN(".wav"), SPAN("audio/wav") },
+        { SPAN(".txt"), SPAN("text/plain") },  { SPAN(".pdf"), SPAN("application/pdf") },
+    };
+    struct span url = span_upto(part->text.raw, span_find(part->text.raw, '?'));
+    for (size_t i = 0; i < ARRAY_LEN(types); i++)
+        if (url.len > types[i].end.len &&
+            span_eq_nocase(span_from(url, url.len - types[i].end.len), types[i].end))
+            return types[i].type;
+    switch ((enum part_kind)part->kind) {
+    case PART_FILE: return SPAN("application/pdf");
+    case PART_AUDIO: return SPAN("audio/wav");
+    case PART_VIDEO: return SPAN("video/mp4");
+    case PART_IMAGE:
+    case PART_TEXT:
+    case PART_REFUSAL:
+    case PART_THINK:
+    case PART_REDACTED:
+    case PART_CALL:
+    case PART_RESULT:
+    case PART_SEARCH:
+    case PART_RAW: break;
+    }
+    return SPAN("image/jpeg");
+}
+
+static void put_base64(struct sink *out, struct words text)
+{
+    struct base64 base64;
+    SINK_TEXT(out, "\"");
+    base64_begin(&base64, out);
+    sink_plain(&base64.sink, text);
+    base64_end(&base64);
+    SINK_TEXT(out, "\"");
+}
+
+// How much of a picture is looked at.
+static void put_detail(struct gemini_writer *writer, const struct part *part)
+{
+    char path[LOSS_PATH_MAX];
+    bool low = words_are(part->extra, SPAN("low")), high = words_are(part->extra, SPAN("high"));
+    if (!low && !high)
+        return;
+    (void)prompt_path(writer->prompt, part, path);
+    if (!writer->caps->signs_calls) {
+        loss_drop(writer->losses, "%s.detail", path);
+        return;
+    }
+    sink_put(writer->out, low ? SPAN(",\"mediaResolution\":{\"level\":\"MEDIA_RESOLUTION_LOW\"}")
+                              : SPAN(",\"mediaResolution\":{\"level\":\"MEDIA_RESOLUTION_HIGH\"}"));
+    loss_adjust(writer->losses, "%s.detail=mediaResolution", path);
+}
+
+static void put_media(struct gemini_writer *writer, const struct part *part)
+{
+    struct sink *out = writer->out;
+    if (part->source == MEDIA_FILE_ID) {
+        refuse_part(writer, part, "a file's id is known only to the vendor that gave it");
+        return;
+    }
+    comma(writer);
+    if (part->source == MEDIA_URL) {
+        SINK_TEXT(out, "{\"fileData\":{\"mimeType\":");
+        sink_quoted(out, words_none(part->type) ? words_plain(type_of_url(part)) : part->type);
+        SINK_TEXT(out, ",\"fileUri\":");
+        sink_quoted(out, part->text);
+    } else {
+        SINK_TEXT(out, "{\"inlineData\":{\"mimeType\":");
+        sink_quoted(out, media_type_is(part->type, SPAN("audio/mpeg"))
+                             ? words_plain(SPAN("audio/mp3"))
+                             : part->type);
+        SINK_TEXT(out, ",\"data\":");
+        if (part->source == MEDIA_TEXT)
+            put_base64(out, part->text);
+        else
+            sink_quoted(out, part->text);
+    }
+    SINK_TEXT(out, "}");
+    put_detail(writer, part);
+    put_part_end(writer, &part->signature, false);
+}
+
+// --- the model's parts ---
+
+// A signature of this vendor's that stands alone waits for the part it belongs to.
+static void put_thought(struct gemini_writer *writer, const struct part *part)
+{
+    const struct signature *own = &part->signature;
+    if (own->maker != MAKER_GEMINI) // C-064
+        return;
+    if (writer->prompt->from == FAMILY_GEMINI) {
+        comma(writer);
+        SINK_TEXT(writer->out, "{\"text\":");
+        sink_quoted(writer->out, part->text);
+        SINK_TEXT(writer->out, ",\"thought\":true");
+        put_part_end(writer, own, false);
+    } else if (!words_none(own->text)) {
+        writer->pending = part;
+    }
+}
+
+// `first`: of a step, which models that sign their calls want signed (C-070).
+static void put_call(struct gemini_writer *writer, const struct part *part, bool first)
+{
+    struct sink *out = writer->out;
+    comma(writer);
+    SINK_TEXT(out, "{\"functionCall\":{");
+    if (writer->caps->call_ids) {
+        SINK_TEXT(out, "\"id\":\"");
+        id_put_call(out, part->id, FAMILY_GEMINI, 0, 0);
+        SINK_TEXT(out, "\",");
+    }
+    SINK_TEXT(out, "\"name\":\"");
+    name_put(out, part->name, FAMILY_GEMINI);
+    SINK_TEXT(out, "\",\"args\":");
+    if (part->form == CALL_CUSTOM) { // C-040
+        SINK_TEXT(out, "{\"input\":");
+        sink_quoted(out, part->text);
+        SINK_TEXT(out, "}");
+    } else if (!args_put_object(out, part->text, writer->render->scratch)) { // C-025
+        adjust_part(writer, part, "no_object>_raw");
+    }
+    SINK_TEXT(out, "}");
+    const struct signature *own = &part->signature;
+    bool is_signed =
+        (own->maker == MAKER_GEMINI && !words_none(own->text)) || writer->pending != NULL;
+    if (first && !is_signed && writer->caps->signs_calls)
+        SINK_TEXT(out, ",\"thoughtSignature\":\"skip_thought_signature_validator\"");
+    put_part_end(writer, own, true);
+}
+
+static void put_model_group(struct gemini_writer *writer, const struct group *group)
+{
+    const struct part *parts = &writer->prompt->parts[group->part];
+    bool called = false;
+    uint32_t turn = group->turn;
+    for (uint32_t i = 0; i < group->part_count; i++) {
+        const struct part *part = &parts[i];
+        if (part->turn != turn) // several of the client's turns are as many steps
+            called = false;
+        turn = part->turn;
+        if (is_text(part)) {
+            put_text(writer, part);
+        } else if (part->kind == PART_CALL) {
+            put_call(writer, part, !called);
+            called = true;
+        } else if (part->kind == PART_THINK || part->kind == PART_REDACTED) {
+            put_thought(writer, part);
+        } else if (part->kind == PART_RAW) {
+            drop_part(writer, part);
+        } else if (is_media(part)) {
+            put_media(writer, part);
+        }
+    }
+    if (writer->pending != NULL) {
+        comma(writer);
+        SINK_TEXT(writer->out, "{\"text\":\"\"");
+        put_part_end(writer, &(struct signature){ 0 }, true);
+    }
+}
+
+// --- results ---
+
+static void put_inner_texts(struct gemini_writer *writer, const struct part *result)
+{
+    bool any = false;
+    SINK_TEXT(writer->out, "\"");
+    for (uint32_t i = 0; i < inner_count(writer->prompt, result); i++) {
+        const struct part *inner = result + 1 + i;
+        if (!is_text(inner) && inner->kind != PART_RAW)
+            continue;
+        if (any)
+            SINK_TEXT(writer->out, "\\n");
+        any = true;
+        if (inner->kind == PART_RAW) { // C-151
+            SINK_TEXT(writer->out, "Loaded tool ");
+            sink_string(writer->out, inner->name);
+        } else {
+            sink_string(writer->out, inner->text);
+        }
+    }
+    SINK_TEXT(writer->out, "\"");
+}
+
+// Pictures of a result, where the model takes them in it (C-017).
+static void put_inner_media(struct gemini_writer *writer, const struct part *result)
+{
+    bool any = false;
+    for (uint32_t i = 0; i < inner_count(writer->prompt, result); i++) {
+        if (!is_media(result + 1 + i))
+            continue;
+        if (!any)
+            SINK_TEXT(writer->out, ",\"parts\":[");
+        writer->started = any;
+        put_media(writer, result + 1 + i);
+        any = true;
+    }
+    if (any)
+        SINK_TEXT(writer->out, "]");
+    writer->started = true;
+}
+
+static void put_result(struct gemini_writer *writer, const struct part *call,
+                       const struct part *result)
+{
+    struct sink *out = writer->out;
+    comma(writer);
+    SINK_TEXT(out, "{\"functionResponse\":{");
+    if (writer->caps->call_ids) {
+        SINK_TEXT(out, "\"id\":\"");
+        id_put_call(out, call->id, FAMILY_GEMINI, 0, 0);
+        SINK_TEXT(out, "\",");
+    }
+    SINK_TEXT(out, "\"name\":\"");
+    name_put(out, call->name, FAMILY_GEMINI); // C-029
+    if (result == NULL) {                     // C-007
+        SINK_TEXT(out, "\",\"response\":{\"error\":\"[no result]\"}}}");
+        loss_adjust(writer->losses, "%s[%u].tool_calls=no_result", list_name(writer), call->at);
+        return;
+    }
+    sink_put(out, result->error ? SPAN("\",\"response\":{\"error\":")
+                                : SPAN("\",\"response\":{\"output\":"));
+    put_inner_texts(writer, result);
+    SINK_TEXT(out, "}");
+    if (writer->caps->signs_calls)
+        put_inner_media(writer, result);
+    SINK_TEXT(out, "}}");
+}
+
+// A result that answers no call keeps its content, as text (C-008).
+static void put_stray(struct gemini_writer *writer, const struct part *result)
+{
+    struct sink *out = writer->out;
+    comma(writer);
+    SINK_TEXT(out, "{\"text\":\"[result of unknown call ");
+    sink_string(out, result->id);
+    SINK_TEXT(out, "]\\n");
+    for (uint32_t i = 0; i < inner_count(writer->prompt, result); i++)
+        if (is_text(&result[1 + i]))
+            sink_string(out, result[1 + i].text);
+    SINK_TEXT(out, "\"}");
+    loss_adjust(writer->losses, "%s[%u]=text", list_name(writer), result->at);
+}
+
+// --- turns ---
+
+// As many results as there were calls, in their order and before anything else (C-031).
+static void put_user_group(struct gemini_writer *writer, const struct group *group,
+                           const struct group *before)
+{
+    const struct prompt *prompt = writer->prompt;
+    for (uint32_t i = 0; i < before->part_count; i++) {
+        const struct part *call = &prompt->parts[before->part + i];
+        if (call->kind == PART_CALL)
+            put_result(writer, call, result_of(prompt, group, call));
+    }
+    for (uint32_t i = 0; i < before->part_count && !writer->caps->signs_calls; i++) {
+        const struct part *call = &prompt->parts[before->part + i];
+        const struct part *result = call->kind == PART_CALL ? result_of(prompt, group, call) : NULL;
+        for (uint32_t k = 0; result != NULL && k < inner_count(prompt, result); k++)
+            if (is_media(result + 1 + k))
+                put_media(writer, result + 1 + k);
+    }
+    for (uint32_t i = 0; i < group->part_count; i++) {
+        const struct part *part = &prompt->parts[group->part + i];
+        if (part->inner)
+            continue;
+        if (part->kind == PART_RESULT) {
+            if (call_of_result(prompt, before, part) == NULL)
+                put_stray(writer, part);
+        } else if (prompt->turns[part->turn].role == ROLE_SYSTEM) { // C-002
+            comma(writer);
+            SINK_TEXT(writer->out, "{\"text\":\"<system>");
+            sink_string(writer->out, part->text);
+            SINK_TEXT(writer->out, "</system>\"}");
+            loss_adjust(writer->losses, "%s[%u].role=user", list_name(writer), part->at);
+        } else if (is_text(part)) {
+            put_text(writer, part);
+        } else if (is_media(part)) {
+            put_media(writer, part);
+        } else if (part->kind == PART_RAW) {
+            drop_part(writer, part);
+        }
+    }
+}
+
+static bool has_calls(const struct prompt *prompt, const struct group *group)
+{
+    for (uint32_t i = 0; i < group->part_count; i++)
+        if (prompt->parts[group->part + i].kind == PART_CALL)
+            return true;
+    return false;
+}
+
+// Whether anything of a group would be written.
+static bool has_content(const struct gemini_writer *writer, const struct group *group)
+{
+    for (uint32_t i = 0; i < group->part_count; i++) {
+        const struct part *part = &writer->prompt->parts[group->part + i];
+        bool own = part->signature.maker == MAKER_GEMINI && !words_none(part->signature.text);
+        bool thought = part->kind == PART_THINK || part->kind == PART_REDACTED;
+        bool again = thought && part->signature.maker == MAKER_GEMINI &&
+                     writer->prompt->from == FAMILY_GEMINI;
+        bool empty = is_text(part) ? words_none(part->text) : thought;
+        if (!part->inner && part->kind != PART_RAW && (!empty || own || again))
+            return true;
+    }
+    return false;
+}
+
+static void put_content(struct gemini_writer *writer, const struct group *group,
+                        const struct group *before)
+{
+    bool results = !group->assistant && has_calls(writer->prompt, before);
+    if (!results && !has_content(writer, group))
+        return;
+    if (group->assistant && !writer->spoken) { // C-011
+        put_note_content(writer, SPAN("."));
+        loss_adjust(writer->losses, "%s=user_turn_first", list_name(writer));
+    }
+    if (writer->spoken)
+        SINK_TEXT(writer->out, ",");
+    writer->spoken = true;
+    sink_put(writer->out, group->assistant ? SPAN("{\"role\":\"model\",\"parts\":[")
+                                           : SPAN("{\"role\":\"user\",\"parts\":["));
+    writer->started = false;
+    if (group->assistant)
+        put_model_group(writer, group);
+    else
+        put_user_group(writer, group, before);
+    SINK_TEXT(writer->out, "]}");
+}
+
+static void put_contents(struct gemini_writer *writer)
+{
+    const struct prompt *prompt = writer->prompt;
+    struct group before = { 0 }, none = { 0 };
+    SINK_TEXT(writer->out, ",\"contents\":[");
+    for (uint32_t turn = group_first(prompt); turn < prompt->turn_count;) {
+        struct group group = group_at(prompt, turn);
+        put_content(writer, &group, &before);
+        before = group.assistant ? group : none;
+        turn += group.turn_count;
+    }
+    if (!writer->spoken) { // C-019
+        if (group_first(prompt) == 0)
+            loss_refuse(writer->losses, "at least one message is required", "%s",
+                        list_name(writer));
+        put_note_content(writer, SPAN("."));
+        loss_adjust(writer->losses, "%s=user_turn_first", list_name(writer));
+    } else if (has_calls(prompt, &before)) { // C-007
+        loss_refuse(writer->losses, "the calls of the last turn have no results", "%s[%u]",
+                    list_name(writer), prompt->turns[prompt->turn_count - 1].at);
+    } else if (before.part_count > 0 && !writer->caps->prefill) { // C-012
+        put_note_content(writer, SPAN("Continue exactly where the last message stops."));
+        loss_adjust(writer->losses, "%s[%u]=continue", list_name(writer),
+                    prompt->turns[prompt->turn_count - 1].at);
+    }
+    SINK_TEXT(writer->out, "]");
+}
+
+static void put_system(struct gemini_writer *writer)
+{
+    const struct prompt *prompt = writer->prompt;
+    uint32_t end = group_first(prompt);
+    uint32_t parts = end < prompt->turn_count ? prompt->turns[end].first : prompt->part_count;
+    writer->started = false;
+    for (uint32_t i = 0; i < parts; i++) {
+        if (words_none(prompt->parts[i].text))
+            continue;
+        if (!writer->started)
+            SINK_TEXT(writer->out, ",\"systemInstruction\":{\"parts\":[");
+        comma(writer);
+        SINK_TEXT(writer->out, "{\"text\":");
+        sink_quoted(writer->out, prompt->parts[i].text);
+        SINK_TEXT(writer->out, "}");
+    }
+    if (writer->schema_in_text) { // C-119
+        if (!writer->started)
+            SINK_TEXT(writer->out, ",\"systemInstruction\":{\"parts\":[");
+        comma(writer);
+        SINK_TEXT(writer->out, "{\"text\":\"Answer with one JSON object and nothing else.");
+        if (prompt->format.schema.kind == JK_OBJECT) {
+            SINK_TEXT(writer->out, " It has to match this JSON Schema:\\n");
+            sink_string(writer->out, words_plain(prompt->format.schema.text));
+        }
+        SINK_TEXT(writer->out, "\"}");
+    }
+    if (writer->started)
+        SINK_TEXT(writer->out, "]}");
+}
+
+bool gemini_render(struct render *render, struct sink *out)
+{
+    struct gemini_writer writer = { .render = render,
+                                    .prompt = render->prompt,
+                                    .caps = render->caps,
+                                    .losses = render->losses,
+                                    .out = out };
+    SINK_TEXT(out, "{");
+    gemini_put_settings(&writer);
+    put_system(&writer);
+    put_contents(&writer);
+    SINK_TEXT(out, "}");
+    return !render->losses->refused && !out->failed;
+}

@@ -1,0 +1,375 @@
+// OpenAI Responses, writing a request. Parameters come first and the conversation last, so that a
+// longer one begins with the same bytes.
+#include "responses_render.h"
+
+#include "media.h"
+#include "penstock/convert/args.h"
+#include "penstock/convert/ids.h"
+#include "penstock/convert/schema.h"
+#include "reasoning.h"
+
+enum { OUTPUT_MIN = 16 };
+
+static const struct knob *knob(const struct writer *writer, enum knob_id id)
+{
+    return &writer->prompt->knobs[id];
+}
+
+static bool is_set(const struct writer *writer, enum knob_id id)
+{
+    return knob(writer, id)->value.kind != JK_NONE;
+}
+
+// --- tools ---
+
+static void put_description(struct writer *writer, const struct tool *tool)
+{
+    struct sink *out = writer->out;
+    bool examples = tool->examples.kind == JK_ARRAY;
+    if (words_none(tool->description) && !examples)
+        return;
+    SINK_TEXT(out, ",\"description\":\"");
+    sink_string(out, tool->description);
+    if (examples) {
+        if (!words_none(tool->description))
+            SINK_TEXT(out, "\\n\\n");
+        SINK_TEXT(out, "Examples of its input: ");
+        sink_string(out, words_plain(tool->examples.text));
+        loss_adjust(writer->losses, "tools[%u].input_examples=description", tool->at);
+    }
+    SINK_TEXT(out, "\"");
+}
+
+static void put_schema(struct writer *writer, const struct tool *tool)
+{
+    struct sink *out = writer->out;
+    struct json_slice schema = tool->schema;
+    struct json_iter iter = json_members_of(schema);
+    struct span key;
+    struct json_slice value;
+    bool empty = !json_member_next(&iter, &key, &value);
+    if (writer->prompt->from == FAMILY_GEMINI && !empty) {
+        schema_put_standard(out, schema);
+    } else if (empty) { // C-034
+        SINK_TEXT(out, "{\"type\":\"object\",\"properties\":{}}");
+    } else if (json_get(schema, SPAN("type")).kind == JK_NONE &&
+               json_get(schema, SPAN("properties")).kind == JK_OBJECT) {
+        SINK_TEXT(out, "{\"type\":\"object\",");
+        sink_put(out, span_from(schema.text, 1));
+    } else {
+        sink_put(out, schema.text);
+    }
+}
+
+// Chat puts a grammar's members a level deeper.
+static void put_format(struct writer *writer, struct json_slice format)
+{
+    struct sink *out = writer->out;
+    struct json_slice grammar = json_get(format, SPAN("grammar"));
+    if (format.kind != JK_OBJECT)
+        return;
+    SINK_TEXT(out, ",\"format\":");
+    if (grammar.kind == JK_OBJECT && wire_has_content(grammar)) {
+        SINK_TEXT(out, "{\"type\":\"grammar\",");
+        sink_put(out, span_from(grammar.text, 1));
+    } else {
+        sink_put(out, format.text);
+    }
+}
+
+static void put_tool(struct writer *writer, const struct tool *tool)
+{
+    struct sink *out = writer->out;
+    bool custom = tool->kind == TOOL_CUSTOM;
+    sink_put(out, custom ? SPAN("{\"type\":\"custom\",\"name\":\"")
+                         : SPAN("{\"type\":\"function\",\"name\":\""));
+    name_put(out, tool->name, FAMILY_RESPONSES);
+    SINK_TEXT(out, "\"");
+    put_description(writer, tool);
+    if (custom) {
+        put_format(writer, tool->schema);
+    } else {
+        SINK_TEXT(out, ",\"parameters\":");
+        put_schema(writer, tool);
+        // Without a word the vendor would take it for strict (C-033).
+        sink_put(out, tool->strict == 2 ? SPAN(",\"strict\":true") : SPAN(",\"strict\":false"));
+    }
+    SINK_TEXT(out, "}");
+}
+
+static void put_tools(struct writer *writer)
+{
+    const struct prompt *prompt = writer->prompt;
+    for (uint32_t i = 0; i < prompt->tool_count; i++) {
+        if (prompt->tools[i].kind == TOOL_HOSTED) {
+            loss_drop(writer->losses, "tools[%u]", prompt->tools[i].at);
+            continue;
+        }
+        sink_put(writer->out, writer->tools++ > 0 ? SPAN(",") : SPAN(",\"tools\":["));
+        put_tool(writer, &prompt->tools[i]);
+    }
+    if (writer->tools > 0)
+        SINK_TEXT(writer->out, "]");
+}
+
+static void put_chosen(struct writer *writer, struct words name)
+{
+    const struct prompt *prompt = writer->prompt;
+    bool custom = false;
+    for (uint32_t i = 0; i < prompt->tool_count; i++)
+        custom |= prompt->tools[i].kind == TOOL_CUSTOM && words_eq(prompt->tools[i].name, name);
+    sink_put(writer->out, custom ? SPAN("{\"type\":\"custom\",\"name\":\"")
+                                 : SPAN("{\"type\":\"function\",\"name\":\""));
+    name_put(writer->out, name, FAMILY_RESPONSES);
+    SINK_TEXT(writer->out, "\"}");
+}
+
+static void put_choice(struct writer *writer)
+{
+    const struct prompt *prompt = writer->prompt;
+    struct sink *out = writer->out;
+    switch ((enum choose)prompt->choice.mode) {
+    case CHOOSE_UNSAID: break;
+    case CHOOSE_AUTO: SINK_TEXT(out, ",\"tool_choice\":\"auto\""); break;
+    case CHOOSE_NONE: SINK_TEXT(out, ",\"tool_choice\":\"none\""); break;
+    case CHOOSE_ANY: SINK_TEXT(out, ",\"tool_choice\":\"required\""); break;
+    case CHOOSE_ONE:
+        SINK_TEXT(out, ",\"tool_choice\":");
+        put_chosen(writer, prompt->choice.names[0]);
+        break;
+    case CHOOSE_SUBSET:
+    case CHOOSE_SUBSET_ANY:
+        SINK_TEXT(out, ",\"tool_choice\":{\"type\":\"allowed_tools\",\"mode\":");
+        sink_put(out, prompt->choice.mode == CHOOSE_SUBSET ? SPAN("\"auto\",\"tools\":[")
+                                                           : SPAN("\"required\",\"tools\":["));
+        for (uint32_t i = 0; i < prompt->choice.name_count; i++) {
+            if (i > 0)
+                SINK_TEXT(out, ",");
+            put_chosen(writer, prompt->choice.names[i]);
+        }
+        SINK_TEXT(out, "]}");
+        break;
+    }
+    if (is_set(writer, KNOB_PARALLEL)) // C-020
+        SINK_TEXT(out, ",\"parallel_tool_calls\":false");
+}
+
+static bool has_tools(const struct prompt *prompt)
+{
+    for (uint32_t i = 0; i < prompt->tool_count; i++)
+        if (prompt->tools[i].kind != TOOL_HOSTED)
+            return true;
+    return false;
+}
+
+// --- settings ---
+
+static void put_raw(struct writer *writer, enum knob_id id, struct span name)
+{
+    if (!is_set(writer, id))
+        return;
+    SINK_TEXT(writer->out, ",\"");
+    sink_put(writer->out, name);
+    SINK_TEXT(writer->out, "\":");
+    sink_put(writer->out, knob(writer, id)->value.text);
+}
+
+static void drop_knob(struct writer *writer, enum knob_id id)
+{
+    if (is_set(writer, id))
+        loss_drop(writer->losses, "%s", knob(writer, id)->path);
+}
+
+static void put_cap(struct writer *writer)
+{
+    uint64_t cap;
+    const struct knob *max = knob(writer, KNOB_MAX_OUTPUT);
+    if (!json_u64(max->value, &cap))
+        return;
+    if (cap < OUTPUT_MIN) { // C-107
+        loss_adjust(writer->losses, "%s=%llu>16", max->path, (unsigned long long)cap);
+        cap = OUTPUT_MIN;
+    }
+    SINK_TEXT(writer->out, ",\"max_output_tokens\":");
+    sink_u64(writer->out, cap);
+}
+
+static void put_reasoning(struct writer *writer)
+{
+    const struct prompt *prompt = writer->prompt;
+    struct sink *out = writer->out;
+    enum effort effort = effort_wanted(prompt, writer->caps);
+    bool own = prompt->reasoning.adaptive || prompt->reasoning.budget_set;
+    if (writer->caps->reasons == REASONS_NOT)
+        return;
+    writer->thinks = effort == EFFORT_UNSAID ? own : effort != EFFORT_NONE;
+    if (effort == EFFORT_UNSAID && !own)
+        return;
+    bool summary = writer->thinks && prompt->reasoning.show != 1;
+    if (effort == EFFORT_UNSAID && !summary)
+        return;
+    SINK_TEXT(out, ",\"reasoning\":{");
+    if (effort != EFFORT_UNSAID) {
+        SINK_TEXT(out, "\"effort\":\"");
+        sink_put(out, effort_word(effort));
+        sink_put(out, summary ? SPAN("\",") : SPAN("\""));
+    }
+    if (summary)
+        SINK_TEXT(out, "\"summary\":\"auto\"");
+    SINK_TEXT(out, "}");
+    bool told = effort != EFFORT_UNSAID &&
+                (prompt->reasoning.budget_set || (uint8_t)effort != prompt->reasoning.effort);
+    if (told) {
+        struct span word = effort_word(effort);
+        loss_adjust(writer->losses, "%s=%.*s>%.*s", prompt->reasoning.path,
+                    (int)min_size(prompt->reasoning.said.raw.len, 16),
+                    prompt->reasoning.said.raw.ptr, (int)word.len, word.ptr);
+    }
+}
+
+// What a model that reasons refuses (C-111).
+static void put_sampling(struct writer *writer)
+{
+    static const enum knob_id refused[] = { KNOB_TEMPERATURE, KNOB_TOP_P, KNOB_LOGPROBS,
+                                            KNOB_TOP_LOGPROBS };
+    if (writer->caps->no_sampling || writer->thinks) {
+        for (size_t i = 0; i < ARRAY_LEN(refused); i++)
+            drop_knob(writer, refused[i]);
+        return;
+    }
+    put_raw(writer, KNOB_TEMPERATURE, SPAN("temperature"));
+    put_raw(writer, KNOB_TOP_P, SPAN("top_p"));
+    put_raw(writer, KNOB_TOP_LOGPROBS, SPAN("top_logprobs"));
+    writer->logprobs = is_set(writer, KNOB_LOGPROBS);
+}
+
+// State that the client gives back is all there is: nothing is stored (C-073).
+static void put_include(struct writer *writer)
+{
+    struct sink *out = writer->out;
+    bool state = writer->thinks || (writer->caps->official && writer->caps->reasons != REASONS_NOT);
+    if (!state && !writer->logprobs)
+        return;
+    SINK_TEXT(out, ",\"include\":[");
+    if (state)
+        SINK_TEXT(out, "\"reasoning.encrypted_content\"");
+    if (writer->logprobs)
+        sink_put(out, state ? SPAN(",\"message.output_text.logprobs\"")
+                            : SPAN("\"message.output_text.logprobs\""));
+    SINK_TEXT(out, "]");
+}
+
+static void put_answer_format(struct writer *writer)
+{
+    const struct prompt *prompt = writer->prompt;
+    struct sink *out = writer->out;
+    bool schema = prompt->format.kind == ANSWER_SCHEMA && prompt->format.schema.kind == JK_OBJECT;
+    bool json = prompt->format.kind == ANSWER_JSON;
+    bool verbosity = is_set(writer, KNOB_VERBOSITY);
+    if (!schema && !json && !verbosity)
+        return;
+    SINK_TEXT(out, ",\"text\":{");
+    if (json) {
+        SINK_TEXT(out, "\"format\":{\"type\":\"json_object\"}");
+    } else if (schema) {
+        SINK_TEXT(out, "\"format\":{\"type\":\"json_schema\",\"name\":");
+        sink_quoted(out, words_none(prompt->format.name) ? words_plain(SPAN("response"))
+                                                         : prompt->format.name);
+        if (!words_none(prompt->format.description)) {
+            SINK_TEXT(out, ",\"description\":");
+            sink_quoted(out, prompt->format.description);
+        }
+        SINK_TEXT(out, ",\"schema\":");
+        if (prompt->from == FAMILY_GEMINI)
+            schema_put_standard(out, prompt->format.schema);
+        else
+            sink_put(out, prompt->format.schema.text);
+        // Formats that know no such thing mean it where the schema allows it (C-120).
+        bool known = prompt->from == FAMILY_OPENAI || prompt->from == FAMILY_RESPONSES;
+        bool strict = known ? prompt->format.strict == 2 : schema_is_strict(prompt->format.schema);
+        if (!known || prompt->format.strict != 0)
+            sink_put(out, strict ? SPAN(",\"strict\":true") : SPAN(",\"strict\":false"));
+        SINK_TEXT(out, "}");
+    }
+    if (verbosity) {
+        sink_put(out, json || schema ? SPAN(",\"verbosity\":") : SPAN("\"verbosity\":"));
+        sink_put(out, knob(writer, KNOB_VERBOSITY)->value.text);
+    }
+    SINK_TEXT(out, "}");
+}
+
+static void put_user(struct writer *writer)
+{
+    const struct knob *user = knob(writer, KNOB_USER);
+    bool own = writer->prompt->from == FAMILY_OPENAI || writer->prompt->from == FAMILY_RESPONSES;
+    if (user->value.kind != JK_STRING)
+        return;
+    if (own) {
+        sink_put(writer->out, span_eq(span_str(user->path), SPAN("user"))
+                                  ? SPAN(",\"user\":")
+                                  : SPAN(",\"safety_identifier\":"));
+        sink_put(writer->out, user->value.text);
+        return;
+    }
+    SINK_TEXT(writer->out, ",\"safety_identifier\":\""); // C-114
+    id_put_hash(writer->out, words_of(user->value));
+    SINK_TEXT(writer->out, "\"");
+}
+
+static void put_tier(struct writer *writer)
+{
+    if (!is_set(writer, KNOB_TIER))
+        return;
+    if (writer->prompt->from == FAMILY_ANTHROPIC) // who says it means the standard one
+        SINK_TEXT(writer->out, ",\"service_tier\":\"default\"");
+    else
+        put_raw(writer, KNOB_TIER, SPAN("service_tier"));
+}
+
+// What the format has no word for, by the table of settings.
+static void lose_settings(struct writer *writer)
+{
+    static const uint8_t classes[KNOB_COUNT] = {
+#define KNOB(id, chat, responses, messages, gemini) [KNOB_##id] = LOSS_##responses,
+#include "penstock/convert/knobs.def"
+#undef KNOB
+    };
+    for (unsigned id = 0; id < KNOB_COUNT; id++) {
+        if (classes[id] == LOSS_DROP)
+            drop_knob(writer, (enum knob_id)id);
+        else if (classes[id] == LOSS_REFUSE && is_set(writer, (enum knob_id)id))
+            loss_refuse(writer->losses, "this vendor has no such thing", "%s",
+                        knob(writer, (enum knob_id)id)->path);
+    }
+}
+
+bool responses_render(struct render *render, struct sink *out)
+{
+    struct writer writer = { .render = render,
+                             .prompt = render->prompt,
+                             .caps = render->caps,
+                             .losses = render->losses,
+                             .out = out };
+    SINK_TEXT(out, "{\"model\":");
+    sink_quoted(out, words_plain(render->model));
+    put_cap(&writer);
+    if (render->prompt->stream)
+        SINK_TEXT(out, ",\"stream\":true");
+    sink_put(out, is_set(&writer, KNOB_STORE) ? SPAN(",\"store\":true") : SPAN(",\"store\":false"));
+    put_reasoning(&writer);
+    put_sampling(&writer);
+    put_include(&writer);
+    put_answer_format(&writer);
+    put_raw(&writer, KNOB_METADATA, SPAN("metadata"));
+    put_raw(&writer, KNOB_CACHE_KEY, SPAN("prompt_cache_key"));
+    put_tier(&writer);
+    put_user(&writer);
+    lose_settings(&writer);
+    if (has_tools(render->prompt))
+        put_choice(&writer);
+    put_tools(&writer);
+    responses_put_instructions(&writer);
+    responses_put_input(&writer);
+    SINK_TEXT(out, "}");
+    return !render->losses->refused && !out->failed;
+}

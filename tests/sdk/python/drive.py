@@ -1,0 +1,297 @@
+"""Holds conversations through the vendors' Python clients, as told line by line on standard input.
+
+    {"id": 1, "do": "open", "talk": "a", "format": "openai", "url": ..., "key": ..., "model": ...,
+     "system": ..., "tools": [{"name", "about", "schema"}], "thinks": true, "cap": 100, "schema": {...}}
+    {"id": 2, "do": "step", "talk": "a", "stream": true, "user": "...", "images": ["base64"]}
+    {"id": 3, "do": "step", "talk": "a", "stream": false, "results": [{"text": ..., "failed": false}]}
+
+Each line is answered by one, `{"id": ..., "answer": {...}}` or `{"id": ..., "error": {...}}`. What was
+said so far is kept as the client gave it and sent again as it is, which is what programs do. A stream
+goes through the client's own accumulator. Different talks go on side by side.
+"""
+
+import concurrent.futures
+import json
+import sys
+import threading
+
+import anthropic
+import openai
+from google import genai
+
+TIMEOUT_S = 60
+TALKS_MAX = 16
+
+
+def without_slash(url):
+    return url.rstrip("/")
+
+
+def sendable(item):
+    """A message or an item as it may be sent again: the stream helper adds keys of its own, which
+    the vendor refuses."""
+    kept = item.model_dump(exclude_unset=True, mode="json")
+    if isinstance(kept.get("content"), list):
+        kept["content"] = [without_parsed(part) for part in kept["content"]]
+    for call in kept.get("tool_calls") or []:
+        call["function"] = without_parsed(call["function"])
+        call.pop("index", None)
+    return without_parsed(kept)
+
+
+def without_parsed(value):
+    return {name: inner for name, inner in value.items() if name not in ("parsed", "parsed_arguments")}
+
+
+class Chat:
+    def __init__(self, job):
+        self.client = openai.OpenAI(base_url=without_slash(job["url"]) + "/v1", api_key=job["key"],
+                                    max_retries=0, timeout=TIMEOUT_S)
+        self.said = [{"role": "system", "content": job["system"]}] if job.get("system") else []
+        self.calls = []
+        self.ask = {"model": job["model"]}
+        if job.get("tools"):
+            self.ask["tools"] = [
+                {"type": "function", "function": {"name": tool["name"], "description": tool["about"],
+                                                  "parameters": tool["schema"]}}
+                for tool in job["tools"]]
+        if job.get("thinks"):
+            self.ask["reasoning_effort"] = "low"
+        if job.get("cap"):
+            self.ask["max_completion_tokens"] = job["cap"]
+        if job.get("schema"):
+            self.ask["response_format"] = {"type": "json_schema", "json_schema": {
+                "name": "reply", "schema": job["schema"], "strict": True}}
+
+    def user(self, text, images):
+        if not images:
+            return [{"role": "user", "content": text}]
+        return [{"role": "user", "content": [{"type": "text", "text": text}] + [
+            {"type": "image_url", "image_url": {"url": "data:image/png;base64," + image}}
+            for image in images]}]
+
+    def results(self, results):
+        return [{"role": "tool", "tool_call_id": call.id,
+                 "content": ("Error: " if result["failed"] else "") + result["text"]}
+                for call, result in zip(self.calls, results)]
+
+    def step(self, new, stream):
+        ask = {**self.ask, "messages": self.said + new}
+        if stream:
+            with self.client.chat.completions.stream(
+                    **ask, stream_options={"include_usage": True}) as events:
+                for _ in events:
+                    pass
+                whole = events.get_final_completion()
+        else:
+            whole = self.client.chat.completions.create(**ask)
+        message = whole.choices[0].message
+        self.said += new + [sendable(message)]
+        self.calls = message.tool_calls or []
+        more = message.model_extra or {}
+        return {"text": message.content or "", "refusal": message.refusal or "",
+                "thought": more.get("reasoning_content") or "",
+                "calls": [[call.function.name, json.loads(call.function.arguments)]
+                          for call in self.calls],
+                "finish": whole.choices[0].finish_reason, "usage": whole.usage.model_dump()}
+
+
+class Responses:
+    def __init__(self, job):
+        self.client = openai.OpenAI(base_url=without_slash(job["url"]) + "/v1", api_key=job["key"],
+                                    max_retries=0, timeout=TIMEOUT_S)
+        self.said, self.calls = [], []
+        self.ask = {"model": job["model"], "store": False}
+        if job.get("system"):
+            self.ask["instructions"] = job["system"]
+        if job.get("tools"):
+            self.ask["tools"] = [{"type": "function", "name": tool["name"], "description": tool["about"],
+                                  "parameters": tool["schema"], "strict": False}
+                                 for tool in job["tools"]]
+        if job.get("thinks"):
+            self.ask.update(reasoning={"effort": "low", "summary": "auto"},
+                            include=["reasoning.encrypted_content"])
+        if job.get("cap"):
+            self.ask["max_output_tokens"] = job["cap"]
+        if job.get("schema"):
+            self.ask["text"] = {"format": {"type": "json_schema", "name": "reply",
+                                           "schema": job["schema"], "strict": True}}
+
+    def user(self, text, images):
+        content = [{"type": "input_text", "text": text}] + [
+            {"type": "input_image", "image_url": "data:image/png;base64," + image, "detail": "auto"}
+            for image in images]
+        return [{"role": "user", "content": content if images else text}]
+
+    def results(self, results):
+        return [{"type": "function_call_output", "call_id": call.call_id,
+                 "output": ("Error: " if result["failed"] else "") + result["text"]}
+                for call, result in zip(self.calls, results)]
+
+    def step(self, new, stream):
+        ask = {**self.ask, "input": self.said + new}
+        if stream:
+            with self.client.responses.stream(**ask) as events:
+                for _ in events:
+                    pass
+                whole = events.get_final_response()
+        else:
+            whole = self.client.responses.create(**ask)
+        if whole.error is not None:
+            raise RuntimeError(f"the response failed: {whole.error.code}")
+        self.said += new + [sendable(item) for item in whole.output]
+        self.calls = [item for item in whole.output if item.type == "function_call"]
+        parts = [part for item in whole.output if item.type == "message" for part in item.content]
+        return {"text": "".join(part.text for part in parts if part.type == "output_text"),
+                "refusal": "".join(part.refusal for part in parts if part.type == "refusal"),
+                "thought": "".join(part.text for item in whole.output if item.type == "reasoning"
+                                   for part in item.summary),
+                "calls": [[call.name, json.loads(call.arguments)] for call in self.calls],
+                "finish": whole.incomplete_details.reason if whole.incomplete_details else whole.status,
+                "usage": whole.usage.model_dump()}
+
+
+class Messages:
+    def __init__(self, job):
+        self.client = anthropic.Anthropic(base_url=without_slash(job["url"]), api_key=job["key"],
+                                          max_retries=0, timeout=TIMEOUT_S)
+        self.said, self.calls = [], []
+        self.ask = {"model": job["model"], "max_tokens": job.get("cap") or 8000}
+        if job.get("system"):
+            self.ask["system"] = job["system"]
+        if job.get("tools"):
+            self.ask["tools"] = [{"name": tool["name"], "description": tool["about"],
+                                  "input_schema": tool["schema"]} for tool in job["tools"]]
+        if job.get("thinks"):
+            self.ask["thinking"] = {"type": "enabled", "budget_tokens": 2048}
+        if job.get("schema"):
+            self.ask["output_config"] = {"format": {"type": "json_schema", "schema": job["schema"]}}
+
+    def user(self, text, images):
+        content = [{"type": "image", "source": {"type": "base64", "media_type": "image/png",
+                                                "data": image}} for image in images]
+        return [{"role": "user", "content": content + [{"type": "text", "text": text}]}]
+
+    def results(self, results):
+        return [{"role": "user", "content": [
+            {"type": "tool_result", "tool_use_id": call.id, "content": result["text"],
+             "is_error": result["failed"]} for call, result in zip(self.calls, results)]}]
+
+    def step(self, new, stream):
+        ask = {**self.ask, "messages": self.said + new}
+        if stream:
+            with self.client.messages.stream(**ask) as events:
+                whole = events.get_final_message()
+        else:
+            whole = self.client.messages.create(**ask)
+        self.said += new + [{"role": "assistant", "content": whole.content}]
+        self.calls = [block for block in whole.content if block.type == "tool_use"]
+        return {"text": "".join(block.text for block in whole.content if block.type == "text"),
+                "refusal": "",
+                "thought": "".join(block.thinking for block in whole.content
+                                   if block.type == "thinking"),
+                "calls": [[call.name, call.input] for call in self.calls],
+                "finish": whole.stop_reason, "usage": whole.usage.model_dump()}
+
+
+class Gemini:
+    def __init__(self, job):
+        self.client = genai.Client(api_key=job["key"], http_options={
+            "base_url": without_slash(job["url"]), "timeout": TIMEOUT_S * 1000,
+            "api_version": "v1beta"})
+        config = {}
+        if job.get("system"):
+            config["system_instruction"] = job["system"]
+        if job.get("tools"):
+            config["tools"] = [{"function_declarations": [
+                {"name": tool["name"], "description": tool["about"],
+                 "parameters_json_schema": tool["schema"]} for tool in job["tools"]]}]
+        if job.get("thinks"):
+            config["thinking_config"] = {"include_thoughts": True}
+        if job.get("cap"):
+            config["max_output_tokens"] = job["cap"]
+        if job.get("schema"):
+            config.update(response_mime_type="application/json", response_json_schema=job["schema"])
+        self.chat = self.client.chats.create(model=job["model"], config=config)
+        self.calls = []
+
+    def user(self, text, images):
+        return [{"inline_data": {"mime_type": "image/png", "data": image}} for image in images] + [
+            {"text": text}]
+
+    def results(self, results):
+        return [{"function_response": {"name": call.name, "id": call.id, "response": {
+            "error" if result["failed"] else "output": result["text"]}}}
+            for call, result in zip(self.calls, results)]
+
+    def step(self, new, stream):
+        new = [genai.types.Part.model_validate(part) for part in new]
+        if stream:
+            chunks = list(self.chat.send_message_stream(new))
+        else:
+            chunks = [self.chat.send_message(new)]
+        parts, finish = [], None
+        for chunk in chunks:
+            for candidate in chunk.candidates or []:
+                parts += (candidate.content and candidate.content.parts) or []
+                finish = candidate.finish_reason or finish
+        self.calls = [part.function_call for part in parts if part.function_call]
+        whole, kept = self.chat.get_history(), self.chat.get_history(curated=True)
+        return {"text": "".join(part.text or "" for part in parts if not part.thought), "refusal": "",
+                "thought": "".join(part.text or "" for part in parts if part.thought),
+                "calls": [[call.name, call.args or {}] for call in self.calls],
+                "finish": finish.value if finish else None, "kept": len(whole) == len(kept),
+                "usage": chunks[-1].usage_metadata.model_dump(mode="json")}
+
+
+KINDS = {"openai": Chat, "responses": Responses, "anthropic": Messages, "gemini": Gemini}
+
+
+def failure(error):
+    status = getattr(error, "status_code", None) or getattr(error, "code", None)
+    return {"class": type(error).__name__, "message": str(error)[:2000],
+            "status": status if isinstance(status, int) else None,
+            "vendors": isinstance(error, (openai.APIError, anthropic.APIError, genai.errors.APIError))}
+
+
+class Talk:
+    """One conversation; its steps come one after another."""
+
+    def __init__(self, job):
+        self.kind = KINDS[job["format"]](job)
+
+    def step(self, job):
+        new = (self.kind.user(job["user"], job.get("images", [])) if "user" in job
+               else self.kind.results(job["results"]))
+        return self.kind.step(new, job["stream"])
+
+
+def main():
+    talks, lock = {}, threading.Lock()
+
+    def tell(value):
+        with lock:
+            sys.stdout.write(json.dumps(value) + "\n")
+            sys.stdout.flush()
+
+    def do(job):
+        try:
+            if job["do"] == "open":
+                talks[job["talk"]] = Talk(job)
+                answer = {}
+            elif job["do"] == "close":
+                talks.pop(job["talk"], None)
+                answer = {}
+            else:
+                answer = talks[job["talk"]].step(job)
+            tell({"id": job["id"], "answer": answer})
+        except Exception as error:  # whatever a client raises is what we are here to see
+            tell({"id": job["id"], "error": failure(error)})
+
+    with concurrent.futures.ThreadPoolExecutor(TALKS_MAX) as pool:
+        for line in sys.stdin:
+            pool.submit(do, json.loads(line))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,360 @@
+#!/usr/bin/env python3
+"""What each client gets of each vendor: the vendors' own clients drive the gateway in every pair of
+formats, and each answer is held against the one that the same client gets without a gateway.
+
+    python3 tests/strict/matrix.py            prints the table
+    python3 tests/strict/matrix.py --write    and puts it into docs/conversion.md
+    python3 tests/strict/matrix.py --check    and fails where docs/conversion.md says something else
+    python3 tests/strict/matrix.py -k gemini  only rows whose names contain this
+
+An answer is what the client's accumulator made of it: text, thoughts, calls, end, usage. PENSTOCK_BIN
+names the binary.
+"""
+
+import argparse
+import concurrent.futures
+import itertools
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parent))
+import plan  # noqa: E402
+from driver import FORMATS, NAMES, PROGRAMS, Driver, Failed  # noqa: E402
+from fabric import Fabric, account_key, account_name, binary  # noqa: E402
+from vendor import MODELS, StrictVendor  # noqa: E402
+
+DOC = Path(__file__).parents[2] / "docs" / "conversion.md"
+BEGIN = "<!-- What follows is written by tests/strict/matrix.py --write. -->"
+END = "<!-- Until here. -->"
+JOBS = 6
+FAULTY_ACCOUNTS = 64  # a vendor's failure has its account left alone for a while, so each has its own
+
+REPLY = {"type": "object", "properties": {"city": {"type": "string"}, "n": {"type": "integer"}},
+         "required": ["city", "n"], "additionalProperties": False}
+RIVER = plan.picture("river")
+
+# name: (title, what the talk is opened with, [(text, images)], what has to happen)
+CASES = {
+    "text": ("text", {}, [("> say h\u00e9llo \U0001f30a", [])], "answer"),
+    "tools": ("tool loop", {"tools": plan.TOOLS}, [
+        ('> say first\n> call add {"a": 1, "b": 2}\n> then\n> results', []),
+        ('> call note {"text": "\u00e9 \\"q\\"", "tags": ["x"]}\n> then\n> call now\n> then\n> results', []),
+        ('> call find {"what": "nothing"}\n> then\n> results', [])], "answer"),
+    "parallel": ("parallel calls", {"tools": plan.TOOLS}, [
+        ('> call add {"a": 1, "b": 2}\n> call now\n> call add {"a": 3, "b": 4}\n> then\n> results', [])],
+        "answer"),
+    "image": ("image", {}, [("> see", [RIVER])], "answer"),
+    "thinking": ("thinking, replayed", {"tools": plan.TOOLS, "thinks": True}, [
+        ('> think one\n> call add {"a": 1, "b": 2}\n> then\n> think two\n> results', []),
+        ("> think three\n> say so", [])], "answer"),
+    "json": ("structured output", {"schema": REPLY}, [('> json {"city":"Troms\u00f8","n":3}', [])],
+             "answer"),
+    "refusal": ("refusal", {}, [("> refuse I will not.", [])], "refusal"),
+    "length": ("length", {"cap": 16}, [("> say " + "abcd " * 40, [])], "answer"),
+    "error": ("vendor's error", {}, [("> error 429", [])], "error"),
+    "break": ("error in the stream", {}, [("> say some more words\n> break", [])], "error"),
+    "cut": ("cut off", {}, [("> say some more words\n> cut", [])], "cut"),
+}
+STREAM_ONLY = ("break", "cut")
+
+# What a client's accumulator cannot do, whatever it is sent.
+LIMITS = {
+    ("node", "openai", "thinking", "stream"):
+        "Node's Chat helper keeps the last piece of a key that it does not know: streamed "
+        "`reasoning_content` is lost there (the pieces arrive).",
+}
+
+
+ASKED_FOR = "as asked for"  # what the vendor notes of an error that the script wants
+
+
+class Mismatch(Exception):
+    """What a client got through the gateway is not what it should get."""
+
+
+def run_case(talk, case, stream):
+    """The steps' answers, or the error that ended them."""
+    steps = []
+    try:
+        for text, images in CASES[case][2]:
+            turn = plan.Turn(f"conversation {talk.marker}\n{text}", images, stream)
+            steps += [answer for _, answer in plan.hold(talk, [turn])]
+    except Failed as failed:
+        return steps, failed
+    return steps, None
+
+
+def said(steps):
+    return [(step["text"], step["refusal"], step["calls"], step["finish"]) for step in steps]
+
+
+class Matrix:
+    def __init__(self, wanted):
+        self.drivers = {language: Driver(language) for language in PROGRAMS}
+        self.fabric = Fabric(accounts=2 + FAULTY_ACCOUNTS)
+        self.native = StrictVendor()
+        self.cells = self.fabric.cells()
+        self.wanted = wanted
+        self.faulty = {form: itertools.count(3) for form in FORMATS}
+        self.ways = [(language, mode) for language in PROGRAMS for mode in ("whole", "stream")]
+
+    def close(self):
+        for driver in self.drivers.values():
+            driver.close()
+        self.native.close()
+        self.fabric.close()
+
+    def open(self, language, client, url, key, model, case, mode):
+        talk = self.drivers[language].talk(client, url, key, model, system=plan.SYSTEM, **CASES[case][1])
+        talk.marker = f"{client}-{case}-{language}-{mode}"
+        return talk
+
+    def run_native(self, client, case, language, mode):
+        talk = self.open(language, client, self.native.url, f"strict-{client}", MODELS[client], case, mode)
+        try:
+            return run_case(talk, case, mode == "stream")
+        finally:
+            talk.close()
+
+    def run_cell(self, client, vendor, case, language, mode):
+        """Raises Mismatch."""
+        want = CASES[case][3]
+        number = next(self.faulty[vendor]) if want in ("error", "cut") else 1
+        fabric, way = self.fabric, (language, client, case, mode)
+        route = fabric.route(account_name(vendor, number))
+        talk = self.open(language, client, fabric.gateway.url, fabric.gateway.key, route.name, case, mode)
+        steps, failed = run_case(talk, case, mode == "stream")
+        talk.close()
+        entries = fabric.vendor.entries(talk.marker, account_key(vendor, number))
+        why = [entry.why for entry in entries if entry.status != 200 and entry.why != ASKED_FOR]
+        if why:
+            raise Mismatch("the vendor refused: " + "; ".join(why))
+        if not entries:
+            raise Mismatch(f"no request reached the vendor; the client got {failed or said(steps)}")
+        # A bare client may take a cut stream for an end; behind the gateway it is always an error.
+        like = "break" if want == "cut" else case
+        native_steps, native = self.native_of[client, like, language, mode]
+        if native is not None:
+            self.same_error(failed, native, steps, want)
+            return
+        if failed is not None:
+            raise Mismatch(str(failed))
+        if want == "refusal":
+            self.refused(client, vendor, steps[0])
+        elif said(steps) != said(native_steps):
+            raise Mismatch(f"{said(steps)} is not {said(native_steps)}")
+        self.same_as_vendor(steps, entries, way)
+        if case == "thinking" and vendor != "openai":
+            if not any(entry.came_back for entry in entries):
+                raise Mismatch("no signature came back")
+
+    @staticmethod
+    def same_error(failed, native, steps, want):
+        if failed is None:
+            raise Mismatch(f"no error was raised, but {said(steps)} came")
+        same_status = failed.status == native.status or want == "cut"
+        if failed.kind != native.kind or not same_status:
+            raise Mismatch(f"{failed} is not of {native.kind} {native.status}")
+
+    @staticmethod
+    def refused(client, vendor, step):
+        """A model's own refusal is no filter's, and each format tells them apart as it can."""
+        words = "I will not."
+        own = vendor in ("openai", "responses")
+        if client in ("openai", "responses"):
+            wanted = ("", words, [], "stop") if own else (words, "", [], "filtered")
+        else:
+            wanted = (words, "", [], "stop" if own and client == "gemini" else "filtered")
+        if said([step]) != [wanted]:
+            raise Mismatch(f"{said([step])} is not {wanted}")
+
+    @staticmethod
+    def same_as_vendor(steps, entries, way):
+        """Thoughts and usage are those of the vendor that answered."""
+        for step, entry in zip(steps, entries):
+            answer, use = entry.answer, step["usage"]
+            wanted = {"input": answer.usage.fresh + answer.usage.cached, "cached": answer.usage.cached,
+                      "output": answer.usage.output, "thought": answer.usage.thought}
+            if use != wanted:
+                raise Mismatch(f"usage {use} is not {wanted}")
+            if step["thought"] != (answer.thought or "") and way not in LIMITS:
+                raise Mismatch(f"the thought {step['thought']!r} is not {answer.thought!r}")
+            if not step.get("kept", True):
+                raise Mismatch("the chat helper found the turn invalid")
+
+    def rows(self):
+        return [cell for cell in itertools.product(FORMATS, FORMATS)
+                if not self.wanted or any(word in " to ".join(cell) for word in self.wanted)]
+
+    def run(self):
+        """{(client, vendor, case): [(language, mode, why)]} of what did not hold, and what ran."""
+        rows = [cell for cell in self.rows() if self.cells[cell] is None]
+        natives = [(client, case, language, mode) for client in FORMATS
+                   if client in {row[0] for row in rows} for case in CASES if CASES[case][3] != "cut"
+                   for language, mode in self.ways if mode == "stream" or case not in STREAM_ONLY]
+        failures = {}
+        with concurrent.futures.ThreadPoolExecutor(JOBS) as pool:
+            self.native_of = dict(zip(natives, pool.map(lambda job: self.run_native(*job), natives)))
+            jobs = [(*row, case, language, mode) for row in rows for case in CASES
+                    for language, mode in self.ways if mode == "stream" or case not in STREAM_ONLY]
+
+            def one(job):
+                try:
+                    self.run_cell(*job)
+                except Mismatch as mismatch:
+                    return str(mismatch)
+                return None
+
+            for job, why in zip(jobs, pool.map(one, jobs)):
+                if why is not None:
+                    failures.setdefault(job[:3], []).append((*job[3:], why))
+        return failures, len(jobs)
+
+
+# --- what is lost -----------------------------------------------------------------------------------
+
+# A request of each format with all that may be lost of it.
+FULL = {
+    "openai": {
+        "model": "m", "messages": [
+            {"role": "system", "content": "Be brief."},
+            {"role": "user", "name": "ann", "content": [
+                {"type": "text", "text": "look"},
+                {"type": "image_url", "image_url": {"url": "data:image/png;base64," + RIVER,
+                                                    "detail": "low"}}]}],
+        "temperature": 1.5, "top_p": 0.9, "stop": ["END"], "presence_penalty": 0.5,
+        "frequency_penalty": 0.5, "logit_bias": {"50256": -100}, "logprobs": True, "top_logprobs": 2,
+        "seed": 7, "reasoning_effort": "high", "verbosity": "low", "metadata": {"a": "b"}, "store": True,
+        "service_tier": "priority", "user": "u", "prompt_cache_key": "k", "parallel_tool_calls": False,
+        "prediction": {"type": "content", "content": "x"},
+        "tools": [{"type": "function", "function": {"name": "f", "strict": True, "parameters": REPLY}}]},
+    "responses": {
+        "model": "m", "instructions": "Be brief.", "input": [{"role": "user", "content": "hi"}],
+        "temperature": 1.5, "top_p": 0.9, "top_logprobs": 2,
+        "include": ["message.output_text.logprobs", "reasoning.encrypted_content"], "store": True,
+        "reasoning": {"effort": "high", "summary": "auto"}, "text": {"verbosity": "low"},
+        "truncation": "auto", "metadata": {"a": "b"}, "service_tier": "flex", "user": "u",
+        "prompt_cache_key": "k", "max_tool_calls": 3, "parallel_tool_calls": False,
+        "tools": [{"type": "function", "name": "f", "parameters": REPLY, "strict": True}]},
+    "anthropic": {
+        "model": "m", "max_tokens": 4000, "system": [{"type": "text", "text": "Be brief.",
+                                                      "cache_control": {"type": "ephemeral"}}],
+        "messages": [{"role": "user", "content": "hi"}], "stop_sequences": ["END"], "temperature": 0.5,
+        "top_k": 5, "metadata": {"user_id": "u"}, "service_tier": "standard_only",
+        "output_config": {"effort": "high"},
+        "tools": [{"name": "f", "input_schema": REPLY}],
+        "tool_choice": {"type": "auto", "disable_parallel_tool_use": True}},
+    "gemini": {
+        "contents": [{"role": "user", "parts": [{"text": "hi"}]}],
+        "systemInstruction": {"parts": [{"text": "Be brief."}]},
+        "safetySettings": [{"category": "HARM_CATEGORY_HARASSMENT", "threshold": "BLOCK_NONE"}],
+        "generationConfig": {"temperature": 1.5, "topP": 0.9, "topK": 5, "seed": 7,
+                             "stopSequences": ["END"], "presencePenalty": 0.5, "frequencyPenalty": 0.5,
+                             "responseLogprobs": True, "logprobs": 2,
+                             "thinkingConfig": {"includeThoughts": True, "thinkingBudget": 4096}},
+        "tools": [{"functionDeclarations": [{"name": "f", "parametersJsonSchema": REPLY}]}]},
+}
+
+
+def losses(client, vendor):
+    """(dropped, adjusted) as the gateway tells them of the full request."""
+    done = subprocess.run([binary(), "convert", "--from", client, "--to", vendor, "--model",
+                           MODELS[vendor]], input=json.dumps(FULL[client]), text=True,
+                          capture_output=True, timeout=30)
+    if done.returncode != 0:
+        raise SystemExit(f"convert {client} to {vendor}: {done.stderr}")
+    told = {"dropped": [], "adjusted": []}
+    for line in done.stderr.splitlines():
+        kind, _, path = line.partition(": ")
+        if kind in told:
+            told[kind].append(path)
+    return told["dropped"], told["adjusted"]
+
+
+# --- the table --------------------------------------------------------------------------------------
+
+
+def own_limits(matrix):
+    """Where a client's accumulator raises of itself what is no error of its vendor's classes."""
+    found = {}
+    for (client, case, language, mode), (_, failed) in matrix.native_of.items():
+        if failed is not None and not failed.vendors:
+            found.setdefault((language, client, mode, failed.kind), []).append(CASES[case][0])
+    languages = {"node": "Node", "python": "Python"}
+    return [f"- {languages[language]}'s {NAMES[client]} client ({mode}) raises `{kind}` of its own: "
+            f"{', '.join(cases)}." for (language, client, mode, kind), cases in sorted(found.items())]
+
+
+def table(matrix, failures):
+    lines = ["", "| client to vendor | " + " | ".join(case[0] for case in CASES.values()) + " |",
+             "|---" * (1 + len(CASES)) + "|"]
+    for client, vendor in itertools.product(FORMATS, FORMATS):
+        why = matrix.cells[client, vendor]
+        marks = []
+        for case in CASES:
+            limited = any(key[1] == client and key[2] == case for key in LIMITS) and vendor != "openai"
+            mark = "no" if failures.get((client, vendor, case)) else "yes*" if limited else "yes"
+            marks.append(mark if why is None else "")
+        if why is not None:
+            marks[0] = why
+        lines.append(f"| {NAMES[client]} to {NAMES[vendor]} | " + " | ".join(marks) + " |")
+    lines += ["", "\\* But for these limits of the clients' own accumulators:", ""]
+    lines += [f"- {text}" for text in LIMITS.values()] + own_limits(matrix)
+    lines += ["", "What a request with everything in it loses (`x-penstock-dropped`, "
+              "`x-penstock-adjusted`):", "", "| client to vendor | dropped | adjusted |", "|---|---|---|"]
+    for client, vendor in itertools.permutations(FORMATS, 2):
+        if matrix.cells[client, vendor] == "no converter yet":
+            continue
+        dropped, adjusted = (", ".join(f"`{path}`" for path in paths) or "nothing"
+                             for paths in losses(client, vendor))
+        lines.append(f"| {NAMES[client]} to {NAMES[vendor]} | {dropped} | {adjusted} |")
+    return "\n".join(lines) + "\n"
+
+
+def document(text, generated):
+    head, begin, rest = text.partition(BEGIN)
+    _, end, tail = rest.partition(END)
+    if not begin or not end:
+        raise SystemExit(f"{DOC.name} has no place for the table: {BEGIN}")
+    return head + begin + "\n" + generated + "\n" + end + tail
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--write", action="store_true")
+    parser.add_argument("--check", action="store_true")
+    parser.add_argument("-k", action="append", default=[])
+    args = parser.parse_args()
+    if args.k and (args.write or args.check):
+        parser.error("the document needs all rows")
+    matrix = Matrix(args.k)
+    try:
+        failures, count = matrix.run()
+        generated = table(matrix, failures)
+    finally:
+        matrix.close()
+    print(generated)
+    for (client, vendor, case), found in failures.items():
+        for language, mode, why in found:
+            print(f"{NAMES[client]} to {NAMES[vendor]}, {case}, {language}, {mode}: {why[:1500]}")
+    for (client, vendor), why in matrix.cells.items():
+        if why is not None:
+            print(f"skipped: {NAMES[client]} to {NAMES[vendor]}: {why}")
+    failed = sum(map(len, failures.values()))
+    text = DOC.read_text(encoding="utf-8")
+    fresh = document(text, generated)
+    if args.write:
+        DOC.write_text(fresh, encoding="utf-8")
+    if args.check and fresh != text:
+        failed += 1
+        print("docs/conversion.md is not what this run found; after a look at the difference: "
+              "python3 tests/strict/matrix.py --write")
+    skipped = sum(why is not None for why in matrix.cells.values())
+    print(f"{count - failed} passed, {failed} failed, {skipped} skipped")
+    sys.exit(failed != 0)
+
+
+if __name__ == "__main__":
+    main()
