@@ -5,6 +5,7 @@
 #include "pairs.h"
 #include "penstock/convert/args.h"
 #include "penstock/convert/ids.h"
+#include "penstock/convert/schema.h"
 #include "reasoning.h"
 
 struct writer {
@@ -396,9 +397,12 @@ static void put_messages(struct writer *writer)
         before = group.assistant ? group : none;
         turn += group.turn_count;
     }
-    if (before.part_count > 0 && !writer->caps->prefill) { // C-012
-        SINK_TEXT(writer->out, ",{\"role\":\"user\",\"content\":"
-                               "\"Continue exactly where the last message stops.\"}");
+    if (!writer->started) // C-019
+        loss_refuse(writer->losses, "at least one message with content is required", "%s",
+                    prompt_list(prompt));
+    if (before.part_count > 0 && !writer->caps->prefill && writer->started) { // C-012
+        message_begin(writer, SPAN("user"));
+        SINK_TEXT(writer->out, "\"Continue exactly where the last message stops.\"}");
         loss_adjust(writer->losses, "messages[%u]=continue",
                     prompt->turns[prompt->turn_count - 1].at);
     }
@@ -523,9 +527,12 @@ static void put_format(struct writer *writer)
                                                          : prompt->format.name);
         SINK_TEXT(out, ",\"schema\":");
         sink_put(out, prompt->format.schema.text);
-        if (prompt->format.strict != 0)
-            sink_put(out, prompt->format.strict == 2 ? SPAN(",\"strict\":true")
-                                                     : SPAN(",\"strict\":false"));
+        // Formats without the word mean it where the schema is one that can be (C-120).
+        bool strict = prompt->format.strict == 2 ||
+                      (prompt->from != FAMILY_OPENAI && prompt->format.strict == 0 &&
+                       schema_is_strict(prompt->format.schema));
+        if (strict || prompt->format.strict != 0)
+            sink_put(out, strict ? SPAN(",\"strict\":true") : SPAN(",\"strict\":false"));
         SINK_TEXT(out, "}}");
     }
 }

@@ -263,7 +263,7 @@ static struct words joined(struct prompt_parse *parse, struct json_slice parts)
             SINK_TEXT(&sink, "\\n\\n");
         sink_string(&sink, text);
     }
-    return (struct words){ span_of(room, (size_t)(sink.at - room)), true };
+    return words_escaped(span_of(room, (size_t)(sink.at - room)));
 }
 
 static void read_thought(struct prompt_parse *parse, struct json_slice item, uint32_t at)
