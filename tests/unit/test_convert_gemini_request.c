@@ -239,7 +239,7 @@ static void settings_find_their_names(void)
     EXPECT_HAS(made, "'metadata':{'team':'x'}");
     EXPECT_SPAN(losses_dropped(&losses), "generationConfig.mediaResolution,"
                                          "generationConfig.audioTimestamp,newField,"
-                                         "generationConfig.topK,safetySettings");
+                                         "generationConfig.topK,store,safetySettings");
     // What blocks nothing is no loss.
     EXPECT(to_chat("{" ASKED ",'safetySettings':[{'threshold':'BLOCK_NONE'},"
                    "{'threshold':'OFF'}]}") != NULL);
