@@ -5,6 +5,7 @@
 
 const struct converter converter_responses = {
     .family = FAMILY_RESPONSES,
+    .repeats_request = true,
     .parse = responses_parse,
     .render = responses_render,
     .decode_event = responses_decode_event,
