@@ -320,6 +320,31 @@ static void turns_alternate_and_begin_and_end_with_the_user(void)
                "'contents':[{'role':'user','parts':[{'text':'.'}]}]"); // C-019
 }
 
+// C-128
+static void models_without_a_system_hear_it_from_the_user(void)
+{
+    const struct caps caps = { .no_system = true, .reasons = REASONS_NOT };
+    EXPECT_HAS(convert(FAMILY_OPENAI, FAMILY_GEMINI,
+                       "{'messages':[{'role':'system','content':'a'},{'role':'system','content':"
+                       "'b'},{'role':'user','content':'c'},{'role':'assistant','content':'d'},"
+                       "{'role':'user','content':'e'}]}",
+                       &caps),
+               "{'generationConfig':{},'contents':[{'role':'user','parts':[{'text':"
+               "'a\\n\\nb\\n\\n'},{'text':'c'}]},{'role':'model',");
+    EXPECT_SPAN(losses_adjusted(&losses), "messages[0].role=user_text");
+}
+
+// C-037: no name of this vendor's begins with a digit
+static void names_are_made_legal(void)
+{
+    EXPECT_HAS(from_chat("{'tools':[{'type':'function','function':{'name':'1-up'}},{'type':"
+                         "'function','function':{'name':'a b'}},{'type':'function','function':"
+                         "{'name':'_ok-1'}}],'messages':[{'role':'user','content':'x'}]}"),
+               "[{'name':'_-up_");
+    EXPECT_HAS(rig_out, "{'name':'a_b_");
+    EXPECT_HAS(rig_out, "{'name':'_ok-1'}]");
+}
+
 #define TWO_CALLS                                                                     \
     "{'role':'user','content':'x'},{'role':'assistant','content':'','tool_calls':["   \
     "{'id':'a','type':'function','function':{'name':'f','arguments':'{\\'q\\':1}'}}," \
@@ -632,6 +657,7 @@ TEST_MAIN(TEST(keys_come_in_two_spellings), TEST(calls_without_ids_get_them_by_p
           TEST(bad_requests_name_the_place), TEST(what_only_this_vendor_has_is_refused),
           TEST(settings_find_their_names), TEST(schemas_become_ordinary),
           TEST(choices_of_tools_are_read), TEST(turns_alternate_and_begin_and_end_with_the_user),
+          TEST(models_without_a_system_hear_it_from_the_user), TEST(names_are_made_legal),
           TEST(each_call_has_one_result_in_order),
           TEST(pictures_of_results_stand_where_the_model_takes_them),
           TEST(calls_of_newer_models_are_signed), TEST(thinking_is_told_as_the_model_takes_it),
