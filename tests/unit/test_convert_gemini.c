@@ -582,6 +582,11 @@ static void thoughts_of_others_come_back_in_place(void)
     EXPECT_HAS(render(body, FAMILY_ANTHROPIC), want);
     snprintf(body, sizeof(body), HISTORY, "{'text':'Hm','thought':true},", signature);
     EXPECT_HAS(render(body, FAMILY_ANTHROPIC), want);
+    // Also if the thought is kept chunk by chunk.
+    snprintf(body, sizeof(body), HISTORY,
+             "{'text':'H','thought':true}]},{'role':'model','parts':[{'text':'m','thought':true},",
+             signature);
+    EXPECT_HAS(render(body, FAMILY_ANTHROPIC), want);
     // Python's client gives it back in another alphabet.
     for (char *at = signature; *at != '\0'; at++)
         *at = *at == '+' ? '-' : *at == '/' ? '_' : *at;
