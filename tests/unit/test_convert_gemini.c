@@ -148,6 +148,14 @@ static void long_arguments_are_compact(void)
         at += sprintf(at, "%s", "\xc3\xa9");
     sprintf(at, "%s", "','b':1}");
     EXPECT(strstr(made, rig_json(want)) != NULL);
+    // Wherever a character stands, it is kept whole.
+    for (int shift = 0; shift < 64; shift++) {
+        snprintf(want, sizeof(want), "'args':{'%.*s':'%s'}", shift,
+                 "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa",
+                 "\xf0\x9f\x98\x80\xe4\xb8\xad\xc3\xa9x");
+        snprintf(event, sizeof(event), CHUNK("{'functionCall':{'name':'f',%s}}"), want);
+        EXPECT_HAS(STREAM(FAMILY_GEMINI, FAMILY_GEMINI, event, LAST("STOP")), want);
+    }
 }
 
 // C-034b
