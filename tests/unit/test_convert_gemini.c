@@ -150,11 +150,12 @@ static void long_arguments_are_compact(void)
     EXPECT(strstr(made, rig_json(want)) != NULL);
     // Wherever a character stands, it is kept whole.
     for (int shift = 0; shift < 64; shift++) {
-        snprintf(want, sizeof(want), "'args':{'%.*s':'%s'}", shift,
-                 "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa",
+        char part[512], args[256];
+        snprintf(args, sizeof(args), "'args':{'%.*s':'%s'}", shift,
+                 "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa",
                  "\xf0\x9f\x98\x80\xe4\xb8\xad\xc3\xa9x");
-        snprintf(event, sizeof(event), CHUNK("{'functionCall':{'name':'f',%s}}"), want);
-        EXPECT_HAS(STREAM(FAMILY_GEMINI, FAMILY_GEMINI, event, LAST("STOP")), want);
+        snprintf(part, sizeof(part), CHUNK("{'functionCall':{'name':'f',%s}}"), args);
+        EXPECT_HAS(STREAM(FAMILY_GEMINI, FAMILY_GEMINI, part, LAST("STOP")), args);
     }
 }
 
