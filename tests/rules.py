@@ -249,7 +249,6 @@ OPEN = {
     "C-141": "no capability asks for it yet",
     "C-145": "a way of building: include/penstock/convert/prompt.h",
     "C-146": "the bound is kept; that the end is paced by the client's credit is not built",
-    "C-152": "token counting is not converted yet",
     "P14": "no profile asks for it yet (C-074)",
     "P21": "shown as C-135 without an id of its own",
     "P24": "the vault is not built; what a client carries itself comes back (C-070)",
