@@ -19,10 +19,17 @@ class Failed(Exception):
     pass
 
 
+given_ports = set()  # the system may name a port twice while nobody listens there yet
+
+
 def free_port():
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        return sock.getsockname()[1]
+    while True:
+        with socket.socket() as sock:
+            sock.bind(("127.0.0.1", 0))
+            port = sock.getsockname()[1]
+        if port not in given_ports:
+            given_ports.add(port)
+            return port
 
 
 def cores():
@@ -217,6 +224,16 @@ class Lab:
         server.admin = admin
         self.gateways[name] = server
         return server
+
+    def forward(self):
+        """The least that a proxy can be, in front of the vendor."""
+        if "forward" not in self.ports:
+            self.ports["forward"] = free_port()
+            command = [os.path.join(self.build, "penstock-forward"), "--port", self.ports["forward"],
+                       "--to", self.ports["vendor"], "--cpu", self.proxy_core]
+            self.forwarder = self.start("forward", self.ports["forward"], self.proxy_core,
+                                        *[str(part) for part in command])
+        return self.forwarder
 
     def retire(self, server):
         """Stops a gateway before the end, so that the next of its kind starts afresh."""

@@ -292,6 +292,7 @@ static struct err open_control(struct process *process)
         .slots = process->slots,
         .dests = process->dests,
         .resolver = process->resolver,
+        .converts = relay_formats_converted(),
     };
     publisher_init(&process->publisher);
     return OK;
@@ -395,6 +396,7 @@ static int begin(struct process *process, const char *config_path)
         .dests = process->dests,
         .budget = &process->budget,
         .peers = process->peers,
+        .envelope_key = (const uint8_t *)secret_reveal(process->keyring.envelope).ptr,
         .relay = &process->newest->settings.relay,
         .server = &process->newest->settings.server,
     };

@@ -39,6 +39,12 @@ void snap_builder_free(struct snap_builder **builder)
     *builder = NULL;
 }
 
+void snap_builder_convert(struct snap_builder *builder, uint32_t formats)
+{
+    assert(builder->account_count == 0);
+    builder->converts = formats & FORMATS_ALL;
+}
+
 static struct span dup_lower(struct region *region, struct span text)
 {
     struct span copy = region_dup(region, text);
@@ -210,6 +216,9 @@ static struct err fill_account(struct snap_builder *builder, struct build_accoun
         .idle_ns = account->idle_ns,
         .total_ns = account->total_ns,
     };
+    build->reach = build->snap.formats;
+    if ((build->snap.formats & builder->converts) != 0)
+        build->reach |= builder->converts;
     build->models = dup_strings(&builder->scratch, account->models);
     build->map = dup_pairs(&builder->snap->region, account->model_map);
     const struct secret *key =
@@ -254,6 +263,7 @@ struct err snap_builder_route(struct snap_builder *builder, const struct route *
         .formats = route->formats != 0 ? route->formats : FORMATS_ALL,
         .enabled = route->enabled,
         .listed = route->listed,
+        .strict = route->strict_conversion,
         .created_at = route->created_at,
     };
     return OK;

@@ -32,13 +32,14 @@ struct build_account {
     struct secret *lines;
     struct strings models;
     struct pairs map;
+    uint32_t reach; // set of formats whose clients it serves, by conversion too
 };
 
 struct build_route {
     struct span name, target, display_name, owned_by;
     struct strings aliases, accounts;
     uint32_t formats;
-    bool enabled, listed;
+    bool enabled, listed, strict;
     uint64_t created_at;
 };
 
@@ -47,6 +48,7 @@ struct snap_builder {
     struct snapshot *snap;
     struct vault *vault;
     struct slots *slots;
+    uint32_t converts; // set of formats
 
     struct build_account **accounts; // in order of arrival
     uint32_t account_count, account_cap;
@@ -59,7 +61,8 @@ struct snap_builder {
     struct name_set exact[FORMAT_COUNT], prefix[FORMAT_COUNT];
     uint32_t *picked; // per account: the round in which it was taken last
     uint32_t round;
-    uint32_t *picks; // the candidates of the route at hand
+    uint32_t *picks; // the candidates of the route at hand,
+    uint32_t *sorts; // and room to put them in order
     uint32_t pick_count;
     uint32_t out_cap; // of the array of routes that grows
 };

@@ -1,8 +1,14 @@
 // Who serves which model: for each format, names and beginnings of names to accounts, best first.
 //
-// Each account is entered under the names and beginnings that it lists. The candidates of a name
-// are then the accounts under it and under each of its beginnings; those of a beginning likewise.
-// So the work grows with what is listed, not with names times accounts.
+// Each account is entered under the names and beginnings that it lists, for every format whose
+// clients it can serve. The candidates of a name are then the accounts under it and under each of
+// its beginnings; those of a beginning likewise. So the work grows with what is listed, not with
+// names times accounts.
+//
+// Of accounts with the same priority, those come first that speak the client's own format. But an
+// account that lists no models serves any name only as a guess: one that speaks the client's format
+// comes behind those of other formats that list the name if nobody of its own does, and one of
+// another format serves a name only where nobody speaks the client's.
 #include "penstock/model/usage_record.h"
 #include "snapshot_build.h"
 
@@ -100,12 +106,6 @@ static int idx_cmp(const void *a, const void *b)
     return x < y ? -1 : x > y ? 1 : 0;
 }
 
-static void pick_sort(struct snap_builder *builder)
-{
-    if (builder->pick_count > 1)
-        qsort(builder->picks, builder->pick_count, sizeof(uint32_t), idx_cmp);
-}
-
 static bool map_find(struct pairs map, struct span name, struct span *out)
 {
     for (uint32_t i = 0; i < map.count; i++) {
@@ -127,18 +127,98 @@ static struct span vendor_name(const struct build_account *account, struct span 
     return span_eq(name, asked) ? SPAN_NONE : name;
 }
 
-static struct snap_route make_route(struct snap_builder *builder, struct span asked,
-                                    struct span public, struct span target)
+// Whether the account says that it serves the route's model, and not just every model.
+static bool is_said(const struct snap_builder *builder, uint32_t idx, struct span public,
+                    struct span target)
+{
+    const struct build_account *account = builder->accounts[idx];
+    struct span name;
+    return account->models.count > 0 || map_find(account->map, target, &name) ||
+           map_find(account->map, public, &name);
+}
+
+// What is known of a candidate, above its index.
+enum { PICK_SHIFT = 30, PICK_SAID = 1 << 0, PICK_OWN = 1 << 1 };
+_Static_assert(SNAPSHOT_ACCOUNTS_MAX < 1 << PICK_SHIFT, "an index leaves room");
+#define PICK_IDX(pick) ((pick) & ((UINT32_C(1) << PICK_SHIFT) - 1))
+
+// Where among those of the same priority a candidate stands; PICK_NEVER: not at all.
+enum { PICK_FIRST, PICK_SECOND, PICK_THIRD, PICK_NEVER };
+
+static unsigned pick_class(uint32_t pick, bool any_own, bool own_said)
+{
+    const bool own = (pick >> PICK_SHIFT & PICK_OWN) != 0;
+    const bool said = (pick >> PICK_SHIFT & PICK_SAID) != 0;
+    if (own)
+        return said || own_said ? PICK_FIRST : PICK_THIRD;
+    return said ? PICK_SECOND : any_own ? PICK_NEVER : PICK_THIRD;
+}
+
+static int64_t pick_priority(const struct snap_builder *builder, uint32_t pick)
+{
+    return builder->accounts[PICK_IDX(pick)]->snap.priority;
+}
+
+// Puts the candidates in order: by index, which is by priority, and those of one priority by class.
+static void pick_sort(struct snap_builder *builder, enum format format, struct span public,
+                      struct span target)
+{
+    uint32_t *picks = builder->picks, kept = 0;
+    const uint32_t count = builder->pick_count;
+    bool any_own = false, own_said = false;
+    if (count > 1)
+        qsort(picks, count, sizeof(uint32_t), idx_cmp);
+    for (uint32_t i = 0; i < count; i++) {
+        const bool own = (builder->accounts[picks[i]]->snap.formats & BIT(format)) != 0;
+        const bool said = is_said(builder, picks[i], public, target);
+        any_own |= own;
+        own_said |= own && said;
+        picks[i] |= ((own ? PICK_OWN : 0U) | (said ? PICK_SAID : 0U)) << PICK_SHIFT;
+    }
+    for (uint32_t i = 0, end; i < count; i = end) {
+        const int64_t priority = pick_priority(builder, picks[i]);
+        end = i + 1;
+        while (end < count && pick_priority(builder, picks[end]) == priority)
+            end++;
+        for (unsigned class = PICK_FIRST; class < PICK_NEVER; class ++)
+            for (uint32_t j = i; j < end; j++)
+                if (pick_class(picks[j], any_own, own_said) == class)
+                    builder->sorts[kept++] = PICK_IDX(picks[j]);
+    }
+    if (kept > 0)
+        memcpy(picks, builder->sorts, kept * sizeof(*picks));
+    builder->pick_count = kept;
+}
+
+// In which format an account is asked for a client of `format`: the same, else the first of those
+// that are converted.
+static uint8_t asked_in(const struct snap_builder *builder, const struct build_account *account,
+                        enum format format)
+{
+    const uint32_t served = account->snap.formats;
+    if ((served & BIT(format)) != 0)
+        return (uint8_t)format;
+    assert((served & builder->converts) != 0);
+    return (uint8_t)__builtin_ctz(served & builder->converts);
+}
+
+static struct snap_route make_route(struct snap_builder *builder, enum format format,
+                                    struct span asked, struct span public, struct span target)
 {
     const uint32_t count = min_u64(builder->pick_count, SNAPSHOT_CANDIDATES_MAX);
     struct snap_candidate *candidates =
         REGION_ARRAY(&builder->snap->region, struct snap_candidate, count);
+    struct snap_route route = { .candidates = candidates, .count = count };
     for (uint32_t i = 0; i < count; i++) {
         const struct build_account *account = builder->accounts[builder->picks[i]];
-        candidates[i] = (struct snap_candidate){ builder->picks[i],
-                                                 vendor_name(account, asked, public, target) };
+        candidates[i] = (struct snap_candidate){
+            .account = builder->picks[i],
+            .format = asked_in(builder, account, format),
+            .model = vendor_name(account, asked, public, target),
+        };
+        route.own_count += candidates[i].format == format;
     }
-    return (struct snap_route){ .candidates = candidates, .count = count };
+    return route;
 }
 
 static void add_route(struct snap_builder *builder, struct snap_routes *routes, struct index *index,
@@ -159,8 +239,8 @@ static void pick_named(struct snap_builder *builder, enum format format,
         const uint32_t idx = index_find(&builder->snap->account_names, route->accounts.items[i]);
         if (idx == INDEX_NONE)
             continue; // its account is gone; the others still serve
-        const struct snap_account *account = &builder->snap->accounts[idx];
-        if (account->enabled && (account->formats & BIT(format)) != 0)
+        const struct build_account *account = builder->accounts[idx];
+        if (account->snap.enabled && (account->reach & BIT(format)) != 0)
             pick(builder, idx);
     }
 }
@@ -176,27 +256,31 @@ static uint32_t pick_route(struct snap_builder *builder, enum format format,
     } else {
         pick_all(builder, format, route->target, true);
         pick_all(builder, format, route->name, true);
-        pick_sort(builder);
+        pick_sort(builder, format, route->name, route->target);
     }
     return builder->pick_count;
 }
 
-static void add_routes(struct snap_builder *builder, enum format format)
+static void add_named(struct snap_builder *builder, enum format format,
+                      const struct build_route *route, struct span asked)
 {
     struct snap_routes *routes = &builder->snap->routes[format];
+    if (index_find(&routes->exact, asked) != INDEX_NONE)
+        return;
+    struct snap_route made = make_route(builder, format, asked, route->name, route->target);
+    made.strict = route->strict;
+    add_route(builder, routes, &routes->exact, asked, made);
+}
+
+static void add_routes(struct snap_builder *builder, enum format format)
+{
     for (uint32_t i = 0; i < builder->route_count; i++) {
         const struct build_route *route = &builder->routes[i];
         pick_route(builder, format, route);
         // The first route of a name counts; the control thread lets no second one in.
-        if (index_find(&routes->exact, route->name) == INDEX_NONE)
-            add_route(builder, routes, &routes->exact, route->name,
-                      make_route(builder, route->name, route->name, route->target));
-        for (uint32_t j = 0; j < route->aliases.count; j++) {
-            const struct span alias = route->aliases.items[j];
-            if (index_find(&routes->exact, alias) == INDEX_NONE)
-                add_route(builder, routes, &routes->exact, alias,
-                          make_route(builder, alias, route->name, route->target));
-        }
+        add_named(builder, format, route, route->name);
+        for (uint32_t j = 0; j < route->aliases.count; j++)
+            add_named(builder, format, route, route->aliases.items[j]);
     }
 }
 
@@ -210,18 +294,18 @@ static void add_listed(struct snap_builder *builder, enum format format)
             continue; // a route has taken the name
         pick_begin(builder);
         pick_all(builder, format, name, true);
-        pick_sort(builder);
+        pick_sort(builder, format, name, name);
         add_route(builder, routes, &routes->exact, region_dup(&builder->snap->region, name),
-                  make_route(builder, name, name, name));
+                  make_route(builder, format, name, name, name));
     }
     for (uint32_t i = 0; i < prefix->count; i++) {
         const struct span name = prefix->entries[i].name;
         pick_begin(builder);
         pick_all(builder, format, name, false);
-        pick_sort(builder);
+        pick_sort(builder, format, SPAN_NONE, SPAN_NONE);
         // No single name is asked for here, and no map speaks of beginnings.
         add_route(builder, routes, &routes->prefix, region_dup(&builder->snap->region, name),
-                  make_route(builder, SPAN_NONE, SPAN_NONE, SPAN_NONE));
+                  make_route(builder, format, SPAN_NONE, SPAN_NONE, SPAN_NONE));
         routes->prefix_lens[name.len / 64] |= UINT64_C(1) << (name.len % 64);
     }
 }
@@ -324,10 +408,11 @@ void snap_build_routes(struct snap_builder *builder)
     struct snapshot *snap = builder->snap;
     builder->picked = REGION_ARRAY(&builder->scratch, uint32_t, builder->account_count);
     builder->picks = REGION_ARRAY(&builder->scratch, uint32_t, builder->account_count);
+    builder->sorts = REGION_ARRAY(&builder->scratch, uint32_t, builder->account_count);
     for (uint32_t i = 0; i < builder->account_count; i++) {
         const struct build_account *build = builder->accounts[i];
         for (enum format format = 0; format < FORMAT_COUNT && build->snap.enabled; format++)
-            if ((build->snap.formats & BIT(format)) != 0)
+            if ((build->reach & BIT(format)) != 0)
                 enter_account(builder, build, format);
     }
     for (enum format format = 0; format < FORMAT_COUNT; format++) {

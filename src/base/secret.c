@@ -205,43 +205,6 @@ size_t secret_len(const struct secret *secret)
     return secret->len;
 }
 
-// The compiler must not see that a difference once found decides everything.
-static inline uint64_t opaque(uint64_t diff)
-{
-    __asm__ volatile("" : "+r"(diff));
-    return diff;
-}
-
-// Sixteen bytes and no alignment: two words, or one register where the machine has such.
-typedef uint64_t lanes __attribute__((vector_size(16), aligned(1), may_alias));
-
-static inline lanes lanes_at(const void *ptr)
-{
-    return *(const lanes *)ptr;
-}
-
-bool bytes_eq_secret(const void *a, const void *b, size_t len)
-{
-    enum { LANES = sizeof(lanes), ROUND = 2 * LANES };
-    const char *x = a, *y = b;
-    lanes wide = { 0, 0 };
-    uint64_t diff = 0;
-    size_t at = 0;
-    for (; at + ROUND <= len; at += ROUND)
-        wide |= (lanes_at(x + at) ^ lanes_at(y + at)) |
-                (lanes_at(x + at + LANES) ^ lanes_at(y + at + LANES));
-    if (at + LANES <= len) {
-        wide |= lanes_at(x + at) ^ lanes_at(y + at);
-        at += LANES;
-    }
-    if (at < len && len >= LANES) // the last ones once more, with those before them
-        wide |= lanes_at(x + len - LANES) ^ lanes_at(y + len - LANES);
-    else
-        for (; at < len; at++)
-            diff |= (unsigned char)(x[at] ^ y[at]);
-    return opaque(diff | opaque(wide[0]) | opaque(wide[1])) == 0;
-}
-
 bool secret_eq(const struct secret *a, const struct secret *b)
 {
     return a->len == b->len && bytes_eq_secret(a->bytes, b->bytes, a->len);

@@ -35,8 +35,11 @@ static void push_free(struct slab *slab, void *object)
     POISON((char *)object + sizeof(void *), slab->object_size - sizeof(void *));
 }
 
-static bool grow(struct slab *slab)
+cold bool slab_grow(struct slab *slab)
 {
+    assert(slab->count_out == slab->count_made);
+    if (slab->count_made == slab->count_max)
+        return false;
     size_t count = max_size((BLOCK_BYTES - OBJECT_ALIGN) / slab->object_size, 1);
     count = min_size(count, slab->count_max - slab->count_made);
     char *block = malloc(OBJECT_ALIGN + count * slab->object_size);
@@ -49,20 +52,6 @@ static bool grow(struct slab *slab)
         push_free(slab, block + OBJECT_ALIGN + i * slab->object_size);
     slab->count_made += count;
     return true;
-}
-
-void *slab_take(struct slab *slab)
-{
-    if (slab->count_out >= slab->count_max)
-        return NULL;
-    if (slab->free == NULL && !grow(slab))
-        return NULL;
-    void *object = slab->free;
-    assert(object != NULL);
-    slab->free = *(void **)object;
-    slab->count_out++;
-    UNPOISON(object, slab->object_size);
-    return object;
 }
 
 void slab_give(struct slab *slab, void *object)

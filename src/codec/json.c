@@ -323,10 +323,18 @@ static bool is_plain(const char *at, size_t len)
 {
     const uint64_t ones = UINT64_C(0x0101010101010101), high = 0x80 * ones;
     uint64_t word, seen = 0;
-    if (len < sizeof(word)) {
+    if (len < sizeof(uint32_t)) {
         for (size_t i = 0; i < len; i++)
             seen |= (unsigned char)at[i] == '\\' ? 0x80 : (unsigned char)at[i];
         return (seen & 0x80) == 0;
+    }
+    if (len < sizeof(word)) { // both ends, which overlap
+        uint32_t first, last;
+        memcpy(&first, at, sizeof(first));
+        memcpy(&last, at + len - sizeof(last), sizeof(last));
+        word = first | (uint64_t)last << 32;
+        uint64_t slash = word ^ '\\' * ones;
+        return ((word | ((slash - ones) & ~slash)) & high) == 0;
     }
     for (size_t i = 0; i < len; i += sizeof(word)) {
         memcpy(&word, at + min_size(i, len - sizeof(word)), sizeof(word));

@@ -99,7 +99,8 @@ static bool root_is_wrong(struct json_members *members, struct span text)
         return false;
     if (scan->root != JK_OBJECT)
         return true;
-    members->open = span_find(text, '{') + 1; // only white space lies before it
+    // Only white space lies before it, as a rule none.
+    members->open = (likely(text.ptr[0] == '{') ? 0 : span_find(text, '{')) + 1;
     members->last_end = members->open;
     return false;
 }

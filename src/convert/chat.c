@@ -3,6 +3,7 @@
 
 const struct converter converter_chat = {
     .family = FAMILY_OPENAI,
+    .shows_thoughts = true,
     .parse = chat_parse,
     .render = chat_render,
     .decode_event = chat_decode_event,

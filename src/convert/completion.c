@@ -100,11 +100,28 @@ static struct item *call_item(const struct completion *completion, const struct 
     return found;
 }
 
+// A signature of text stands beside the text that it signs, which may go on behind it (C-144).
+static bool signs_text(const struct item *item)
+{
+    return item->kind == ITEM_THINK && item->signature.signs == SIGNS_TEXT && item_is_empty(item);
+}
+
+static struct item *newest_text(const struct completion *completion, uint16_t choice)
+{
+    struct item *found = NULL;
+    for (struct item *item = completion->first; item != NULL; item = item->next)
+        if (item->choice == choice && !signs_text(item))
+            found = item;
+    return found;
+}
+
 // The item that more of this kind belongs to.
 static struct item *open_item(struct completion *completion, enum item_kind kind,
                               const struct delta *delta)
 {
     struct item *item = newest(completion, delta->choice);
+    if (kind == ITEM_TEXT && item != NULL && signs_text(item))
+        item = newest_text(completion, delta->choice);
     if (item != NULL && item->kind == (uint8_t)kind && !item->complete)
         return item;
     return completion_item(completion, kind, delta->choice);

@@ -5,6 +5,7 @@
 
 const struct converter converter_messages = {
     .family = FAMILY_ANTHROPIC,
+    .shows_thoughts = true,
     .parse = messages_parse,
     .render = messages_render,
     .decode_event = messages_decode_event,

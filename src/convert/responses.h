@@ -85,8 +85,8 @@ struct answer {
     struct json_slice echo[ECHO_COUNT];
     const struct item *items;
     const struct beside *beside;
-    struct json_slice logprobs; // of the first text, if they came in one piece
-    bool cut;                   // the answer broke off: its last item is not complete
+    const struct choice *choice; // whose probabilities are the first text's; NULL: see `beside`
+    bool cut;                    // the answer broke off: its last item is not complete
 };
 
 void answer_init(struct answer *answer, const struct answer_facts *facts);

@@ -239,11 +239,11 @@ static void put_cites(struct sink *out, const struct item *item)
 void output_put_logprobs(struct sink *out, const struct answer *answer, const struct item *item)
 {
     const struct beside *beside = beside_of(answer, item);
-    bool first = answer->logprobs.kind == JK_ARRAY && next_seen(answer, answer->items) != NULL;
-    for (const struct item *at = answer->items; first && at != NULL && at != item; at = at->next)
-        first = at->kind != ITEM_TEXT || at->choice != 0;
-    if (first) {
-        sink_put(out, answer->logprobs.text);
+    const struct item *first = answer->choice != NULL ? answer->items : NULL;
+    while (first != NULL && (first->kind != ITEM_TEXT || first->choice != 0))
+        first = first->next;
+    if (first == item) {
+        choice_put_logprobs(answer->choice, out);
         return;
     }
     SINK_TEXT(out, "[");

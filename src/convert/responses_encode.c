@@ -65,6 +65,7 @@ void responses_encode_start(struct encode *encode)
     const struct arena_source *chunks = encode->keep.source;
     serial_init(&state->serial, chunks, encode->keep.held_max, write_delta, encode);
     completion_init(&state->kept, chunks, encode->keep.held_max);
+    state->serial.queue.keep.scratch = state->kept.keep.scratch = encode->facts.scratch;
     answer_init(&state->answer, &encode->facts);
     response_event(encode, SPAN(EVENT("response.created")), SPAN("in_progress"));
     response_event(encode, SPAN(EVENT("response.in_progress")), SPAN("in_progress"));

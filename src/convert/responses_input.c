@@ -186,23 +186,15 @@ static void message_end(struct writer *writer)
 
 // --- results ---
 
-// Where the client said that a tool failed.
-static void tell_error(struct writer *writer, const struct part *result)
-{
-    char path[LOSS_PATH_MAX];
-    (void)prompt_path(writer->prompt, result, path);
-    bool gemini = writer->prompt->from == FAMILY_GEMINI;
-    loss_adjust(writer->losses, "%s%s", path,
-                gemini ? ".functionResponse.response.error" : ".is_error");
-}
-
 // The text says it already, or is told to.
 static void put_error(struct writer *writer, const struct part *result, struct words text)
 {
     if (!result->error || span_starts(text.raw, SPAN("Error: ")))
         return;
+    char path[LOSS_PATH_MAX];
+    (void)prompt_error_path(writer->prompt, result, path);
     SINK_TEXT(writer->out, "Error: ");
-    tell_error(writer, result);
+    loss_adjust(writer->losses, "%s", path);
 }
 
 static void put_inner_text(struct writer *writer, const struct part *inner)

@@ -155,8 +155,7 @@ void responses_write_whole(const struct completion *completion, const struct ans
     answer_init(&answer, facts);
     answer.items = completion->first;
     answer.cut = reason.len > 0;
-    if (choice != NULL)
-        answer.logprobs = choice->logprobs;
+    answer.choice = choice;
     answer_put_head(out, &answer, status, reason);
     answer_put_items(out, &answer, finish);
     answer_put_tail(out, &answer, true);

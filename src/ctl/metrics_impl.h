@@ -23,12 +23,15 @@ void metric_one_seconds(struct text *out, const char *name, const char *type, co
 uint64_t metric_sum(const struct view *view, size_t at);
 #define SUM(view, member) metric_sum((view), offsetof(struct shard_counters, member))
 
+const char *metric_family(enum wire_family family);
+
+// What the shards counted of requests that were converted.
+void metrics_convert(const struct view *view, struct text *out);
 // One histogram with samples from the counts of LATENCY_BOUNDS + 1 buckets; none are all zero.
 struct metric_counts {
     uint64_t buckets[LATENCY_BOUNDS + 1];
     uint64_t sum_us, total;
 };
-void metric_counts_add(struct metric_counts *counts, const struct latency *latency);
 // Nothing, if nothing was counted. `labels` is not empty.
 void metric_histogram(struct text *out, const char *name, const char *labels,
                       const struct metric_counts *counts, uint64_t first_us);

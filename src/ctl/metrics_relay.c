@@ -13,7 +13,7 @@ static const char *route_name(unsigned op)
     return op == OP_NONE ? "none" : wire_op_info((enum wire_op)op)->name;
 }
 
-static const char *family_name(enum wire_family family)
+const char *metric_family(enum wire_family family)
 {
     switch (family) {
     case FAMILY_OPENAI: return "openai";
@@ -26,7 +26,7 @@ static const char *family_name(enum wire_family family)
 
 static const char *route_format(unsigned op)
 {
-    return op == OP_NONE ? "none" : family_name(wire_op_info((enum wire_op)op)->family);
+    return op == OP_NONE ? "none" : metric_family(wire_op_info((enum wire_op)op)->family);
 }
 
 static const char *provider_name(unsigned provider)
@@ -177,7 +177,7 @@ static void put_overhead(const struct view *view, struct text *out)
     for (unsigned family = 0; family < FIGURES_FAMILIES; family++)
         for (unsigned stage = 0; stage < OWN_COUNT; stage++) {
             fit_printf(labels, sizeof(labels), "format=\"%s\",stage=\"%s\"",
-                       family_name((enum wire_family)family), figures_own_name(stage));
+                       metric_family((enum wire_family)family), figures_own_name(stage));
             metric_latency(view, out, name, labels,
                            offsetof(struct shard_counters, overhead[family][stage]),
                            LATENCY_OWN_FIRST_US);
@@ -284,20 +284,21 @@ static void gather_tokens(const struct view *view, struct token_table *table,
 static void put_token_line(struct text *out, const char *provider, const char *model,
                            const uint64_t tokens[FIGURES_TOKENS])
 {
-    static const char *const types[FIGURES_TOKENS] = {
-        [USAGE_INPUT] = "input",
-        [USAGE_CACHE_READ] = "cache_read",
-        [USAGE_CACHE_WRITE_5M] = "cache_write_5m",
-        [USAGE_CACHE_WRITE_1H] = "cache_write_1h",
-        [USAGE_OUTPUT] = "output",
-        [USAGE_REASONING] = "reasoning",
+    const struct {
+        const char *type;
+        uint64_t count;
+    } lines[] = {
+        { "input", tokens[USAGE_INPUT] },
+        { "output", tokens[USAGE_OUTPUT] },
+        { "cache_read", tokens[USAGE_CACHE_READ] },
+        { "cache_write", tokens[USAGE_CACHE_WRITE_5M] + tokens[USAGE_CACHE_WRITE_1H] },
+        { "reasoning", tokens[USAGE_REASONING] },
     };
-    for (unsigned i = 0; i < FIGURES_TOKENS; i++) {
-        if (tokens[i] != 0)
+    for (size_t i = 0; i < ARRAY_LEN(lines); i++)
+        if (lines[i].count != 0)
             text_printf(out,
                         "penstock_tokens_total{provider=\"%s\",model=\"%s\",type=\"%s\"} %llu\n",
-                        provider, model, types[i], (unsigned long long)tokens[i]);
-    }
+                        provider, model, lines[i].type, (unsigned long long)lines[i].count);
 }
 
 static void put_tokens(const struct api *api, struct text *out, uint64_t *dropped)
@@ -432,6 +433,7 @@ void metrics_relay(const struct api *api, struct text *out, uint64_t *dropped)
 {
     const struct view *view = api->view;
     put_requests(view, out);
+    metrics_convert(view, out);
     put_errors(view, out, dropped);
     put_latencies(view, out, "penstock_request_duration_seconds",
                   "From a request's head to the end of its answer.",

@@ -146,6 +146,7 @@ struct err publisher_build(struct publisher *publisher, const struct registry *r
     dests_name(publisher->dests, snap_hub_next(publisher->hub));
     TRY(snap_builder_new(&building.builder, publisher->keyring, publisher->vault, publisher->slots,
                          snap_hub_next(publisher->hub)));
+    snap_builder_convert(building.builder, publisher->converts);
     struct err err = add_all(&building);
     if (failed(err)) {
         snap_builder_free(&building.builder);

@@ -23,6 +23,7 @@ static struct err class_init(struct bufpool *pool, enum buf_class cls, uint32_t 
         mmap(NULL, len, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (memory == MAP_FAILED)
         return ERR_SYS(NO_MEMORY, errno);
+    pool->cls[cls].pool = pool;
     pool->cls[cls].memory = memory;
     pool->cls[cls].count_max = count;
     // Both are advice. What peers sent does not belong into a core file, and a huge page would make
@@ -61,44 +62,50 @@ void bufpool_fini(struct bufpool *pool)
     *pool = (struct bufpool){ 0 };
 }
 
+// A buffer that was never out is touched only when all used ones are.
+static cold struct buf *take_fresh(struct bufclass *from, enum buf_class cls)
+{
+    if (from->count_used == from->count_max)
+        return NULL;
+    uint32_t index = from->count_used++;
+    struct buf *buf = &from->bufs[index];
+    *buf = (struct buf){
+        .data = from->memory + (size_t)index * class_bytes[cls],
+        .cap = class_bytes[cls],
+        .index = (uint16_t)index,
+        .cls = (uint8_t)cls,
+        .home = from,
+    };
+    return buf;
+}
+
 struct buf *bufpool_take(struct bufpool *pool, enum buf_class cls)
 {
-    struct buf *buf = pool->cls[cls].free;
-    if (buf != NULL) {
-        pool->cls[cls].free = buf->next;
-        buf->next = NULL;
-        pool->cls[cls].count_cold -= buf->is_cold;
+    struct bufclass *from = &pool->cls[cls];
+    struct buf *buf = from->free;
+    if (likely(buf != NULL)) {
+        from->free = buf->next;
+        from->count_cold -= buf->is_cold;
         buf->is_cold = false;
-        pool->cls[cls].count_free--;
-        if (pool->cls[cls].count_free < pool->cls[cls].free_low)
-            pool->cls[cls].free_low = pool->cls[cls].count_free;
     } else {
-        // A buffer that was never out is touched only when all used ones are.
-        if (pool->cls[cls].count_used == pool->cls[cls].count_max)
+        buf = take_fresh(from, cls);
+        if (buf == NULL)
             return NULL;
-        uint32_t index = pool->cls[cls].count_used++;
-        buf = &pool->cls[cls].bufs[index];
-        *buf = (struct buf){
-            .data = pool->cls[cls].memory + (size_t)index * class_bytes[cls],
-            .cap = class_bytes[cls],
-            .index = (uint16_t)index,
-            .cls = (uint8_t)cls,
-            .pool = pool,
-        };
     }
     assert(buf->refs == 0);
     buf->refs = 1;
-    pool->cls[cls].count_out++;
+    if (++from->count_out > from->out_most)
+        from->out_most = from->count_out;
     UNPOISON(buf->data, buf->cap);
     return buf;
 }
 
 // Marks the free buffers that nobody reached in this period: the list gives the warmest first, so
 // they are at its end.
-static void mark_idle(struct bufpool *pool, int cls)
+static void mark_idle(struct bufclass *from)
 {
-    uint32_t warm = pool->cls[cls].count_free - pool->cls[cls].free_low;
-    struct buf *buf = pool->cls[cls].free;
+    uint32_t warm = from->out_most - from->count_out;
+    struct buf *buf = from->free;
     for (uint32_t i = 0; i < warm; i++)
         buf = buf->next;
     for (; buf != NULL; buf = buf->next)
@@ -107,46 +114,46 @@ static void mark_idle(struct bufpool *pool, int cls)
 
 // Gives back `count` buffers from `first` on. Advice: where it is refused the memory stays, which
 // harms nothing.
-static void cool(struct bufpool *pool, int cls, uint32_t first, uint32_t count)
+static void cool(struct bufclass *from, size_t bytes, uint32_t first, uint32_t count)
 {
-    const size_t bytes = class_bytes[cls];
-    (void)madvise(pool->cls[cls].memory + first * bytes, count * bytes, MADV_DONTNEED);
-    pool->cls[cls].count_cold += count;
+    (void)madvise(from->memory + first * bytes, count * bytes, MADV_DONTNEED);
+    from->count_cold += count;
 }
 
 // In the order of their addresses, so that the kernel is asked once for a run. Returns how many.
-static uint32_t cool_idle(struct bufpool *pool, int cls, uint32_t max)
+static uint32_t cool_idle(struct bufclass *from, size_t bytes, uint32_t max)
 {
     uint32_t done = 0, run = 0, at = 0;
-    for (; at < pool->cls[cls].count_used; at++) {
-        struct buf *buf = &pool->cls[cls].bufs[at];
+    for (; at < from->count_used; at++) {
+        struct buf *buf = &from->bufs[at];
         if (buf->is_idle && done < max) {
             buf->is_cold = true;
             run++;
             done++;
         } else if (run > 0) {
-            cool(pool, cls, at - run, run);
+            cool(from, bytes, at - run, run);
             run = 0;
         }
         buf->is_idle = false;
     }
     if (run > 0)
-        cool(pool, cls, at - run, run);
+        cool(from, bytes, at - run, run);
     return done;
 }
 
 bool bufpool_trim(struct bufpool *pool, uint32_t max)
 {
     for (int cls = 0; cls < BUF_CLASS_COUNT; cls++) {
-        if (pool->cls[cls].free_low > pool->cls[cls].count_cold) {
-            mark_idle(pool, cls);
-            max -= cool_idle(pool, cls, max);
+        struct bufclass *from = &pool->cls[cls];
+        if (from->count_used - from->out_most > from->count_cold) {
+            mark_idle(from);
+            max -= cool_idle(from, class_bytes[cls], max);
         }
         if (max == 0)
             return true;
     }
     for (int cls = 0; cls < BUF_CLASS_COUNT; cls++)
-        pool->cls[cls].free_low = pool->cls[cls].count_free;
+        pool->cls[cls].out_most = pool->cls[cls].count_out;
     return false;
 }
 
@@ -163,13 +170,13 @@ void buf_free(struct buf *buf)
         buf->on_free(buf);
         return;
     }
-    struct bufpool *pool = buf->pool;
-    assert(pool->cls[buf->cls].count_out > 0);
-    pool->cls[buf->cls].count_out--;
+    struct bufclass *home = buf->home;
+    assert(home->count_out > 0);
+    home->count_out--;
     POISON(buf->data, buf->cap);
-    buf->next = pool->cls[buf->cls].free;
-    pool->cls[buf->cls].free = buf;
-    pool->cls[buf->cls].count_free++;
+    buf->next = home->free;
+    home->free = buf;
+    struct bufpool *pool = home->pool;
     if (unlikely(pool->starved) && pool->on_refill != NULL)
         pool->on_refill(pool->on_refill_arg);
 }

@@ -63,7 +63,7 @@ static ssize_t sock_recv(struct epoll *ep, int fd, void *into, size_t len)
     ssize_t got;
     do {
         ep->io.stats.syscalls++;
-        got = recv(fd, into, len, MSG_DONTWAIT);
+        got = sock_recv_call(fd, into, len);
     } while (got < 0 && errno == EINTR);
     if (got < 0) {
         if (is_again(errno))
@@ -142,6 +142,7 @@ static size_t iov_rest(const struct io_op *op, size_t sent, size_t max, struct i
 static void run_send(struct epoll *ep, struct io_op *op)
 {
     struct sock *sock = sock_at(ep, op->fd);
+    struct iovec rest[IO_SEGMENTS_MAX] uninitialized;
     size_t len = 0, total = 0;
     for (uint32_t i = 0; i < op->count; i++)
         len += op->iov[i].iov_len;
@@ -153,11 +154,14 @@ static void run_send(struct epoll *ep, struct io_op *op)
             epoll_wait_edge(ep, op);
             return;
         }
-        struct iovec rest[IO_SEGMENTS_MAX];
-        struct msghdr msg = { .msg_iov = rest };
-        msg.msg_iovlen = iov_rest(op, op->credit, SEND_TURN_MAX - total, rest);
+        const struct iovec *iov = op->iov;
+        size_t count = op->count;
+        if (unlikely(op->credit > 0 || len > SEND_TURN_MAX)) {
+            count = iov_rest(op, op->credit, SEND_TURN_MAX - total, rest);
+            iov = rest;
+        }
         ep->io.stats.syscalls++;
-        ssize_t sent = sendmsg(op->fd, &msg, MSG_NOSIGNAL | MSG_DONTWAIT);
+        ssize_t sent = sock_send_call(op->fd, iov, count);
         if (sent >= 0) {
             total += (size_t)sent;
             op->credit += (uint32_t)sent;

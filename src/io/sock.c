@@ -81,14 +81,13 @@ static int now_result(ssize_t count)
 int sock_recv_now(struct io *io, int fd, void *into, size_t len)
 {
     (void)io;
-    return now_result(recv(fd, into, len, MSG_DONTWAIT));
+    return now_result(sock_recv_call(fd, into, len));
 }
 
 int sock_send_now(struct io *io, int fd, const struct iovec *iov, uint32_t count)
 {
     (void)io;
-    const struct msghdr msg = { .msg_iov = (struct iovec *)iov, .msg_iovlen = count };
-    return now_result(sendmsg(fd, &msg, MSG_DONTWAIT | MSG_NOSIGNAL));
+    return now_result(sock_send_call(fd, iov, count));
 }
 
 // Advice: a Unix socket has no acknowledgements, and a lost connection tells of itself.

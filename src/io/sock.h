@@ -5,7 +5,9 @@
 #include "penstock/base/err.h"
 
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <sys/uio.h>
+#include <unistd.h>
 
 struct io;
 
@@ -20,6 +22,19 @@ must_use int sock_make(int family);
 // The same, but it blocks: io_uring waits for such a socket and fails at once on the other kind.
 must_use int sock_make_blocking(int family);
 void sock_block(int fd);
+
+// recv(2) and sendmsg(2) that neither block nor raise a signal. The C library's own are points of
+// cancellation, which a process with threads pays for in each call, though none of ours is ever
+// cancelled.
+static inline ssize_t sock_recv_call(int fd, void *into, size_t len)
+{
+    return syscall(SYS_recvfrom, fd, into, len, MSG_DONTWAIT, NULL, NULL);
+}
+static inline ssize_t sock_send_call(int fd, const struct iovec *iov, size_t count)
+{
+    const struct msghdr msg = { .msg_iov = (struct iovec *)(uintptr_t)iov, .msg_iovlen = count };
+    return syscall(SYS_sendmsg, fd, &msg, MSG_NOSIGNAL | MSG_DONTWAIT);
+}
 
 // io_recv_now() and io_send_now() of the backends that have real sockets.
 must_use int sock_recv_now(struct io *io, int fd, void *into, size_t len);

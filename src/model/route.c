@@ -25,6 +25,9 @@ static const struct field fields[] = {
     ROW(BOOL, "listed", 9, listed, .init = "true", .help = "Whether model lists show it."),
     ROW(STRING, "display_name", 10, display_name, .max = 200, .help = "Its name for people."),
     ROW(STRING, "owned_by", 11, owned_by, .max = 100, .help = "The owner that model lists name."),
+    ROW(BOOL, "strict_conversion", 14, strict_conversion, .init = "false",
+        .help = "Whether a request that cannot be carried over to another format as it is is "
+                "refused."),
     ROW(TIME, "created_at", 12, created_at, .flags = FIELD_READ_ONLY, .help = "When it was made."),
     ROW(TIME, "updated_at", 13, updated_at, .flags = FIELD_READ_ONLY,
         .help = "When it was last changed."),

@@ -12,7 +12,7 @@ enum { CHILD_BYTES = 32 };
 _Static_assert(CHILD_BYTES == crypto_aead_xchacha20poly1305_ietf_KEYBYTES, "seal key");
 
 // Numbers of the children of a master key; they never change.
-enum { CHILD_ID = 1, CHILD_LOOKUP = 2, CHILD_SEAL = 3, CHILD_SESSION = 4 };
+enum { CHILD_ID = 1, CHILD_LOOKUP = 2, CHILD_SEAL = 3, CHILD_SESSION = 4, CHILD_ENVELOPE = 5 };
 static const char kdf_context[crypto_kdf_CONTEXTBYTES] = "penstock";
 
 static struct err derive(struct vault *vault, const struct secret *master, unsigned child,
@@ -36,7 +36,8 @@ static struct err derive_all(struct keyring *keyring, struct vault *vault,
     secret_free(&id);
     TRY(derive(vault, master, CHILD_LOOKUP, &keyring->lookup));
     TRY(derive(vault, master, CHILD_SEAL, &keyring->seal));
-    return derive(vault, master, CHILD_SESSION, &keyring->session);
+    TRY(derive(vault, master, CHILD_SESSION, &keyring->session));
+    return derive(vault, master, CHILD_ENVELOPE, &keyring->envelope);
 }
 
 struct err keyring_init(struct keyring *keyring, struct vault *vault, const struct secret *master)
@@ -55,6 +56,7 @@ void keyring_fini(struct keyring *keyring)
     secret_free(&keyring->lookup);
     secret_free(&keyring->seal);
     secret_free(&keyring->session);
+    secret_free(&keyring->envelope);
 }
 
 // Each part with its length, so that no two places have the same associated data.

@@ -39,7 +39,7 @@ static void target(const struct provider_call *call, struct put *out)
     put_span(out, span_starts(call->model, SPAN("tunedModels/")) ? SPAN("/") : SPAN("/models/"));
     provider_put_encoded(out, call->model);
     put_span(out, method_of(call->op));
-    provider_put_query(out, call->query);
+    provider_put_query(out, call->events ? SPAN("alt=sse") : call->query);
 }
 
 static void fields(const struct snap_account *account, struct span client_fields, struct put *out)

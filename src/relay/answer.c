@@ -53,7 +53,7 @@ bool answer_begin(struct req *req, struct span secret)
     answer->pass_memory = NULL;
     answer->note = NULL;
     answer->model_len = 0;
-    const struct wire *wire = wire_of((enum wire_op)req->op);
+    const struct wire *wire = wire_of((enum wire_op)req->up_op);
     wire_stream_init(&answer->stream, wire, req->usage_added);
     answer->stream.secrets = &kept->secrets;
     answer->stream.note = &shard->note;

@@ -22,7 +22,8 @@ void cors_fields(struct put *out, struct span origin)
         return;
     http_put_field(out, SPAN("access-control-allow-origin"), origin);
     http_put_field(out, SPAN("access-control-expose-headers"),
-                   SPAN("x-request-id, request-id, x-upstream-request-id, retry-after"));
+                   SPAN("x-request-id, request-id, x-upstream-request-id, retry-after, "
+                        "x-penstock-dropped, x-penstock-adjusted, x-penstock-model"));
     http_put_field(out, SPAN("vary"), SPAN("origin"));
 }
 

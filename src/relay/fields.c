@@ -80,6 +80,20 @@ static bool passes_to_vendor(const struct http_field *field, uint32_t format)
     return passes(to_vendor, ARRAY_LEN(to_vendor), field->name, format);
 }
 
+// A client may ask that nothing is lost where its request is converted. Whatever it says, unless
+// that is a plain no, means that it does.
+static bool asks_strict(const struct http_field *field, bool *strict)
+{
+    static const struct span no[] = { SPAN("false"), SPAN("0"), SPAN("no"), SPAN("off") };
+    if (!span_eq_nocase(field->name, SPAN("x-penstock-strict-conversion")))
+        return false;
+    bool asked = true;
+    for (size_t i = 0; i < ARRAY_LEN(no); i++)
+        asked = asked && !span_eq_nocase(field->value, no[i]);
+    *strict = *strict || asked;
+    return true;
+}
+
 static bool is_of_trace(struct span name)
 {
     struct span begin = SPAN("trace");
@@ -118,7 +132,7 @@ struct err fields_collect(struct req *req, const struct http_head *head, struct 
         const struct http_field *field = &head->fields[i];
         if (goes_on(req, field) || !GUARD(RELAY_FIELDS_OUT))
             http_put_field(&out, field->name, field->value);
-        else if (field->id == HF_OTHER)
+        else if (field->id == HF_OTHER && !asks_strict(field, &req->strict))
             req->fields_dropped++;
     }
     if (out.full)
@@ -139,11 +153,25 @@ struct err fields_collect(struct req *req, const struct http_head *head, struct 
     return OK;
 }
 
-void fields_relay(struct put *out, const struct http_head *head)
+void fields_convert(struct put *out, struct span lines)
+{
+    while (lines.len > 0) {
+        struct span line = span_upto(lines, min_size(span_find(lines, '\n') + 1, lines.len));
+        struct span name = span_upto(line, span_find(line, ':'));
+        lines = span_from(lines, line.len);
+        bool all = name.len > 0;
+        for (unsigned format = 0; format < FORMAT_COUNT && all; format++)
+            all = passes(to_vendor, ARRAY_LEN(to_vendor), name, BIT(format));
+        if (all)
+            put_span(out, line);
+    }
+}
+
+void fields_relay(struct put *out, const struct http_head *head, bool with_type)
 {
     for (unsigned i = 0; i < head->field_count; i++) {
         const struct http_field *field = &head->fields[i];
-        if (http_field_is_hop(field))
+        if (http_field_is_hop(field) || (field->id == HF_CONTENT_TYPE && !with_type))
             continue;
         if (field->id == HF_X_REQUEST_ID || field->id == HF_REQUEST_ID)
             http_put_field(out, SPAN("x-upstream-request-id"), field->value);

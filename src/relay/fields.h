@@ -9,8 +9,9 @@ void fields_trace(struct req *req, const struct http_head *head);
 // Copies what may go on to a vendor of the request's format into req->fields, as head lines.
 must_use struct err fields_collect(struct req *req, const struct http_head *head,
                                    struct span query);
-// Writes what may go on to the client of a vendor's answer. `pooled` leaves out what describes an
-// account that the client does not own.
-void fields_relay(struct put *out, const struct http_head *head);
+// Writes those of the request's fields that mean the same to every vendor.
+void fields_convert(struct put *out, struct span lines);
+// Writes what may go on to the client of a vendor's answer. `with_type`: also what its body is.
+void fields_relay(struct put *out, const struct http_head *head, bool with_type);
 
 #endif

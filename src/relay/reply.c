@@ -4,6 +4,7 @@
 #include "cors.h"
 #include "penstock/base/check.h"
 #include "penstock/codec/url.h"
+#include "req_convert.h"
 
 enum { OVERLOAD_RETRY_MS = 1000, REPLY_FIELDS_MAX = 1 * KIB };
 
@@ -57,8 +58,10 @@ static struct wire_error error_of(struct req *req)
     const struct answer *answer = req->answer;
     bool vendors = answer != NULL && answer->note != NULL &&
                    fault_err(answer->note->fault).code == req->err.code;
-    struct wire_error error =
-        vendors ? wire_error_of_note(answer->note, true) : wire_error_of(req->err, req->detail);
+    struct wire_error error = vendors ? wire_error_of_note(answer->note, !req->converts)
+                                      : wire_error_of(req->err, req->detail);
+    if (req->conversion != NULL && !vendors)
+        error.param = convert_param(req);
     error.request_id = req_id(req);
     if (req->err.code == ERR_OVERLOADED || req->err.code == ERR_NO_ACCOUNT)
         error.retry_ms = max_u64(error.retry_ms, OVERLOAD_RETRY_MS);
@@ -77,6 +80,8 @@ static void error_event(struct req *req)
         .model = told_model_name(&seen->told),
         .next_sequence = seen->sequence,
     };
+    if (req->converts)
+        place = convert_place(req);
     size_t len = wire_error_event((enum wire_family)req->family, &error, &place, bytes);
     if (stream_send_copy(stream, span_of(bytes, len)))
         stream_finish(stream);

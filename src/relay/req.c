@@ -125,7 +125,7 @@ static bool may_retry(const struct req *req, struct err err)
         return false;
     if (req_is_late(req))
         return false;
-    return req->tried_count < REQ_TRIED_MAX && req->tried_count <= limits->retries;
+    return req->tried_count < REQ_TRIED_MAX && req->attempts <= limits->retries;
 }
 
 enum next req_fail(struct req *req, struct err err)

@@ -3,6 +3,7 @@
 #include "own.h"
 #include "penstock/base/check.h"
 #include "req.h"
+#include "req_convert.h"
 #include "unpack.h"
 
 enum { RETRY_AFTER_MAX_S = 7 * 86400 };
@@ -58,7 +59,11 @@ enum next step_send(struct req *req)
     struct stream *stream = req->stream;
     bool room = conn_tx_copy(conn, req->up_head);
     struct span body[SPLICE_SPANS_MAX] uninitialized;
-    size_t count = splice_spans(&req->plan->splice, stream->body, body);
+    size_t count = 0;
+    if (req->converts)
+        room = room && convert_send(req, conn);
+    else
+        count = splice_spans(&req->plan->splice, stream->body, body);
     for (size_t i = 0; i < count && room; i++) {
         const char *start = stream->body_buf != NULL ? stream->body.ptr : NULL;
         bool of_body = body[i].ptr >= start && body[i].ptr < start + stream->body.len;
@@ -160,6 +165,8 @@ enum next step_wait(struct req *req)
     // account may still answer.
     err = pump_note_head(req, head);
     fetch_head_take(&req->fetch, head, used);
+    if (!failed(err) && req->converts)
+        convert_answer(req);
     if (failed(err))
         return req_fail(req, err);
     if (shard->shared->relay->stream_bytes < CONN_RX_LIMIT)

@@ -4,6 +4,7 @@
 #include "penstock/base/check.h"
 #include "reply.h"
 #include "req.h"
+#include "req_convert.h"
 #include "unpack.h"
 
 enum next step_fail(struct req *req)
@@ -97,6 +98,7 @@ enum next step_done(struct req *req)
     record(req);
     req_lease_drop(req);
     pump_hold_drop(req);
+    convert_end(req);
     answer_end(req);
     unpack_end(req);
     req_arena_reset(req);

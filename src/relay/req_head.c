@@ -199,6 +199,7 @@ static struct err head_read(struct req *req, const struct http_head *head,
 enum { NOTE_TEXTS = 5 };
 struct head_note {
     bool is_set;
+    bool strict;
     uint32_t settings; // that the head was read with: relay_limits.generation
     uint8_t op, family, format;
     enum coding coding;
@@ -232,6 +233,7 @@ static void note_write(struct head_note *note, struct req *req)
     note->format = req->format;
     note->coding = req->coding;
     note->fields_dropped = req->fields_dropped;
+    note->strict = req->strict;
     note->trace = req->trace;
     memcpy(note->key_digest, req->key_digest, sizeof(note->key_digest));
     note->is_set = !out.full;
@@ -255,6 +257,7 @@ static struct err note_read(const struct head_note *note, struct req *req)
     req->format = note->format;
     req->coding = note->coding;
     req->fields_dropped = note->fields_dropped;
+    req->strict = note->strict;
     req->trace = note->trace;
     memcpy(req->key_digest, note->key_digest, sizeof(req->key_digest));
     return authorise(req);

@@ -1,5 +1,6 @@
 // BODY, PLAN and PICK: from the client's bytes to an account and the request it will get.
 #include "answer.h"
+#include "fields.h"
 #include "own.h"
 #include "penstock/base/check.h"
 #include "penstock/base/guard.h"
@@ -7,6 +8,7 @@
 #include "penstock/codec/json_writer.h"
 #include "penstock/provider/provider.h"
 #include "req.h"
+#include "req_convert.h"
 #include "unpack.h"
 
 // Of a body, in one turn: a whole one of the usual length, which is then still in the cache when it
@@ -148,7 +150,7 @@ enum next step_plan(struct req *req)
 
     // A response lives at the account that made it. With one account there is no doubt which.
     struct json_slice previous = body_value(req, BODY_PREVIOUS);
-    if (previous.kind == JK_STRING && req->route.count != 1)
+    if (previous.kind == JK_STRING && req->route.own_count != 1)
         return req_fail(req, ERR(STORED_RESPONSE));
     if ((req->key == NULL || !req->key->enabled) && GUARD(RELAY_KEY_REVOKED))
         return req_fail(req, ERR(KEY_INVALID));
@@ -169,15 +171,17 @@ static bool was_tried(const struct req *req, struct slot_ref slot)
 _Static_assert((int)FIGURES_PROVIDERS == 1 + (int)ACCOUNT_TYPE_COUNT, "every type is counted");
 
 // Simple order of priority; the scheduler takes this function's place.
-static const struct snap_account *pick(struct req *req, struct span *vendor_model, bool *full)
+static const struct snap_candidate *pick(struct req *req, bool *full)
 {
     struct shard *shard = req->shard;
     *full = false;
     look_again(req);
     for (uint32_t i = 0; i < req->route.count; i++) {
-        const struct snap_account *account =
-            snapshot_account(shard->snap, req->route.candidates[i].account);
+        const struct snap_candidate *candidate = &req->route.candidates[i];
+        const struct snap_account *account = snapshot_account(shard->snap, candidate->account);
         if (!account->enabled || was_tried(req, account->slot))
+            continue;
+        if (candidate->format != req->format && !wire_op_generates((enum wire_op)req->op))
             continue;
         if (account->expires_at != 0 && account->expires_at <= shard->loop.wall_ns)
             continue;
@@ -188,8 +192,41 @@ static const struct snap_account *pick(struct req *req, struct span *vendor_mode
             *full = true;
             continue;
         }
-        *vendor_model = req->route.candidates[i].model;
-        return account;
+        return candidate;
+    }
+    return NULL;
+}
+
+// The next account that can be asked. One of another format may be no match for what this request
+// says: then the next one is looked at, and *err tells what was wrong.
+static const struct snap_account *pick_fit(struct req *req, struct span *vendor_model,
+                                           struct err *err)
+{
+    *err = OK;
+    while (req->tried_count < REQ_TRIED_MAX) {
+        bool full;
+        const struct snap_candidate *candidate = pick(req, &full);
+        if (candidate == NULL) {
+            if (full)
+                counter_add(&req->shard->counters.limited[LIMIT_ACCOUNT], 1);
+            return NULL;
+        }
+        const struct snap_account *account = snapshot_account(req->shard->snap, candidate->account);
+        const enum format format = (enum format)candidate->format;
+        req->tried[req->tried_count++] = account->slot;
+        *vendor_model = candidate->model;
+        req->converts = format != (enum format)req->format;
+        req->up_op = req->op;
+        if (!req->converts)
+            return account;
+        struct err refused = convert_request(req, account, format, candidate->model);
+        if (!failed(refused))
+            return account;
+        slot_leave(slot_at(req->shard->shared->slots, account->slot.idx));
+        req->converts = false;
+        *err = refused;
+        if (refused.side != SIDE_CLIENT)
+            return NULL;
     }
     return NULL;
 }
@@ -249,7 +286,7 @@ static struct span json_text(struct req *req, struct span text)
 static struct err edit_model(struct req *req)
 {
     req->alias = SPAN_NONE;
-    if (req->vendor_model.len == 0 || span_eq(req->vendor_model, req->model))
+    if (req->vendor_model.len == 0 || span_eq(req->vendor_model, req->model) || req->converts)
         return OK;
     req->alias = json_text(req, req->model);
     if (req->alias.len == 0)
@@ -277,11 +314,12 @@ static struct err write_head_in(struct req *req, const struct snap_account *acco
     struct put out = put_into(at, room);
     const struct provider *provider = provider_of(account->type);
     const struct provider_call call = {
-        .op = (enum wire_op)req->op,
+        .op = (enum wire_op)req->up_op,
         .path = account->path,
         .model = req->vendor_model.len > 0 ? req->vendor_model : req->model,
-        .version = req->version,
-        .query = req->query,
+        .version = req->converts ? SPAN_NONE : req->version,
+        .query = req->converts ? SPAN_NONE : req->query,
+        .events = req->converts && req->stream_wanted,
     };
     put_span(&out, SPAN("POST "));
     provider->target(&call, &out);
@@ -290,9 +328,13 @@ static struct err write_head_in(struct req *req, const struct snap_account *acco
     put_span(&out, SPAN("content-type: application/json\r\naccept-encoding: identity\r\n"
                         "user-agent: penstock/" PENSTOCK_VERSION "\r\n"));
     http_put_field_u64(&out, SPAN("content-length"),
-                       splice_length(&req->plan->splice, req->stream->body.len));
-    provider->fields(account, req->fields, &out);
-    put_span(&out, req->fields);
+                       req->converts ? convert_length(req)
+                                     : splice_length(&req->plan->splice, req->stream->body.len));
+    provider->fields(account, req->converts ? SPAN_NONE : req->fields, &out);
+    if (req->converts)
+        fields_convert(&out, req->fields);
+    else
+        put_span(&out, req->fields);
     put_span(&out, SPAN("\r\n"));
     req->up_head = put_done(&out);
     arena_trim(&req->arena, room, req->up_head.len);
@@ -316,6 +358,12 @@ static struct span bare_secret(struct span value)
     return span_starts(value, scheme) ? span_from(value, scheme.len) : value;
 }
 
+static bool may_be_served(const struct req *req)
+{
+    return req->route.own_count > 0 ||
+           (req->route.count > 0 && wire_op_generates((enum wire_op)req->op));
+}
+
 enum next step_pick(struct req *req)
 {
     struct shard *shard = req->shard;
@@ -323,14 +371,16 @@ enum next step_pick(struct req *req)
     if (req->stream->client == CLIENT_GONE)
         return req_fail(req, ERR(CLIENT_GONE));
     struct span vendor_model = SPAN_NONE;
-    bool full;
-    const struct snap_account *account = pick(req, &vendor_model, &full);
+    struct err err;
+    const struct snap_account *account = pick_fit(req, &vendor_model, &err);
     if (account == NULL) {
-        if (full)
-            counter_add(&shard->counters.limited[LIMIT_ACCOUNT], 1);
         if (req->attempts > 0)
             return req_goto(req, STEP_FAIL); // the last vendor's error is the answer
-        return req_fail(req, req->route.count > 0 ? ERR(NO_ACCOUNT) : ERR(MODEL_UNKNOWN));
+        if (!failed(err))
+            err = may_be_served(req) ? ERR(NO_ACCOUNT) : ERR(MODEL_UNKNOWN);
+        else if (req->conversion != NULL)
+            req->detail = convert_detail(req);
+        return req_fail(req, err);
     }
     pump_hold_drop(req); // of the attempt before
     req->up_status = 0;
@@ -338,13 +388,14 @@ enum next step_pick(struct req *req)
     req->provider = (uint8_t)(1 + account->type);
     counter_add(&shard->counters.upstream_active[req->provider], 1);
     req->account_slot = account->slot;
-    req->tried[req->tried_count++] = account->slot;
     if (req->attempts++ == 0)
         req->record.queue_us = own_age_us(req);
     req->fresh = false;
     req->stale_retries = 0;
     req->record.attempts = req->attempts;
     req->record.account_id = account->usage_id;
+    req->record.flags &= (uint16_t)~USAGE_CONVERTED;
+    req->record.flags |= req->converts ? USAGE_CONVERTED : 0;
     req->record.vendor_model_id = usage_model_id(vendor_model);
     req->dest = account->dest;
     req->vendor_model = arena_copy(&req->arena, vendor_model);
@@ -361,12 +412,13 @@ enum next step_pick(struct req *req)
         .handshake_ns = limits->handshake_ns,
     };
     req->usage_added = false;
-    edit_stream_options(req);
+    if (!req->converts)
+        edit_stream_options(req);
     if (!answer_begin(req, bare_secret(snap_account_auth(account))))
         return req_fail(req, ERR(OVERLOADED));
     if (vendor_model.len > 0)
         answer_note_model(req->answer, vendor_model);
-    struct err err = edit_model(req);
+    err = edit_model(req);
     if (!failed(err))
         err = write_head(req, account);
     if (req->arena.starved)

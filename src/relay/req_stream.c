@@ -12,6 +12,7 @@
 #include "penstock/base/check.h"
 #include "penstock/base/guard.h"
 #include "req.h"
+#include "req_convert.h"
 #include "unpack.h"
 
 enum {
@@ -53,7 +54,7 @@ struct err pump_note_head(struct req *req, const struct http_head *head)
     if (at == NULL)
         return ERR(OVERLOADED);
     struct put out = put_into(at, room);
-    fields_relay(&out, head);
+    fields_relay(&out, head, !req->converts);
     if (out.full)
         return ERR(UPSTREAM_HEAD);
     req->reply_fields = put_done(&out);
@@ -80,9 +81,8 @@ static void forget(struct req *req)
     req->alias = arena_copy(&req->arena, kept);
 }
 
-// The commit point: from here on this answer is the client's.
 // Set apart from the path of an event, but not cold: each answer comes here once.
-__attribute__((noinline)) static bool commit(struct req *req)
+__attribute__((noinline)) bool pump_commit(struct req *req)
 {
     struct pump *pump = &req->pump;
     struct stream *stream = req->stream;
@@ -90,8 +90,11 @@ __attribute__((noinline)) static bool commit(struct req *req)
     pump->committed = true;
     if (!stream_reply(stream, req->up_status, &out))
         return false;
-    put_span(&out, req->reply_fields);
+    if (!req->converts || req->reply_fields.len <= CONVERT_REPLY_FIELDS_MAX)
+        put_span(&out, req->reply_fields);
     cors_fields(&out, req->origin);
+    if (req->converts)
+        convert_fields(req, &out);
     http_put_field(&out, SPAN("x-request-id"), req_id(req));
     if (req->family == FAMILY_ANTHROPIC)
         http_put_field(&out, SPAN("request-id"), req_id(req));
@@ -112,7 +115,10 @@ __attribute__((noinline)) static bool commit(struct req *req)
     uint64_t ttft_us = (req->shard->loop.now_ns - stream->started_ns) / NS_PER_US;
     req->record.ttft_us = (uint32_t)min_u64(ttft_us, UINT32_MAX);
     // Nothing of the request is needed any more: neither the body nor the secrets in the arena.
-    stream_body_drop(stream);
+    if (!req->converts || !convert_keeps_body(req))
+        stream_body_drop(stream);
+    if (req->conversion != NULL)
+        convert_forget(req);
     forget(req);
     return true;
 }
@@ -144,7 +150,7 @@ static apart struct err pass_pieces(struct req *req, const struct seg *piece, st
 
 static struct err pass_whole(struct req *req, const struct seg *piece)
 {
-    if (!req->pump.committed && (!commit(req) || !answer_pass_begin(req, false)))
+    if (!req->pump.committed && (!pump_commit(req) || !answer_pass_begin(req, false)))
         return ERR(OVERLOADED);
     return pass_pieces(req, piece, span_of(piece->ptr, piece->len));
 }
@@ -174,7 +180,7 @@ static apart bool send_renamed(struct req *req, struct span event, struct span n
            stream_send_copy(stream, span_from(event, before + name.len));
 }
 
-static cold struct err event_error(struct req *req)
+cold struct err pump_event_error(struct req *req)
 {
     struct fault_note *note = answer_note(req);
     if (note == NULL)
@@ -210,7 +216,7 @@ static struct err take_event(struct req *req, struct span event, bool held, stru
     // Before the commit point another account may do better; after it, the client reads of the
     // error in our words, which hold none of the account's secrets.
     if (seen.flags & WIRE_ERROR)
-        return event_error(req);
+        return pump_event_error(req);
     if (seen.flags & WIRE_HIDE) {
         if (held)
             pump->hold_len = pump->event_at;
@@ -223,7 +229,7 @@ static struct err take_event(struct req *req, struct span event, bool held, stru
         pump->event_at = pump->hold_len;
         return OK;
     }
-    if (!pump->committed && !commit(req))
+    if (!pump->committed && !pump_commit(req))
         return ERR(OVERLOADED);
     if (seen.model.len > 0 && req->alias.len > 0) {
         if (!run_send(req, run, SPAN_NONE) || !send_renamed(req, event, seen.model))
@@ -255,7 +261,7 @@ static cold struct err overflow(struct req *req, const struct seg *piece, struct
 {
     struct pump *pump = &req->pump;
     pump->overlong = true;
-    if ((!pump->committed && !commit(req)) || !answer_pass_begin(req, true))
+    if ((!pump->committed && !pump_commit(req)) || !answer_pass_begin(req, true))
         return ERR(OVERLOADED);
     if (pump->hold_len > 0) {
         struct seg held = { &pump->hold->buf, pump->hold->buf.data, pump->hold_len };
@@ -324,10 +330,24 @@ static bool is_cut_short(struct req *req)
     return wire_pass_is_torn(answer_pass(answer)) && GUARD(RELAY_WHOLE_JSON);
 }
 
+enum next pump_end(struct req *req)
+{
+    // A vendor that says more than its own end is not trusted with another request.
+    if (req->fetch.body_done)
+        fetch_end(&req->fetch);
+    else
+        fetch_stop(&req->fetch, WHY_PROTOCOL);
+    req->err = OK; // of an attempt before this one
+    stream_finish(req->stream);
+    return req_goto(req, STEP_DONE);
+}
+
 static enum next finish(struct req *req)
 {
     struct pump *pump = &req->pump;
     struct answer *answer = req->answer;
+    if (req->converts)
+        return convert_finish(req);
     if (is_cut_short(req))
         return req_fail(req, pump->committed ? ERR(UPSTREAM_TRUNCATED) : ERR(UPSTREAM_CLOSED));
     if (req->unpack != NULL && failed(inflate_end(&req->unpack->inflate)))
@@ -350,7 +370,7 @@ static enum next finish(struct req *req)
                                                                  : WIRE_END_COMPLETE;
     if ((end == WIRE_END_TRUNCATED || end == WIRE_END_ERROR) && GUARD(RELAY_WHOLE_STREAM))
         return req_fail(req, ERR(UPSTREAM_TRUNCATED));
-    if (!pump->committed && !commit(req))
+    if (!pump->committed && !pump_commit(req))
         return req_fail(req, ERR(OVERLOADED));
     // Readers drop an event that no blank line ends, so it gets what is missing of one.
     bool line_ended = pump->hold_len > 0 && pump->hold->buf.data[pump->hold_len - 1] == '\n';
@@ -359,14 +379,7 @@ static enum next finish(struct req *req)
         return req_fail(req, ERR(OVERLOADED));
     if (pump->sse && torn && !stream_send_copy(req->stream, blank))
         return req_fail(req, ERR(OVERLOADED));
-    // A vendor that says more than its own end is not trusted with another request.
-    if (req->fetch.body_done)
-        fetch_end(&req->fetch);
-    else
-        fetch_stop(&req->fetch, WHY_PROTOCOL);
-    req->err = OK; // of an attempt before this one
-    stream_finish(req->stream);
-    return req_goto(req, STEP_DONE);
+    return pump_end(req);
 }
 
 static bool client_left(struct req *req)
@@ -404,10 +417,10 @@ static void see_to_acks(struct req *req)
 static struct err pass_piece(struct req *req, const struct seg *piece)
 {
     if (!req->pump.sse)
-        return pass_whole(req, piece);
+        return req->converts ? convert_piece(req, piece) : pass_whole(req, piece);
     if (req->pump.pieces++ % PUMP_ACK_PIECES == 0)
         see_to_acks(req);
-    return pass_events(req, piece);
+    return req->converts ? convert_piece(req, piece) : pass_events(req, piece);
 }
 
 // A piece of a compressed answer, of which more plain pieces come.
@@ -428,7 +441,17 @@ static struct err pass_packed(struct req *req, const struct seg *piece)
     }
 }
 
-static enum next pump_turn(struct req *req)
+// How long a reader of the stream waited for what this turn brought.
+static void note_gap(struct req *req)
+{
+    const uint64_t now = req->shard->loop.now_ns;
+    if (req->sent_ns == now)
+        return; // it has just begun
+    latency_add(&req->shard->counters.token_gap[req->provider], (now - req->sent_ns) / NS_PER_US);
+    req->sent_ns = now;
+}
+
+enum next step_stream(struct req *req)
 {
     struct shard *shard = req->shard;
     struct stream *stream = req->stream;
@@ -441,6 +464,8 @@ static enum next pump_turn(struct req *req)
         struct err err = OK;
         enum parse parse =
             fetch_is_dry(&req->fetch) ? PARSE_MORE : fetch_body(&req->fetch, &piece, &err);
+        if (parse != PARSE_DATA && moved > 0 && req->streaming)
+            note_gap(req);
         if (parse == PARSE_MORE) {
             // What came with the deadline counts, but not what comes after it.
             if (req_is_late(req) || (moved == 0 && req_is_due(req))) {
@@ -472,28 +497,12 @@ static enum next pump_turn(struct req *req)
             return NEXT_WAIT;
         }
     }
+    if (moved > 0 && req->streaming)
+        note_gap(req);
     // The client is slower than the vendor: its queue wakes us, and its own deadline watches it.
     if (req_is_late(req))
         return req_fail(req, ERR(UPSTREAM_TOTAL));
     req_arm(req, req->idle_ns);
     stream_notify(stream, (uint32_t)high / 2);
     return NEXT_WAIT;
-}
-
-// How long a reader of the stream waited for what this turn brought.
-static void note_gap(struct req *req)
-{
-    const uint64_t now = req->shard->loop.now_ns;
-    latency_add(&req->shard->counters.token_gap[req->provider], (now - req->sent_ns) / NS_PER_US);
-    req->sent_ns = now;
-}
-
-enum next step_stream(struct req *req)
-{
-    const bool streaming = req->streaming;
-    const uint64_t sent = req->stream->sent;
-    const enum next next = pump_turn(req);
-    if (streaming && req->stream->sent != sent)
-        note_gap(req);
-    return next;
 }

@@ -6,6 +6,7 @@
 #include "penstock/base/check.h"
 #include "reply.h"
 #include "req.h"
+#include "req_convert.h"
 #include "unpack.h"
 
 static void *chunk_take(void *ctx, void **keeper)
@@ -38,12 +39,12 @@ struct err shard_init(struct shard *shard, uint32_t idx, struct io *io, struct e
     shard->app = (struct http_app){ req_on_request, req_http_error };
     slab_init(&shard->reqs, sizeof(struct req), conns_max);
     slab_init(&shard->unpacks, sizeof(struct unpack), conns_max);
+    slab_init(&shard->conversions, sizeof(struct conversion), conns_max);
     slab_init(&shard->answers, sizeof(struct answer), conns_max);
     slab_init(&shard->secrets, sizeof(struct kept_secret), conns_max);
     wire_forms_init(&shard->forms);
     shard->chunks = (struct arena_source){ chunk_take, chunk_give, shard->net.bufs };
     list_init(&shard->live);
-    list_init(&shard->owed);
     env_random(env, &shard->id_state, sizeof(shard->id_state));
     return OK;
 }
@@ -56,6 +57,7 @@ void shard_fini(struct shard *shard)
     upool_fini(&shard->upool);
     slab_fini(&shard->reqs);
     slab_fini(&shard->unpacks);
+    slab_fini(&shard->conversions);
     slab_fini(&shard->answers);
     slab_fini(&shard->secrets);
     net_fini(&shard->net);
@@ -102,7 +104,8 @@ void shard_turn(struct shard *shard, uint64_t until_ns)
     loop_wait(&shard->loop, until_ns);
     shard->snap = snap_hub_enter(shard->shared->hub, shard->idx);
     loop_work(&shard->loop);
-    own_settle(shard);
+    if (shard->owed != NULL)
+        own_settle(shard);
     if (shard->port != NULL)
         usage_port_kick(shard->port);
     if (shard->access != NULL)

@@ -1,6 +1,7 @@
 #include "penstock/wire/route.h"
 
 #include "penstock/base/check.h"
+#include "penstock/codec/url.h"
 
 struct op_row {
     struct wire_op_info info;
@@ -36,6 +37,30 @@ const struct wire_op_info *wire_op_info(enum wire_op op)
 {
     assert(op > OP_NONE && op < OP_COUNT);
     return &ops[op].info;
+}
+
+enum wire_op wire_op_generate(enum wire_family family, bool stream)
+{
+    switch (family) {
+    case FAMILY_OPENAI: return OP_CHAT;
+    case FAMILY_RESPONSES: return OP_RESPONSES;
+    case FAMILY_ANTHROPIC: return OP_MESSAGES;
+    case FAMILY_GEMINI: return stream ? OP_GEMINI_STREAM : OP_GEMINI_GENERATE;
+    }
+    bug("a family is one of four");
+}
+
+bool wire_op_generates(enum wire_op op)
+{
+    return op == OP_CHAT || op == OP_RESPONSES || op == OP_MESSAGES || op == OP_GEMINI_GENERATE ||
+           op == OP_GEMINI_STREAM;
+}
+
+bool wire_op_is_array(enum wire_op op, struct span query)
+{
+    struct url_param alt;
+    return op == OP_GEMINI_STREAM &&
+           !(url_param_find(query, SPAN("alt"), &alt) && url_text_is(alt.value, SPAN("sse")));
 }
 
 // `path` without `head`, if that is a whole segment at its start.

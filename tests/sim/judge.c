@@ -10,6 +10,7 @@ enum {
     // A turn takes time, ticks of the wheel are 4 ms, completions may be noticed late.
     JUDGE_SLACK_MS = 250,
     JUDGE_SLEEP_MS = 20,
+    JUDGE_WHOLE_MAX = 1 * MIB,
 };
 
 static bool network_is_to_blame(const struct sim_world *world, const struct call *call)
@@ -85,9 +86,32 @@ static enum match match_events(const struct call *call, const struct say *say, s
     }
 }
 
+// An answer that was converted: what it says is compared, not how.
+static enum match match_turned(const struct call *call, unsigned attempt, struct span body,
+                               bool probed)
+{
+    struct text want = { 0 }, got = { 0 };
+    say_text(call, attempt, &want);
+    const enum heard heard = say_hear(call, body, probed ? keepalive(call) : SPAN_NONE, &got);
+    const bool part = is_start_of(text_span(&got), text_span(&want));
+    const bool all = part && got.len == want.len;
+    text_fini(&want);
+    text_fini(&got);
+    switch (heard) {
+    case HEARD_NOTHING: return MATCH_NONE;
+    case HEARD_PART: return part ? MATCH_EVENTS : MATCH_NONE;
+    case HEARD_TORN: return part ? MATCH_PREFIX : MATCH_NONE;
+    case HEARD_ERROR: return part ? MATCH_BROKEN : MATCH_NONE;
+    case HEARD_ALL: return all ? MATCH_WHOLE : MATCH_NONE;
+    }
+    bug("heard what?");
+}
+
 static enum match match_attempt(const struct call *call, unsigned attempt, struct span body,
                                 bool probed)
 {
+    if (call->attempts[attempt].kind != call->kind)
+        return match_turned(call, attempt, body, probed);
     struct say say;
     say_answer(call, attempt, true, &say);
     enum match match;
@@ -151,7 +175,8 @@ static void judge_good(struct client *client, struct call *call, const struct re
     }
     call->fate = match == MATCH_BROKEN ? FATE_BROKEN : FATE_WHOLE;
     bool torn_whole = match == MATCH_WHOLE && !call->stream && !attempt->whole;
-    bool torn_array = call->kind == KIND_GEMINI_ARRAY && !attempt->whole;
+    bool torn_array =
+        call->kind == KIND_GEMINI_ARRAY && attempt->kind == call->kind && !attempt->whole;
     if (match == MATCH_EVENTS || match == MATCH_PREFIX || torn_whole || torn_array)
         world_violation(world,
                         "call %08x: a cut answer (ill %u, %zu of %zu bytes written) looks complete "
@@ -355,6 +380,8 @@ static void judge_sleep(struct sim_world *world, const struct req *req)
 static void judge_serve(struct sim_world *world, const struct serve *serve)
 {
     size_t queue_max = world->relay.stream_bytes + 2 * REQ_HOLD_MAX + 2 * BUF_LARGE_BYTES;
+    if (world->converts)
+        queue_max += JUDGE_WHOLE_MAX; // a converted answer leaves as one piece
     if (serve->conn->tx_len > queue_max)
         world_violation(world, "%u bytes are queued for one client", serve->conn->tx_len);
     // Between requests and behind the last one nothing but the client's bytes can wake it.
@@ -529,6 +556,7 @@ void judge_end(struct sim_world *world)
         struct shard *shard = &world->shards[i];
         judge_pool(world, "requests", &shard->reqs);
         judge_pool(world, "answers", &shard->answers);
+        judge_pool(world, "conversions", &shard->conversions);
         judge_pool(world, "bodies", &shard->net.bodies);
         for (uint32_t k = 0; k < shard->server_count; k++)
             judge_pool(world, "client connections", &shard->servers[k].slab);

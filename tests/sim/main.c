@@ -65,11 +65,12 @@ int main(int argc, char **argv)
             sum.fates[i] += report.fates[i];
         sum.attempts += report.attempts;
         sum.faults += report.faults;
+        sum.converted += report.converted;
     }
     printf("%llu seeds, %u failed; answers: %u whole, %u errors, %u broken, %u cut; "
-           "%u without one, %u not sent; %u attempts, %u of them ill\n",
+           "%u without one, %u not sent; %u attempts, %u of them ill, %u converted\n",
            (unsigned long long)count, failed_count, sum.fates[FATE_WHOLE], sum.fates[FATE_ERROR],
            sum.fates[FATE_BROKEN], sum.fates[FATE_CUT], sum.fates[FATE_NOTHING],
-           sum.fates[FATE_UNSENT], sum.attempts, sum.faults);
+           sum.fates[FATE_UNSENT], sum.attempts, sum.faults, sum.converted);
     return failed_count == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
 }

@@ -68,6 +68,7 @@ enum ill {
 
 struct attempt {
     uint8_t vendor;
+    uint8_t kind; // enum kind that the vendor was asked in: another than the call's if converted
     uint8_t ill;  // enum ill
     bool whole;   // every byte of a proper answer was written
     bool tainted; // the vendor had said something unasked on this connection
@@ -124,6 +125,14 @@ void say_request_body(const struct call *call, bool for_vendor, struct text *out
 // must see it.
 void say_answer(const struct call *call, unsigned attempt, bool for_client, struct say *out);
 void say_fini(struct say *say);
+// The answer's text alone, as a client of any kind has to read it.
+void say_text(const struct call *call, unsigned attempt, struct text *out);
+// What a client understands of a body in the form of the call's API, be it whole or the beginning
+// of a stream; `probe` may stand between events. The text that is told goes to `out`.
+enum heard { HEARD_NOTHING, HEARD_PART, HEARD_TORN, HEARD_ERROR, HEARD_ALL };
+enum heard say_hear(const struct call *call, struct span body, struct span probe, struct text *out);
+// The call as if it were made in another kind.
+struct call say_turned(const struct call *call, enum kind kind);
 struct say_tokens {
     uint32_t input, cached, output; // input is without what was cached
 };
@@ -224,6 +233,8 @@ struct sim_world {
     bool limited; // accounts take few requests at a time
     bool drained; // the shards are ended while requests run
     bool republishes;
+    bool converts; // accounts serve clients of other formats
+    unsigned priorities[SIM_VENDORS];
     uint64_t drain_ns, cut_ns, publish_ns;
     struct relay_limits relay;
     struct server_limits server;
@@ -257,7 +268,7 @@ struct sim_report {
     uint64_t trace;
     unsigned violations;
     unsigned fates[FATE_NOTHING + 1];
-    unsigned attempts, faults;
+    unsigned attempts, faults, converted;
 };
 
 // One whole run.

@@ -403,6 +403,24 @@ void say_answer(const struct call *call, unsigned attempt, bool for_client, stru
     }
 }
 
+struct call say_turned(const struct call *call, enum kind kind)
+{
+    struct call turned = *call;
+    turned.kind = (uint8_t)kind;
+    return turned;
+}
+
+void say_text(const struct call *call, unsigned attempt, struct text *out)
+{
+    const struct call turned = say_turned(call, (enum kind)call->attempts[attempt].kind);
+    struct say say = { .text = *out };
+    struct saying saying = { .call = &turned, .attempt = attempt, .out = &say };
+    all_text(&saying);
+    if (turned.stream && turned.kind >= KIND_GEMINI)
+        put_text(&saying, turned.events); // its end brings text too
+    *out = say.text;
+}
+
 void say_fini(struct say *say)
 {
     text_fini(&say->text);
@@ -507,4 +525,128 @@ bool say_is_error_event(const struct call *call, struct span bytes)
         !take_line(&bytes, SPAN("data: "), &data) || !take_line(&bytes, SPAN(""), &ignored))
         return false;
     return bytes.len == 0 && is_failed_response(data);
+}
+
+// --- what a client understands
+
+static void hear_string(const json_t *object, const char *name, struct text *out)
+{
+    const json_t *value = json_object_get(object, name);
+    if (json_is_string(value))
+        text_add(out, span_of(json_string_value(value), json_string_length(value)));
+}
+
+static void hear_list(const json_t *list, struct text *out)
+{
+    size_t index;
+    json_t *part;
+    json_array_foreach(list, index, part) hear_string(part, "text", out);
+}
+
+// Adds the text of a whole answer, or of one event; true if it says that this is the end.
+static bool hear_object(enum kind kind, bool stream, const json_t *root, struct text *out)
+{
+    const char *type = json_string_value(json_object_get(root, "type"));
+    const json_t *choice, *candidate;
+    switch (kind) {
+    case KIND_CHAT:
+        choice = json_array_get(json_object_get(root, "choices"), 0);
+        hear_string(json_object_get(choice, stream ? "delta" : "message"), "content", out);
+        return !stream && json_is_string(json_object_get(choice, "finish_reason"));
+    case KIND_RESPONSES:
+        if (stream) {
+            if (type != NULL && strcmp(type, "response.output_text.delta") == 0)
+                hear_string(root, "delta", out);
+            return type != NULL && strcmp(type, "response.completed") == 0;
+        }
+        for (size_t i = 0; i < json_array_size(json_object_get(root, "output")); i++)
+            hear_list(
+                json_object_get(json_array_get(json_object_get(root, "output"), i), "content"),
+                out);
+        return json_is_object(json_object_get(root, "usage"));
+    case KIND_MESSAGES:
+        if (stream)
+            hear_string(json_object_get(root, "delta"), "text", out);
+        else
+            hear_list(json_object_get(root, "content"), out);
+        return stream ? type != NULL && strcmp(type, "message_stop") == 0
+                      : json_is_string(json_object_get(root, "stop_reason"));
+    case KIND_GEMINI:
+    case KIND_GEMINI_ARRAY:
+        candidate = json_array_get(json_object_get(root, "candidates"), 0);
+        hear_list(json_object_get(json_object_get(candidate, "content"), "parts"), out);
+        return json_is_string(json_object_get(candidate, "finishReason"));
+    case KIND_COUNT: break;
+    }
+    bug("no kind");
+}
+
+// An event's data, in *data; false if `event` is not one that a client should be sent.
+static bool event_data(struct span event, struct span *data)
+{
+    struct span line;
+    bool found = false;
+    while (event.len > 0) {
+        if (take_line(&event, SPAN("data: "), &line)) {
+            *data = line;
+            found = true;
+        } else if (!take_line(&event, SPAN("event: "), &line) &&
+                   !take_line(&event, SPAN(""), &line)) {
+            return false;
+        }
+    }
+    return found;
+}
+
+static enum heard hear_array(struct span body, struct text *out)
+{
+    json_t *root = json_loadb(body.ptr, body.len, JSON_REJECT_DUPLICATES, NULL);
+    bool ended = false;
+    for (size_t i = 0; i < json_array_size(root); i++)
+        ended |= hear_object(KIND_GEMINI_ARRAY, true, json_array_get(root, i), out);
+    json_decref(root);
+    return ended ? HEARD_ALL : body.len > 0 && *body.ptr == '[' ? HEARD_TORN : HEARD_NOTHING;
+}
+
+enum heard say_hear(const struct call *call, struct span body, struct span probe, struct text *out)
+{
+    const enum kind kind = (enum kind)call->kind;
+    bool ended = false, any = false;
+    if (!call->stream) {
+        json_t *root = json_loadb(body.ptr, body.len, JSON_REJECT_DUPLICATES, NULL);
+        ended = root != NULL && hear_object(kind, false, root, out);
+        json_decref(root);
+        return ended ? HEARD_ALL : body.len > 0 && *body.ptr == '{' ? HEARD_TORN : HEARD_NOTHING;
+    }
+    if (kind == KIND_GEMINI_ARRAY)
+        return hear_array(body, out);
+    while (body.len > 0) {
+        struct span data;
+        if (probe.len > 0 && span_starts(body, probe)) {
+            body = span_from(body, probe.len);
+            continue;
+        }
+        if (say_is_error_event(call, body))
+            return HEARD_ERROR;
+        const char *end = memmem(body.ptr, body.len, "\n\n", 2);
+        if (end == NULL)
+            return HEARD_TORN;
+        struct span event = span_upto(body, (size_t)(end - body.ptr) + 2);
+        if (ended && kind != KIND_CHAT)
+            return HEARD_NOTHING; // something behind the end
+        body = span_from(body, event.len);
+        if (!event_data(event, &data))
+            return HEARD_NOTHING;
+        if (kind == KIND_CHAT && span_eq(data, SPAN("[DONE]"))) {
+            ended = true;
+            continue;
+        }
+        json_t *root = json_loadb(data.ptr, data.len, JSON_REJECT_DUPLICATES, NULL);
+        if (root == NULL)
+            return HEARD_NOTHING;
+        ended |= hear_object(kind, true, root, out);
+        json_decref(root);
+        any = true;
+    }
+    return ended ? HEARD_ALL : any ? HEARD_PART : HEARD_NOTHING;
 }

@@ -47,9 +47,12 @@ static void add_account(struct sim_world *world, struct snap_builder *builder, u
     text_printf(&json,
                 "{\"name\":\"vendor-%u\",\"type\":\"%s\",\"base_url\":\"http://10.1.0.%u:9000\","
                 "\"api_key\":\"%s\",\"allow_private\":true,\"priority\":%u",
-                idx, vendor_types[idx].type, idx + 1, vendor_types[idx].secret, 50 + idx % 3);
+                idx, vendor_types[idx].type, idx + 1, vendor_types[idx].secret,
+                world->priorities[idx]);
     if (world->in_flight_max[idx] != UINT32_MAX)
         text_printf(&json, ",\"max_in_flight\":%u", world->in_flight_max[idx]);
+    if (world->converts) // who lists nothing serves clients of other formats only as a last resort
+        text_printf(&json, ",\"models\":[\"*\"]");
     text_printf(&json, "}");
     struct record *record = from_json(world, &account_table, json.ptr);
     struct account *account = (struct account *)record;
@@ -104,6 +107,8 @@ void setup_publish(struct sim_world *world)
     struct snapshot *snap;
     verify(!failed(snap_builder_new(&builder, &world->keyring, world->vault, world->slots,
                                     snap_hub_next(world->hub))));
+    if (world->converts)
+        snap_builder_convert(builder, relay_formats_converted());
     for (unsigned i = 0; i < world->vendor_count; i++)
         add_account(world, builder, i);
     add_key(world, builder, 0);
@@ -165,6 +170,7 @@ void setup_open(struct sim_world *world)
         .slots = slots_base(world->slots),
         .dests = world->dests,
         .budget = &world->budget,
+        .envelope_key = (const uint8_t *)secret_reveal(world->keyring.envelope).ptr,
         .relay = &world->relay,
         .server = &world->server,
     };

@@ -127,6 +127,9 @@ static void draw_world(struct sim_world *world)
     world->call_max = 8 + (unsigned)world_below(world, 24);
     world->client_count = 2 + (unsigned)world_below(world, SIM_CLIENTS_MAX - 2);
     world->republishes = world_chance(world, 200);
+    world->converts = world_chance(world, 400);
+    for (unsigned i = 0; i < SIM_VENDORS; i++)
+        world->priorities[i] = 50 + (world->converts ? (unsigned)world_below(world, 3) : i % 3);
     for (unsigned i = 0; i < SIM_VENDORS; i++)
         world->in_flight_max[i] = world->limited ? 1 + (uint32_t)world_below(world, 2) : UINT32_MAX;
     world->drain_ns = world->cut_ns = UINT64_MAX;
@@ -299,8 +302,10 @@ static struct sim_report report_of(const struct sim_world *world)
         const struct call *call = &world->calls[i];
         report.fates[call->fate]++;
         report.attempts += call->attempt_count;
-        for (unsigned k = 0; k < call->attempt_count; k++)
+        for (unsigned k = 0; k < call->attempt_count; k++) {
             report.faults += call->attempts[k].ill != ILL_NONE;
+            report.converted += call->attempts[k].kind != call->kind;
+        }
         report.trace = report.trace * 31 + call->fate * 7 + (uint64_t)call->status;
     }
     for (unsigned i = 0; i < world->record_count; i++)

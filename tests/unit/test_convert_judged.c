@@ -49,6 +49,33 @@ static const struct converter *converter_by_name(const char *format)
 
 // --- every stream there is, for clients of Responses ---
 
+// The last event tells what a whole answer of the same would (C-094).
+static bool same_as_whole(enum wire_family from, struct span text, struct span out)
+{
+    static struct run_stream run;
+    struct completion completion;
+    struct answer_facts facts = run_facts(NULL);
+    struct sink sink = run_sink();
+    completion_init(&completion, &chunks, RUN_KEPT);
+    completion.keep.scratch = facts.scratch;
+    (void)run_decode(&run, from, text, SIZE_MAX / 2, completion_collect, &completion);
+    EXPECT(!completion_failed(&completion));
+    facts.usage = usage_normal(&run.stream.told, run.stream.wire->rule);
+    converter_of(FAMILY_RESPONSES)->write_whole(&completion, &facts, &sink);
+    completion_fini(&completion);
+    struct span whole = run_text(&sink);
+    const char mark[] = "\"response\":";
+    size_t at = out.len - strlen(mark);
+    while (at > 0 && memcmp(out.ptr + at, mark, strlen(mark)) != 0)
+        at--;
+    struct span last = span_from(out, at + strlen(mark));
+    if (span_starts(last, whole))
+        return true;
+    fprintf(stderr, "stream %.*s\nwhole  %.*s\n", (int)last.len, last.ptr, (int)whole.len,
+            whole.ptr);
+    return false;
+}
+
 static void judge_one(json_t *entry, const char *file, unsigned *done, unsigned *ended)
 {
     const struct converter *from = converter_by_name(judge_text(entry, "format"));
@@ -71,6 +98,7 @@ static void judge_one(json_t *entry, const char *file, unsigned *done, unsigned 
         struct span pieces =
             run_stream_facts(from->family, FAMILY_RESPONSES, span_of(text, len), 1, &facts);
         EXPECT(span_eq(whole, pieces));
+        EXPECT(same_as_whole(from->family, span_of(text, len), whole));
         free(first);
         ++*ended;
     }

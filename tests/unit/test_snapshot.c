@@ -297,6 +297,117 @@ static void an_account_is_ready_to_be_called(void)
     teardown();
 }
 
+// The same, with the format that each is asked in where it is not the client's:
+// "account>anthropic".
+static const char *asked(const struct snapshot *snap, enum format format, const char *model)
+{
+    static char text[1024];
+    size_t len = 0;
+    const struct snap_route route = snapshot_route(snap, format, span_str(model));
+    uint16_t own = 0;
+    text[0] = '\0';
+    for (uint32_t i = 0; i < route.count && len < sizeof(text); i++) {
+        const struct snap_candidate *candidate = &route.candidates[i];
+        const struct snap_account *account = snapshot_account(snap, candidate->account);
+        const bool other = candidate->format != format;
+        own += !other;
+        EXPECT((account->formats & BIT(candidate->format)) != 0);
+        len += (size_t)snprintf(text + len, sizeof(text) - len, "%s%s%s%s", i > 0 ? " " : "",
+                                account->name.ptr, other ? ">" : "",
+                                other ? format_names[candidate->format] : "");
+    }
+    EXPECT_EQ(route.own_count, own);
+    return text;
+}
+
+#define EXPECT_ASKED(snap, format, model, want) \
+    EXPECT_SPAN(span_str(asked(snap, format, model)), want)
+
+static const uint32_t chat_and_messages = BIT(FORMAT_OPENAI) | BIT(FORMAT_ANTHROPIC);
+
+static void accounts_of_other_formats_serve_too(void)
+{
+    setup();
+    begin(1);
+    snap_builder_convert(builder, chat_and_messages);
+    add_account(
+        "{\"name\":\"chat\",\"type\":\"openai\",\"api_key\":\"k\",\"models\":[\"both\",\"gpt*\"]}");
+    add_account("{\"name\":\"ant\",\"type\":\"anthropic\",\"api_key\":\"k\","
+                "\"models\":[\"both\",\"claude*\"]}");
+    add_account("{\"name\":\"best\",\"type\":\"anthropic\",\"api_key\":\"k\",\"priority\":1,"
+                "\"models\":[\"claude-5\"]}");
+    add_account("{\"name\":\"gem\",\"type\":\"gemini\",\"api_key\":\"k\",\"models\":[\"both\"]}");
+    add_account("{\"name\":\"resp\",\"type\":\"openai\",\"api_key\":\"k\",\"models\":[\"both\"],"
+                "\"formats\":[\"responses\"]}");
+    struct snapshot *snap = end();
+    // Of one priority those come first that speak the client's format.
+    EXPECT_ASKED(snap, FORMAT_OPENAI, "both", "chat ant>anthropic");
+    EXPECT_ASKED(snap, FORMAT_ANTHROPIC, "both", "ant chat>openai");
+    EXPECT_ASKED(snap, FORMAT_OPENAI, "claude-5", "best>anthropic ant>anthropic");
+    EXPECT_ASKED(snap, FORMAT_ANTHROPIC, "gpt-9", "chat>openai");
+    // Formats that are not converted serve their own clients alone.
+    EXPECT_ASKED(snap, FORMAT_GEMINI, "both", "gem");
+    EXPECT_ASKED(snap, FORMAT_RESPONSES, "both", "chat resp");
+    EXPECT_ASKED(snap, FORMAT_GEMINI, "gpt-9", "");
+    // The lists show what can be had.
+    uint32_t cursor = 0;
+    const struct snap_model *model;
+    const struct snap_key every = { .formats = FORMATS_ALL };
+    unsigned count = 0;
+    while ((model = snapshot_model_next(snap, &every, BIT(FORMAT_OPENAI), &cursor)) != NULL)
+        count++;
+    EXPECT_EQ(count, 2); // "both" and "claude-5"
+    snapshot_free(&snap);
+    teardown();
+}
+
+static void a_guess_is_the_last_choice(void)
+{
+    setup();
+    begin(1);
+    snap_builder_convert(builder, chat_and_messages);
+    add_account("{\"name\":\"any-ant\",\"type\":\"anthropic\",\"api_key\":\"k\"}");
+    add_account("{\"name\":\"any-chat\",\"type\":\"openai\",\"api_key\":\"k\"}");
+    add_account(
+        "{\"name\":\"ant\",\"type\":\"anthropic\",\"api_key\":\"k\",\"models\":[\"claude*\"]}");
+    struct snapshot *snap = end();
+    // Who lists no models is not asked in another format while somebody speaks the client's;
+    EXPECT_ASKED(snap, FORMAT_OPENAI, "gpt-9", "any-chat");
+    EXPECT_ASKED(snap, FORMAT_ANTHROPIC, "gpt-9", "any-ant");
+    // and comes behind those who list the model, whatever they speak.
+    EXPECT_ASKED(snap, FORMAT_OPENAI, "claude-5", "ant>anthropic any-chat");
+    EXPECT_ASKED(snap, FORMAT_ANTHROPIC, "claude-5", "ant any-ant");
+    snapshot_free(&snap);
+    begin(2);
+    snap_builder_convert(builder, chat_and_messages);
+    add_account("{\"name\":\"any-ant\",\"type\":\"anthropic\",\"api_key\":\"k\"}");
+    snap = end();
+    EXPECT_ASKED(snap, FORMAT_OPENAI, "gpt-9", "any-ant>anthropic"); // nobody else is there
+    snapshot_free(&snap);
+    teardown();
+}
+
+static void routes_name_accounts_of_any_format(void)
+{
+    setup();
+    begin(1);
+    snap_builder_convert(builder, chat_and_messages);
+    add_account("{\"name\":\"ant\",\"type\":\"anthropic\",\"api_key\":\"k\",\"models\":[\"x\"]}");
+    add_account("{\"name\":\"chat\",\"type\":\"openai\",\"api_key\":\"k\",\"models\":[\"x\"]}");
+    add_route("{\"name\":\"named\",\"accounts\":[\"ant\",\"chat\"],\"strict_conversion\":true}");
+    add_route("{\"name\":\"free\",\"target\":\"x\",\"aliases\":[\"frei\"]}");
+    add_route("{\"name\":\"narrow\",\"target\":\"x\",\"formats\":[\"anthropic\"]}");
+    struct snapshot *snap = end();
+    EXPECT_ASKED(snap, FORMAT_OPENAI, "named", "ant>anthropic chat"); // in the route's own order
+    EXPECT(snapshot_route(snap, FORMAT_OPENAI, SPAN("named")).strict);
+    EXPECT_ASKED(snap, FORMAT_OPENAI, "frei", "chat ant>anthropic");
+    EXPECT(!snapshot_route(snap, FORMAT_OPENAI, SPAN("frei")).strict);
+    EXPECT_ASKED(snap, FORMAT_OPENAI, "narrow", ""); // offered to other clients alone
+    EXPECT_ASKED(snap, FORMAT_ANTHROPIC, "narrow", "ant chat>openai");
+    snapshot_free(&snap);
+    teardown();
+}
+
 static void names_lead_to_accounts_in_order(void)
 {
     setup();
@@ -563,6 +674,8 @@ static void shards_run_while_snapshots_change(void)
 TEST_MAIN(TEST(a_key_is_found_and_judged), TEST(a_remembered_digest_is_judged_anew),
           TEST(many_keys_are_all_found), TEST(one_key_changes_without_the_others),
           TEST(an_account_is_ready_to_be_called), TEST(names_lead_to_accounts_in_order),
-          TEST(routes_decide_before_lists), TEST(lists_show_what_a_key_may_use),
-          TEST(what_cannot_be_is_refused), TEST(a_snapshot_lives_as_long_as_a_shard_sees_it),
+          TEST(accounts_of_other_formats_serve_too), TEST(a_guess_is_the_last_choice),
+          TEST(routes_name_accounts_of_any_format), TEST(routes_decide_before_lists),
+          TEST(lists_show_what_a_key_may_use), TEST(what_cannot_be_is_refused),
+          TEST(a_snapshot_lives_as_long_as_a_shard_sees_it),
           TEST(shards_run_while_snapshots_change))

@@ -69,13 +69,16 @@ struct snap_key {
 
 struct snap_candidate {
     uint32_t account;  // index into the snapshot's accounts
+    uint8_t format;    // enum format in which it is asked; another than the client's: converted
     struct span model; // what the vendor calls it; empty: what the client wrote
 };
 
 struct snap_route {
     const struct snap_candidate *candidates; // best first
     uint32_t count;
-    uint64_t model_id; // usage_model_id() of the model where it is known beforehand, else 0
+    uint16_t own_count; // of them, those that are asked in the client's own format
+    bool strict;        // what a conversion cannot carry over is refused
+    uint64_t model_id;  // usage_model_id() of the model where it is known beforehand, else 0
 };
 
 // A model of the list that clients ask for.
@@ -109,9 +112,10 @@ must_use struct err snapshot_auth(const struct snapshot *snap, const uint8_t dig
 must_use struct err snap_key_allows(const struct snap_key *key, enum format format,
                                     struct span model);
 
-// Who serves `model` in `format`: an exact public name or alias, else the accounts whose patterns
-// match. count 0: nobody. Disabled accounts are left out; whoever picks one looks at expires_at and
-// at its slot.
+// Who serves `model` to clients of `format`: an exact public name or alias, else the accounts whose
+// patterns match. count 0: nobody. Disabled accounts are left out; whoever picks one looks at
+// expires_at and at its slot. Operations that cannot be converted pass over candidates of another
+// format.
 struct snap_route snapshot_route(const struct snapshot *snap, enum format format,
                                  struct span model);
 
@@ -134,6 +138,9 @@ struct snap_account_extra {
     bool from_file;
     const struct secret *api_key; // read from api_key_file or api_key_env; NULL: the record's own
 };
+// Between which formats (a set) requests are converted: an account that serves one of them then
+// also serves clients of the others. Before the first account; none without this call.
+void snap_builder_convert(struct snap_builder *builder, uint32_t formats);
 must_use struct err snap_builder_account(struct snap_builder *builder,
                                          const struct account *account,
                                          const struct snap_account_extra *extra);

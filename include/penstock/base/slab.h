@@ -7,6 +7,7 @@
 #define PENSTOCK_BASE_SLAB_H
 
 #include "penstock/base/base.h"
+#include "penstock/base/poison.h"
 
 struct slab {
     size_t object_size;
@@ -21,8 +22,19 @@ void slab_init(struct slab *slab, size_t object_size, size_t count_max);
 // Every object must have been given back.
 void slab_fini(struct slab *slab);
 
+must_use bool slab_grow(struct slab *slab); // used by slab_take() only
+
 // NULL when `count_max` objects are out or the system has no memory.
-must_use void *slab_take(struct slab *slab);
+must_use static inline void *slab_take(struct slab *slab)
+{
+    if (unlikely(slab->free == NULL) && !slab_grow(slab))
+        return NULL;
+    void *object = slab->free;
+    slab->free = *(void **)object;
+    slab->count_out++;
+    UNPOISON(object, slab->object_size);
+    return object;
+}
 void slab_give(struct slab *slab, void *object);
 
 #endif

@@ -84,6 +84,8 @@ struct encode {
 
 struct converter {
     enum wire_family family;
+    bool repeats_request; // its answers say parts of the request again: facts.request
+    bool shows_thoughts;  // its clients see thoughts unless they ask not to
     prompt_parser *parse;
     prompt_renderer *render;
     // One event that has JSON in it, validated. Not called for what is known by its likeness.

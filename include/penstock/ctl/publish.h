@@ -17,6 +17,7 @@ struct publisher {
     struct slots *slots;
     struct dests *dests;
     struct resolver *resolver;
+    uint32_t converts; // formats (a set) between which the shards convert
     struct timer reclaim;
     uint64_t published; // snapshots made current
     uint32_t skipped;   // stored accounts that cannot be served now, as of the last build

@@ -17,7 +17,7 @@
 enum buf_class { BUF_SMALL, BUF_LARGE, BUF_CLASS_COUNT };
 enum { BUF_SMALL_BYTES = 4 * KIB, BUF_LARGE_BYTES = 16 * KIB };
 
-struct bufpool;
+struct bufclass;
 
 struct buf {
     char *data; // `cap` bytes
@@ -27,23 +27,25 @@ struct buf {
     uint8_t cls;    // enum buf_class
     bool is_cold;   // free, and its memory was given back to the system
     bool is_idle;   // only within bufpool_trim(): about to be
-    struct bufpool *pool;
+    struct bufclass *home;
     struct buf *next;                 // while free
-    void (*on_free)(struct buf *buf); // memory kept elsewhere goes back this way; NULL: to `pool`
+    void (*on_free)(struct buf *buf); // memory kept elsewhere goes back this way; NULL: to `home`
+};
+
+struct bufclass {
+    struct buf *bufs; // count_max of them
+    char *memory;
+    struct buf *free;
+    struct bufpool *pool;
+    uint32_t count_max;
+    uint32_t count_out;  // taken by anybody, the kernel included
+    uint32_t count_used; // handed out at least once: these may be resident
+    uint32_t count_cold; // of those that are not out now, without memory
+    uint32_t out_most;   // the most that were out since the last period began
 };
 
 struct bufpool {
-    struct {
-        struct buf *bufs; // count_max of them
-        char *memory;
-        struct buf *free;
-        uint32_t count_max;
-        uint32_t count_out;  // taken by anybody, the kernel included
-        uint32_t count_used; // handed out at least once: these may be resident
-        uint32_t count_free; // of them, not out now
-        uint32_t count_cold; // of those, without memory
-        uint32_t free_low;   // the fewest free ones since the last period began
-    } cls[BUF_CLASS_COUNT];
+    struct bufclass cls[BUF_CLASS_COUNT];
     // Called after each buffer that comes back while `starved` is set, from inside buf_put(): it
     // may only take note. The backend sets and clears `starved`.
     void (*on_refill)(void *arg);

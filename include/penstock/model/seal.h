@@ -28,6 +28,7 @@ struct keyring {
     struct secret *lookup;         // hashes client keys
     struct secret *seal;           // seals stored secrets
     struct secret *session;        // for sessions and tokens
+    struct secret *envelope;       // vouches for what clients are given to bring back
 };
 
 must_use struct err keyring_init(struct keyring *keyring, struct vault *vault,

@@ -16,6 +16,7 @@ struct provider_call {
     struct span model;   // the vendor's name for it, decoded
     struct span version; // the API version in the client's path, or empty
     struct span query;   // the client's query without credentials
+    bool events; // the client's API is another one, and the answer has to be an event stream
 };
 
 struct provider {

@@ -47,7 +47,8 @@ struct shard_shared {
     struct slot *slots;
     struct dests *dests;
     struct budget_process *budget;
-    struct peers *peers; // NULL: connections are not counted by address
+    struct peers *peers;         // NULL: connections are not counted by address
+    const uint8_t *envelope_key; // 32 bytes: of signatures on their way through other formats
     const struct relay_limits *relay;
     const struct server_limits *server;
 };
@@ -62,11 +63,11 @@ struct shard {
     struct http_app app;
     struct server servers[SHARD_LISTENERS_MAX];
     uint32_t server_count;
-    struct slab reqs, answers, unpacks, secrets;
+    struct slab reqs, answers, unpacks, secrets, conversions;
     struct kept_secret *secret;  // the newest that is in use; NULL: none is
     struct arena_source chunks;  // of requests' arenas: small buffers of the pool
     struct list live;            // requests
-    struct list owed;            // those of them whose own time ends with this turn (own.h)
+    struct req *owed;            // those of them whose own time ends with this turn (own.h)
     const struct snapshot *snap; // of this turn
     struct usage_port *port;
     struct access_port *access; // NULL: no access lines
@@ -78,6 +79,9 @@ struct shard {
     struct http_head up_head;          // the answer being looked at; not kept past a step
     bool draining;
 };
+
+// The formats (a set) between which requests are converted.
+uint32_t relay_formats_converted(void);
 
 // `conns_max`: connections of this shard, both sides together.
 must_use struct err shard_init(struct shard *shard, uint32_t idx, struct io *io, struct env *env,

@@ -58,6 +58,15 @@ enum figures_outcome {
     OUTCOME_COUNT
 };
 
+// What became of the settings and parts of requests that were converted.
+enum figures_loss { FIGURES_ADJUSTED, FIGURES_DROPPED, FIGURES_REFUSED, FIGURES_LOSSES };
+
+// Requests of one family's clients that went to another family's vendors.
+struct figures_conversion {
+    struct counter requests;
+    struct counter losses[FIGURES_LOSSES];
+};
+
 struct figures_error {
     _Atomic uint32_t key; // 0: free; else figures_error_key()
     struct counter count;
@@ -82,6 +91,7 @@ struct shard_counters {
     struct counter retries, stale_retries;
     struct counter cut; // requests that the end of this process ended
     struct counter fields_dropped;
+    struct figures_conversion conversions[FIGURES_FAMILIES][FIGURES_FAMILIES]; // from, to
     struct counter bytes_in, bytes_out;
     // As they are now.
     struct counter in_flight[OP_COUNT], streams[OP_COUNT];

@@ -30,6 +30,13 @@ struct wire_op_info {
 };
 const struct wire_op_info *wire_op_info(enum wire_op op);
 
+// The operation by which an answer is generated in a family's API, and whether this is one: these
+// can be carried over from one API to another, all others cannot.
+enum wire_op wire_op_generate(enum wire_family family, bool stream);
+bool wire_op_generates(enum wire_op op);
+// A stream that is one JSON array, not events: Gemini's unless the query asks for events.
+bool wire_op_is_array(enum wire_op op, struct span query);
+
 struct wire_route {
     enum wire_op op;
     enum wire_family family; // also set when nothing was found: the best guess from the path

@@ -1,0 +1,100 @@
+// req_convert.h - a request whose vendor speaks another format than its client; private to
+// src/relay.
+//
+// Everything that such a request needs beside the rest is one block, taken when the first account
+// of another format is tried. req_convert.c carries the request over, req_recode.c the answer back.
+// Neither knows a format: what can be converted is in converters.def.
+#ifndef PENSTOCK_RELAY_REQ_CONVERT_H
+#define PENSTOCK_RELAY_REQ_CONVERT_H
+
+#include "penstock/convert/convert.h"
+#include "req.h"
+
+enum {
+    CONVERT_ID_MAX = 160,
+    CONVERT_PIECES_MAX = 48,            // of memory for one request's arrays
+    CONVERT_EVENT_MAX = 32 * MIB,       // of a vendor's event, or of a whole answer
+    CONVERT_KEEP_MAX = 32 * MIB,        // of what an answer has to repeat at its end
+    CONVERT_REPLY_FIELDS_MAX = 1 * KIB, // of the vendor's fields, beside those that tell of losses
+};
+
+// Contiguous memory that grows while it is written.
+struct convert_text {
+    struct sink sink;
+    struct net *net;
+    struct body *body; // NULL: nothing was written
+};
+
+struct conversion {
+    struct req *req;
+    const struct converter *from, *to; // the client's format, the vendor's
+    uint32_t charged;                  // of this block and what it keeps
+    // Memory for what has to be built, in pieces: first of the request, then of an answer.
+    struct scratch scratch;
+    struct body *pieces[CONVERT_PIECES_MAX];
+    uint32_t piece_count;
+    uint32_t piece_used; // of the newest
+    // The request: what is in the arena is gone once the answer is the client's.
+    struct losses *losses;
+    struct convert_text text; // for the vendor, while it may be sent
+    size_t text_len;
+    struct span detail, param; // why it was refused, and where
+    // The answer.
+    struct arena_source chunks;
+    struct answer_facts facts;
+    bool begun;   // the next ones are set up
+    bool sse;     // the vendor sends events
+    bool streams; // the client gets events
+    bool small;   // the piece at hand
+    struct sink out;
+    struct buf *out_buf;   // what `out` writes into; NULL: nothing yet
+    struct body *out_body; // the same keeper once it has outgrown a buffer
+    struct convert_text whole;
+    uint64_t quiet_since_ns; // nothing went to the client since
+    struct completion completion;
+    struct decode decode;
+    struct encode encode;
+    char model[MODEL_NAME_MAX]; // as the client wrote it
+    char id[CONVERT_ID_MAX];    // of the answer, as the client reads it
+    uint8_t vendor_model_len;
+    char vendor_model[USAGE_MODEL_MAX]; // if it is another
+};
+
+// --- req_convert.c ---
+
+// Carries the request over for an account that is asked in `format` for `vendor_model` (empty: the
+// same name). An error of the client's: this request is none for that format, convert_detail()
+// tells why.
+must_use struct err convert_request(struct req *req, const struct snap_account *account,
+                                    enum format format, struct span vendor_model);
+struct span convert_detail(const struct req *req);
+// The path in the client's request that an error is about; empty if none.
+struct span convert_param(const struct req *req);
+size_t convert_length(const struct req *req);
+// Queues the body for the vendor. False: no memory.
+must_use bool convert_send(struct req *req, struct conn *conn);
+// Writes the fields of the answer's head that tell of the conversion.
+void convert_fields(struct req *req, struct put *out);
+// The client's body is needed until the end of its answer.
+bool convert_keeps_body(const struct req *req);
+// The answer is the client's: lets go of what only the request needed.
+void convert_forget(struct req *req);
+void convert_end(struct req *req);
+
+// Gives back all that was taken of `scratch`.
+void convert_pieces_drop(struct conversion *conversion);
+void convert_text_begin(struct convert_text *text, struct net *net, size_t expected);
+size_t convert_text_len(const struct convert_text *text);
+void convert_text_drop(struct convert_text *text);
+
+// --- req_recode.c ---
+
+// The head of the vendor's answer has come.
+void convert_answer(struct req *req);
+must_use struct err convert_piece(struct req *req, const struct seg *piece);
+enum next convert_finish(struct req *req);
+// Where the client's event stream stands.
+struct wire_place convert_place(struct req *req);
+void convert_answer_end(struct conversion *conversion);
+
+#endif
