@@ -19,10 +19,17 @@ class Failed(Exception):
     pass
 
 
+given_ports = set()  # the system may name a port twice while nobody listens there yet
+
+
 def free_port():
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        return sock.getsockname()[1]
+    while True:
+        with socket.socket() as sock:
+            sock.bind(("127.0.0.1", 0))
+            port = sock.getsockname()[1]
+        if port not in given_ports:
+            given_ports.add(port)
+            return port
 
 
 def cores():

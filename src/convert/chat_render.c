@@ -594,8 +594,10 @@ static void put_settings(struct writer *writer)
     put_raw(writer, KNOB_CHOICES, SPAN("n"));
     put_raw(writer, KNOB_METADATA, SPAN("metadata"));
     put_raw(writer, KNOB_VERBOSITY, SPAN("verbosity"));
-    if (is_set(writer, KNOB_TIER))
-        SINK_TEXT(writer->out, ",\"service_tier\":\"default\"");
+    if (is_set(writer, KNOB_TIER) && writer->prompt->from == FAMILY_ANTHROPIC)
+        SINK_TEXT(writer->out, ",\"service_tier\":\"default\""); // the only one that is said
+    else
+        put_raw(writer, KNOB_TIER, SPAN("service_tier"));
     put_user(writer);
     put_effort(writer);
     put_format(writer);

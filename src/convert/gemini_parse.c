@@ -351,7 +351,8 @@ static void read_labels(struct prompt_parse *parse, struct json_slice value)
 
 static void read_tier(struct prompt_parse *parse, struct json_slice value)
 {
-    prompt_knob(parse, KNOB_TIER, value, "serviceTier");
+    if (!says(value, SPAN("standard"))) // which it would be anyway
+        prompt_knob(parse, KNOB_TIER, value, "serviceTier");
 }
 
 static void read_store(struct prompt_parse *parse, struct json_slice value)
@@ -411,6 +412,10 @@ static void read_member(struct prompt_parse *parse, struct json_slice root, stru
 bool gemini_parse(struct prompt_parse *parse, struct json_slice root)
 {
     struct prompt *prompt = parse->prompt;
+    // Who asks what a request would cost may send all of it (C-152).
+    struct json_slice request = gemini_field(root, SPAN("generateContentRequest"));
+    if (request.kind == JK_OBJECT)
+        root = request;
     // The system's text comes first whatever the order of the members is.
     gemini_read_system(parse, gemini_field(root, SPAN("systemInstruction")));
     struct json_iter iter = json_members_of(root);

@@ -573,6 +573,17 @@ static void put_user(struct writer *writer)
     SINK_TEXT(writer->out, "}");
 }
 
+static void put_tier(struct writer *writer)
+{
+    const struct json_slice tier = knob(writer, KNOB_TIER)->value;
+    if (json_string_is(tier, SPAN("default")) || json_string_is(tier, SPAN("standard_only")))
+        SINK_TEXT(writer->out, ",\"service_tier\":\"standard_only\"");
+    else if (json_string_is(tier, SPAN("auto")) || json_string_is(tier, SPAN("priority")))
+        SINK_TEXT(writer->out, ",\"service_tier\":\"auto\"");
+    else
+        drop_knob(writer, KNOB_TIER);
+}
+
 // What the format has no word for, by the table of settings.
 static void lose_settings(struct writer *writer)
 {
@@ -611,6 +622,7 @@ bool messages_render(struct render *render, struct sink *out)
     put_sampling(&writer);
     put_stops(&writer);
     put_user(&writer);
+    put_tier(&writer);
     lose_settings(&writer);
     put_choice(&writer);
     put_tools(&writer);

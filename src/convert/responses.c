@@ -77,34 +77,38 @@ bool responses_media(struct json_slice item, struct words *type, struct words *b
 
 // ------------------------------------------------------------------------------ the client's tools
 
-// How a vendor was told the name of a tool.
-static struct span vendor_name(struct words space, struct words name, char *room, size_t size)
+enum { JOINED_MAX = 1 * KIB };
+
+// How a vendor was told the name of a tool; *alias is that, the result is the name before it was
+// made legal.
+static struct span vendor_name(struct words space, struct words name, char joined[JOINED_MAX],
+                               struct sink *alias)
 {
-    char joined[2 * TOOL_NAME_MAX + 512];
-    struct sink sink = sink_into(joined, sizeof(joined));
+    struct sink sink = sink_into(joined, JOINED_MAX);
     if (!words_none(space)) {
         sink_plain(&sink, space);
         SINK_TEXT(&sink, "__");
     }
     sink_plain(&sink, name);
-    if (sink.failed)
-        return SPAN_NONE;
-    struct sink out = sink_into(room, size);
-    name_put(&out, words_plain(span_of(joined, (size_t)(sink.at - joined))), FAMILY_OPENAI);
-    return out.failed ? SPAN_NONE : span_of(room, (size_t)(out.at - room));
+    struct span whole = span_of(joined, (size_t)(sink.at - joined));
+    if (!sink.failed)
+        name_put(alias, words_plain(whole), FAMILY_OPENAI);
+    return sink.failed || alias->failed ? SPAN_NONE : whole;
 }
 
 // True if a vendor that calls `name` means this tool.
 static bool is_meant(struct words space, struct json_slice tool, struct words name)
 {
     struct words own = words_of(json_get(tool, SPAN("name")));
-    char room[2 * TOOL_NAME_MAX];
+    char joined[JOINED_MAX], room[2 * TOOL_NAME_MAX];
     if (words_none(own))
         return false;
     if (words_none(space) && words_eq(own, name))
         return true;
-    struct span alias = vendor_name(space, own, room, sizeof(room));
-    return alias.ptr != NULL && words_are(name, alias);
+    struct sink alias = sink_into(room, sizeof(room));
+    struct span whole = vendor_name(space, own, joined, &alias);
+    return whole.ptr != NULL &&
+           (words_are(name, whole) || words_are(name, span_of(room, (size_t)(alias.at - room))));
 }
 
 static bool find_in(struct json_slice tools, struct words space, struct words name,

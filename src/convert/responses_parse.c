@@ -4,11 +4,12 @@
 // What lives at the vendor (an earlier response, a stored prompt, an item by its id) cannot be had
 // elsewhere: such requests are refused, because an answer without the history would be worse
 // (C-123).
+#include "responses_parse.h"
+#include "base64.h"
 #include "media.h"
+#include "penstock/base/text.h"
 #include "penstock/convert/ids.h"
-#include "penstock/convert/schema.h"
 #include "reasoning.h"
-#include "responses.h"
 
 #define BAD_TYPE "this has the wrong type"
 
@@ -32,6 +33,19 @@ static void read_image(struct prompt_parse *parse, struct part *part, struct jso
     }
 }
 
+// A text that came as data is a text again: others take only pictures and PDFs as data.
+static void read_text_file(struct prompt_parse *parse, struct part *part)
+{
+    if (part->source != MEDIA_DATA || !media_type_is(part->type, SPAN("text/")))
+        return;
+    struct span text = base64_read(part->text, parse->scratch);
+    if (text.ptr == NULL || !span_is_utf8(text))
+        return;
+    part->source = MEDIA_TEXT;
+    part->text = words_plain(text);
+    part->type = words_plain(SPAN("text/plain"));
+}
+
 static void read_file(struct prompt_parse *parse, struct part *part, struct json_slice value)
 {
     struct json_slice data = json_get(value, SPAN("file_data"));
@@ -43,6 +57,8 @@ static void read_file(struct prompt_parse *parse, struct part *part, struct json
             if (!media_from_url(part, words))
                 prompt_bad(parse, "a file is base64 data in a URL",
                            "input[%u].content[%u].file_data", part->at, part->sub);
+            else
+                read_text_file(parse, part);
             return;
         }
         part->source = MEDIA_DATA;
@@ -132,134 +148,6 @@ static void read_content(struct prompt_parse *parse, struct json_slice content, 
     }
 }
 
-// --- tools, which items may bring, too ---
-
-// Where a tool stands.
-struct place {
-    uint32_t at;
-    struct words space;
-    bool late; // in an item, not in the list
-};
-
-// A name with its namespace, as vendors without namespaces are told it (C-037).
-static struct words flat_name(struct prompt_parse *parse, struct words space, struct words name)
-{
-    if (words_none(space))
-        return name;
-    size_t size = 6 * (space.raw.len + name.raw.len) + 2;
-    char *room = scratch_take(parse->scratch, size);
-    if (room == NULL) {
-        parse->err = ERR(OVERLOADED);
-        return name;
-    }
-    struct sink sink = sink_into(room, size);
-    sink_string(&sink, space);
-    SINK_TEXT(&sink, "__");
-    sink_string(&sink, name);
-    return (struct words){ span_of(room, (size_t)(sink.at - room)), true };
-}
-
-static uint8_t flag_of(struct json_slice value)
-{
-    return value.kind == JK_TRUE ? 2 : value.kind == JK_FALSE ? 1 : 0;
-}
-
-// Tools that a search found may stand in the list already.
-static bool is_declared(const struct prompt *prompt, struct words name)
-{
-    for (uint32_t i = 0; i < prompt->tool_count; i++)
-        if (words_eq(prompt->tools[i].name, name))
-            return true;
-    return false;
-}
-
-static void read_function(struct prompt_parse *parse, struct json_slice value,
-                          const struct place *place, enum tool_kind kind)
-{
-    struct json_slice name = json_get(value, SPAN("name"));
-    if (name.kind != JK_STRING) {
-        prompt_bad(parse, "a tool has a name", "tools[%u].name", place->at);
-        return;
-    }
-    struct words whole = flat_name(parse, place->space, words_of(name));
-    if (place->late && is_declared(parse->prompt, whole))
-        return;
-    struct tool *tool = prompt_tool(parse, kind, place->at);
-    if (tool == NULL)
-        return;
-    bool custom = kind == TOOL_CUSTOM;
-    tool->name = whole;
-    tool->space = place->space;
-    tool->description = words_of(json_get(value, SPAN("description")));
-    tool->schema = json_get(value, custom ? SPAN("format") : SPAN("parameters"));
-    tool->raw = value;
-    if (custom)
-        return;
-    // This format means strict where nothing is said, as far as the schema allows it (C-120).
-    tool->strict = flag_of(json_get(value, SPAN("strict")));
-    if (tool->strict == 0)
-        tool->strict = schema_is_strict(tool->schema) ? 2 : 1;
-}
-
-// The client's own search for tools becomes a function (C-151); the vendor's own stays there.
-static void read_search(struct prompt_parse *parse, struct json_slice value, uint32_t at)
-{
-    bool client = json_string_is(json_get(value, SPAN("execution")), SPAN("client"));
-    struct tool *tool = prompt_tool(parse, client ? TOOL_FUNCTION : TOOL_HOSTED, at);
-    if (tool == NULL)
-        return;
-    tool->name = words_plain(SPAN("tool_search"));
-    tool->description = words_of(json_get(value, SPAN("description")));
-    tool->schema = json_get(value, SPAN("parameters"));
-    tool->strict = 1;
-    tool->raw = value;
-}
-
-static void read_tool(struct prompt_parse *parse, struct json_slice value,
-                      const struct place *place)
-{
-    struct json_slice type = json_get(value, SPAN("type"));
-    if (json_string_is(type, SPAN("function"))) {
-        read_function(parse, value, place, TOOL_FUNCTION);
-    } else if (json_string_is(type, SPAN("custom"))) {
-        read_function(parse, value, place, TOOL_CUSTOM);
-    } else if (json_string_is(type, SPAN("tool_search"))) {
-        read_search(parse, value, place->at);
-    } else if (type.kind != JK_STRING || !words_none(place->space)) {
-        prompt_bad(parse, "this type of tool is not known", "tools[%u].type", place->at);
-    } else {
-        struct tool *tool = prompt_tool(parse, TOOL_HOSTED, place->at);
-        if (tool == NULL)
-            return;
-        tool->name = words_of(type);
-        tool->raw = value;
-    }
-}
-
-static void read_space(struct prompt_parse *parse, struct json_slice value, struct place place)
-{
-    struct json_iter iter = json_elements_of(json_get(value, SPAN("tools")));
-    struct json_slice tool;
-    place.space = words_of(json_get(value, SPAN("name")));
-    if (words_none(place.space))
-        prompt_bad(parse, "a namespace has a name", "tools[%u].name", place.at);
-    while (json_element_next(&iter, &tool) && !failed(parse->err))
-        read_tool(parse, tool, &place);
-}
-
-static void read_list(struct prompt_parse *parse, struct json_slice tools, bool late)
-{
-    struct json_iter iter = json_elements_of(tools);
-    struct json_slice value;
-    struct place place = { .late = late };
-    for (; json_element_next(&iter, &value) && !failed(parse->err); place.at++) {
-        if (json_string_is(json_get(value, SPAN("type")), SPAN("namespace")))
-            read_space(parse, value, place);
-        else
-            read_tool(parse, value, &place);
-    }
-}
-
 // --- items ---
 
 static void read_message(struct prompt_parse *parse, struct json_slice item, uint32_t at)
@@ -296,9 +184,9 @@ static void read_call(struct prompt_parse *parse, struct json_slice item, uint32
     struct json_slice text = json_get(item, custom ? SPAN("input") : SPAN("arguments"));
     part->form = custom ? CALL_CUSTOM : CALL_FUNCTION;
     part->id = words_of(id);
-    part->name =
-        search ? words_plain(SPAN("tool_search"))
-               : flat_name(parse, words_of(json_get(item, SPAN("namespace"))), words_of(name));
+    part->name = search ? words_plain(SPAN("tool_search"))
+                        : responses_flat_name(parse, words_of(json_get(item, SPAN("namespace"))),
+                                              words_of(name));
     part->object = text.kind == JK_OBJECT;
     part->text = part->object ? words_plain(text.text) : words_of(text);
     part->raw = item;
@@ -332,8 +220,9 @@ static void read_found(struct prompt_parse *parse, struct json_slice item, uint3
     part->id = words_of(id);
     if (id.kind != JK_STRING)
         prompt_bad(parse, "a result says which call it answers", "input[%u].call_id", at);
-    struct json_iter iter = json_elements_of(json_get(item, SPAN("tools")));
-    struct json_slice value;
+    struct json_slice tools = json_get(item, SPAN("tools")), value;
+    struct json_iter iter = json_elements_of(tools);
+    responses_read_tools(parse, tools, true);
     while (json_element_next(&iter, &value) && !failed(parse->err)) {
         part = prompt_part(parse, PART_RAW, at, PART_NO_SUB);
         if (part == NULL)
@@ -497,7 +386,7 @@ static void read_item(struct prompt_parse *parse, struct json_slice item, uint32
             read_hosted(parse, at);
         break;
     case ITEM_IS_THOUGHT: read_thought(parse, item, at); break;
-    case ITEM_IS_TOOLS: break; // read with the tools
+    case ITEM_IS_TOOLS: responses_read_tools(parse, json_get(item, SPAN("tools")), true); break;
     case ITEM_IS_HOSTED: read_hosted(parse, at); break;
     case ITEM_IS_LOCAL:
         loss_refuse(parse->losses, "only the same vendor knows this tool", "input[%u]", at);
@@ -541,61 +430,7 @@ static void read_instructions(struct prompt_parse *parse, struct json_slice inst
         read_content(parse, instructions, 0, false, "instructions");
 }
 
-// Tools that stand in items, behind those that every turn has.
-static void read_late_tools(struct prompt_parse *parse, struct json_slice input)
-{
-    struct json_iter iter = json_elements_of(input);
-    struct json_slice item;
-    while (json_element_next(&iter, &item) && !failed(parse->err)) {
-        enum input kind = item_of(item);
-        bool found = kind == ITEM_IS_FOUND &&
-                     json_string_is(json_get(item, SPAN("execution")), SPAN("client"));
-        if (found || kind == ITEM_IS_TOOLS)
-            read_list(parse, json_get(item, SPAN("tools")), true);
-    }
-}
-
-// --- choices and settings ---
-
-static void choose_names(struct prompt_parse *parse, struct json_slice tools)
-{
-    struct prompt *prompt = parse->prompt;
-    struct json_iter iter = json_elements_of(tools);
-    struct json_slice tool;
-    while (json_element_next(&iter, &tool) && prompt->choice.name_count < PROMPT_NAMES_MAX) {
-        struct words name = words_of(json_get(tool, SPAN("name")));
-        if (!words_none(name)) // the others are the vendor's own
-            prompt->choice.names[prompt->choice.name_count++] = name;
-    }
-}
-
-static void read_choice(struct prompt_parse *parse, struct json_slice choice)
-{
-    struct prompt *prompt = parse->prompt;
-    struct json_slice type = json_get(choice, SPAN("type"));
-    prompt->choice.path = "tool_choice";
-    if (json_string_is(choice, SPAN("auto"))) {
-        prompt->choice.mode = CHOOSE_AUTO;
-    } else if (json_string_is(choice, SPAN("none"))) {
-        prompt->choice.mode = CHOOSE_NONE;
-    } else if (json_string_is(choice, SPAN("required"))) {
-        prompt->choice.mode = CHOOSE_ANY;
-    } else if (json_string_is(type, SPAN("function")) || json_string_is(type, SPAN("custom"))) {
-        prompt->choice.mode = CHOOSE_ONE;
-        prompt->choice.names[0] = words_of(json_get(choice, SPAN("name")));
-        prompt->choice.name_count = 1;
-        if (words_none(prompt->choice.names[0]))
-            prompt_bad(parse, "a choice names its tool", "tool_choice.name");
-    } else if (json_string_is(type, SPAN("allowed_tools"))) {
-        bool must = json_string_is(json_get(choice, SPAN("mode")), SPAN("required"));
-        prompt->choice.mode = must ? CHOOSE_SUBSET_ANY : CHOOSE_SUBSET;
-        choose_names(parse, json_get(choice, SPAN("tools")));
-    } else if (type.kind == JK_STRING) {
-        loss_refuse(parse->losses, "only the same vendor has this tool", "tool_choice");
-    } else {
-        prompt_bad(parse, "this choice is not known", "tool_choice");
-    }
-}
+// --- settings ---
 
 static void read_reasoning(struct prompt_parse *parse, struct json_slice value)
 {
@@ -637,7 +472,7 @@ static void read_text_settings(struct prompt_parse *parse, struct json_slice tex
         prompt->format.name = words_of(json_get(format, SPAN("name")));
         prompt->format.description = words_of(json_get(format, SPAN("description")));
         prompt->format.schema = json_get(format, SPAN("schema"));
-        prompt->format.strict = flag_of(json_get(format, SPAN("strict")));
+        prompt->format.strict = responses_flag(json_get(format, SPAN("strict")));
         if (prompt->format.schema.kind != JK_OBJECT)
             prompt_bad(parse, "a format has a schema", "text.format.schema");
     } else if (format.kind == JK_OBJECT && !json_string_is(type, SPAN("text"))) {
@@ -703,11 +538,6 @@ static void read_truncation(struct prompt_parse *parse, struct json_slice value)
         loss_drop(parse->losses, "truncation");
 }
 
-static void read_tool_list(struct prompt_parse *parse, struct json_slice value)
-{
-    read_list(parse, value, false);
-}
-
 static void read_stream(struct prompt_parse *parse, struct json_slice value)
 {
     parse->prompt->stream = value.kind == JK_TRUE;
@@ -723,8 +553,7 @@ static const struct {
     void (*read)(struct prompt_parse *parse, struct json_slice value);
 } members[] = {
     { SPAN("input"), read_input },
-    { SPAN("tools"), read_tool_list },
-    { SPAN("tool_choice"), read_choice },
+    { SPAN("tool_choice"), responses_read_choice },
     { SPAN("reasoning"), read_reasoning },
     { SPAN("text"), read_text_settings },
     { SPAN("include"), read_include },
@@ -737,7 +566,8 @@ static const struct {
     { SPAN("conversation"), read_conversation },
     { SPAN("prompt"), read_prompt },
     { SPAN("model"), read_nothing },
-    { SPAN("instructions"), read_nothing }, // read before
+    { SPAN("instructions"), read_nothing }, // these two are read before
+    { SPAN("tools"), read_nothing },
     { SPAN("stream_options"), read_nothing },
 };
 
@@ -780,28 +610,21 @@ static void read_member(struct prompt_parse *parse, struct span key, struct json
     loss_drop(parse->losses, "%.*s", (int)min_size(key.len, 80), key.ptr); // C-121
 }
 
-// A request that is all about the vendor's own tools means nothing without them.
-static void judge_tools(struct prompt_parse *parse)
-{
-    const struct prompt *prompt = parse->prompt;
-    uint32_t hosted = 0;
-    for (uint32_t i = 0; i < prompt->tool_count; i++)
-        hosted += prompt->tools[i].kind == TOOL_HOSTED;
-    if (hosted > 0 && hosted == prompt->tool_count)
-        loss_refuse(parse->losses, "only the same vendor has these tools", "tools");
-}
-
 bool responses_parse(struct prompt_parse *parse, struct json_slice root)
 {
+    enum { INSTRUCTIONS, TOOLS, COUNT };
+    static const struct span first[COUNT] = { { "instructions", 12 }, { "tools", 5 } };
     struct prompt *prompt = parse->prompt;
-    read_instructions(parse, json_get(root, SPAN("instructions"))); // first, wherever they stand
+    struct json_slice found[COUNT];
+    (void)json_pick(root, first, found, COUNT); // what comes first, wherever it stands
+    read_instructions(parse, found[INSTRUCTIONS]);
+    responses_read_tools(parse, found[TOOLS], false);
     struct json_iter iter = json_members_of(root);
     struct span key;
     struct json_slice value;
     while (json_member_next(&iter, &key, &value) && !failed(parse->err))
         read_member(parse, key, value);
-    read_late_tools(parse, json_get(root, SPAN("input")));
-    judge_tools(parse);
+    responses_judge_tools(parse);
     prompt->usage_wanted = true; // this format always tells it
     const struct knob *top = &prompt->knobs[KNOB_TOP_LOGPROBS];
     static const struct json_slice yes = { { "true", 4 }, JK_TRUE };

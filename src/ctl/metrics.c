@@ -40,7 +40,7 @@ uint64_t metric_sum(const struct view *view, size_t at)
     return total;
 }
 
-void metric_counts_add(struct metric_counts *counts, const struct latency *latency)
+static void counts_add(struct metric_counts *counts, const struct latency *latency)
 {
     for (unsigned i = 0; i <= LATENCY_BOUNDS; i++) {
         const uint64_t more = counter_get(&latency->buckets[i]);
@@ -87,8 +87,8 @@ void metric_latency(const struct view *view, struct text *out, const char *name,
 {
     struct metric_counts counts = { 0 };
     for (uint32_t i = 0; i < view->shard_count; i++)
-        metric_counts_add(
-            &counts, (const struct latency *)(const void *)((const char *)view->shards[i] + at));
+        counts_add(&counts,
+                   (const struct latency *)(const void *)((const char *)view->shards[i] + at));
     metric_histogram(out, name, labels, &counts, first_us);
 }
 

@@ -32,7 +32,6 @@ struct metric_counts {
     uint64_t buckets[LATENCY_BOUNDS + 1];
     uint64_t sum_us, total;
 };
-void metric_counts_add(struct metric_counts *counts, const struct latency *latency);
 // Nothing, if nothing was counted. `labels` is not empty.
 void metric_histogram(struct text *out, const char *name, const char *labels,
                       const struct metric_counts *counts, uint64_t first_us);

@@ -44,7 +44,11 @@ static void put_lag(const struct view *view, struct text *out)
         struct metric_counts counts = { 0 };
         if (figures == NULL)
             continue;
-        metric_counts_add(&counts, &figures->lag);
+        for (unsigned bucket = 0; bucket <= LATENCY_BOUNDS; bucket++) {
+            counts.buckets[bucket] = counter_get(&figures->lag[bucket]);
+            counts.total += counts.buckets[bucket];
+        }
+        counts.sum_us = counter_get(&figures->busy_ns) / NS_PER_US;
         metric_histogram(out, name, labels, &counts, LATENCY_OWN_FIRST_US);
     }
 }

@@ -284,20 +284,21 @@ static void gather_tokens(const struct view *view, struct token_table *table,
 static void put_token_line(struct text *out, const char *provider, const char *model,
                            const uint64_t tokens[FIGURES_TOKENS])
 {
-    static const char *const types[FIGURES_TOKENS] = {
-        [USAGE_INPUT] = "input",
-        [USAGE_CACHE_READ] = "cache_read",
-        [USAGE_CACHE_WRITE_5M] = "cache_write_5m",
-        [USAGE_CACHE_WRITE_1H] = "cache_write_1h",
-        [USAGE_OUTPUT] = "output",
-        [USAGE_REASONING] = "reasoning",
+    const struct {
+        const char *type;
+        uint64_t count;
+    } lines[] = {
+        { "input", tokens[USAGE_INPUT] },
+        { "output", tokens[USAGE_OUTPUT] },
+        { "cache_read", tokens[USAGE_CACHE_READ] },
+        { "cache_write", tokens[USAGE_CACHE_WRITE_5M] + tokens[USAGE_CACHE_WRITE_1H] },
+        { "reasoning", tokens[USAGE_REASONING] },
     };
-    for (unsigned i = 0; i < FIGURES_TOKENS; i++) {
-        if (tokens[i] != 0)
+    for (size_t i = 0; i < ARRAY_LEN(lines); i++)
+        if (lines[i].count != 0)
             text_printf(out,
                         "penstock_tokens_total{provider=\"%s\",model=\"%s\",type=\"%s\"} %llu\n",
-                        provider, model, types[i], (unsigned long long)tokens[i]);
-    }
+                        provider, model, lines[i].type, (unsigned long long)lines[i].count);
 }
 
 static void put_tokens(const struct api *api, struct text *out, uint64_t *dropped)

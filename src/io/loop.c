@@ -93,7 +93,9 @@ static void tell(struct loop *loop)
     const uint64_t spent_ns = loop->ended_ns - loop->now_ns;
     counter_set(&figures->turns, loop->turns);
     counter_add(&figures->busy_ns, spent_ns);
-    latency_add_own(&figures->lag, spent_ns / NS_PER_US);
+    loop->took_us = spent_ns / NS_PER_US;
+    loop->took_bucket = latency_bucket(loop->took_us, LATENCY_OWN_FIRST_US);
+    counter_add(&figures->lag[loop->took_bucket], 1);
     if (likely(spent_ns <= LOOP_SLOW_NS))
         return;
     counter_set(&figures->slow_ns, spent_ns);

@@ -353,6 +353,16 @@ struct span conn_rx_peek(struct conn *conn, size_t max)
     return span_of(conn->net->scratch, len);
 }
 
+// A receive that goes on may bring as much again as was let go: otherwise its credit would run out
+// in the middle of a message, which then comes in two pieces.
+static inline void rx_extend(struct conn *conn, size_t len)
+{
+    const size_t due = (size_t)conn->rx_len + conn->rx_op.credit + len;
+    if (conn->tls == NULL && due <= conn->rx_limit &&
+        likely(budget_level(&conn->net->budget) == BUDGET_NORMAL))
+        io_recv_extend(&conn->rx_op, (uint32_t)len);
+}
+
 void conn_rx_consume(struct conn *conn, size_t len)
 {
     assert(len <= conn->rx_len);
@@ -361,7 +371,9 @@ void conn_rx_consume(struct conn *conn, size_t len)
     segq_consume(&conn->rx, len);
     if (conn->tls != NULL)
         conn_tls_room(conn);
-    if (!conn->rx_op.in_flight)
+    if (conn->rx_op.in_flight)
+        rx_extend(conn, len);
+    else
         conn_rx_arm(conn);
 }
 

@@ -33,9 +33,11 @@ static inline void own_end(struct req *req, enum figures_own stage)
     if (req->own_since_ns == 0)
         return;
     req->own = (uint8_t)stage;
-    list_take(&req->link);
-    list_push_back(&req->shard->owed, &req->link);
+    if (req->is_owed)
+        return;
     req->is_owed = true;
+    req->owed_next = req->shard->owed;
+    req->shard->owed = req;
 }
 static inline bool own_is_owed(const struct req *req)
 {

@@ -67,7 +67,7 @@ struct req {
     struct shard *shard;
     struct stream *stream;
     struct task task;
-    struct list link; // of the shard's `live` requests, or `owed`
+    struct list link; // of the shard's live requests
     uint8_t step;
     uint8_t op;       // enum wire_op
     uint8_t family;   // enum wire_family: the form of errors
@@ -81,7 +81,7 @@ struct req {
     bool usage_added; // we asked for the usage event
     bool fresh;       // the next attempt takes no pooled connection
     bool streaming;   // an event stream passes to the client
-    bool is_owed;     // `link` is of the shard's `owed`
+    bool is_owed;     // among the shard's `owed`
     bool converts;    // the attempt's vendor speaks another format than the client
     bool strict;      // what conversion cannot carry over is refused
     uint8_t up_op;    // enum wire_op that the vendor is asked for
@@ -108,23 +108,25 @@ struct req {
     uint64_t deadline_ns;            // of the whole request, 0: none
     uint64_t wait_ns;                // when this step's wait is over, 0: never
     uint32_t dest;
-    enum coding coding;            // of the request's body as it came
-    struct unpack *unpack;         // while a compressed body is being unpacked
-    struct answer *answer;         // of the attempt in progress, or of the last one
-    struct conversion *conversion; // req_convert.h; NULL: nothing was converted yet
-    struct span alias; // the client's name for the model as JSON, where the vendor has another
-    bool body_sent;    // the request went to a vendor
-    struct span reply_fields;   // of the answer's head, ready for the client; in the arena
-    int64_t reply_length;       // of the vendor's answer, -1: not known
-    uint64_t retry_after_ms;    // that a refusal's head told, 0 if none
-    uint64_t sent_ns;           // when the dial began, the request left, the newest event left
-    uint64_t own_since_ns;      // in the gateway's own hands since then, 0: not now
-    uint32_t own_us;            // that it has been there before
-    uint16_t up_status;         // the vendor's
-    struct trace_ids trace;     // as the client told it
+    enum coding coding;    // of the request's body as it came
+    struct unpack *unpack; // while a compressed body is being unpacked
+    struct answer *answer; // of the attempt in progress, or of the last one
+    struct span alias;     // the client's name for the model as JSON, where the vendor has another
+    bool body_sent;        // the request went to a vendor
+    struct span reply_fields; // of the answer's head, ready for the client; in the arena
+    int64_t reply_length;     // of the vendor's answer, -1: not known
+    uint64_t retry_after_ms;  // that a refusal's head told, 0 if none
+    uint64_t sent_ns;         // when the dial began, the request left, the newest event left
+    uint64_t own_since_ns;    // in the gateway's own hands since then, 0: not now
+    uint32_t own_us;          // that it has been there before
+    uint16_t up_status;       // the vendor's
+    struct trace_ids trace;   // as the client told it
+    struct req *owed_next;
     struct access_record *line; // once it has ended, while it is among `owed`; may be NULL
     struct pump pump;
     struct usage_record record;
+    // What is converted needs (req_convert.h); NULL: nothing was yet.
+    struct conversion *conversion;
     struct fetch fetch; // from here on nothing is set to begin with, but that no fetch is active
     struct dial_limits dial;
     struct slot_ref tried[REQ_TRIED_MAX];

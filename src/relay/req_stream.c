@@ -441,7 +441,17 @@ static struct err pass_packed(struct req *req, const struct seg *piece)
     }
 }
 
-static enum next pump_turn(struct req *req)
+// How long a reader of the stream waited for what this turn brought.
+static void note_gap(struct req *req)
+{
+    const uint64_t now = req->shard->loop.now_ns;
+    if (req->sent_ns == now)
+        return; // it has just begun
+    latency_add(&req->shard->counters.token_gap[req->provider], (now - req->sent_ns) / NS_PER_US);
+    req->sent_ns = now;
+}
+
+enum next step_stream(struct req *req)
 {
     struct shard *shard = req->shard;
     struct stream *stream = req->stream;
@@ -454,6 +464,8 @@ static enum next pump_turn(struct req *req)
         struct err err = OK;
         enum parse parse =
             fetch_is_dry(&req->fetch) ? PARSE_MORE : fetch_body(&req->fetch, &piece, &err);
+        if (parse != PARSE_DATA && moved > 0 && req->streaming)
+            note_gap(req);
         if (parse == PARSE_MORE) {
             // What came with the deadline counts, but not what comes after it.
             if (req_is_late(req) || (moved == 0 && req_is_due(req))) {
@@ -485,28 +497,12 @@ static enum next pump_turn(struct req *req)
             return NEXT_WAIT;
         }
     }
+    if (moved > 0 && req->streaming)
+        note_gap(req);
     // The client is slower than the vendor: its queue wakes us, and its own deadline watches it.
     if (req_is_late(req))
         return req_fail(req, ERR(UPSTREAM_TOTAL));
     req_arm(req, req->idle_ns);
     stream_notify(stream, (uint32_t)high / 2);
     return NEXT_WAIT;
-}
-
-// How long a reader of the stream waited for what this turn brought.
-static void note_gap(struct req *req)
-{
-    const uint64_t now = req->shard->loop.now_ns;
-    latency_add(&req->shard->counters.token_gap[req->provider], (now - req->sent_ns) / NS_PER_US);
-    req->sent_ns = now;
-}
-
-enum next step_stream(struct req *req)
-{
-    const bool streaming = req->streaming;
-    const uint64_t sent = req->stream->sent;
-    const enum next next = pump_turn(req);
-    if (streaming && req->stream->sent != sent)
-        note_gap(req);
-    return next;
 }

@@ -45,7 +45,6 @@ struct err shard_init(struct shard *shard, uint32_t idx, struct io *io, struct e
     wire_forms_init(&shard->forms);
     shard->chunks = (struct arena_source){ chunk_take, chunk_give, shard->net.bufs };
     list_init(&shard->live);
-    list_init(&shard->owed);
     env_random(env, &shard->id_state, sizeof(shard->id_state));
     return OK;
 }
@@ -105,7 +104,8 @@ void shard_turn(struct shard *shard, uint64_t until_ns)
     loop_wait(&shard->loop, until_ns);
     shard->snap = snap_hub_enter(shard->shared->hub, shard->idx);
     loop_work(&shard->loop);
-    own_settle(shard);
+    if (shard->owed != NULL)
+        own_settle(shard);
     if (shard->port != NULL)
         usage_port_kick(shard->port);
     if (shard->access != NULL)

@@ -31,7 +31,7 @@ ID_MAX = 64
 STOPS_MAX = 4
 EFFORTS = ("none", "minimal", "low", "medium", "high", "xhigh", "max")
 FINISH = {"stop": "stop", "calls": "tool_calls", "length": "length", "stop_string": "stop",
-          "refused": "stop"}
+          "refused": "stop", "filtered": "content_filter"}
 
 
 def reasons(model):

@@ -29,7 +29,7 @@ NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.:-]{0,63}")
 PLACEHOLDERS = ("skip_thought_signature_validator", "context_engineering_is_the_way_to_go")
 STOPS_MAX = 5
 FINISH = {"stop": "STOP", "calls": "STOP", "length": "MAX_TOKENS", "stop_string": "STOP",
-          "refused": "SAFETY"}
+          "refused": "SAFETY", "filtered": "SAFETY"}
 SIGNATURE_DOCS = "https://ai.google.dev/gemini-api/docs/thought-signatures"
 
 

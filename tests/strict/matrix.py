@@ -52,12 +52,15 @@ CASES = {
     "json": ("structured output", {"schema": REPLY}, [('> json {"city":"Troms\u00f8","n":3}', [])],
              "answer"),
     "refusal": ("refusal", {}, [("> refuse I will not.", [])], "refusal"),
+    "filter": ("filtered", {}, [("> say I will not.\n> filter", [])], "answer"),
+    "said": ("(words alone)", {}, [("> say I will not.\n> bare", [])], "answer"),
     "length": ("length", {"cap": 16}, [("> say " + "abcd " * 40, [])], "answer"),
     "error": ("vendor's error", {}, [("> error 429", [])], "error"),
     "break": ("error in the stream", {}, [("> say some more words\n> break", [])], "error"),
     "cut": ("cut off", {}, [("> say some more words\n> cut", [])], "cut"),
 }
 STREAM_ONLY = ("break", "cut")
+UNSHOWN = ("said",)  # only there for others to be compared with
 
 # What a client's accumulator cannot do, whatever it is sent.
 LIMITS = {
@@ -84,6 +87,14 @@ def run_case(talk, case, stream):
     except Failed as failed:
         return steps, failed
     return steps, None
+
+
+def refusal_like(client, vendor):
+    """The case whose answer a refusal of the vendor's model looks like to a client of another format."""
+    own_words = ("openai", "responses")
+    if vendor in own_words and client in own_words:
+        return "refusal"
+    return "said" if vendor in own_words and client == "gemini" else "filter"
 
 
 def said(steps):
@@ -133,17 +144,18 @@ class Matrix:
             raise Mismatch("the vendor refused: " + "; ".join(why))
         if not entries:
             raise Mismatch(f"no request reached the vendor; the client got {failed or said(steps)}")
-        # A bare client may take a cut stream for an end; behind the gateway it is always an error.
+        # A bare client may take a cut stream for an end; behind the gateway it is always an error. And
+        # where a format has no words of the model's own for it, a refusal is a filter's.
         like = "break" if want == "cut" else case
+        if want == "refusal" and client != vendor:
+            like = refusal_like(client, vendor)
         native_steps, native = self.native_of[client, like, language, mode]
         if native is not None:
             self.same_error(failed, native, steps, want)
             return
         if failed is not None:
             raise Mismatch(str(failed))
-        if want == "refusal":
-            self.refused(client, vendor, steps[0])
-        elif said(steps) != said(native_steps):
+        if said(steps) != said(native_steps):
             raise Mismatch(f"{said(steps)} is not {said(native_steps)}")
         self.same_as_vendor(steps, entries, way)
         if case == "thinking" and vendor != "openai":
@@ -157,18 +169,6 @@ class Matrix:
         same_status = failed.status == native.status or want == "cut"
         if failed.kind != native.kind or not same_status:
             raise Mismatch(f"{failed} is not of {native.kind} {native.status}")
-
-    @staticmethod
-    def refused(client, vendor, step):
-        """A model's own refusal is no filter's, and each format tells them apart as it can."""
-        words = "I will not."
-        own = vendor in ("openai", "responses")
-        if client in ("openai", "responses"):
-            wanted = ("", words, [], "stop") if own else (words, "", [], "filtered")
-        else:
-            wanted = (words, "", [], "stop" if own and client == "gemini" else "filtered")
-        if said([step]) != [wanted]:
-            raise Mismatch(f"{said([step])} is not {wanted}")
 
     @staticmethod
     def same_as_vendor(steps, entries, way):
@@ -288,24 +288,26 @@ def own_limits(matrix):
 
 
 def table(matrix, failures):
-    lines = ["", "| client to vendor | " + " | ".join(case[0] for case in CASES.values()) + " |",
-             "|---" * (1 + len(CASES)) + "|"]
+    shown = [case for case in CASES if case not in UNSHOWN]
+    lines = ["", "| client to vendor | " + " | ".join(CASES[case][0] for case in shown) + " |",
+             "|---" * (1 + len(shown)) + "|"]
     for client, vendor in itertools.product(FORMATS, FORMATS):
         why = matrix.cells[client, vendor]
         marks = []
-        for case in CASES:
+        for case in shown:
             limited = any(key[1] == client and key[2] == case for key in LIMITS) and vendor != "openai"
             mark = "no" if failures.get((client, vendor, case)) else "yes*" if limited else "yes"
             marks.append(mark if why is None else "")
         if why is not None:
-            marks[0] = why
+            marks[0] = "not yet"
         lines.append(f"| {NAMES[client]} to {NAMES[vendor]} | " + " | ".join(marks) + " |")
     lines += ["", "\\* But for these limits of the clients' own accumulators:", ""]
     lines += [f"- {text}" for text in LIMITS.values()] + own_limits(matrix)
     lines += ["", "What a request with everything in it loses (`x-penstock-dropped`, "
               "`x-penstock-adjusted`):", "", "| client to vendor | dropped | adjusted |", "|---|---|---|"]
+    lines += ["| within one format | nothing | nothing |"]
     for client, vendor in itertools.permutations(FORMATS, 2):
-        if matrix.cells[client, vendor] == "no converter yet":
+        if matrix.cells[client, vendor] is not None:
             continue
         dropped, adjusted = (", ".join(f"`{path}`" for path in paths) or "nothing"
                              for paths in losses(client, vendor))

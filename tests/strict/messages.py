@@ -29,7 +29,7 @@ ID = re.compile(r"[a-zA-Z0-9_-]+")
 EFFORTS = ("low", "medium", "high", "xhigh", "max")
 MARKS_MAX = 4
 FINISH = {"stop": "end_turn", "calls": "tool_use", "length": "max_tokens",
-          "stop_string": "stop_sequence", "refused": "refusal"}
+          "stop_string": "stop_sequence", "refused": "refusal", "filtered": "refusal"}
 THINKING_DOCS = ("Please consult our documentation at https://docs.claude.com/en/docs/"
                  "build-with-claude/extended-thinking")
 
@@ -456,7 +456,7 @@ def blocks(asked, answer, vendor):
 
 def ending(answer):
     details = None
-    if answer.finish == "refused":
+    if answer.finish in ("refused", "filtered"):
         details = {"type": "refusal", "category": None, "explanation": None}
     return {"stop_reason": FINISH[answer.finish], "stop_sequence": answer.stop_string or None,
             "stop_details": details, "container": None}

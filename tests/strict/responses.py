@@ -34,6 +34,7 @@ INCLUDES = ("file_search_call.results", "web_search_call.results", "web_search_c
             "message.input_image.image_url", "computer_call_output.output.image_url",
             "code_interpreter_call.outputs", "reasoning.encrypted_content",
             "message.output_text.logprobs")
+INCOMPLETE = {"length": "max_output_tokens", "filtered": "content_filter"}
 SEALED = "gAAAAAB"  # how sealed reasoning begins
 
 
@@ -336,7 +337,7 @@ def output(asked, answer, vendor, call):
         content = [{"type": "refusal", "refusal": answer.refusal}]
     if answer.text or answer.refusal or not answer.calls:
         items.append({"id": "msg_" + letters(seed + "msg", 40), "type": "message",
-                      "status": "incomplete" if answer.finish == "length" else "completed",
+                      "status": "incomplete" if answer.finish in INCOMPLETE else "completed",
                       "role": "assistant", "content": content})
     for made in answer.calls:
         items.append({"id": "fc_" + letters(seed + made.id, 40), "type": "function_call",
@@ -353,7 +354,7 @@ def envelope(asked, status, items, used, answer):
     return {
         "id": "resp_" + letters(asked.account + asked.prefix + "resp", 40), "object": "response",
         "created_at": 1760000000, "status": status, "background": False, "error": None,
-        "incomplete_details": {"reason": "max_output_tokens"} if status == "incomplete" else None,
+        "incomplete_details": {"reason": INCOMPLETE[answer.finish]} if status == "incomplete" else None,
         "instructions": body.get("instructions"), "max_output_tokens": body.get("max_output_tokens"),
         "max_tool_calls": None, "model": asked.model + "-2026-01-31", "output": items,
         "parallel_tool_calls": asked.parallel, "previous_response_id": None,
@@ -369,7 +370,7 @@ def envelope(asked, status, items, used, answer):
 
 def whole(asked, answer, vendor):
     items = output(asked, answer, vendor, asked.extra["call"])
-    status = "incomplete" if answer.finish == "length" else "completed"
+    status = "incomplete" if answer.finish in INCOMPLETE else "completed"
     return envelope(asked, status, items, usage(answer), answer)
 
 
@@ -397,7 +398,7 @@ def events(asked, answer, vendor):
                     yield event("response.failed", response=failed)
                 return
             yield made
-    status = "incomplete" if answer.finish == "length" else "completed"
+    status = "incomplete" if answer.finish in INCOMPLETE else "completed"
     yield event("response." + status, response=envelope(asked, status, items, usage(answer), answer))
 
 

@@ -11,7 +11,9 @@ to the vendor is told apart from one that did not.
     > see               says which images it sees
     > call NAME JSON
     > json JSON         answers in JSON, where a schema asks for it
-    > refuse TEXT
+    > refuse TEXT       in the model's own words
+    > filter            what was said until here stands, and a filter ends it
+    > bare              the text without the digest
     > error STATUS      an error instead of an answer
     > break             an error in the middle of the stream
     > cut               the connection ends in the middle of the answer
@@ -88,7 +90,7 @@ class Answer:
     text: str = ""
     refusal: str = ""
     calls: list = field(default_factory=list)
-    finish: str = "stop"  # stop, calls, length, stop_string, refused
+    finish: str = "stop"  # stop, calls, length, stop_string, refused, filtered
     stop_string: str = ""
     broken: str = ""      # break, cut
     usage: Usage = field(default_factory=Usage)
@@ -167,7 +169,7 @@ def answer(asked):
         results = [text for item in items[at:] for _, text in sorted(item.results)]
         images = [mark for item in items for mark in item.images]
     out = Answer()
-    texts, wants_json = [], None
+    texts, wants_json, bare = [], None, False
     for word, rest in orders[step] if step < len(orders) else []:
         if word == "think" and asked.thinks:
             out.thought = f"{rest} <{told}>"
@@ -189,6 +191,10 @@ def answer(asked):
             out.refusal = rest
         elif word == "error":
             raise Trouble(int(rest))
+        elif word == "filter":
+            out.finish, bare = "filtered", True
+        elif word == "bare":
+            bare = True
         elif word in ("break", "cut"):
             out.broken = word
     forced_calls(asked, out, texts)
@@ -197,7 +203,7 @@ def answer(asked):
     elif out.refusal:
         out.finish = "refused"
     elif not out.calls or texts:
-        out.text = " ".join(texts or ["ok"]) + TAIL.format(told)
+        out.text = " ".join(texts or ["ok"]) + ("" if bare else TAIL.format(told))
     if out.calls:
         out.finish = "calls"
     number_calls(asked, out)

@@ -311,7 +311,9 @@ static void test_metrics_text(void)
     figures_error(&shards[1], OP_CHAT, 0, STAGE_HEAD, ERR_KEY_MISSING);
     figures_error(&shards[1], OP_CHAT, OPENAI, STAGE_STREAM, ERR_UPSTREAM_IDLE);
     // One name that the store knows, and one that a client made up.
-    const uint32_t nine[FIGURES_TOKENS] = { [USAGE_OUTPUT] = 9 };
+    const uint32_t nine[FIGURES_TOKENS] = {
+        [USAGE_OUTPUT] = 9, [USAGE_CACHE_WRITE_5M] = 2, [USAGE_CACHE_WRITE_1H] = 3
+    };
     figures_tokens(&shards[0], usage_model_id(SPAN("known")), CLAUDE, nine);
     figures_tokens(&shards[1], usage_model_id(SPAN("known")), CLAUDE, nine);
     figures_tokens(&shards[1], usage_model_id(SPAN("made up")), CLAUDE, nine);
@@ -329,7 +331,8 @@ static void test_metrics_text(void)
     counter_add(&shards[1].limited[LIMIT_MEMORY], 6);
     counter_set(&loops[0].turns, 12);
     counter_set(&loops[1].turns_slow, 2);
-    latency_add_own(&loops[1].lag, 7000);
+    counter_add(&loops[1].lag[latency_bucket(7000, LATENCY_OWN_FIRST_US)], 1);
+    counter_add(&loops[1].busy_ns, 7000 * NS_PER_US);
     counter_set(&control.turns, 13);
     counter_set(&control.busy_ns, 1);
     desk.api.view = &view;
@@ -346,6 +349,7 @@ static void test_metrics_text(void)
         "stage=\"head\",side=\"client\"} 1",
         "penstock_tokens_total{provider=\"anthropic\",model=\"known\",type=\"output\"} 18",
         "penstock_tokens_total{provider=\"anthropic\",model=\"other\",type=\"output\"} 9",
+        "penstock_tokens_total{provider=\"anthropic\",model=\"known\",type=\"cache_write\"} 10",
         LATENCY "_bucket{" CHAT ",le=\"0.01\"} 1",
         LATENCY "_bucket{" CHAT ",le=\"+Inf\"} 2",
         LATENCY "_sum{" CHAT "} 1.255000",

@@ -240,6 +240,17 @@ static void settings_find_their_names(void)
     EXPECT_SPAN(losses_dropped(&losses), "generationConfig.mediaResolution,"
                                          "generationConfig.audioTimestamp,newField,"
                                          "generationConfig.topK,safetySettings");
+    // The conversion rules, 3.8: what it is served at.
+    EXPECT_HAS(to_chat("{" ASKED ",'serviceTier':'flex'}"), "'service_tier':'flex'");
+    EXPECT_HAS(to_messages("{" ASKED ",'serviceTier':'priority'}"), "'service_tier':'auto'");
+    EXPECT_HAS_NOT(to_messages("{" ASKED ",'serviceTier':'flex'}"), "tier");
+    EXPECT_SPAN(losses_dropped(&losses), "serviceTier");
+    EXPECT_HAS_NOT(to_chat("{" ASKED ",'serviceTier':'standard'}"), "tier");
+    EXPECT_SPAN(losses_dropped(&losses), "");
+    // C-152: a request whose cost is asked for.
+    EXPECT_HAS(to_chat("{'generateContentRequest':{'model':'models/m'," ASKED "}}"),
+               "'content':'Hi'");
+    EXPECT_SPAN(losses_dropped(&losses), "");
     // What blocks nothing is no loss.
     EXPECT(to_chat("{" ASKED ",'safetySettings':[{'threshold':'BLOCK_NONE'},"
                    "{'threshold':'OFF'}]}") != NULL);

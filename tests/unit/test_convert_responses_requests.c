@@ -59,6 +59,12 @@ static void content_has_many_kinds(void)
     HAS(out, "{\"type\":\"image\",\"source\":{\"type\":\"url\",\"url\":\"https://a/b.png\"}}");
     HAS(out, "\"media_type\":\"application/pdf\",\"data\":\"JVBERi0x\"},\"title\":\"a.pdf\"");
     HAS(out, "{\"type\":\"url\",\"url\":\"https://a/c.pdf\"}");
+    // A text that came as data.
+    out = from(FAMILY_ANTHROPIC,
+               INPUT("{\"role\":\"user\",\"content\":[{\"type\":\"input_file\",\"filename\":"
+                     "\"a.txt\",\"file_data\":\"data:text/plain;charset=utf-8;base64,YQpi\"}]}"));
+    HAS(out, "{\"type\":\"text\",\"media_type\":\"text/plain\",\"data\":\"a\\nb\"},"
+             "\"title\":\"a.txt\"");
     // A file that only its vendor has.
     EXPECT_SPAN(from(FAMILY_ANTHROPIC, INPUT("{\"role\":\"user\",\"content\":[{\"type\":"
                                              "\"input_image\",\"file_id\":\"file_1\"}]}")),
@@ -129,6 +135,10 @@ static void what_others_cannot_do_is_said(void) // tables 5.2, C-121, C-129
         { BODY("\"tools\":[{\"type\":\"function\",\"name\":\"f\"},{\"type\":\"web_search\"}],"
                "\"tool_choice\":{\"type\":\"web_search\"}"),
           "tool_choice" },
+        { BODY("\"tools\":[{\"type\":\"function\",\"name\":\"f\"},{\"type\":\"web_search\"}],"
+               "\"tool_choice\":{\"type\":\"allowed_tools\",\"tools\":[{\"type\":"
+               "\"web_search\"}]}"),
+          "tool_choice.tools" },
         { INPUT(USER ",{\"type\":\"compaction\",\"encrypted_content\":\"x\"}"), "input[1]" },
         { INPUT(USER ",{\"type\":\"local_shell_call\",\"call_id\":\"c\"}"), "input[1]" },
     };
@@ -451,19 +461,24 @@ static void people_stay_unknown_to_others(void) // C-114
     HAS(out, "\"service_tier\":\"default\"");
 }
 
+#define GROWN_CALLS                                                                              \
+    ",{\"role\":\"assistant\",\"content\":\"look\",\"tool_calls\":[{\"id\":\"c\",\"type\":"      \
+    "\"function\",\"function\":{\"name\":\"f\",\"arguments\":\"{}\"}},{\"id\":\"d:1\",\"type\":" \
+    "\"function\",\"function\":{\"name\":\"f\",\"arguments\":\"[1]\"}}]},{\"role\":\"tool\","    \
+    "\"tool_call_id\":\"c\",\"content\":\"r\"},{\"role\":\"tool\",\"tool_call_id\":\"d:1\","     \
+    "\"content\":\"\"}"
+#define GROWN_SYSTEM                                                                         \
+    ",{\"role\":\"assistant\",\"content\":\"\"},{\"role\":\"system\",\"content\":\"late\"}," \
+    "{\"role\":\"user\",\"content\":\"two\"}"
+
 // A conversation that grew begins with the same bytes (C-137), and the same one is the same bytes
 // (C-135).
 static void conversations_only_grow(void)
 {
     static const char *const turns[] = {
         "{\"role\":\"system\",\"content\":\"S\"},{\"role\":\"user\",\"content\":\"one\"}",
-        ",{\"role\":\"assistant\",\"content\":\"look\",\"tool_calls\":[{\"id\":\"c\",\"type\":"
-        "\"function\",\"function\":{\"name\":\"f\",\"arguments\":\"{}\"}},{\"id\":\"d:1\",\"type\":"
-        "\"function\",\"function\":{\"name\":\"f\",\"arguments\":\"[1]\"}}]},{\"role\":\"tool\","
-        "\"tool_call_id\":\"c\",\"content\":\"r\"},{\"role\":\"tool\",\"tool_call_id\":\"d:1\","
-        "\"content\":\"\"}",
-        ",{\"role\":\"assistant\",\"content\":\"\"},{\"role\":\"system\",\"content\":\"late\"},"
-        "{\"role\":\"user\",\"content\":\"two\"}",
+        GROWN_CALLS,
+        GROWN_SYSTEM,
         ",{\"role\":\"assistant\",\"content\":\"x \"},{\"role\":\"user\",\"content\":\"three\"}",
     };
     static char messages[4 * KIB], body[8 * KIB], before[8 * KIB];

@@ -43,23 +43,25 @@ struct latency {
 // The bucket of a time: how often the first bound has to be doubled to reach it.
 static inline unsigned latency_bucket(uint64_t us, uint64_t first_us)
 {
-    const uint64_t over = us == 0 ? 0 : (us - 1) / first_us;
-    const unsigned at = over == 0 ? 0 : 64 - (unsigned)__builtin_clzll(over);
+    if (us <= first_us)
+        return 0;
+    const unsigned at = 64 - (unsigned)__builtin_clzll((us - 1) / first_us);
     return at < LATENCY_BOUNDS ? at : LATENCY_BOUNDS;
 }
 
-static inline void latency_add_from(struct latency *latency, uint64_t us, uint64_t first_us)
+// `bucket` as latency_bucket() told it.
+static inline void latency_add_to(struct latency *latency, unsigned bucket, uint64_t us)
 {
-    counter_add(&latency->buckets[latency_bucket(us, first_us)], 1);
+    counter_add(&latency->buckets[bucket], 1);
     counter_add(&latency->sum_us, us);
 }
 static inline void latency_add(struct latency *latency, uint64_t us)
 {
-    latency_add_from(latency, us, LATENCY_FIRST_US);
+    latency_add_to(latency, latency_bucket(us, LATENCY_FIRST_US), us);
 }
 static inline void latency_add_own(struct latency *latency, uint64_t us)
 {
-    latency_add_from(latency, us, LATENCY_OWN_FIRST_US);
+    latency_add_to(latency, latency_bucket(us, LATENCY_OWN_FIRST_US), us);
 }
 
 #endif

@@ -132,6 +132,13 @@ void io_accept(struct io *io, struct io_op *op, int listener);
 // Otherwise it ends with res 0, the peer's FIN, or an error, -ECANCELED among them. Where the pool
 // is empty the operation waits for buffers by itself.
 void io_recv(struct io *io, struct io_op *op, int fd, enum buf_class cls, uint32_t credit);
+// Lets a receive in flight deliver `len` bytes more, because those that it has delivered are not
+// held any more. One that has used up its credit ends all the same.
+static inline void io_recv_extend(struct io_op *op, uint32_t len)
+{
+    if (op->credit > 0)
+        op->credit = (uint32_t)min_size(op->credit + (size_t)len, IO_CREDIT_MAX);
+}
 // At least one and up to `len` bytes into `into`; res 0 is the peer's FIN.
 void io_recv_into(struct io *io, struct io_op *op, int fd, void *into, size_t len);
 // Sends all segments, of which there are 1 to IO_SEGMENTS_MAX; `iov` and the bytes stay valid until

@@ -31,7 +31,8 @@ struct loop_figures {
     struct counter turns_slow; // of more than LOOP_SLOW_NS, waiting apart
     struct counter slow_ns;    // how long the newest of those was
     struct counter busy_ns;    // all turns together
-    struct latency lag;        // of a turn: as long as that, nothing new was looked at
+    // How long each took, from LATENCY_OWN_FIRST_US on: so long nothing new was looked at.
+    struct counter lag[LATENCY_BOUNDS + 1];
 };
 
 struct loop {
@@ -49,6 +50,8 @@ struct loop {
     struct list next;  // tasks to run before the others of a round
     uint64_t turns;
     uint64_t ended_ns; // when the last turn's work was done
+    uint64_t took_us;  // how long it took, and where that belongs among figures.lag
+    unsigned took_bucket;
     struct loop_figures figures;
     const struct task *running;
     bool running_next;

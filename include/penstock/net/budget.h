@@ -10,6 +10,8 @@
 #include "penstock/base/base.h"
 #include "penstock/base/check.h"
 
+#include <stdatomic.h>
+
 enum { BUDGET_STEP = 64 * KIB, BUDGET_SHRINK_PERCENT = 80, BUDGET_SHED_PERCENT = 90 };
 
 enum budget_level { BUDGET_NORMAL, BUDGET_SHRINK, BUDGET_SHED };
@@ -23,7 +25,6 @@ struct budget {
     struct budget_process *process;
     int64_t used;     // by this shard
     int64_t reported; // of it, what the process knows
-    int64_t used_max;
 };
 
 void budget_init(struct budget *budget, struct budget_process *process);
@@ -35,15 +36,20 @@ void budget_report(struct budget *budget); // used by budget_charge() only
 static inline void budget_charge(struct budget *budget, uint32_t *stream, int64_t delta)
 {
     int64_t held = (int64_t)*stream + delta, used = budget->used + delta;
-    assert(held >= 0 && used >= 0);
+    assert((held | used) >= 0); // neither is negative
     *stream = (uint32_t)held;
     budget->used = used;
-    if (unlikely(used > budget->used_max))
-        budget->used_max = used;
     if (unlikely((uint64_t)(used - budget->reported + BUDGET_STEP) >= 2 * BUDGET_STEP))
         budget_report(budget);
 }
 
-enum budget_level budget_level(const struct budget *budget);
+static inline enum budget_level budget_level(const struct budget *budget)
+{
+    int64_t used = atomic_load_explicit(&budget->process->used, memory_order_relaxed);
+    int64_t percent = budget->process->limit / 100;
+    if (likely(used <= percent * BUDGET_SHRINK_PERCENT))
+        return BUDGET_NORMAL;
+    return used > percent * BUDGET_SHED_PERCENT ? BUDGET_SHED : BUDGET_SHRINK;
+}
 
 #endif

@@ -67,7 +67,7 @@ struct shard {
     struct kept_secret *secret;  // the newest that is in use; NULL: none is
     struct arena_source chunks;  // of requests' arenas: small buffers of the pool
     struct list live;            // requests
-    struct list owed;            // those of them whose own time ends with this turn (own.h)
+    struct req *owed;            // those of them whose own time ends with this turn (own.h)
     const struct snapshot *snap; // of this turn
     struct usage_port *port;
     struct access_port *access; // NULL: no access lines
