@@ -125,7 +125,7 @@ struct req {
     struct access_record *line; // once it has ended, while it is among `owed`; may be NULL
     struct pump pump;
     struct usage_record record;
-    // What is converted needs (req_convert.h); NULL: nothing was yet.
+    // What a converted request needs beside (req_convert.h); NULL: nothing was converted yet.
     struct conversion *conversion;
     struct fetch fetch; // from here on nothing is set to begin with, but that no fetch is active
     struct dial_limits dial;
