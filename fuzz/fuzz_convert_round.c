@@ -3,7 +3,7 @@
 // formats' documents and know nothing of the encoders.
 #include "convert_rig.h"
 
-enum { CHOICES = 2, CALLS = 3, OPS = 96, SIGNATURES = 16 };
+enum { CHOICES = 2, CALLS = 3, OPS = 48, SIGNATURES = 16 };
 
 // --- what a list of deltas says, in no order between kinds ---
 
@@ -125,31 +125,44 @@ static void tell(void *ctx, const struct delta *delta)
 // --- the formats' losses ---
 
 struct loss_row {
-    bool here;
     bool choices;       // says more than one
     bool refusal_apart; // else it is text
     bool media, custom;
-    bool drops_cut_calls;  // a call that a limit cut is not there at all
-    bool counts_cut_calls; // knows which of several calls the limit cut
-    bool signatures;       // as they are, Anthropic's
+    bool whole_calls; // of no others does it tell, and their arguments are objects
+    bool by_content;  // its reader goes by what it saw
+    bool signatures;  // Anthropic's, as they are
     enum finish finish[FINISH_PAUSE + 1];
 };
 
 static const struct loss_row rows[FORMATS] = {
     [FAMILY_OPENAI] = {
-        .here = true, .choices = true, .refusal_apart = true, .media = true, .custom = true,
+        .choices = true, .refusal_apart = true, .media = true, .custom = true, .by_content = true,
         .signatures = true,
         .finish = { [FINISH_STOP] = FINISH_STOP, [FINISH_STOP_TEXT] = FINISH_STOP,
                     [FINISH_CALLS] = FINISH_CALLS, [FINISH_LENGTH] = FINISH_LENGTH,
                     [FINISH_CONTEXT] = FINISH_LENGTH, [FINISH_FILTERED] = FINISH_FILTERED,
                     [FINISH_REFUSAL] = FINISH_STOP, [FINISH_PAUSE] = FINISH_STOP },
     },
+    [FAMILY_RESPONSES] = {
+        .refusal_apart = true, .media = true, .custom = true, .by_content = true,
+        .finish = { [FINISH_STOP] = FINISH_STOP, [FINISH_STOP_TEXT] = FINISH_STOP,
+                    [FINISH_CALLS] = FINISH_CALLS, [FINISH_LENGTH] = FINISH_LENGTH,
+                    [FINISH_CONTEXT] = FINISH_LENGTH, [FINISH_FILTERED] = FINISH_FILTERED,
+                    [FINISH_REFUSAL] = FINISH_STOP, [FINISH_PAUSE] = FINISH_STOP },
+    },
     [FAMILY_ANTHROPIC] = {
-        .here = true, .signatures = true,
+        .signatures = true,
         .finish = { [FINISH_STOP] = FINISH_STOP, [FINISH_STOP_TEXT] = FINISH_STOP_TEXT,
                     [FINISH_CALLS] = FINISH_CALLS, [FINISH_LENGTH] = FINISH_LENGTH,
                     [FINISH_CONTEXT] = FINISH_CONTEXT, [FINISH_FILTERED] = FINISH_FILTERED,
                     [FINISH_REFUSAL] = FINISH_FILTERED, [FINISH_PAUSE] = FINISH_PAUSE },
+    },
+    [FAMILY_GEMINI] = {
+        .choices = true, .media = true, .whole_calls = true, .by_content = true,
+        .finish = { [FINISH_STOP] = FINISH_STOP, [FINISH_STOP_TEXT] = FINISH_STOP,
+                    [FINISH_CALLS] = FINISH_CALLS, [FINISH_LENGTH] = FINISH_LENGTH,
+                    [FINISH_CONTEXT] = FINISH_LENGTH, [FINISH_FILTERED] = FINISH_FILTERED,
+                    [FINISH_REFUSAL] = FINISH_STOP, [FINISH_PAUSE] = FINISH_STOP },
     },
 };
 
@@ -164,16 +177,18 @@ static enum finish finish_due(const struct story_choice *choice, enum wire_famil
     enum finish finish = rows[family].finish[choice->finish];
     bool calls = false;
     for (unsigned k = 0; k < CALLS; k++)
-        calls = calls || choice->calls[k].begun;
+        calls = calls ||
+                (choice->calls[k].begun && (choice->calls[k].ended || !rows[family].whole_calls));
     if (finish == FINISH_STOP_TEXT && output_text(&choice->stop_text).len == 0)
         finish = FINISH_STOP; // Messages wants to know which
-    if (family != FAMILY_OPENAI)
+    if (!rows[family].by_content)
         return finish;
     if (calls && finish == FINISH_STOP)
         return FINISH_CALLS; // Chat's reader goes by what it saw
     if (!calls && finish == FINISH_CALLS)
         finish = FINISH_STOP;
-    return finish == FINISH_STOP && output_text(&choice->refusal).len > 0 ? FINISH_REFUSAL : finish;
+    bool refused = output_text(&choice->refusal).len > 0 && rows[family].refusal_apart;
+    return finish == FINISH_STOP && refused ? FINISH_REFUSAL : finish;
 }
 
 static void show(const char *what, struct span text)
@@ -206,7 +221,7 @@ static bool is_legal_id(struct span id)
 }
 
 static void same_call(const struct story_call *got, const struct story_call *due,
-                      enum finish finish, enum wire_family family)
+                      enum finish finish)
 {
     assert(got->begun == due->begun);
     if (!due->begun)
@@ -219,8 +234,22 @@ static void same_call(const struct story_call *got, const struct story_call *due
     struct span args = output_text(&due->args);
     bool empty = args.len == 0 && due->ended && !due->custom;
     same_text("args", output_text(&got->args), empty ? SPAN("{}") : args);
-    bool unsure = is_cut(finish) || (family == FAMILY_OPENAI && finish == FINISH_FILTERED);
+    bool unsure = is_cut(finish) || finish == FINISH_FILTERED;
     assert(got->ended == due->ended || (unsure && !due->ended) || (unsure && !got->ended));
+}
+
+// The calls that a format tells of, in their order.
+static void same_calls(const struct story_choice *got, const struct story_choice *due,
+                       enum wire_family family)
+{
+    unsigned told = 0;
+    for (unsigned k = 0; k < CALLS; k++) {
+        if (rows[family].whole_calls && !due->calls[k].ended)
+            continue;
+        same_call(&got->calls[told++], &due->calls[k], due->finish);
+    }
+    for (; told < CALLS; told++)
+        assert(!got->calls[told].begun);
 }
 
 static void same_choice(const struct story_choice *got, const struct story_choice *due,
@@ -240,8 +269,7 @@ static void same_choice(const struct story_choice *got, const struct story_choic
     } else if (output_text(&due->refusal).len == 0) {
         same_text("text", output_text(&got->text), output_text(&due->text));
     }
-    for (unsigned k = 0; k < CALLS; k++)
-        same_call(&got->calls[k], &due->calls[k], due->finish, family);
+    same_calls(got, due, family);
     assert(got->finished);
     assert(got->finish == finish_due(due, family));
 }
@@ -266,6 +294,11 @@ struct source {
 static void emit(struct source *source, const struct delta *delta)
 {
     source->choices[delta->choice].begun = true;
+    // A run of text ends where another kind begins; calls in the air go on beside it.
+    if (delta->kind == DELTA_TEXT)
+        source->choices[delta->choice].in_text = true;
+    else if (delta->kind != DELTA_CITE && delta->kind != DELTA_ARGS)
+        source->choices[delta->choice].in_text = false;
     for (int i = 0; i < 2; i++)
         source->emit[i](source->ctx[i], delta);
 }
@@ -337,9 +370,13 @@ static void make_call(struct source *source, struct delta *delta)
         return;
     delta->kind = what == 1 ? DELTA_CALL_END : DELTA_ARGS;
     source->choices[choice].call[delta->call].ended = what == 1;
-    if (what != 1)
+    if (what != 1 && !source->row->whole_calls)
         delta->text = some_words(source);
-    emit(source, delta);
+    else if (what != 1 && !source->choices[choice].call[delta->call].any)
+        delta->text = words_plain(SPAN("{\"a\":[1,\"b\"]}"));
+    source->choices[choice].call[delta->call].any = true;
+    if (what == 1 || !words_none(delta->text))
+        emit(source, delta);
 }
 
 static void make_delta(struct source *source)
@@ -352,14 +389,12 @@ static void make_delta(struct source *source)
         end_runs(source, delta.choice, true);
         delta.kind = DELTA_TEXT;
         delta.text = some_words(source);
-        source->choices[delta.choice].in_text = true;
         emit(source, &delta);
         break;
     case 2:
         delta.kind = DELTA_TEXT_END;
         if (source->choices[delta.choice].in_text)
             emit(source, &delta);
-        source->choices[delta.choice].in_text = false;
         break;
     case 3:
         end_runs(source, delta.choice, true);
@@ -388,8 +423,9 @@ static void make_delta(struct source *source)
         }
         emit(source, &delta);
         break;
-    case 8:
-        end_runs(source, delta.choice, true);
+    case 8: // about the text that is open
+        if (!source->choices[delta.choice].in_text)
+            break;
         delta.kind = DELTA_CITE;
         delta.cite.url = some_words(source);
         delta.cite.title = some_words(source);
@@ -431,7 +467,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     if (size < 2)
         return 0;
     const struct converter *format = format_at(data[0]);
-    if (format == NULL || !rows[format->family].here)
+    if (format == NULL)
         return 0;
     struct output out;
     heap_init(&heap);

@@ -62,12 +62,13 @@ static bool is_media(const struct part *part)
            part->kind == PART_VIDEO;
 }
 
-static void put_data_url(struct sink *out, const struct part *part)
+static void put_data_url(struct writer *writer, const struct part *part)
 {
+    struct sink *out = writer->out;
     SINK_TEXT(out, "\"data:");
     sink_string(out, part->type);
     SINK_TEXT(out, ";base64,");
-    sink_string(out, part->text);
+    sink_string(out, media_data(part, writer->render->scratch));
     SINK_TEXT(out, "\"");
 }
 
@@ -76,7 +77,7 @@ static void put_image(struct writer *writer, const struct part *part)
     struct sink *out = writer->out;
     SINK_TEXT(out, "{\"type\":\"image_url\",\"image_url\":{\"url\":");
     if (part->source == MEDIA_DATA)
-        put_data_url(out, part);
+        put_data_url(writer, part);
     else
         sink_quoted(out, part->text);
     if (!words_none(part->extra)) {
@@ -100,7 +101,7 @@ static void put_file(struct writer *writer, const struct part *part)
     SINK_TEXT(out, "{\"type\":\"file\",\"file\":{\"filename\":");
     sink_quoted(out, words_none(part->title) ? words_plain(SPAN("document-1.pdf")) : part->title);
     SINK_TEXT(out, ",\"file_data\":");
-    put_data_url(out, part);
+    put_data_url(writer, part);
     SINK_TEXT(out, "}}");
 }
 
@@ -125,7 +126,7 @@ static void put_media(struct writer *writer, const struct part *part)
     } else if (part->kind == PART_AUDIO) {
         bool mp3 = media_type_is(part->type, SPAN("audio/mp"));
         SINK_TEXT(writer->out, "{\"type\":\"input_audio\",\"input_audio\":{\"data\":");
-        sink_quoted(writer->out, part->text);
+        sink_quoted(writer->out, media_data(part, writer->render->scratch));
         sink_put(writer->out, mp3 ? SPAN(",\"format\":\"mp3\"}}") : SPAN(",\"format\":\"wav\"}}"));
     } else {
         put_file(writer, part);

@@ -194,10 +194,14 @@ static void collect_cite(struct completion *completion, const struct delta *delt
 static void collect_whole(struct completion *completion, enum item_kind kind,
                           const struct delta *delta)
 {
+    if (!keep_has_place(&completion->keep, delta->text)) {
+        completion->lost[delta->kind]++;
+        return;
+    }
     struct item *item = completion_item(completion, kind, delta->choice);
     if (item == NULL)
         return;
-    rope_add(&completion->keep, &item->rope, delta->text);
+    item->text = keep_words(&completion->keep, delta->text); // it goes on in one delta, as it came
     item->type = keep_words(&completion->keep, delta->type);
     item->signature = keep_signature(&completion->keep, &delta->signature);
     item->raw = keep_raw(&completion->keep, delta->raw);

@@ -1,5 +1,7 @@
 #include "media.h"
 
+#include "base64.h"
+
 struct words media_type(struct words base64, struct words said)
 {
     // What the first bytes of a file look like in base64.
@@ -48,4 +50,10 @@ bool media_from_url(struct part *part, struct words url)
     struct words said = { .raw = span_upto(head, span_find(head, ';')), .escaped = url.escaped };
     part->type = media_type(part->text, said);
     return true;
+}
+
+struct words media_data(const struct part *part, struct scratch *scratch)
+{
+    struct words data = base64_standard(part->text, scratch);
+    return words_none(data) ? part->text : data;
 }

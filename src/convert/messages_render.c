@@ -74,10 +74,19 @@ static void drop_part(struct writer *writer, const struct part *part)
     loss_drop(writer->losses, "%s", path);
 }
 
+static void drop_detail(struct writer *writer, const struct part *part)
+{
+    char path[LOSS_PATH_MAX];
+    (void)prompt_path(writer->prompt, part, path);
+    loss_drop(writer->losses, "%s.detail", path);
+}
+
 static void put_media(struct writer *writer, const struct part *part)
 {
     struct sink *out = writer->out;
     bool image = part->kind == PART_IMAGE;
+    if (image && !words_none(part->extra) && !words_are(part->extra, SPAN("auto")))
+        drop_detail(writer, part); // C-102
     if (part->source == MEDIA_FILE_ID) {
         refuse_part(writer, part, "a file's id is known only to the vendor that gave it");
         return;
@@ -94,7 +103,7 @@ static void put_media(struct writer *writer, const struct part *part)
                            : SPAN("{\"type\":\"base64\",\"media_type\":"));
         sink_quoted(out, part->type);
         SINK_TEXT(out, ",\"data\":");
-        sink_quoted(out, part->text);
+        sink_quoted(out, text ? part->text : media_data(part, writer->render->scratch));
     }
     SINK_TEXT(out, "}");
     if (!image && !words_none(part->title)) {
@@ -249,8 +258,11 @@ static void put_user_parts(struct writer *writer, const struct group *group,
         if (part->inner)
             continue;
         if (part->kind == PART_RESULT) {
-            if (call_of_result(prompt, before, part) == NULL)
+            const struct part *call = call_of_result(prompt, before, part);
+            if (call == NULL)
                 put_stray(writer, part);
+            else if (result_of(prompt, group, call) != part)
+                drop_part(writer, part);        // C-009
         } else if (turn->role == ROLE_SYSTEM) { // C-002
             comma(writer);
             SINK_TEXT(writer->out, "{\"type\":\"text\",\"text\":\"<system>");
@@ -511,6 +523,32 @@ static void put_choice(struct writer *writer)
 
 // --- settings ---
 
+// Whether the conversation stands in the middle of a loop of tools whose thoughts are not there:
+// the vendor then refuses to think on.
+static bool lacks_thought(const struct prompt *prompt)
+{
+    bool lacks = false;
+    for (uint32_t turn = group_first(prompt); turn < prompt->turn_count;) {
+        struct group group = group_at(prompt, turn);
+        bool calls = false, thought = false, results = false, text = false;
+        for (uint32_t i = 0; i < group.part_count; i++) {
+            const struct part *part = &prompt->parts[group.part + i];
+            calls |= part->kind == PART_CALL;
+            thought |= (part->kind == PART_THINK || part->kind == PART_REDACTED) &&
+                       part->signature.maker == MAKER_ANTHROPIC &&
+                       !words_none(part->signature.text);
+            results |= part->kind == PART_RESULT;
+            text |= part->kind != PART_RESULT && !part->inner;
+        }
+        if (group.assistant)
+            lacks = calls && !thought;
+        else if (text || !results)
+            lacks = false; // a new question: the loop is over
+        turn += group.turn_count;
+    }
+    return lacks;
+}
+
 // The limit of the answer, and how much of it may be thought (C-061, C-106).
 static void put_limits(struct writer *writer)
 {
@@ -529,7 +567,10 @@ static void put_limits(struct writer *writer)
     enum effort effort = effort_wanted(prompt, writer->caps);
     bool on =
         effort != EFFORT_UNSAID && effort != EFFORT_NONE && writer->caps->reasons != REASONS_NOT;
-    if (on && writer->caps->reasons != REASONS_ADAPTIVE) {
+    if (on && writer->caps->reasons != REASONS_ADAPTIVE && lacks_thought(prompt)) {
+        loss_adjust(writer->losses, "%s=disabled", prompt->reasoning.path); // C-068
+        effort = EFFORT_NONE;
+    } else if (on && writer->caps->reasons != REASONS_ADAPTIVE) {
         bool exact = prompt->reasoning.budget_set && prompt->reasoning.budget > 0;
         budget = exact ? (uint64_t)prompt->reasoning.budget : effort_budget(effort);
         budget = budget < BUDGET_MIN ? BUDGET_MIN : budget;
@@ -553,7 +594,7 @@ static void put_limits(struct writer *writer)
         SINK_TEXT(out, "}");
     } else if (writer->thinks) {
         SINK_TEXT(out, ",\"thinking\":{\"type\":\"adaptive\"}");
-    } else if (effort == EFFORT_NONE && prompt->reasoning.effort == EFFORT_NONE &&
+    } else if (effort == EFFORT_NONE && (on || prompt->reasoning.effort == EFFORT_NONE) &&
                !writer->caps->always_thinks) {
         SINK_TEXT(out, ",\"thinking\":{\"type\":\"disabled\"}");
     }

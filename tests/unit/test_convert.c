@@ -191,7 +191,7 @@ static void log_delta(void *ctx, const struct delta *delta)
 {
     static const char *const names[DELTA_KIND_COUNT] = {
         [DELTA_TEXT] = "text",    [DELTA_CALL] = "call",     [DELTA_ARGS] = "args",
-        [DELTA_CALL_END] = "end", [DELTA_FINISH] = "finish",
+        [DELTA_CALL_END] = "end", [DELTA_FINISH] = "finish", [DELTA_MEDIA] = "media",
     };
     struct log *log = ctx;
     log->len += (size_t)snprintf(log->text + log->len, sizeof(log->text) - log->len, "%s%u%.*s ",
@@ -220,6 +220,23 @@ static void calls_come_one_at_a_time(void) // C-021, C-147
         serial_put(&serial, &deltas[i]);
     EXPECT_SPAN(span_of(log.text, log.len),
                 "call0 args0a args0b end0 call1 args1x args1y end1 text0t finish0 ");
+    serial_fini(&serial);
+}
+
+static void a_picture_waits_whole(void)
+{
+    struct log log = { .len = 0 };
+    struct serial serial;
+    serial_init(&serial, &chunks, 1 * MIB, log_delta, &log);
+    struct delta deltas[] = {
+        { .kind = DELTA_CALL, .call = 0 },
+        { .kind = DELTA_MEDIA, .type = escaped("image/png"), .text = escaped("iVBORw0KGgo=") },
+        { .kind = DELTA_CALL_END, .call = 0 },
+        { .kind = DELTA_FINISH },
+    };
+    for (size_t i = 0; i < ARRAY_LEN(deltas); i++)
+        serial_put(&serial, &deltas[i]);
+    EXPECT_SPAN(span_of(log.text, log.len), "call0 end0 media0iVBORw0KGgo= finish0 ");
     serial_fini(&serial);
 }
 
@@ -490,9 +507,10 @@ static void one_index_for_all_calls(void) // C-028b
 TEST_MAIN(TEST(words_lose_one_level_of_escapes), TEST(words_are_cut_between_characters),
           TEST(torn_escapes_are_known), TEST(ropes_grow_side_by_side), TEST(memory_has_a_bound),
           TEST(long_texts_need_a_place), TEST(calls_come_one_at_a_time),
-          TEST(what_waits_is_let_go_at_the_end), TEST(ids_are_legal_and_stay_apart),
-          TEST(envelopes_come_back_unchanged_or_not_at_all), TEST(losses_are_told_once_and_bounded),
-          TEST(arguments_become_objects), TEST(many_like_events_make_the_same_deltas),
-          TEST(an_event_between_is_not_overlooked), TEST(a_thought_is_told_once),
-          TEST(an_event_is_one_line), TEST(a_cut_call_is_never_complete),
-          TEST(names_in_pieces_and_repeated), TEST(one_index_for_all_calls))
+          TEST(a_picture_waits_whole), TEST(what_waits_is_let_go_at_the_end),
+          TEST(ids_are_legal_and_stay_apart), TEST(envelopes_come_back_unchanged_or_not_at_all),
+          TEST(losses_are_told_once_and_bounded), TEST(arguments_become_objects),
+          TEST(many_like_events_make_the_same_deltas), TEST(an_event_between_is_not_overlooked),
+          TEST(a_thought_is_told_once), TEST(an_event_is_one_line),
+          TEST(a_cut_call_is_never_complete), TEST(names_in_pieces_and_repeated),
+          TEST(one_index_for_all_calls))
