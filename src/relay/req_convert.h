@@ -81,6 +81,8 @@ bool convert_keeps_body(const struct req *req);
 void convert_forget(struct req *req);
 void convert_end(struct req *req);
 
+// Where the pair of formats is counted.
+struct figures_conversion *convert_figures(struct req *req);
 // Gives back all that was taken of `scratch`.
 void convert_pieces_drop(struct conversion *conversion);
 void convert_text_begin(struct convert_text *text, struct net *net, size_t expected);

@@ -341,6 +341,20 @@ static struct err end_whole(struct req *req, const struct usage *usage)
     return OK;
 }
 
+// What the vendor said and the client's format has no place for.
+static void count_unsaid(struct req *req)
+{
+    const struct conversion *conversion = req->conversion;
+    uint64_t sum = 0;
+    for (unsigned kind = 0; kind < DELTA_KIND_COUNT; kind++) {
+        sum += conversion->streams ? conversion->encode.lost[kind] : 0;
+        if (!conversion->sse || !conversion->streams)
+            sum += conversion->completion.lost[kind];
+    }
+    if (sum > 0)
+        counter_add(&convert_figures(req)->losses[FIGURES_UNSAID], sum);
+}
+
 enum next convert_finish(struct req *req)
 {
     struct conversion *conversion = req->conversion;
@@ -357,5 +371,6 @@ enum next convert_finish(struct req *req)
             (void)out_send(conversion); // what came before the error
         return req_fail(req, err);
     }
+    count_unsaid(req);
     return pump_end(req);
 }

@@ -254,7 +254,7 @@ static void settings_find_their_names(void)
     EXPECT_HAS(made, "'metadata':{'team':'x'}");
     EXPECT_SPAN(losses_dropped(&losses), "generationConfig.mediaResolution,"
                                          "generationConfig.audioTimestamp,newField,"
-                                         "generationConfig.topK,safetySettings");
+                                         "generationConfig.topK,store,safetySettings");
     // The conversion rules, 3.8: what it is served at.
     EXPECT_HAS(to_chat("{" ASKED ",'serviceTier':'flex'}"), "'service_tier':'flex'");
     EXPECT_HAS(to_messages("{" ASKED ",'serviceTier':'priority'}"), "'service_tier':'auto'");

@@ -24,6 +24,7 @@ struct caps {
     bool text_parts;      // Chat: takes lists of text parts for every role (C-018)
     bool custom_tools;    // Chat: takes free-text tools (C-040)
     bool native_schema;   // Messages: output_config.format (C-118)
+    bool schema_by_tool;  // Messages: a tool may stand for it: the answer goes through undo.h
     bool prefill;         // the last turn may be the assistant's (C-012)
     bool call_ids;        // Gemini: takes ids of calls (C-027)
     bool json_schema;     // Gemini: parametersJsonSchema (C-035)
