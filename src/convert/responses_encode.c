@@ -115,7 +115,7 @@ static bool rope_more(struct sink *sink)
 {
     struct rope_sink *into = container_of(sink, struct rope_sink, sink);
     struct span text = span_of(into->room, (size_t)(sink->at - into->room));
-    rope_add(into->keep, into->rope, (struct words){ text, true });
+    rope_add(into->keep, into->rope, words_escaped(text));
     sink->at = into->room;
     sink->end = into->room + sizeof(into->room);
     return !into->keep->failed;
@@ -517,8 +517,8 @@ static void write_logprobs(struct encode *encode, struct json_slice entries)
     if (beside == NULL)
         return;
     if (beside->logprobs.len > 0)
-        rope_add(&state->kept.keep, &beside->logprobs, (struct words){ SPAN(","), true });
-    rope_add(&state->kept.keep, &beside->logprobs, (struct words){ inside, true });
+        rope_add(&state->kept.keep, &beside->logprobs, words_escaped(SPAN(",")));
+    rope_add(&state->kept.keep, &beside->logprobs, words_escaped(inside));
     sink_put(encode->out, span_of(state->prefix, state->prefix_len));
     SINK_TEXT(encode->out, "\",\"logprobs\":");
     sink_put(encode->out, entries.text);

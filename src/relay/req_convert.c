@@ -150,7 +150,8 @@ static struct conversion *conversion_of(struct req *req)
     memset(conversion, 0, offsetof(struct conversion, completion));
     conversion->req = req;
     conversion->scratch.take = piece_take;
-    conversion->chunks = (struct arena_source){ chunk_take, chunk_give, conversion };
+    conversion->chunks =
+        (struct arena_source){ .take = chunk_take, .give = chunk_give, .ctx = conversion };
     charge(conversion, sizeof(*conversion));
     req->conversion = conversion;
     return conversion;

@@ -105,6 +105,8 @@ struct shard_counters {
     struct counter upstream_active[FIGURES_PROVIDERS];
     // What the loop and its parts counted, as of the end of the last turn.
     struct counter connections, upstream_idle, upstream_reused;
+    struct counter evicted[2]; // clients' connections that made room: silent, kept
+    struct counter passed;     // fresh connections that another shard got
     struct counter syscalls, no_buffers;
 };
 
