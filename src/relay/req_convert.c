@@ -196,7 +196,7 @@ static struct err refuse(struct req *req, struct err err, struct span path, stru
     return err;
 }
 
-static struct figures_conversion *figures_of(struct req *req)
+struct figures_conversion *convert_figures(struct req *req)
 {
     const struct conversion *conversion = req->conversion;
     return &req->shard->counters.conversions[conversion->from->family][conversion->to->family];
@@ -205,7 +205,7 @@ static struct figures_conversion *figures_of(struct req *req)
 static struct err refuse_loss(struct req *req)
 {
     const struct losses *losses = req->conversion->losses;
-    counter_add(&figures_of(req)->losses[FIGURES_REFUSED], 1);
+    counter_add(&convert_figures(req)->losses[FIGURES_REFUSED], 1);
     return refuse(req, ERR(REQUEST_UNFIT), span_of(losses->path, losses->path_len),
                   span_str(losses->why));
 }
@@ -316,7 +316,7 @@ static struct err render_body(struct req *req, const struct prompt *prompt, cons
 static void count(struct req *req)
 {
     const struct losses *losses = req->conversion->losses;
-    struct figures_conversion *figures = figures_of(req);
+    struct figures_conversion *figures = convert_figures(req);
     counter_add(&figures->requests, 1);
     if (losses->count[LOSS_ADJUST] > 0)
         counter_add(&figures->losses[FIGURES_ADJUSTED], losses->count[LOSS_ADJUST]);
