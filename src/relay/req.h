@@ -108,11 +108,12 @@ struct req {
     uint64_t deadline_ns;            // of the whole request, 0: none
     uint64_t wait_ns;                // when this step's wait is over, 0: never
     uint32_t dest;
-    enum coding coding;    // of the request's body as it came
-    struct unpack *unpack; // while a compressed body is being unpacked
-    struct answer *answer; // of the attempt in progress, or of the last one
-    struct span alias;     // the client's name for the model as JSON, where the vendor has another
-    bool body_sent;        // the request went to a vendor
+    enum coding coding;            // of the request's body as it came
+    struct unpack *unpack;         // while a compressed body is being unpacked
+    struct answer *answer;         // of the attempt in progress, or of the last one
+    struct conversion *conversion; // req_convert.h; NULL: nothing was converted yet
+    struct span alias; // the client's name for the model as JSON, where the vendor has another
+    bool body_sent;    // the request went to a vendor
     struct span reply_fields; // of the answer's head, ready for the client; in the arena
     int64_t reply_length;     // of the vendor's answer, -1: not known
     uint64_t retry_after_ms;  // that a refusal's head told, 0 if none
@@ -125,8 +126,6 @@ struct req {
     struct access_record *line; // once it has ended, while it is among `owed`; may be NULL
     struct pump pump;
     struct usage_record record;
-    // What a converted request needs beside (req_convert.h); NULL: nothing was converted yet.
-    struct conversion *conversion;
     struct fetch fetch; // from here on nothing is set to begin with, but that no fetch is active
     struct dial_limits dial;
     struct slot_ref tried[REQ_TRIED_MAX];
