@@ -278,6 +278,34 @@ static void settings_find_their_names(void)
     EXPECT_SPAN(losses_dropped(&losses), "generationConfig.temperature,generationConfig.topP");
 }
 
+// The conversion rules, 3.5: what a model likes is left to it where it can be.
+static void thinking_is_left_to_the_model(void)
+{
+    const struct caps budget = { .reasons = REASONS_BUDGET, .native_schema = true };
+    const struct caps adaptive = { .reasons = REASONS_ADAPTIVE, .native_schema = true };
+    static const char *const wishes[] = { "'includeThoughts':true", "'thinkingBudget':-1" };
+    for (size_t i = 0; i < ARRAY_LEN(wishes); i++) {
+        char body[512];
+        snprintf(body, sizeof(body), "{" ASKED ",'generationConfig':{'thinkingConfig':{%s}}}",
+                 wishes[i]);
+        const char *made = convert(FAMILY_GEMINI, FAMILY_ANTHROPIC, body, &adaptive);
+        EXPECT_HAS(made, "'thinking':{'type':'adaptive'}");
+        EXPECT_HAS_NOT(made, "effort");
+        EXPECT_SPAN(losses_adjusted(&losses), "");
+        made = convert(FAMILY_GEMINI, FAMILY_ANTHROPIC, body, &budget);
+        EXPECT_HAS(made, "'thinking':{'type':'enabled','budget_tokens':8192}");
+        EXPECT_EQ(losses.count[LOSS_ADJUST], 1);
+        EXPECT_HAS_NOT(to_chat(body), "reasoning_effort");
+    }
+    EXPECT_HAS(convert(FAMILY_GEMINI, FAMILY_RESPONSES,
+                       "{" ASKED ",'generationConfig':{'thinkingConfig':{'includeThoughts':true}}}",
+                       &adaptive),
+               "'reasoning':{'summary':'auto'}");
+    EXPECT_HAS_NOT(to_messages("{" ASKED ",'generationConfig':{'thinkingConfig':"
+                               "{'includeThoughts':false}}}"),
+                   "thinking");
+}
+
 // C-035, the way back
 static void schemas_become_ordinary(void)
 {
@@ -671,8 +699,8 @@ TEST_MAIN(TEST(keys_come_in_two_spellings), TEST(calls_without_ids_get_them_by_p
           TEST(data_comes_in_any_alphabet), TEST(files_of_the_vendor_are_refused),
           TEST(code_and_what_came_out_become_text), TEST(bad_requests_name_the_place),
           TEST(what_only_this_vendor_has_is_refused), TEST(settings_find_their_names),
-          TEST(schemas_become_ordinary), TEST(choices_of_tools_are_read),
-          TEST(turns_alternate_and_begin_and_end_with_the_user),
+          TEST(thinking_is_left_to_the_model), TEST(schemas_become_ordinary),
+          TEST(choices_of_tools_are_read), TEST(turns_alternate_and_begin_and_end_with_the_user),
           TEST(models_without_a_system_hear_it_from_the_user), TEST(names_are_made_legal),
           TEST(each_call_has_one_result_in_order),
           TEST(pictures_of_results_stand_where_the_model_takes_them),
