@@ -242,7 +242,6 @@ OPEN = {
     "C-088": RELAY,
     "C-095": RELAY,
     "C-097": "nothing is fetched: a vendor that takes no URL refuses it",
-    "C-128": "no such model is known to the capabilities yet",
     "C-130": RELAY,
     "C-132": RELAY,
     "C-138": RELAY,

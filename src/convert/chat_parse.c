@@ -432,6 +432,9 @@ static const struct {
     { SPAN("metadata"), KNOB_METADATA },
     { SPAN("service_tier"), KNOB_TIER },
     { SPAN("prompt_cache_key"), KNOB_CACHE_KEY },
+    { SPAN("prompt_cache_retention"), KNOB_CACHE_RETENTION },
+    { SPAN("prompt_cache_options"), KNOB_CACHE_OPTIONS },
+    { SPAN("moderation"), KNOB_MODERATION },
 };
 
 static bool read_knob(struct prompt_parse *parse, struct span key, struct json_slice value)

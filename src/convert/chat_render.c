@@ -558,6 +558,11 @@ static void put_effort(struct writer *writer)
 static void put_user(struct writer *writer)
 {
     const struct knob *user = knob(writer, KNOB_USER);
+    if (user->value.kind == JK_STRING && writer->prompt->from == FAMILY_RESPONSES) {
+        bool old = span_eq(span_str(user->path), SPAN("user"));
+        put_raw(writer, KNOB_USER, old ? SPAN("user") : SPAN("safety_identifier"));
+        return;
+    }
     if (user->value.kind != JK_STRING)
         return;
     SINK_TEXT(writer->out, ",\"safety_identifier\":\"");
@@ -587,6 +592,39 @@ static void put_sampling(struct writer *writer)
     }
 }
 
+static void put_tier(struct writer *writer)
+{
+    const struct knob *tier = knob(writer, KNOB_TIER);
+    if (tier->value.kind != JK_STRING)
+        return;
+    if (writer->prompt->from == FAMILY_ANTHROPIC) // who says it means the standard one
+        SINK_TEXT(writer->out, ",\"service_tier\":\"default\"");
+    else if (json_string_is(tier->value, SPAN("ultrafast")))
+        loss_drop(writer->losses, "%s", tier->path);
+    else
+        put_raw(writer, KNOB_TIER, SPAN("service_tier"));
+}
+
+// Settings of this vendor's other format, which compatible servers may refuse (C-116).
+static void put_shared(struct writer *writer)
+{
+    static const struct {
+        enum knob_id id;
+        struct span name;
+    } knobs[] = {
+        { KNOB_CACHE_KEY, SPAN("prompt_cache_key") },
+        { KNOB_CACHE_RETENTION, SPAN("prompt_cache_retention") },
+        { KNOB_CACHE_OPTIONS, SPAN("prompt_cache_options") },
+        { KNOB_MODERATION, SPAN("moderation") },
+    };
+    for (size_t i = 0; i < ARRAY_LEN(knobs); i++) {
+        if (writer->caps->official)
+            put_raw(writer, knobs[i].id, knobs[i].name);
+        else if (is_set(writer, knobs[i].id))
+            loss_drop(writer->losses, "%s", knob(writer, knobs[i].id)->path);
+    }
+}
+
 static void put_settings(struct writer *writer)
 {
     static const uint8_t classes[KNOB_COUNT] = {
@@ -602,10 +640,8 @@ static void put_settings(struct writer *writer)
     put_raw(writer, KNOB_CHOICES, SPAN("n"));
     put_raw(writer, KNOB_METADATA, SPAN("metadata"));
     put_raw(writer, KNOB_VERBOSITY, SPAN("verbosity"));
-    if (is_set(writer, KNOB_TIER) && writer->prompt->from == FAMILY_ANTHROPIC)
-        SINK_TEXT(writer->out, ",\"service_tier\":\"default\""); // the only one that is said
-    else
-        put_raw(writer, KNOB_TIER, SPAN("service_tier"));
+    put_tier(writer);
+    put_shared(writer);
     put_user(writer);
     put_effort(writer);
     put_format(writer);

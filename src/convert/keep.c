@@ -172,10 +172,13 @@ void rope_add(struct keep *keep, struct rope *rope, struct words more)
     char room[256];
     while (more.raw.len > 0 && !keep->failed) {
         struct span part = span_upto(more.raw, min_size(more.raw.len, sizeof(room) / 6));
-        while (part.len < more.raw.len && ((unsigned char)more.raw.ptr[part.len] & 0xc0) == 0x80)
-            part.len++; // a character is escaped in one piece
-        if (part.len > sizeof(room) / 6)
-            part.len = sizeof(room) / 6; // or was none
+        // A character is escaped in one piece.
+        size_t back = 0;
+        while (part.len < more.raw.len && back < min_size(part.len, 4) &&
+               ((unsigned char)more.raw.ptr[part.len - back] & 0xc0) == 0x80)
+            back++;
+        if (back < min_size(part.len, 4))
+            part.len -= back;
         struct sink sink = sink_into(room, sizeof(room));
         sink_string(&sink, words_plain(part));
         rope_add_bytes(keep, rope, span_of(room, (size_t)(sink.at - room)));

@@ -565,8 +565,12 @@ static void put_limits(struct writer *writer)
         cap = model_max;
     }
     enum effort effort = effort_wanted(prompt, writer->caps);
-    bool on =
-        effort != EFFORT_UNSAID && effort != EFFORT_NONE && writer->caps->reasons != REASONS_NOT;
+    // What is left to the model has to be a number where it cannot be.
+    const bool left = effort == EFFORT_UNSAID && prompt->reasoning.adaptive;
+    if (left && writer->caps->reasons != REASONS_ADAPTIVE)
+        effort = EFFORT_MEDIUM;
+    bool on = (left || effort != EFFORT_UNSAID) && effort != EFFORT_NONE &&
+              writer->caps->reasons != REASONS_NOT;
     if (on && writer->caps->reasons != REASONS_ADAPTIVE && lacks_thought(prompt)) {
         loss_adjust(writer->losses, "%s=disabled", prompt->reasoning.path); // C-068
         effort = EFFORT_NONE;
@@ -600,7 +604,7 @@ static void put_limits(struct writer *writer)
     }
     bool schema = prompt->format.kind == ANSWER_SCHEMA && writer->caps->native_schema &&
                   prompt->format.schema.kind == JK_OBJECT;
-    bool adaptive = writer->thinks && budget == 0;
+    bool adaptive = writer->thinks && budget == 0 && !left;
     if (!schema && !adaptive)
         return;
     SINK_TEXT(out, ",\"output_config\":{");

@@ -249,7 +249,7 @@ def read_options(body, asked):
         if reasoning.get("effort") not in (None, *chat.EFFORTS):
             refuse(f"Invalid value: '{reasoning['effort']}'. Supported values are: 'none', 'minimal', "
                    "'low', 'medium', 'high', 'xhigh', and 'max'.", "reasoning.effort", "invalid_value")
-        asked.thinks = reasoning.get("effort") != "none"
+    asked.thinks = reasons(asked.model) and (reasoning or {}).get("effort") != "none"
     asked.extra["show"] = (reasoning or {}).get("summary") is not None
     for at, name in enumerate(body.get("include") or []):
         if name not in INCLUDES:

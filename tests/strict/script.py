@@ -87,6 +87,7 @@ class Usage:
 @dataclass
 class Answer:
     thought: str | None = None
+    shown: bool = True    # the thought, and not only its signature
     text: str = ""
     refusal: str = ""
     calls: list = field(default_factory=list)
@@ -168,7 +169,7 @@ def answer(asked):
         step = sum(item.who == "assistant" for item in items[at:])
         results = [text for item in items[at:] for _, text in sorted(item.results)]
         images = [mark for item in items for mark in item.images]
-    out = Answer()
+    out = Answer(shown=asked.extra.get("show", True))
     texts, wants_json, bare = [], None, False
     for word, rest in orders[step] if step < len(orders) else []:
         if word == "think" and asked.thinks:

@@ -15,7 +15,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
 import plan  # noqa: E402
-from driver import FORMATS, NAMES, PROGRAMS, Driver  # noqa: E402
+from driver import FORMATS, NAMES, PROGRAMS, Driver, Failed  # noqa: E402
 from fabric import Fabric, account_key, account_name  # noqa: E402
 from vendor import MODELS, StrictVendor  # noqa: E402
 
@@ -158,9 +158,8 @@ def known(name, test):
     def fails(self):
         try:
             test(self)
-        except unittest.SkipTest:
-            raise
-        except Exception as error:
+        except (Failed, AssertionError) as error:
+            self.assertTrue(shared["fabric"].gateway.running(), "the gateway is gone")
             self.skipTest(f"{KNOWN[name]}; it says: {str(error).splitlines()[0][:200]}")
         self.fail(f"it holds now: take {name} from KNOWN")
     return fails if name in KNOWN else test

@@ -29,6 +29,7 @@ struct caps {
     bool call_ids;        // Gemini: takes ids of calls (C-027)
     bool json_schema;     // Gemini: parametersJsonSchema (C-035)
     bool needs_reasoning; // Chat: wants its reasoning_content back (C-063)
+    bool no_system;       // Gemini: has no place for the system's text (C-128)
     bool signs_calls;     // Gemini 3 and later: calls carry signatures (C-070)
     bool phases;          // Responses: tells what an assistant's text is for (C-143)
     bool dialect;         // Chat clients see and send reasoning_content and its like

@@ -214,7 +214,7 @@ class Gemini {
             }))
             config.tools = [{ functionDeclarations }]
         }
-        if (job.thinks) config.thinkingConfig = { includeThoughts: true }
+        if (job.thinks) config.thinkingConfig = { includeThoughts: true, thinkingBudget: 2048 }
         if (job.cap) config.maxOutputTokens = job.cap
         if (job.schema) {
             config.responseMimeType = 'application/json'

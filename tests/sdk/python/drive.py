@@ -207,7 +207,7 @@ class Gemini:
                 {"name": tool["name"], "description": tool["about"],
                  "parameters_json_schema": tool["schema"]} for tool in job["tools"]]}]
         if job.get("thinks"):
-            config["thinking_config"] = {"include_thoughts": True}
+            config["thinking_config"] = {"include_thoughts": True, "thinking_budget": 2048}
         if job.get("cap"):
             config["max_output_tokens"] = job["cap"]
         if job.get("schema"):
