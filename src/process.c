@@ -181,6 +181,8 @@ static bool start_shards(struct process *process)
         if (thread->pin_failed)
             log_say(&process->log, LOG_WARN, "shard %u could not be pinned to its core", i);
     }
+    for (uint32_t i = 0; i < process->listen_count; i++)
+        process_note_socket(process, &process->listen[i]);
     log_say(&process->log, LOG_INFO, "%u shard%s on %s%s%s", process->shard_count,
             process->shard_count == 1 ? "" : "s",
             io_backend_name(io_backend(process->shards[0].io)),
@@ -197,6 +199,7 @@ static void stop(struct process *process)
         for (uint32_t i = 0; i < process->started_count; i++)
             thread_join(&process->shards[i]);
     }
+    process_remove_sockets(process);
     if (process->mock_runs)
         mock_thread_stop(&process->mock);
     access_log_drain(&process->access);
@@ -224,6 +227,7 @@ static void stop(struct process *process)
         slots_free(&process->slots);
     process_free_certs(process);
     peers_free(&process->peers);
+    doors_free(&process->doors);
     dests_free(&process->dests);
     keyring_fini(&process->keyring);
     log_close(&process->log);
@@ -281,6 +285,8 @@ static struct err open_control(struct process *process)
     TRY(slots_new(&process->slots, SLOTS_MAX));
     TRY(snap_hub_new(&process->hub, process->shard_count));
     TRY(peers_new(&process->peers, env_system(), connections_max(process->cfg)));
+    if (process->shard_count > 1)
+        TRY(doors_new(&process->doors, process->shard_count));
     TRY(resolver_new(&process->resolver, &process->loop, process->dests,
                      process->cfg->timeouts.dns_ns));
     process->publisher = (struct publisher){
@@ -317,8 +323,11 @@ static bool start_mock(struct process *process)
     if (!process->cfg->mock.enabled)
         return true;
     process->mock.io_config = process->shards[0].io_config;
-    if (!resolve_listener(process->cfg->mock.address, &process->mock.addr))
+    union listen_addr addr;
+    if (!resolve_listener(process->cfg->mock.address, &addr) || addr.any.sa_family == AF_UNIX)
         return false;
+    _Static_assert(sizeof(process->mock.addr) <= sizeof(addr), "an address of the Internet fits");
+    memcpy(&process->mock.addr, &addr, sizeof(process->mock.addr));
     if (failed(mock_thread_start(&process->mock))) {
         log_say(&process->log, LOG_ERROR, "the mock vendor: %s", process->mock.why);
         return false;
@@ -396,6 +405,7 @@ static int begin(struct process *process, const char *config_path)
         .dests = process->dests,
         .budget = &process->budget,
         .peers = process->peers,
+        .doors = process->doors,
         .envelope_key = (const uint8_t *)secret_reveal(process->keyring.envelope).ptr,
         .relay = &process->newest->settings.relay,
         .server = &process->newest->settings.server,

@@ -16,6 +16,8 @@
 #include "penstock/net/resolver.h"
 #include "penstock/relay/thread.h"
 
+#include <sys/types.h>
+
 enum { PROCESS_SHARDS_MAX = 64, PROCESS_LISTEN_MAX = SHARD_LISTENERS_MAX };
 
 // What one load of the configuration brought. The newest is in force; older ones stay until the
@@ -44,6 +46,13 @@ struct reload {
     // For the metrics.
     uint64_t done_ns; // wall clock of the last good load
     bool is_good;
+};
+
+// The file of a Unix socket that this process listens on.
+struct socket_file {
+    char path[sizeof(((struct sockaddr_un *)0)->sun_path)];
+    dev_t dev; // which file it was: another gateway may have put its own there since
+    ino_t ino;
 };
 
 struct process {
@@ -78,13 +87,16 @@ struct process {
     struct admin admin;
     struct budget_process budget;
     struct peers *peers; // of the data listeners
+    struct doors *doors; // of the shards; NULL: there is one
     struct shard_shared shared;
     struct shard_thread shards[PROCESS_SHARDS_MAX];
     uint32_t shard_count, started_count;
-    union dest_addr listen[PROCESS_LISTEN_MAX];
+    union listen_addr listen[PROCESS_LISTEN_MAX];
     struct certs *certs[PROCESS_LISTEN_MAX]; // of the listeners with TLS
     struct certs *admin_certs[ADMIN_LISTENERS_MAX];
     uint32_t listen_count;
+    struct socket_file sockets[PROCESS_LISTEN_MAX + ADMIN_LISTENERS_MAX];
+    uint32_t socket_count;
     struct timer ticket_timer; // a fresh ticket key, before the oldest in use ends
     struct mock_thread mock;
     bool mock_runs;
@@ -111,12 +123,15 @@ int process_run(struct process *process, const char *config_path);
 // --- process_listen.c: listeners and their certificates ---
 
 // The address of a listener; false if it is none that can be bound.
-must_use bool resolve_listener(struct span address, union dest_addr *out);
+must_use bool resolve_listener(struct span address, union listen_addr *out);
 // False, and said, if another process listens there.
 must_use bool process_may_listen(struct process *process, struct span text,
-                                 const union dest_addr *addr);
+                                 const union listen_addr *addr);
 // The same for all data listeners.
 must_use bool process_may_listen_all(struct process *process);
+// The file of a listener that is open now, if it is a Unix socket's, goes with the process.
+void process_note_socket(struct process *process, const union listen_addr *addr);
+void process_remove_sockets(struct process *process);
 must_use bool process_take_listeners(struct process *process);
 // *certs stays NULL for a listener without TLS.
 must_use bool process_load_certs(struct process *process, const struct config_listener *listener,

@@ -98,7 +98,7 @@ static int open_listeners(struct process *process)
     const struct objects *list = &process->cfg->listen.admin;
     for (uint32_t i = 0; i < list->count; i++) {
         const struct config_listener *listener = &((const struct config_listener *)list->items)[i];
-        union dest_addr addr;
+        union listen_addr addr;
         if (!process_load_certs(process, listener, &process->admin_certs[i]))
             return EXIT_INVALID;
         if (!resolve_listener(listener->address, &addr)) {
@@ -107,12 +107,13 @@ static int open_listeners(struct process *process)
         }
         if (!process_may_listen(process, listener->address, &addr))
             return EXIT_FAILED;
-        struct err err = admin_listen(&process->admin, &addr.any, dest_addr_len(&addr));
+        struct err err = admin_listen(&process->admin, &addr.any, listen_addr_len(&addr));
         if (failed(err)) {
             log_say(&process->log, LOG_ERROR, "cannot listen on %s: %s", listener->address.ptr,
                     strerror(err.sys));
             return EXIT_FAILED;
         }
+        process_note_socket(process, &addr);
         if (process->admin_certs[i] != NULL)
             server_secure(&process->admin.servers[i], process->admin_certs[i]);
     }

@@ -1,16 +1,26 @@
 // Where the process listens, and the certificates of listeners that speak TLS.
 #include "process.h"
 
+#include "penstock/base/check.h"
 #include "penstock/net/certs.h"
 
 #include <arpa/inet.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
-bool resolve_listener(struct span address, union dest_addr *out)
+bool resolve_listener(struct span address, union listen_addr *out)
 {
     struct config_address parts;
-    if (config_address_parse(address, &parts) != NULL || parts.is_unix)
+    if (config_address_parse(address, &parts) != NULL)
         return false;
     struct span host = parts.host;
+    memset(out, 0, sizeof(*out));
+    if (parts.is_unix) {
+        out->local.sun_family = AF_UNIX;
+        assert(host.len < sizeof(out->local.sun_path));
+        memcpy(out->local.sun_path, host.ptr, host.len);
+        return true;
+    }
     if (host.len == 0)
         host = SPAN("0.0.0.0");
     if (span_eq(host, SPAN("localhost")))
@@ -18,7 +28,6 @@ bool resolve_listener(struct span address, union dest_addr *out)
     char text[INET6_ADDRSTRLEN];
     memcpy(text, host.ptr, host.len);
     text[host.len] = '\0';
-    memset(out, 0, sizeof(*out));
     if (inet_pton(AF_INET, text, &out->v4.sin_addr) == 1) {
         out->v4.sin_family = AF_INET;
         out->v4.sin_port = htons(parts.port);
@@ -117,9 +126,9 @@ void process_rotate_tickets(struct process *process)
             certs_rotate_tickets(process->admin_certs[i], env_system());
 }
 
-bool process_may_listen(struct process *process, struct span text, const union dest_addr *addr)
+bool process_may_listen(struct process *process, struct span text, const union listen_addr *addr)
 {
-    struct err err = io_address_free(&addr->any, dest_addr_len(addr));
+    struct err err = io_address_free(&addr->any, listen_addr_len(addr));
     if (failed(err))
         log_say(&process->log, LOG_ERROR, "cannot listen on %.*s: %s", (int)text.len, text.ptr,
                 strerror(err.sys));
@@ -133,6 +142,30 @@ bool process_may_listen_all(struct process *process)
         if (!process_may_listen(process, listeners[i].address, &process->listen[i]))
             return false;
     return true;
+}
+
+void process_note_socket(struct process *process, const union listen_addr *addr)
+{
+    struct stat file;
+    if (addr->any.sa_family != AF_UNIX || lstat(addr->local.sun_path, &file) != 0)
+        return;
+    assert(process->socket_count < ARRAY_LEN(process->sockets));
+    struct socket_file *socket = &process->sockets[process->socket_count++];
+    memcpy(socket->path, addr->local.sun_path, sizeof(socket->path));
+    socket->dev = file.st_dev;
+    socket->ino = file.st_ino;
+}
+
+void process_remove_sockets(struct process *process)
+{
+    for (uint32_t i = 0; i < process->socket_count; i++) {
+        const struct socket_file *socket = &process->sockets[i];
+        struct stat file;
+        if (lstat(socket->path, &file) == 0 && file.st_dev == socket->dev &&
+            file.st_ino == socket->ino)
+            (void)unlink(socket->path);
+    }
+    process->socket_count = 0;
 }
 
 bool process_take_listeners(struct process *process)

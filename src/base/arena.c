@@ -2,7 +2,7 @@
 
 #include "penstock/base/check.h"
 
-enum { CHUNK_ROOM = sizeof(((struct arena_chunk *)0)->bytes), ALIGN = ARENA_ALIGN };
+enum { CHUNK_ROOM = ARENA_CHUNK - (int)sizeof(struct arena_chunk), ALIGN = ARENA_ALIGN };
 
 void arena_reset(struct arena *arena)
 {
@@ -11,17 +11,24 @@ void arena_reset(struct arena *arena)
         arena->chunks = chunk->next;
         arena->source->give(arena->source->ctx, chunk, chunk->keeper);
     }
-    arena->used = 0;
+    arena->used = arena->room = 0;
     arena->count = 0;
     arena->starved = false;
 }
 
-static bool grow(struct arena *arena)
+// A new chunk, with room for `least` bytes.
+static bool grow(struct arena *arena, size_t least)
 {
+    const struct arena_source *source = arena->source;
     void *keeper = NULL;
     struct arena_chunk *chunk = NULL;
+    const bool large = least > CHUNK_ROOM;
+    const size_t bytes = large ? sizeof(*chunk) + round_up(least, ALIGN) : ARENA_CHUNK;
+    if (large && (source->take_large == NULL || bytes > ARENA_LARGE_MAX))
+        return false;
     if (arena->count < ARENA_CHUNKS_MAX)
-        chunk = arena->source->take(arena->source->ctx, &keeper);
+        chunk = large ? source->take_large(source->ctx, bytes, &keeper)
+                      : source->take(source->ctx, &keeper);
     arena->starved = arena->starved || chunk == NULL;
     if (chunk == NULL)
         return false;
@@ -29,6 +36,7 @@ static bool grow(struct arena *arena)
     chunk->next = arena->chunks;
     arena->chunks = chunk;
     arena->used = 0;
+    arena->room = (uint32_t)(bytes - sizeof(*chunk));
     arena->count++;
     return true;
 }
@@ -36,15 +44,14 @@ static bool grow(struct arena *arena)
 void *arena_take_more(struct arena *arena, size_t len)
 {
     assert(arena->source != NULL);
-    return len <= CHUNK_ROOM && grow(arena) ? arena_take(arena, len) : NULL;
+    return grow(arena, len) ? arena_take(arena, len) : NULL;
 }
 
 void *arena_rest(struct arena *arena, size_t least, size_t *len)
 {
-    assert(least <= CHUNK_ROOM);
-    if ((arena->chunks == NULL || arena->used + least > CHUNK_ROOM) && !grow(arena))
+    if ((arena->chunks == NULL || arena->used + least > arena->room) && !grow(arena, least))
         return NULL;
-    *len = (CHUNK_ROOM - arena->used) / ALIGN * ALIGN;
+    *len = (arena->room - arena->used) / ALIGN * ALIGN;
     return arena_take(arena, *len);
 }
 

@@ -19,6 +19,11 @@ void http_known_fini(struct http_known_table *table)
     table->list = NULL;
 }
 
+static inline bool is_digit(char byte)
+{
+    return (unsigned char)(byte - '0') <= 9;
+}
+
 bool http_known_match(struct http_known *known, struct span in, size_t head_max, size_t *used)
 {
     const size_t at = known->length_at;
@@ -29,13 +34,10 @@ bool http_known_match(struct http_known *known, struct span in, size_t head_max,
     uint64_t length = 0;
     size_t digits = 0;
     if (at < known->len) {
-        const struct span rest = span_from(in, at);
-        for (; digits < rest.len && is_class(rest.ptr[digits], CLASS_DIGIT); digits++) {
-            if (digits == HTTP_LENGTH_DIGITS_MAX)
-                return false;
-            length = length * 10 + (uint64_t)(rest.ptr[digits] - '0');
-        }
-        if (digits == 0)
+        const size_t most = min_size(in.len - at, HTTP_LENGTH_DIGITS_MAX + 1);
+        for (; digits < most && is_digit(in.ptr[at + digits]); digits++)
+            length = length * 10 + (uint64_t)(in.ptr[at + digits] - '0');
+        if (digits == 0 || digits > HTTP_LENGTH_DIGITS_MAX)
             return false;
     }
     const size_t tail = known->len - known->length_end;

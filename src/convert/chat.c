@@ -1,5 +1,6 @@
 // OpenAI Chat Completions: what streams and whole answers share.
 #include "chat.h"
+#include "media.h"
 
 const struct converter converter_chat = {
     .family = FAMILY_OPENAI,
@@ -62,7 +63,7 @@ struct span chat_finish_word(enum finish finish)
     return SPAN("stop");
 }
 
-struct json_slice chat_thought(struct json_slice delta)
+struct json_slice chat_thought(struct json_slice delta, bool told)
 {
     static const struct span places[] = { SPAN("reasoning_content"), SPAN("reasoning") };
     for (size_t i = 0; i < ARRAY_LEN(places); i++) {
@@ -73,6 +74,8 @@ struct json_slice chat_thought(struct json_slice delta)
     struct json_iter iter = json_elements_of(json_get(delta, SPAN("reasoning_details")));
     struct json_slice detail;
     while (json_element_next(&iter, &detail)) {
+        if (told && json_get(detail, SPAN("signature")).kind == JK_STRING)
+            continue;
         struct json_slice text = json_get(detail, SPAN("text"));
         if (text.kind != JK_STRING)
             text = json_get(detail, SPAN("summary"));
@@ -97,6 +100,24 @@ bool chat_detail_signature(struct json_slice detail, struct signature *out)
     else if (json_string_is(format, SPAN("google-gemini-v1")))
         out->maker = MAKER_GEMINI;
     return !words_none(out->text);
+}
+
+bool chat_detail_is_redacted(struct json_slice detail, const struct signature *signature)
+{
+    return signature->maker == MAKER_ANTHROPIC &&
+           json_get(detail, SPAN("signature")).kind != JK_STRING;
+}
+
+bool chat_image(struct json_slice image, struct delta *out)
+{
+    struct words url = words_of(json_get(json_get(image, SPAN("image_url")), SPAN("url")));
+    struct part part = { .kind = PART_IMAGE };
+    *out = (struct delta){ .kind = DELTA_MEDIA };
+    if (!media_from_url(&part, url) || part.source != MEDIA_DATA)
+        return false;
+    out->text = part.text;
+    out->type = part.type;
+    return true;
 }
 
 bool chat_cite(struct json_slice annotation, struct delta *out)

@@ -20,9 +20,15 @@ void chat_write_whole(const struct completion *completion, const struct answer_f
 enum finish chat_finish(struct json_slice reason, bool *broken);
 struct span chat_finish_word(enum finish finish);
 // The text of a thought in a delta or a message, from the first of the places that servers use.
-struct json_slice chat_thought(struct json_slice delta);
+// `told`: it was told before, so that text beside a signature is not more of it but all of it again
+// (C-140).
+struct json_slice chat_thought(struct json_slice delta, bool told);
 // The signature in one of `reasoning_details`; false if it has none.
 bool chat_detail_signature(struct json_slice detail, struct signature *out);
+// True if that is a thought that only its vendor can read.
+bool chat_detail_is_redacted(struct json_slice detail, const struct signature *signature);
+// One of `images` as a delta; false if it is no data.
+bool chat_image(struct json_slice image, struct delta *out);
 // One entry of `annotations` as a delta; false if it is of another kind.
 bool chat_cite(struct json_slice annotation, struct delta *out);
 

@@ -18,6 +18,8 @@ struct choice_state {
     uint16_t index;
     uint16_t calls;
     bool thinks;   // a thought is open
+    bool thought;  // or was
+    bool refused;  // the model said so in its own words
     bool finished; // a reason was told
     uint8_t finish;
     struct words stop_text;
@@ -75,12 +77,15 @@ static void emit_text(struct decode *decode, struct choice_state *choice, enum d
     if (words_none(delta.text))
         return;
     if (kind == DELTA_THINK)
-        choice->thinks = true;
+        choice->thinks = choice->thought = true;
     else
         end_thought(decode, choice);
+    choice->refused = choice->refused || kind == DELTA_REFUSAL;
     decode_emit(decode, &delta);
 }
 
+// A signature ends the thought that is open, but only once its text has come, which may be behind
+// it; the next signature is the next thought's.
 static void read_details(struct decode *decode, struct choice_state *choice,
                          struct json_slice details)
 {
@@ -90,6 +95,15 @@ static void read_details(struct decode *decode, struct choice_state *choice,
     while (json_element_next(&iter, &detail)) {
         if (!chat_detail_signature(detail, &found))
             continue;
+        if (!words_none(choice->signature.text))
+            end_thought(decode, choice);
+        if (chat_detail_is_redacted(detail, &found)) {
+            end_thought(decode, choice);
+            struct delta delta = { .kind = DELTA_REDACTED, .choice = choice->index };
+            delta.signature = found;
+            decode_emit(decode, &delta);
+            continue;
+        }
         choice->signature = found;
         choice->signature.text = keep_words(&decode->keep, found.text);
         choice->signature.id = keep_words(&decode->keep, found.id);
@@ -123,6 +137,24 @@ static void read_citations(struct decode *decode, struct choice_state *choice,
     while (json_element_next(&iter, &annotation)) {
         if (!chat_cite(annotation, &delta))
             continue;
+        delta.choice = choice->index;
+        decode_emit(decode, &delta);
+    }
+}
+
+// Pictures that the model made, as data in a URL.
+static void read_images(struct decode *decode, struct choice_state *choice,
+                        struct json_slice images)
+{
+    struct json_iter iter = json_elements_of(images);
+    struct json_slice image;
+    struct delta delta;
+    while (json_element_next(&iter, &image)) {
+        if (!chat_image(image, &delta)) {
+            decode->unknown++;
+            continue;
+        }
+        end_thought(decode, choice);
         delta.choice = choice->index;
         decode_emit(decode, &delta);
     }
@@ -199,7 +231,9 @@ static void note_name(struct decode *decode, struct call *call, struct words nam
     rope_add(&decode->keep, &whole, call->name);
     rope_add(&decode->keep, &whole, name);
     if (whole.first != NULL && whole.first == whole.last)
-        call->name = (struct words){ span_of(whole.first->bytes, whole.first->len), true };
+        call->name = (struct words){ .raw = span_of(whole.first->bytes, whole.first->len),
+                                     .escaped = true,
+                                     .whole = true };
 }
 
 static void read_arguments(struct decode *decode, struct call *call, struct json_slice arguments)
@@ -226,7 +260,7 @@ static void read_call(struct decode *decode, struct choice_state *choice, struct
         call->id = keep_words(&decode->keep, id);
     struct json_slice custom = json_get(element, SPAN("custom"));
     struct json_slice function = json_get(element, SPAN("function"));
-    if (custom.kind == JK_OBJECT) {
+    if (custom.kind == JK_OBJECT && function.kind != JK_OBJECT) {
         call->form = CALL_CUSTOM;
         note_name(decode, call, words_of(json_get(custom, SPAN("name"))), !words_none(id));
         read_arguments(decode, call, json_get(custom, SPAN("input")));
@@ -265,9 +299,10 @@ static void read_function_call(struct decode *decode, struct choice_state *choic
 static void read_delta(struct decode *decode, struct choice_state *choice, struct json_slice delta)
 {
     read_details(decode, choice, json_get(delta, SPAN("reasoning_details")));
-    emit_text(decode, choice, DELTA_THINK, chat_thought(delta));
+    emit_text(decode, choice, DELTA_THINK, chat_thought(delta, choice->thought));
     read_content(decode, choice, json_get(delta, SPAN("content")));
     emit_text(decode, choice, DELTA_REFUSAL, json_get(delta, SPAN("refusal")));
+    read_images(decode, choice, json_get(delta, SPAN("images")));
     read_calls(decode, choice, json_get(delta, SPAN("tool_calls")));
     read_function_call(decode, choice, json_get(delta, SPAN("function_call")));
     read_citations(decode, choice, json_get(delta, SPAN("annotations")));
@@ -346,6 +381,8 @@ void chat_decode_end(struct decode *decode)
             choice->finish = FINISH_CALLS;
         else if (!calls && choice->finish == FINISH_CALLS)
             choice->finish = FINISH_STOP;
+        if (choice->refused && choice->finish == FINISH_STOP)
+            choice->finish = FINISH_REFUSAL; // C-045
         struct delta delta = { .kind = DELTA_FINISH, .choice = choice->index };
         delta.finish = choice->finish;
         delta.text = choice->stop_text;

@@ -62,7 +62,7 @@ void chat_encode_start(struct encode *encode)
     struct sink head = sink_into(room, sizeof(room));
     chunk_begin(&head, &encode->facts);
     SINK_TEXT(&head, "{\"index\":");
-    struct words text = { span_of(room, (size_t)(head.at - room)), true };
+    struct words text = { .raw = span_of(room, (size_t)(head.at - room)), .escaped = true };
     state->head = keep_words(&encode->keep, text).raw;
     state->tail = encode->facts.usage_wanted ? SPAN("}],\"usage\":null}\n\n") : SPAN("}]}\n\n");
     encode->failed = encode->failed || head.failed;
@@ -276,7 +276,7 @@ static void write_logprobs(struct encode *encode, const struct delta *delta)
     sink_put(encode->out, state_of(encode)->head);
     sink_u64(encode->out, delta->choice);
     SINK_TEXT(encode->out, ",\"delta\":{},\"logprobs\":{\"content\":");
-    sink_put(encode->out, delta->raw.text);
+    sink_line(encode->out, delta->raw.text);
     SINK_TEXT(encode->out, ",\"refusal\":null},\"finish_reason\":null");
     sink_put(encode->out, state_of(encode)->tail);
 }

@@ -104,7 +104,7 @@ static void read_content(struct prompt_parse *parse, struct json_slice content, 
 
 static void read_thought(struct prompt_parse *parse, struct json_slice message, uint32_t at)
 {
-    struct words text = words_of(chat_thought(message));
+    struct words text = words_of(chat_thought(message, false));
     struct part *part = NULL;
     if (!words_none(text)) {
         part = prompt_part(parse, PART_THINK, at, PART_NO_SUB);
@@ -135,8 +135,9 @@ static void read_call(struct prompt_parse *parse, struct json_slice value, uint3
                       uint32_t sub)
 {
     struct json_slice custom = json_get(value, SPAN("custom"));
-    bool is_custom = custom.kind == JK_OBJECT;
-    struct json_slice what = is_custom ? custom : json_get(value, SPAN("function"));
+    struct json_slice function = json_get(value, SPAN("function"));
+    bool is_custom = custom.kind == JK_OBJECT && function.kind != JK_OBJECT;
+    struct json_slice what = is_custom ? custom : function;
     struct json_slice id = json_get(value, SPAN("id"));
     struct json_slice name = json_get(what, SPAN("name"));
     if (id.kind != JK_STRING || name.kind != JK_STRING) {
@@ -330,7 +331,7 @@ static void read_choice(struct prompt_parse *parse, struct json_slice choice)
         prompt->choice.mode = CHOOSE_AUTO;
     } else if (json_string_is(choice, SPAN("none"))) {
         prompt->choice.mode = CHOOSE_NONE;
-    } else if (json_string_is(choice, SPAN("required"))) {
+    } else if (json_string_is(choice, SPAN("required")) || json_string_is(choice, SPAN("any"))) {
         prompt->choice.mode = CHOOSE_ANY;
     } else if (json_string_is(type, SPAN("function")) || json_string_is(type, SPAN("custom"))) {
         struct json_slice what = json_get(choice, SPAN("function"));
@@ -431,6 +432,9 @@ static const struct {
     { SPAN("metadata"), KNOB_METADATA },
     { SPAN("service_tier"), KNOB_TIER },
     { SPAN("prompt_cache_key"), KNOB_CACHE_KEY },
+    { SPAN("prompt_cache_retention"), KNOB_CACHE_RETENTION },
+    { SPAN("prompt_cache_options"), KNOB_CACHE_OPTIONS },
+    { SPAN("moderation"), KNOB_MODERATION },
 };
 
 static bool read_knob(struct prompt_parse *parse, struct span key, struct json_slice value)

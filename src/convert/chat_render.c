@@ -5,6 +5,7 @@
 #include "pairs.h"
 #include "penstock/convert/args.h"
 #include "penstock/convert/ids.h"
+#include "penstock/convert/schema.h"
 #include "reasoning.h"
 
 struct writer {
@@ -61,12 +62,13 @@ static bool is_media(const struct part *part)
            part->kind == PART_VIDEO;
 }
 
-static void put_data_url(struct sink *out, const struct part *part)
+static void put_data_url(struct writer *writer, const struct part *part)
 {
+    struct sink *out = writer->out;
     SINK_TEXT(out, "\"data:");
     sink_string(out, part->type);
     SINK_TEXT(out, ";base64,");
-    sink_string(out, part->text);
+    sink_string(out, media_data(part, writer->render->scratch));
     SINK_TEXT(out, "\"");
 }
 
@@ -75,7 +77,7 @@ static void put_image(struct writer *writer, const struct part *part)
     struct sink *out = writer->out;
     SINK_TEXT(out, "{\"type\":\"image_url\",\"image_url\":{\"url\":");
     if (part->source == MEDIA_DATA)
-        put_data_url(out, part);
+        put_data_url(writer, part);
     else
         sink_quoted(out, part->text);
     if (!words_none(part->extra)) {
@@ -99,7 +101,7 @@ static void put_file(struct writer *writer, const struct part *part)
     SINK_TEXT(out, "{\"type\":\"file\",\"file\":{\"filename\":");
     sink_quoted(out, words_none(part->title) ? words_plain(SPAN("document-1.pdf")) : part->title);
     SINK_TEXT(out, ",\"file_data\":");
-    put_data_url(out, part);
+    put_data_url(writer, part);
     SINK_TEXT(out, "}}");
 }
 
@@ -124,7 +126,7 @@ static void put_media(struct writer *writer, const struct part *part)
     } else if (part->kind == PART_AUDIO) {
         bool mp3 = media_type_is(part->type, SPAN("audio/mp"));
         SINK_TEXT(writer->out, "{\"type\":\"input_audio\",\"input_audio\":{\"data\":");
-        sink_quoted(writer->out, part->text);
+        sink_quoted(writer->out, media_data(part, writer->render->scratch));
         sink_put(writer->out, mp3 ? SPAN(",\"format\":\"mp3\"}}") : SPAN(",\"format\":\"wav\"}}"));
     } else {
         put_file(writer, part);
@@ -396,9 +398,12 @@ static void put_messages(struct writer *writer)
         before = group.assistant ? group : none;
         turn += group.turn_count;
     }
-    if (before.part_count > 0 && !writer->caps->prefill) { // C-012
-        SINK_TEXT(writer->out, ",{\"role\":\"user\",\"content\":"
-                               "\"Continue exactly where the last message stops.\"}");
+    if (!writer->started) // C-019
+        loss_refuse(writer->losses, "at least one message with content is required", "%s",
+                    prompt_list(prompt));
+    if (before.part_count > 0 && !writer->caps->prefill && writer->started) { // C-012
+        message_begin(writer, SPAN("user"));
+        SINK_TEXT(writer->out, "\"Continue exactly where the last message stops.\"}");
         loss_adjust(writer->losses, "messages[%u]=continue",
                     prompt->turns[prompt->turn_count - 1].at);
     }
@@ -523,9 +528,12 @@ static void put_format(struct writer *writer)
                                                          : prompt->format.name);
         SINK_TEXT(out, ",\"schema\":");
         sink_put(out, prompt->format.schema.text);
-        if (prompt->format.strict != 0)
-            sink_put(out, prompt->format.strict == 2 ? SPAN(",\"strict\":true")
-                                                     : SPAN(",\"strict\":false"));
+        // Formats without the word mean it where the schema is one that can be (C-120).
+        bool strict = prompt->format.strict == 2 ||
+                      (prompt->from != FAMILY_OPENAI && prompt->format.strict == 0 &&
+                       schema_is_strict(prompt->format.schema));
+        if (strict || prompt->format.strict != 0)
+            sink_put(out, strict ? SPAN(",\"strict\":true") : SPAN(",\"strict\":false"));
         SINK_TEXT(out, "}}");
     }
 }
@@ -550,6 +558,11 @@ static void put_effort(struct writer *writer)
 static void put_user(struct writer *writer)
 {
     const struct knob *user = knob(writer, KNOB_USER);
+    if (user->value.kind == JK_STRING && writer->prompt->from == FAMILY_RESPONSES) {
+        bool old = span_eq(span_str(user->path), SPAN("user"));
+        put_raw(writer, KNOB_USER, old ? SPAN("user") : SPAN("safety_identifier"));
+        return;
+    }
     if (user->value.kind != JK_STRING)
         return;
     SINK_TEXT(writer->out, ",\"safety_identifier\":\"");
@@ -579,6 +592,39 @@ static void put_sampling(struct writer *writer)
     }
 }
 
+static void put_tier(struct writer *writer)
+{
+    const struct knob *tier = knob(writer, KNOB_TIER);
+    if (tier->value.kind != JK_STRING)
+        return;
+    if (writer->prompt->from == FAMILY_ANTHROPIC) // who says it means the standard one
+        SINK_TEXT(writer->out, ",\"service_tier\":\"default\"");
+    else if (json_string_is(tier->value, SPAN("ultrafast")))
+        loss_drop(writer->losses, "%s", tier->path);
+    else
+        put_raw(writer, KNOB_TIER, SPAN("service_tier"));
+}
+
+// Settings of this vendor's other format, which compatible servers may refuse (C-116).
+static void put_shared(struct writer *writer)
+{
+    static const struct {
+        enum knob_id id;
+        struct span name;
+    } knobs[] = {
+        { KNOB_CACHE_KEY, SPAN("prompt_cache_key") },
+        { KNOB_CACHE_RETENTION, SPAN("prompt_cache_retention") },
+        { KNOB_CACHE_OPTIONS, SPAN("prompt_cache_options") },
+        { KNOB_MODERATION, SPAN("moderation") },
+    };
+    for (size_t i = 0; i < ARRAY_LEN(knobs); i++) {
+        if (writer->caps->official)
+            put_raw(writer, knobs[i].id, knobs[i].name);
+        else if (is_set(writer, knobs[i].id))
+            loss_drop(writer->losses, "%s", knob(writer, knobs[i].id)->path);
+    }
+}
+
 static void put_settings(struct writer *writer)
 {
     static const uint8_t classes[KNOB_COUNT] = {
@@ -594,10 +640,8 @@ static void put_settings(struct writer *writer)
     put_raw(writer, KNOB_CHOICES, SPAN("n"));
     put_raw(writer, KNOB_METADATA, SPAN("metadata"));
     put_raw(writer, KNOB_VERBOSITY, SPAN("verbosity"));
-    if (is_set(writer, KNOB_TIER) && writer->prompt->from == FAMILY_ANTHROPIC)
-        SINK_TEXT(writer->out, ",\"service_tier\":\"default\""); // the only one that is said
-    else
-        put_raw(writer, KNOB_TIER, SPAN("service_tier"));
+    put_tier(writer);
+    put_shared(writer);
     put_user(writer);
     put_effort(writer);
     put_format(writer);

@@ -16,6 +16,8 @@ static void read_text(struct completion *completion, enum item_kind kind, struct
         return;
     item->text = words_of(text);
     item->complete = true;
+    if (kind == ITEM_THINK)
+        item->signature.maker = MAKER_CHAT;
     struct json_iter iter = json_elements_of(annotations);
     struct json_slice annotation;
     struct delta delta;
@@ -29,7 +31,7 @@ static void read_text(struct completion *completion, enum item_kind kind, struct
 
 static void read_thought(struct completion *completion, struct json_slice message, uint16_t choice)
 {
-    struct words text = words_of(chat_thought(message));
+    struct words text = words_of(chat_thought(message, false));
     struct item *item = NULL;
     if (!words_none(text)) {
         item = completion_item(completion, ITEM_THINK, choice);
@@ -45,8 +47,9 @@ static void read_thought(struct completion *completion, struct json_slice messag
     while (json_element_next(&iter, &detail)) {
         if (!chat_detail_signature(detail, &signature))
             continue;
-        if (item == NULL || !words_none(item->signature.text))
-            item = completion_item(completion, ITEM_THINK, choice);
+        bool redacted = chat_detail_is_redacted(detail, &signature);
+        if (item == NULL || redacted || !words_none(item->signature.text))
+            item = completion_item(completion, redacted ? ITEM_REDACTED : ITEM_THINK, choice);
         if (item == NULL)
             return;
         item->signature = signature;
@@ -61,8 +64,9 @@ static void read_call(struct completion *completion, struct json_slice element, 
     if (item == NULL)
         return;
     struct json_slice custom = json_get(element, SPAN("custom"));
-    bool is_custom = custom.kind == JK_OBJECT;
-    struct json_slice what = is_custom ? custom : json_get(element, SPAN("function"));
+    struct json_slice function = json_get(element, SPAN("function"));
+    bool is_custom = custom.kind == JK_OBJECT && function.kind != JK_OBJECT;
+    struct json_slice what = is_custom ? custom : function;
     struct json_slice arguments = json_get(what, is_custom ? SPAN("input") : SPAN("arguments"));
     item->form = is_custom ? CALL_CUSTOM : CALL_FUNCTION;
     item->call = number;
@@ -78,11 +82,34 @@ static void read_content(struct completion *completion, struct json_slice messag
     struct json_slice annotations = json_get(message, SPAN("annotations"));
     read_text(completion, ITEM_TEXT, content, choice, annotations);
     struct json_iter iter = json_elements_of(content);
-    struct json_slice part;
-    while (json_element_next(&iter, &part))
+    struct json_slice part, piece;
+    while (json_element_next(&iter, &part)) {
+        struct json_slice thinking = json_get(part, SPAN("thinking"));
+        struct json_iter pieces = json_elements_of(thinking);
+        while (json_element_next(&pieces, &piece))
+            read_text(completion, ITEM_THINK, json_get(piece, SPAN("text")), choice,
+                      JSON_SLICE_NONE);
+        read_text(completion, ITEM_THINK, thinking, choice, JSON_SLICE_NONE);
         read_text(completion, ITEM_TEXT, json_get(part, SPAN("text")), choice, annotations);
+    }
     read_text(completion, ITEM_REFUSAL, json_get(message, SPAN("refusal")), choice,
               JSON_SLICE_NONE);
+}
+
+static void read_images(struct completion *completion, struct json_slice images, uint16_t choice)
+{
+    struct json_iter iter = json_elements_of(images);
+    struct json_slice image;
+    struct delta delta;
+    while (json_element_next(&iter, &image)) {
+        struct item *item =
+            chat_image(image, &delta) ? completion_item(completion, ITEM_MEDIA, choice) : NULL;
+        if (item == NULL)
+            continue;
+        item->text = delta.text;
+        item->type = delta.type;
+        item->complete = true;
+    }
 }
 
 static void read_choice(struct completion *completion, struct json_slice element)
@@ -94,6 +121,7 @@ static void read_choice(struct completion *completion, struct json_slice element
     struct json_slice message = json_get(element, SPAN("message"));
     read_thought(completion, message, number);
     read_content(completion, message, number);
+    read_images(completion, json_get(message, SPAN("images")), number);
     struct json_iter iter = json_elements_of(json_get(message, SPAN("tool_calls")));
     struct json_slice call;
     uint16_t calls = 0;
@@ -109,6 +137,8 @@ static void read_choice(struct completion *completion, struct json_slice element
         finish = FINISH_STOP;
     else if (finish == FINISH_STOP && !words_none(stop_text))
         finish = FINISH_STOP_TEXT;
+    else if (finish == FINISH_STOP && !words_none(words_of(json_get(message, SPAN("refusal")))))
+        finish = FINISH_REFUSAL; // C-045
     else if (finish == FINISH_LENGTH && calls > 0)
         completion->last->complete = false; // C-043
     completion_end(completion, number, finish, stop_text);

@@ -135,9 +135,11 @@ static struct signature keep_signature(struct keep *keep, const struct signature
     return kept;
 }
 
+// What only the same format could use is kept if there is room.
 static struct json_slice keep_raw(struct keep *keep, struct json_slice raw)
 {
-    struct words kept = keep_words(keep, (struct words){ raw.text, true });
+    struct words words = { .raw = raw.text, .escaped = true };
+    struct words kept = keep_has_place(keep, words) ? keep_words(keep, words) : WORDS_NONE;
     return kept.raw.len > 0 ? (struct json_slice){ kept.raw, raw.kind } : JSON_SLICE_NONE;
 }
 
@@ -184,17 +186,22 @@ static void collect_cite(struct completion *completion, const struct delta *delt
     cite->cite = delta->cite;
     cite->cite.url = keep_words(&completion->keep, delta->cite.url);
     cite->cite.title = keep_words(&completion->keep, delta->cite.title);
-    cite->text = keep_words(&completion->keep, delta->text);
+    if (keep_has_place(&completion->keep, delta->text))
+        cite->text = keep_words(&completion->keep, delta->text);
     cite->raw = keep_raw(&completion->keep, delta->raw);
 }
 
 static void collect_whole(struct completion *completion, enum item_kind kind,
                           const struct delta *delta)
 {
+    if (!keep_has_place(&completion->keep, delta->text)) {
+        completion->lost[delta->kind]++;
+        return;
+    }
     struct item *item = completion_item(completion, kind, delta->choice);
     if (item == NULL)
         return;
-    rope_add(&completion->keep, &item->rope, delta->text);
+    item->text = keep_words(&completion->keep, delta->text); // it goes on in one delta, as it came
     item->type = keep_words(&completion->keep, delta->type);
     item->signature = keep_signature(&completion->keep, &delta->signature);
     item->raw = keep_raw(&completion->keep, delta->raw);
@@ -276,7 +283,9 @@ static void play_text(const struct item *item, struct delta *delta, delta_sink *
     if (!words_none(delta->text))
         emit(ctx, delta);
     for (const struct rope_piece *piece = item->rope.first; piece != NULL; piece = piece->next) {
-        delta->text = (struct words){ span_of(piece->bytes, piece->len), true };
+        delta->text = (struct words){ .raw = span_of(piece->bytes, piece->len),
+                                      .escaped = true,
+                                      .whole = true };
         emit(ctx, delta);
     }
     delta->text = WORDS_NONE;

@@ -16,8 +16,8 @@ const struct converter *converter_of(enum wire_family family)
 
 // ------------------------------------------------------------------------------------- decoding
 
-// Memory of a decoder is for ids and names of calls.
-enum { DECODE_KEEP_MAX = 64 * KIB };
+// Memory of a decoder is for ids and names of calls, and signatures.
+enum { DECODE_KEEP_MAX = 1 * MIB };
 
 void decode_init(struct decode *decode, const struct converter *converter,
                  const struct wire_stream *wire, const struct arena_source *chunks,
@@ -36,15 +36,18 @@ void decode_fini(struct decode *decode)
     keep_fini(&decode->keep);
 }
 
-// True if the bytes can stand in a JSON string as they are.
-static bool is_clean(struct span raw)
+// True if the bytes can stand in a JSON string as they are, and end between two characters.
+// *whole: no escape among them can be half a character's.
+static bool is_clean(struct span raw, bool *whole)
 {
     bool high = false;
     const struct span all = raw;
+    *whole = true;
     for (;;) {
         size_t run = simd_string_run(raw.ptr, raw.len, &high);
         if (run == raw.len)
-            return !high || simd_utf8_run(all.ptr, all.len) == all.len;
+            return (!high || simd_utf8_run(all.ptr, all.len) == all.len) &&
+                   (*whole || words_torn(all) == 0);
         if (raw.ptr[run] != '\\')
             return false;
         size_t left = raw.len - run;
@@ -52,6 +55,7 @@ static bool is_clean(struct span raw)
         if (letter == 0 || span_find(SPAN("\"\\/bfnrtu"), letter) == 9)
             return false;
         if (letter == 'u') {
+            *whole = false;
             if (left < 6)
                 return false;
             for (int i = 2; i < 6; i++) {
@@ -73,26 +77,105 @@ static bool is_text(const struct skeleton_part *part)
 // all.
 static bool feed_known(struct decode *decode)
 {
-    if (!decode->repeats)
+    if (!decode->repeats || decode->torn_count > 0)
         return false;
     const struct skeleton *skeleton = &decode->wire->skeleton;
     struct span text = SPAN_NONE;
     for (size_t i = 0; i < skeleton_holes(skeleton); i++)
         if (is_text(&skeleton->parts[i]))
             text = decode->wire->holes[i];
-    if (text.ptr == NULL || !is_clean(text))
+    bool whole;
+    if (text.ptr == NULL || !is_clean(text, &whole))
         return false;
-    decode->model.text = (struct words){ text, true };
+    decode->model.text = (struct words){ .raw = text, .escaped = true, .whole = whole };
     if (text.len > 0)
         decode->emit(decode->ctx, &decode->model);
     return true;
+}
+
+// --- characters in two deltas ---
+
+static bool is_grown(uint8_t kind)
+{
+    return kind == DELTA_TEXT || kind == DELTA_REFUSAL || kind == DELTA_THINK || kind == DELTA_ARGS;
+}
+
+static bool is_torn(const struct delta *delta)
+{
+    const struct span raw = delta->text.raw;
+    return delta->text.escaped && !delta->text.whole && raw.len >= 6 &&
+           raw.ptr[raw.len - 6] == '\\' && words_torn(raw) == 6 && is_grown(delta->kind);
+}
+
+// Emits text made here for the run that a torn one belongs to.
+static void emit_for(struct decode *decode, const struct decode_torn *torn, struct span text)
+{
+    struct delta delta = { .kind = torn->kind, .choice = torn->choice, .call = torn->call };
+    delta.text = (struct words){ .raw = text, .escaped = true, .whole = true };
+    decode->emit(decode->ctx, &delta);
+}
+
+static void torn_forget(struct decode *decode, uint32_t at)
+{
+    decode->torn[at] = decode->torn[--decode->torn_count];
+}
+
+static bool is_same_run(const struct decode_torn *torn, const struct delta *delta)
+{
+    return torn->kind == delta->kind && torn->choice == delta->choice &&
+           (torn->kind != DELTA_ARGS || torn->call == delta->call);
+}
+
+// Whether no more of that run can come once this delta has.
+static bool ends_run(const struct decode_torn *torn, const struct delta *delta)
+{
+    if (torn->choice != delta->choice)
+        return false;
+    if (torn->kind != DELTA_ARGS || delta->kind == DELTA_FINISH)
+        return true;
+    return delta->kind == DELTA_CALL_END && delta->call == torn->call;
+}
+
+// A delta while halves of characters wait, or that ends with one.
+static apart void emit_torn(struct decode *decode, struct delta delta)
+{
+    decode->emitted++; // what is put together is like no other event
+    for (uint32_t at = 0; at < decode->torn_count;) {
+        struct decode_torn torn = decode->torn[at];
+        bool same = is_same_run(&torn, &delta);
+        if (!same && !ends_run(&torn, &delta)) {
+            at++;
+            continue;
+        }
+        torn_forget(decode, at);
+        if (same && delta.text.escaped && words_starts_low(delta.text.raw)) {
+            char pair[2 * sizeof(torn.high)];
+            memcpy(pair, torn.high, sizeof(torn.high));
+            memcpy(pair + sizeof(torn.high), delta.text.raw.ptr, sizeof(torn.high));
+            emit_for(decode, &torn, span_of(pair, sizeof(pair)));
+            delta.text.raw = span_from(delta.text.raw, sizeof(torn.high));
+        } else {
+            emit_for(decode, &torn, SPAN("\xef\xbf\xbd"));
+        }
+    }
+    if (is_torn(&delta) && decode->torn_count < DECODE_TORN_MAX) {
+        struct decode_torn *torn = &decode->torn[decode->torn_count++];
+        *torn = (struct decode_torn){ delta.kind, delta.choice, delta.call, "" };
+        delta.text.raw.len -= sizeof(torn->high);
+        memcpy(torn->high, delta.text.raw.ptr + delta.text.raw.len, sizeof(torn->high));
+    }
+    if (!is_grown(delta.kind) || delta.text.raw.len > 0)
+        decode->emit(decode->ctx, &delta);
 }
 
 void decode_emit(struct decode *decode, const struct delta *delta)
 {
     decode->emitted++;
     decode->last = *delta;
-    decode->emit(decode->ctx, delta);
+    if (unlikely(decode->torn_count > 0 || is_torn(delta)))
+        emit_torn(decode, *delta);
+    else
+        decode->emit(decode->ctx, delta);
 }
 
 // A delta may be made again from its event's likeness only if nothing in it but the text was that
@@ -132,6 +215,37 @@ static void learn(struct decode *decode)
     decode->model = decode->last;
 }
 
+// An event whose bytes are not all UTF-8, with U+FFFD for those that are not. False if that is not
+// what is wrong with it, or there is no room.
+static cold bool repair(struct decode *decode, struct span data, struct json_slice *root)
+{
+    size_t bad = 0;
+    for (size_t at = 0; at < data.len; bad++) {
+        at += simd_utf8_run(data.ptr + at, data.len - at);
+        if (at++ == data.len)
+            break;
+    }
+    const size_t size = data.len + 2 * bad;
+    if (bad == 0 || decode->keep.scratch == NULL)
+        return false;
+    if (size > decode->repaired_max) { // all the room of a stream is less than twice its last
+        const size_t more = max_size(size, 2 * decode->repaired_max);
+        decode->repaired = scratch_take(decode->keep.scratch, more);
+        decode->repaired_max = decode->repaired != NULL ? more : 0;
+    }
+    if (decode->repaired == NULL)
+        return false;
+    struct sink sink = sink_into(decode->repaired, decode->repaired_max);
+    while (data.len > 0) {
+        size_t run = simd_utf8_run(data.ptr, data.len);
+        sink_put(&sink, span_upto(data, run));
+        if (run < data.len)
+            SINK_TEXT(&sink, "\xef\xbf\xbd");
+        data = span_from(data, min_size(run + 1, data.len));
+    }
+    return json_check(span_of(decode->repaired, (size_t)(sink.at - decode->repaired)), root);
+}
+
 bool decode_known(struct decode *decode, const struct wire_event *event)
 {
     return decode->failed || ((event->flags & WIRE_KNOWN) != 0 && feed_known(decode));
@@ -145,9 +259,10 @@ bool decode_feed(struct decode *decode, const struct sse_event *sse, const struc
     if (sse->data.len == 0 || wire_is_done(sse->data))
         return true;
     struct json_slice root;
-    if (!json_check(sse->data, &root))
+    if (!json_check(sse->data, &root) && !repair(decode, sse->data, &root))
         return false;
     decode->emitted = 0;
+    decode->repeats = false; // what an event means may have changed with this one
     decode->converter->decode_event(decode, root);
     decode->failed = decode->failed || decode->keep.failed;
     if (known || event->learnt)

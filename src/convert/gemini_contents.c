@@ -128,7 +128,7 @@ static struct part *read_call(struct prompt_parse *parse, struct json_slice call
     }
     uint32_t number = 0;
     for (uint32_t i = turn->first; i < prompt->part_count; i++)
-        number += prompt->parts[i].kind == PART_CALL;
+        number += prompt->parts[i].kind == PART_CALL && prompt->parts[i].at == at;
     struct part *part = prompt_part(parse, PART_CALL, at, sub);
     if (part == NULL)
         return NULL;
@@ -348,6 +348,55 @@ static struct part *read_code(struct prompt_parse *parse, struct words text, str
     return part;
 }
 
+// --- pieces ---
+
+static bool is_piece(const struct part *part)
+{
+    return (part->kind == PART_TEXT || part->kind == PART_THINK) && !part->inner &&
+           words_none(part->signature.text) && json_get(part->raw, SPAN("text")).kind == JK_STRING;
+}
+
+// Clients keep a stream as it came, a part a chunk: what was one text becomes one again.
+static void join_pieces(struct prompt_parse *parse)
+{
+    struct prompt *prompt = parse->prompt;
+    struct turn *turn = &prompt->turns[prompt->turn_count - 1];
+    uint32_t first = prompt->part_count;
+    size_t len = 0;
+    if (turn->role != ROLE_ASSISTANT)
+        return;
+    for (; first > turn->first; first--) {
+        const struct part *part = &prompt->parts[first - 1];
+        if (!is_piece(part) || part->kind != prompt->parts[prompt->part_count - 1].kind)
+            break;
+        len += part->text.raw.len;
+    }
+    if (prompt->part_count - first < 2)
+        return;
+    char *room = scratch_take(parse->scratch, len);
+    if (room == NULL) {
+        if (!failed(parse->err))
+            parse->err = ERR(OVERLOADED);
+        return;
+    }
+    struct sink sink = sink_into(room, len);
+    for (uint32_t i = first; i < prompt->part_count; i++)
+        sink_put(&sink, prompt->parts[i].text.raw);
+    prompt->parts[first].text = (struct words){ .raw = span_of(room, len), .escaped = true };
+    prompt->part_count = first + 1;
+    turn->count = prompt->part_count - turn->first;
+}
+
+// A part comes that is of this kind, or of any other (PART_RAW).
+static void before_part(struct prompt_parse *parse, enum part_kind kind)
+{
+    const struct prompt *prompt = parse->prompt;
+    const struct turn *turn = &prompt->turns[prompt->turn_count - 1];
+    if (prompt->part_count > turn->first &&
+        prompt->parts[prompt->part_count - 1].kind != (uint8_t)kind)
+        join_pieces(parse);
+}
+
 // --- parts ---
 
 enum part_field {
@@ -413,8 +462,10 @@ static void read_part(struct prompt_parse *parse, struct json_slice value, uint3
     struct json_slice found[PF_COUNT];
     struct signature signature = { 0 };
     pick_fields(parse, value, found, at, sub);
-    bool own = read_signature(parse, found[PF_SIGNATURE], &signature, at, sub);
     bool thought = found[PF_THOUGHT].kind == JK_TRUE;
+    bool piece = found[PF_TEXT].kind == JK_STRING && !gemini_is_set(found[PF_SIGNATURE]);
+    before_part(parse, !piece ? PART_RAW : thought ? PART_THINK : PART_TEXT);
+    bool own = read_signature(parse, found[PF_SIGNATURE], &signature, at, sub);
     struct part *part = NULL;
     if (found[PF_CALL].kind == JK_OBJECT) {
         part = read_call(parse, found[PF_CALL], at, sub);
@@ -476,6 +527,15 @@ static void read_content(struct prompt_parse *parse, struct json_slice content, 
         prompt_bad(parse, "a role is user or model", "contents[%u].role", at);
         return;
     }
+    const struct prompt *prompt = parse->prompt;
+    // Several of the model's in a row are one answer, kept chunk by chunk.
+    if (model && prompt->turn_count > 0 &&
+        prompt->turns[prompt->turn_count - 1].role == ROLE_ASSISTANT) {
+        read_parts(parse, content, at);
+        return;
+    }
+    if (prompt->turn_count > 0)
+        join_pieces(parse);
     if (prompt_turn(parse, model ? ROLE_ASSISTANT : ROLE_USER, at) != NULL)
         read_parts(parse, content, at);
 }
@@ -488,6 +548,8 @@ void gemini_read_contents(struct prompt_parse *parse, struct json_slice contents
         read_content(parse, contents, 0);
     for (uint32_t at = 0; json_element_next(&iter, &content) && !failed(parse->err); at++)
         read_content(parse, content, at);
+    if (parse->prompt->turn_count > 0 && !failed(parse->err))
+        join_pieces(parse);
 }
 
 void gemini_read_system(struct prompt_parse *parse, struct json_slice system)

@@ -191,6 +191,10 @@ static void read_thinking(struct prompt_parse *parse, struct json_slice config)
             prompt_bad(parse, "this is a number of tokens", "%s", prompt->reasoning.path);
         prompt->reasoning.adaptive = prompt->reasoning.budget < 0;
         prompt->reasoning.budget_set = !prompt->reasoning.adaptive;
+    } else if (prompt->reasoning.show == 2) { // as much as the model likes
+        prompt->reasoning.adaptive = true;
+        prompt->reasoning.path = CONFIG "thinkingConfig.includeThoughts";
+        prompt->reasoning.said = words_plain(SPAN("true"));
     }
 }
 

@@ -63,16 +63,6 @@ static bool is_media(const struct part *part)
            part->kind == PART_VIDEO;
 }
 
-// A turn of the user's that the client did not write.
-static void put_note_content(struct gemini_writer *writer, struct span text)
-{
-    sink_put(writer->out, writer->spoken ? SPAN(",{\"role\":\"user\",\"parts\":[{\"text\":\"")
-                                         : SPAN("{\"role\":\"user\",\"parts\":[{\"text\":\""));
-    sink_put(writer->out, text);
-    SINK_TEXT(writer->out, "\"}]}");
-    writer->spoken = true;
-}
-
 // The signature that a part goes back with: its own, or the one that came before it on its own.
 static void put_part_end(struct gemini_writer *writer, const struct signature *own, bool takes)
 {
@@ -422,6 +412,62 @@ static bool has_content(const struct gemini_writer *writer, const struct group *
     return false;
 }
 
+// Parts of the system's turns at the beginning.
+static uint32_t system_parts(const struct prompt *prompt)
+{
+    uint32_t end = group_first(prompt);
+    return end < prompt->turn_count ? prompt->turns[end].first : prompt->part_count;
+}
+
+// Models that have no place for the system's text hear it from the user, before anything else
+// (C-128).
+static void put_system_text(struct gemini_writer *writer)
+{
+    const struct prompt *prompt = writer->prompt;
+    const uint32_t parts = writer->caps->no_system ? system_parts(prompt) : 0;
+    bool any = false;
+    for (uint32_t i = 0; i < parts; i++) {
+        if (words_none(prompt->parts[i].text))
+            continue;
+        if (!any)
+            comma(writer);
+        sink_put(writer->out, any ? SPAN("\\n\\n") : SPAN("{\"text\":\""));
+        any = true;
+        sink_string(writer->out, prompt->parts[i].text);
+    }
+    if (!any)
+        return;
+    SINK_TEXT(writer->out, "\\n\\n\"}");
+    loss_adjust(writer->losses, "%s=user_text",
+                prompt->from == FAMILY_OPENAI      ? "messages[0].role"
+                : prompt->from == FAMILY_RESPONSES ? "instructions"
+                : prompt->from == FAMILY_ANTHROPIC ? "system"
+                                                   : "systemInstruction");
+}
+
+static void begin_content(struct gemini_writer *writer, bool model)
+{
+    const bool first = !writer->spoken;
+    if (!first)
+        SINK_TEXT(writer->out, ",");
+    writer->spoken = true;
+    sink_put(writer->out, model ? SPAN("{\"role\":\"model\",\"parts\":[")
+                                : SPAN("{\"role\":\"user\",\"parts\":["));
+    writer->started = false;
+    if (first)
+        put_system_text(writer);
+}
+
+// A turn of the user's that the client did not write.
+static void put_note_content(struct gemini_writer *writer, struct span text)
+{
+    begin_content(writer, false);
+    comma(writer);
+    SINK_TEXT(writer->out, "{\"text\":\"");
+    sink_put(writer->out, text);
+    SINK_TEXT(writer->out, "\"}]}");
+}
+
 static void put_content(struct gemini_writer *writer, const struct group *group,
                         const struct group *before)
 {
@@ -432,12 +478,7 @@ static void put_content(struct gemini_writer *writer, const struct group *group,
         put_note_content(writer, SPAN("."));
         loss_adjust(writer->losses, "%s=user_turn_first", list_name(writer));
     }
-    if (writer->spoken)
-        SINK_TEXT(writer->out, ",");
-    writer->spoken = true;
-    sink_put(writer->out, group->assistant ? SPAN("{\"role\":\"model\",\"parts\":[")
-                                           : SPAN("{\"role\":\"user\",\"parts\":["));
-    writer->started = false;
+    begin_content(writer, group->assistant);
     if (group->assistant)
         put_model_group(writer, group);
     else
@@ -476,8 +517,7 @@ static void put_contents(struct gemini_writer *writer)
 static void put_system(struct gemini_writer *writer)
 {
     const struct prompt *prompt = writer->prompt;
-    uint32_t end = group_first(prompt);
-    uint32_t parts = end < prompt->turn_count ? prompt->turns[end].first : prompt->part_count;
+    const uint32_t parts = writer->caps->no_system ? 0 : system_parts(prompt);
     writer->started = false;
     for (uint32_t i = 0; i < parts; i++) {
         if (words_none(prompt->parts[i].text))

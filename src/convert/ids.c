@@ -32,13 +32,21 @@ void id_put_random(struct sink *out, uint64_t seed, uint64_t number, unsigned co
     }
 }
 
+static bool is_digit_or_dash(char letter)
+{
+    return (letter >= '0' && letter <= '9') || letter == '-';
+}
+
 // The first bytes of a text with everything illegal replaced, and eight digits of its hash, so that
-// what was different stays so.
-static void put_marked(struct sink *out, struct span text)
+// what was different stays so. `named`: it may not begin with a digit or a dash.
+static void put_marked(struct sink *out, struct span text, bool named)
 {
     static const char hex[] = "0123456789abcdef";
-    for (size_t i = 0; i < min_size(text.len, ALIAS_KEEP); i++)
-        sink_put(out, is_plain_letter(text.ptr[i]) ? span_of(text.ptr + i, 1) : SPAN("_"));
+    for (size_t i = 0; i < min_size(text.len, ALIAS_KEEP); i++) {
+        bool good =
+            is_plain_letter(text.ptr[i]) && !(named && i == 0 && is_digit_or_dash(text.ptr[i]));
+        sink_put(out, good ? span_of(text.ptr + i, 1) : SPAN("_"));
+    }
     uint8_t hash[crypto_generichash_BYTES_MIN];
     verify(crypto_generichash(hash, sizeof(hash), (const unsigned char *)text.ptr, text.len, NULL,
                               0) == 0);
@@ -49,9 +57,9 @@ static void put_marked(struct sink *out, struct span text)
     }
 }
 
-static bool is_legal(struct span text, size_t max)
+static bool is_legal(struct span text, size_t max, bool named)
 {
-    if (text.len == 0 || text.len > max)
+    if (text.len == 0 || text.len > max || (named && is_digit_or_dash(text.ptr[0])))
         return false;
     for (size_t i = 0; i < text.len; i++)
         if (!is_plain_letter(text.ptr[i]))
@@ -61,23 +69,23 @@ static bool is_legal(struct span text, size_t max)
 
 enum { LOOKED_AT = 512 }; // bytes of a name or id that decide its hash
 
-static void put_legal(struct sink *out, struct words words, size_t max)
+static void put_legal(struct sink *out, struct words words, size_t max, bool named)
 {
     char room[LOOKED_AT];
     struct span text = span_upto(words.raw, min_size(words.raw.len, sizeof(room)));
     if (words.escaped)
         text = span_of(room, words_decode(words, room, sizeof(room), NULL));
-    if (is_legal(text, max))
+    if (is_legal(text, max, named))
         sink_put(out, text);
     else
-        put_marked(out, text);
+        put_marked(out, text, named);
 }
 
 void id_put_call(struct sink *out, struct words id, enum wire_family to, uint64_t random,
                  uint32_t call)
 {
     if (!words_none(id)) {
-        put_legal(out, id, CALL_ID_MAX);
+        put_legal(out, id, CALL_ID_MAX, false);
         return;
     }
     sink_put(out, to == FAMILY_ANTHROPIC ? SPAN("toolu_") : SPAN("call_"));
@@ -126,12 +134,12 @@ bool name_is_legal(struct words name, enum wire_family to)
 {
     char room[LOOKED_AT];
     struct span text = words_view(name, room, sizeof(room));
-    return text.ptr != NULL && is_legal(text, name_max(to));
+    return text.ptr != NULL && is_legal(text, name_max(to), to == FAMILY_GEMINI);
 }
 
 void name_put(struct sink *out, struct words name, enum wire_family to)
 {
-    put_legal(out, name, name_max(to));
+    put_legal(out, name, name_max(to), to == FAMILY_GEMINI);
 }
 
 // ----------------------------------------------------------------------------------- envelopes

@@ -9,7 +9,12 @@ struct keep_chunk {
     char bytes[ARENA_CHUNK - 2 * sizeof(void *)];
 };
 
-enum { ROOM = sizeof(((struct keep_chunk *)0)->bytes), ALIGN = 8, PIECE_LEAST = 256 };
+enum {
+    ROOM = sizeof(((struct keep_chunk *)0)->bytes),
+    ALIGN = 8,
+    PIECE_LEAST = 256,
+    CHARACTER_MAX = 16
+};
 
 void keep_init(struct keep *keep, const struct arena_source *source, uint64_t held_max)
 {
@@ -64,6 +69,11 @@ static struct sink rest_of(struct keep *keep)
     return sink_into(at, ROOM - keep->used);
 }
 
+bool keep_has_place(const struct keep *keep, struct words words)
+{
+    return words.raw.len <= ROOM / 2 || keep->scratch != NULL;
+}
+
 static struct words keep_long(struct keep *keep, struct words words)
 {
     const uint64_t len = words.escaped ? words.raw.len : words.raw.len * JSON_ESCAPE_MAX;
@@ -76,7 +86,9 @@ static struct words keep_long(struct keep *keep, struct words words)
     struct sink sink = sink_into(room, len);
     sink_string(&sink, words);
     keep->held += len;
-    return (struct words){ .raw = span_of(room, (size_t)(sink.at - room)), .escaped = true };
+    return (struct words){ .raw = span_of(room, (size_t)(sink.at - room)),
+                           .escaped = true,
+                           .whole = true };
 }
 
 struct words keep_words(struct keep *keep, struct words words)
@@ -95,10 +107,9 @@ struct words keep_words(struct keep *keep, struct words words)
             continue; // once more in a chunk of its own
         struct span raw = span_of(start, (size_t)(sink.at - start));
         keep->used += (uint32_t)round_up(raw.len, ALIGN);
-        return (struct words){ raw, true };
+        return (struct words){ .raw = raw, .escaped = true, .whole = true };
     }
-    keep->failed = true;
-    return WORDS_NONE;
+    return keep_long(keep, words);
 }
 
 // True if the piece ends where the newest chunk's free bytes begin, so that it can grow.
@@ -109,11 +120,23 @@ static bool is_newest(const struct keep *keep, const struct rope_piece *piece)
                keep->chunks->bytes + keep->used;
 }
 
+// How much of `bytes` fits `room` and ends between two characters.
+static size_t step_of(struct span bytes, size_t room)
+{
+    if (bytes.len <= room)
+        return bytes.len;
+    size_t step = room - words_torn(span_upto(bytes, room));
+    while (step > 0 && ((unsigned char)bytes.ptr[step] & 0xc0) == 0x80)
+        step--;
+    return step;
+}
+
 static void rope_add_bytes(struct keep *keep, struct rope *rope, struct span bytes)
 {
     while (bytes.len > 0 && !keep->failed) {
         struct rope_piece *last = rope->last;
-        if (last == NULL || !is_newest(keep, last) || keep->used == ROOM) {
+        bool full = keep->chunks == NULL || ROOM - keep->used < CHARACTER_MAX;
+        if (last == NULL || full || !is_newest(keep, last)) {
             bool tight = keep->chunks == NULL || ROOM - keep->used < PIECE_LEAST;
             if (tight && !grow(keep))
                 return;
@@ -125,7 +148,7 @@ static void rope_add_bytes(struct keep *keep, struct rope *rope, struct span byt
         }
         // What the piece's rounding left free is its own too.
         size_t slack = round_up(sizeof(*last) + last->len, ALIGN) - sizeof(*last) - last->len;
-        size_t step = min_size(bytes.len, slack + (ROOM - keep->used));
+        size_t step = step_of(bytes, slack + (ROOM - keep->used));
         memcpy(last->bytes + last->len, bytes.ptr, step);
         last->len += (uint32_t)step;
         if (step > slack)
@@ -137,17 +160,25 @@ static void rope_add_bytes(struct keep *keep, struct rope *rope, struct span byt
 
 void rope_add(struct keep *keep, struct rope *rope, struct words more)
 {
-    if (more.escaped) {
-        rope_add_bytes(keep, rope, more.raw);
-        return;
+    while (more.escaped && more.raw.len > 0) {
+        size_t whole = more.whole ? more.raw.len : words_lone(more.raw);
+        rope_add_bytes(keep, rope, span_upto(more.raw, whole));
+        if (whole < more.raw.len) {
+            rope_add_bytes(keep, rope, SPAN("\xef\xbf\xbd"));
+            whole += 6;
+        }
+        more.raw = span_from(more.raw, whole);
     }
     char room[256];
     while (more.raw.len > 0 && !keep->failed) {
         struct span part = span_upto(more.raw, min_size(more.raw.len, sizeof(room) / 6));
-        while (part.len < more.raw.len && ((unsigned char)more.raw.ptr[part.len] & 0xc0) == 0x80)
-            part.len++; // a character is escaped in one piece
-        if (part.len > sizeof(room) / 6)
-            part.len = sizeof(room) / 6; // or was none
+        // A character is escaped in one piece.
+        size_t back = 0;
+        while (part.len < more.raw.len && back < min_size(part.len, 4) &&
+               ((unsigned char)more.raw.ptr[part.len - back] & 0xc0) == 0x80)
+            back++;
+        if (back < min_size(part.len, 4))
+            part.len -= back;
         struct sink sink = sink_into(room, sizeof(room));
         sink_string(&sink, words_plain(part));
         rope_add_bytes(keep, rope, span_of(room, (size_t)(sink.at - room)));
@@ -161,27 +192,10 @@ void rope_put(const struct rope *rope, struct sink *sink)
         sink_put(sink, span_of(piece->bytes, piece->len));
 }
 
-// An escape may be torn by the end of a piece: its beginning waits for the next one.
 void rope_put_plain(const struct rope *rope, struct sink *sink)
 {
-    char torn[3 * WORDS_TORN_MAX];
-    size_t torn_len = 0;
     for (const struct rope_piece *piece = rope->first; piece != NULL; piece = piece->next) {
-        struct span rest = span_of(piece->bytes, piece->len);
-        while (rest.len > 0) {
-            struct span now = rest;
-            if (torn_len > 0) {
-                size_t more = min_size(rest.len, WORDS_TORN_MAX);
-                memcpy(torn + torn_len, rest.ptr, more);
-                now = span_of(torn, torn_len + more);
-                rest = span_from(rest, more);
-            } else {
-                rest = SPAN_NONE;
-            }
-            torn_len = words_torn(now);
-            sink_plain(sink, (struct words){ span_upto(now, now.len - torn_len), true });
-            memmove(torn, now.ptr + now.len - torn_len, torn_len);
-        }
+        struct words words = { .raw = span_of(piece->bytes, piece->len), .escaped = true };
+        sink_plain(sink, words);
     }
-    sink_plain(sink, (struct words){ span_of(torn, torn_len), true });
 }

@@ -1,5 +1,7 @@
 #include "media.h"
 
+#include "base64.h"
+
 struct words media_type(struct words base64, struct words said)
 {
     // What the first bytes of a file look like in base64.
@@ -43,9 +45,15 @@ bool media_from_url(struct part *part, struct words url)
     if (head.len < mark.len || !span_eq_nocase(span_from(head, head.len - mark.len), mark))
         return false;
     part->source = MEDIA_DATA;
-    part->text = (struct words){ span_from(rest, comma + 1), url.escaped };
+    part->text = (struct words){ .raw = span_from(rest, comma + 1), .escaped = url.escaped };
     // Parameters between the type and the mark mean nothing to vendors (C-096).
-    struct words said = { span_upto(head, span_find(head, ';')), url.escaped };
+    struct words said = { .raw = span_upto(head, span_find(head, ';')), .escaped = url.escaped };
     part->type = media_type(part->text, said);
     return true;
+}
+
+struct words media_data(const struct part *part, struct scratch *scratch)
+{
+    struct words data = base64_standard(part->text, scratch);
+    return words_none(data) ? part->text : data;
 }

@@ -7,6 +7,9 @@
 // Fills source, text and type of a part from a URL: a data URL's contents, or the URL itself. False
 // for a data URL that is not base64.
 must_use bool media_from_url(struct part *part, struct words url);
+// A part's data as vendors take it: standard base64, padded, in one line (C-105). What is no base64
+// stays as it is, for the vendor to refuse.
+struct words media_data(const struct part *part, struct scratch *scratch);
 // The type that the first bytes of base64 text show (C-098), else the one that was said.
 struct words media_type(struct words base64, struct words said);
 bool media_type_is(struct words type, struct span prefix); // "image/", "audio/", ...

@@ -1,6 +1,7 @@
 // Anthropic Messages, writing a stream: one block open at a time, numbered without gaps.
 #include "messages.h"
 #include "penstock/base/check.h"
+#include "penstock/convert/args.h"
 #include "penstock/convert/ids.h"
 #include "penstock/convert/serial.h"
 
@@ -12,8 +13,8 @@ struct state {
     struct serial serial;
     uint8_t block;    // enum block: the one that is open
     bool has_content; // the open block has had a delta
+    bool custom;      // the open call's arguments are free text
     bool finished;
-    bool cut;       // by length: an open call stays incomplete
     uint8_t finish; // enum finish
     uint64_t index; // of the next block
     struct words stop_text;
@@ -55,10 +56,6 @@ static void close_block(struct encode *encode)
     if (state->block == BLOCK_NONE)
         return;
     struct sink *out = encode->out;
-    if (state->block == BLOCK_CALL && !state->has_content && !state->cut) {
-        sink_put(out, span_of(state->prefix, state->prefix_len)); // no arguments are none (C-023)
-        SINK_TEXT(out, "{}\"}}\n\n");
-    }
     SINK_TEXT(out, EVENT("content_block_stop") ",\"index\":");
     sink_u64(out, state->index - 1);
     SINK_TEXT(out, "}\n\n");
@@ -164,6 +161,34 @@ static void write_call(struct encode *encode, const struct delta *delta)
     sink_quoted(out, delta->name);
     SINK_TEXT(out, ",\"input\":{},\"caller\":{\"type\":\"direct\"}}}\n\n");
     block_deltas(encode, BLOCK_CALL, SPAN("input_json_delta"), SPAN("partial_json"));
+    state_of(encode)->custom = delta->form == CALL_CUSTOM;
+    if (delta->form == CALL_CUSTOM) // as one text of an object (C-040)
+        write_text(encode, words_plain(SPAN("{\"input\":\"")));
+}
+
+static void write_args(struct encode *encode, const struct delta *delta)
+{
+    struct state *state = state_of(encode);
+    if (state->block != BLOCK_CALL)
+        return;
+    if (!state->custom) {
+        write_text(encode, delta->text);
+        return;
+    }
+    sink_put(encode->out, span_of(state->prefix, state->prefix_len));
+    args_put_nested(encode->out, delta->text);
+    SINK_TEXT(encode->out, "\"}}\n\n");
+}
+
+// Only a call that its vendor ended without arguments has none (C-023, C-043).
+static void end_call(struct encode *encode)
+{
+    const struct state *state = state_of(encode);
+    if (state->block == BLOCK_CALL && state->custom)
+        write_text(encode, words_plain(SPAN("\"}")));
+    else if (state->block == BLOCK_CALL && !state->has_content)
+        write_text(encode, words_plain(SPAN("{}")));
+    close_block(encode);
 }
 
 static void write_cite(struct encode *encode, const struct delta *delta)
@@ -194,7 +219,6 @@ static void note_finish(struct encode *encode, const struct delta *delta)
     state->finished = true;
     state->finish = delta->finish;
     state->stop_text = keep_words(&encode->keep, delta->text);
-    state->cut = delta->finish == FINISH_LENGTH || delta->finish == FINISH_CONTEXT;
 }
 
 // In serial order.
@@ -219,11 +243,8 @@ static void write_delta(void *arg, const struct delta *delta)
     case DELTA_THINK_END: end_thought(encode, delta); break;
     case DELTA_REDACTED: write_redacted(encode, delta); break;
     case DELTA_CALL: write_call(encode, delta); break;
-    case DELTA_ARGS:
-        if (state->block == BLOCK_CALL)
-            write_text(encode, delta->text);
-        break;
-    case DELTA_CALL_END: close_block(encode); break;
+    case DELTA_ARGS: write_args(encode, delta); break;
+    case DELTA_CALL_END: end_call(encode); break;
     case DELTA_CITE: write_cite(encode, delta); break;
     case DELTA_FINISH: note_finish(encode, delta); break;
     case DELTA_MEDIA:

@@ -3,7 +3,10 @@
 #include "media.h"
 #include "messages.h"
 #include "pairs.h"
+#include "penstock/base/text.h"
+#include "penstock/convert/aliases.h"
 #include "penstock/convert/args.h"
+#include "penstock/convert/schema.h"
 #include "reasoning.h"
 
 #include <stdlib.h>
@@ -16,8 +19,11 @@ struct writer {
     const struct caps *caps;
     struct losses *losses;
     struct sink *out;
-    bool thinks;  // thinking is on
-    bool started; // something stands in the list that is being written
+    bool thinks;             // thinking is on
+    bool stubs;              // calls in the history need tools, and there are none
+    struct span answer_tool; // that stands for the answer; empty: none
+    bool answer_asked;       // by an instruction: it cannot be forced
+    bool started;            // something stands in the list that is being written
 };
 
 static void comma(struct writer *writer)
@@ -68,10 +74,19 @@ static void drop_part(struct writer *writer, const struct part *part)
     loss_drop(writer->losses, "%s", path);
 }
 
+static void drop_detail(struct writer *writer, const struct part *part)
+{
+    char path[LOSS_PATH_MAX];
+    (void)prompt_path(writer->prompt, part, path);
+    loss_drop(writer->losses, "%s.detail", path);
+}
+
 static void put_media(struct writer *writer, const struct part *part)
 {
     struct sink *out = writer->out;
     bool image = part->kind == PART_IMAGE;
+    if (image && !words_none(part->extra) && !words_are(part->extra, SPAN("auto")))
+        drop_detail(writer, part); // C-102
     if (part->source == MEDIA_FILE_ID) {
         refuse_part(writer, part, "a file's id is known only to the vendor that gave it");
         return;
@@ -88,7 +103,7 @@ static void put_media(struct writer *writer, const struct part *part)
                            : SPAN("{\"type\":\"base64\",\"media_type\":"));
         sink_quoted(out, part->type);
         SINK_TEXT(out, ",\"data\":");
-        sink_quoted(out, part->text);
+        sink_quoted(out, text ? part->text : media_data(part, writer->render->scratch));
     }
     SINK_TEXT(out, "}");
     if (!image && !words_none(part->title)) {
@@ -243,8 +258,11 @@ static void put_user_parts(struct writer *writer, const struct group *group,
         if (part->inner)
             continue;
         if (part->kind == PART_RESULT) {
-            if (call_of_result(prompt, before, part) == NULL)
+            const struct part *call = call_of_result(prompt, before, part);
+            if (call == NULL)
                 put_stray(writer, part);
+            else if (result_of(prompt, group, call) != part)
+                drop_part(writer, part);        // C-009
         } else if (turn->role == ROLE_SYSTEM) { // C-002
             comma(writer);
             SINK_TEXT(writer->out, "{\"type\":\"text\",\"text\":\"<system>");
@@ -292,7 +310,10 @@ static void put_messages(struct writer *writer)
         before = last = group;
         turn += group.turn_count;
     }
-    if (last.assistant && !writer->caps->prefill) { // C-012
+    if (!writer->started) // C-019
+        loss_refuse(writer->losses, "at least one message with content is required", "%s",
+                    prompt_list(prompt));
+    if (last.assistant && !writer->caps->prefill && writer->started) { // C-012
         comma(writer);
         SINK_TEXT(writer->out, "{\"role\":\"user\",\"content\":[{\"type\":\"text\",\"text\":"
                                "\"Continue exactly where the last message stops.\"}]}");
@@ -322,6 +343,14 @@ static void put_system(struct writer *writer)
         put_text(writer, words_plain(SPAN("Answer with one JSON object and nothing else.")), false);
         loss_adjust(writer->losses, "%s=json_object>instruction", prompt->format.path);
     }
+    if (writer->answer_asked) {
+        if (!writer->started)
+            SINK_TEXT(writer->out, ",\"system\":[");
+        char room[ANSWER_TOOL_MAX + 64];
+        size_t len = fit_printf(room, sizeof(room), "Give your answer by calling the tool %.*s.",
+                                (int)writer->answer_tool.len, writer->answer_tool.ptr);
+        put_text(writer, words_plain(span_of(room, len)), false);
+    }
     if (writer->started)
         SINK_TEXT(writer->out, "]");
 }
@@ -341,22 +370,11 @@ static bool is_chosen(const struct prompt *prompt, const struct tool *tool)
 static void put_schema(struct writer *writer, const struct tool *tool)
 {
     struct sink *out = writer->out;
-    if (tool->kind == TOOL_CUSTOM) { // C-040
+    if (tool->kind == TOOL_CUSTOM) // C-040
         SINK_TEXT(out, "{\"type\":\"object\",\"properties\":{\"input\":{\"type\":\"string\"}},"
                        "\"required\":[\"input\"],\"additionalProperties\":false}");
-    } else if (tool->schema.kind != JK_OBJECT) {
-        SINK_TEXT(out, "{\"type\":\"object\",\"properties\":{}}"); // C-034
-    } else if (json_get(tool->schema, SPAN("type")).kind == JK_NONE) {
-        struct json_iter iter = json_members_of(tool->schema);
-        struct span key;
-        struct json_slice value;
-        bool empty = !json_member_next(&iter, &key, &value);
-        sink_put(out, empty ? SPAN("{\"type\":\"object\",\"properties\":{}")
-                            : SPAN("{\"type\":\"object\","));
-        sink_put(out, empty ? SPAN("}") : span_from(tool->schema.text, 1));
-    } else {
-        sink_put(out, tool->schema.text);
-    }
+    else if (schema_put_object(out, tool->schema, writer->render->scratch)) // C-034, C-036
+        loss_adjust(writer->losses, "tools[%u]=schema>object", tool->at);
 }
 
 static void put_tool(struct writer *writer, const struct tool *tool)
@@ -380,17 +398,88 @@ static void put_tool(struct writer *writer, const struct tool *tool)
     SINK_TEXT(out, "}");
 }
 
+// Vendors want the tools of calls in the history defined, also where the client sends none
+// any more (C-038).
+static void put_stubs(struct writer *writer)
+{
+    const struct prompt *prompt = writer->prompt;
+    struct alias_seen seen;
+    if (!alias_seen_init(&seen, prompt, writer->render->scratch)) {
+        writer->out->failed = true;
+        return;
+    }
+    for (uint32_t i = 0; i < prompt->part_count; i++) {
+        const struct part *part = &prompt->parts[i];
+        if (part->kind != PART_CALL || !alias_seen_first(&seen, part, FAMILY_ANTHROPIC))
+            continue;
+        comma(writer);
+        SINK_TEXT(writer->out, "{\"name\":\"");
+        name_put(writer->out, part->name, FAMILY_ANTHROPIC);
+        SINK_TEXT(writer->out, "\",\"input_schema\":{\"type\":\"object\"}}");
+    }
+}
+
+// The schema of the answer as a tool that the model has to call (C-118).
+static void put_answer_tool(struct writer *writer)
+{
+    const struct prompt *prompt = writer->prompt;
+    struct sink *out = writer->out;
+    comma(writer);
+    SINK_TEXT(out, "{\"name\":\"");
+    sink_put(out, writer->answer_tool);
+    SINK_TEXT(out, "\",\"description\":\"Gives the answer to the user.\",\"input_schema\":");
+    (void)schema_put_object(out, prompt->format.schema, writer->render->scratch);
+    SINK_TEXT(out, "}");
+    loss_adjust(writer->losses, "%s=schema>tool", prompt->format.path);
+}
+
 static void put_tools(struct writer *writer)
 {
     const struct prompt *prompt = writer->prompt;
-    if (prompt->tool_count == 0)
+    if (prompt->tool_count == 0 && !writer->stubs && writer->answer_tool.len == 0)
         return;
     SINK_TEXT(writer->out, ",\"tools\":[");
     writer->started = false;
     for (uint32_t i = 0; i < prompt->tool_count; i++)
         if (is_chosen(prompt, &prompt->tools[i]))
             put_tool(writer, &prompt->tools[i]);
+    if (writer->stubs)
+        put_stubs(writer);
+    if (writer->answer_tool.len > 0)
+        put_answer_tool(writer);
     SINK_TEXT(writer->out, "]");
+}
+
+static bool is_forced(enum choose mode)
+{
+    return mode == CHOOSE_ANY || mode == CHOOSE_ONE || mode == CHOOSE_SUBSET_ANY;
+}
+
+// The tool that stands for the answer is called if no other is; only a tool that the client forces
+// comes first. Where none can be forced the model is asked to (C-039, C-118).
+static void put_answer_choice(struct writer *writer, enum choose mode)
+{
+    const struct prompt *prompt = writer->prompt;
+    struct sink *out = writer->out;
+    bool alone = prompt->tool_count == 0 || mode == CHOOSE_NONE;
+    if (writer->answer_asked) {
+        SINK_TEXT(out, ",\"tool_choice\":{\"type\":\"auto\"");
+        if (is_forced(mode))
+            loss_adjust(writer->losses, "%s=auto", prompt->choice.path);
+    } else if (!alone && mode == CHOOSE_ONE) {
+        SINK_TEXT(out, ",\"tool_choice\":{\"type\":\"tool\",\"name\":\"");
+        name_put(out, prompt->choice.names[0], FAMILY_ANTHROPIC);
+        SINK_TEXT(out, "\"");
+    } else if (!alone) {
+        SINK_TEXT(out, ",\"tool_choice\":{\"type\":\"any\"");
+    } else {
+        SINK_TEXT(out, ",\"tool_choice\":{\"type\":\"tool\",\"name\":\"");
+        sink_put(out, writer->answer_tool);
+        SINK_TEXT(out, "\"");
+    }
+    sink_put(out, alone || is_set(writer, KNOB_PARALLEL)
+                      ? SPAN(",\"disable_parallel_tool_use\":true}")
+                      : SPAN("}"));
 }
 
 static void put_choice(struct writer *writer)
@@ -399,10 +488,15 @@ static void put_choice(struct writer *writer)
     struct sink *out = writer->out;
     enum choose mode = (enum choose)prompt->choice.mode;
     bool single = is_set(writer, KNOB_PARALLEL) && mode != CHOOSE_NONE;
+    if (writer->answer_tool.len > 0) {
+        put_answer_choice(writer, mode);
+        return;
+    }
+    if (writer->stubs)
+        SINK_TEXT(out, ",\"tool_choice\":{\"type\":\"none\"}");
     if (prompt->tool_count == 0 || (mode == CHOOSE_UNSAID && !single))
         return;
-    bool forced = mode == CHOOSE_ANY || mode == CHOOSE_ONE || mode == CHOOSE_SUBSET_ANY;
-    if (forced && (writer->thinks || writer->caps->no_forced_tool)) { // C-039
+    if (is_forced(mode) && (writer->thinks || writer->caps->no_forced_tool)) { // C-039
         loss_adjust(writer->losses, "%s=auto", prompt->choice.path);
         mode = CHOOSE_AUTO;
     }
@@ -429,6 +523,32 @@ static void put_choice(struct writer *writer)
 
 // --- settings ---
 
+// Whether the conversation stands in the middle of a loop of tools whose thoughts are not there:
+// the vendor then refuses to think on.
+static bool lacks_thought(const struct prompt *prompt)
+{
+    bool lacks = false;
+    for (uint32_t turn = group_first(prompt); turn < prompt->turn_count;) {
+        struct group group = group_at(prompt, turn);
+        bool calls = false, thought = false, results = false, text = false;
+        for (uint32_t i = 0; i < group.part_count; i++) {
+            const struct part *part = &prompt->parts[group.part + i];
+            calls |= part->kind == PART_CALL;
+            thought |= (part->kind == PART_THINK || part->kind == PART_REDACTED) &&
+                       part->signature.maker == MAKER_ANTHROPIC &&
+                       !words_none(part->signature.text);
+            results |= part->kind == PART_RESULT;
+            text |= part->kind != PART_RESULT && !part->inner;
+        }
+        if (group.assistant)
+            lacks = calls && !thought;
+        else if (text || !results)
+            lacks = false; // a new question: the loop is over
+        turn += group.turn_count;
+    }
+    return lacks;
+}
+
 // The limit of the answer, and how much of it may be thought (C-061, C-106).
 static void put_limits(struct writer *writer)
 {
@@ -445,9 +565,16 @@ static void put_limits(struct writer *writer)
         cap = model_max;
     }
     enum effort effort = effort_wanted(prompt, writer->caps);
-    bool on =
-        effort != EFFORT_UNSAID && effort != EFFORT_NONE && writer->caps->reasons != REASONS_NOT;
-    if (on && writer->caps->reasons != REASONS_ADAPTIVE) {
+    // What is left to the model has to be a number where it cannot be.
+    const bool left = effort == EFFORT_UNSAID && prompt->reasoning.adaptive;
+    if (left && writer->caps->reasons != REASONS_ADAPTIVE)
+        effort = EFFORT_MEDIUM;
+    bool on = (left || effort != EFFORT_UNSAID) && effort != EFFORT_NONE &&
+              writer->caps->reasons != REASONS_NOT;
+    if (on && writer->caps->reasons != REASONS_ADAPTIVE && lacks_thought(prompt)) {
+        loss_adjust(writer->losses, "%s=disabled", prompt->reasoning.path); // C-068
+        effort = EFFORT_NONE;
+    } else if (on && writer->caps->reasons != REASONS_ADAPTIVE) {
         bool exact = prompt->reasoning.budget_set && prompt->reasoning.budget > 0;
         budget = exact ? (uint64_t)prompt->reasoning.budget : effort_budget(effort);
         budget = budget < BUDGET_MIN ? BUDGET_MIN : budget;
@@ -471,13 +598,13 @@ static void put_limits(struct writer *writer)
         SINK_TEXT(out, "}");
     } else if (writer->thinks) {
         SINK_TEXT(out, ",\"thinking\":{\"type\":\"adaptive\"}");
-    } else if (effort == EFFORT_NONE && prompt->reasoning.effort == EFFORT_NONE &&
+    } else if (effort == EFFORT_NONE && (on || prompt->reasoning.effort == EFFORT_NONE) &&
                !writer->caps->always_thinks) {
         SINK_TEXT(out, ",\"thinking\":{\"type\":\"disabled\"}");
     }
     bool schema = prompt->format.kind == ANSWER_SCHEMA && writer->caps->native_schema &&
                   prompt->format.schema.kind == JK_OBJECT;
-    bool adaptive = writer->thinks && budget == 0;
+    bool adaptive = writer->thinks && budget == 0 && !left;
     if (!schema && !adaptive)
         return;
     SINK_TEXT(out, ",\"output_config\":{");
@@ -602,9 +729,18 @@ static void lose_settings(struct writer *writer)
                         knob(writer, (enum knob_id)id)->path);
     }
     const struct prompt *prompt = writer->prompt;
-    if (prompt->format.kind == ANSWER_SCHEMA && !writer->caps->native_schema)
+    if (prompt->format.kind == ANSWER_SCHEMA && !writer->caps->native_schema &&
+        writer->answer_tool.len == 0)
         loss_refuse(writer->losses, "this model cannot be held to a schema", "%s",
                     prompt->format.path);
+}
+
+static bool has_calls(const struct prompt *prompt)
+{
+    for (uint32_t i = 0; i < prompt->part_count; i++)
+        if (prompt->parts[i].kind == PART_CALL)
+            return true;
+    return false;
 }
 
 bool messages_render(struct render *render, struct sink *out)
@@ -614,9 +750,15 @@ bool messages_render(struct render *render, struct sink *out)
                              .caps = render->caps,
                              .losses = render->losses,
                              .out = out };
+    char answer_tool[ANSWER_TOOL_MAX];
+    size_t answer_len =
+        alias_answer_tool(render->prompt, FAMILY_ANTHROPIC, render->caps, answer_tool);
+    writer.answer_tool = span_of(answer_tool, answer_len);
+    writer.stubs = render->prompt->tool_count == 0 && has_calls(render->prompt);
     SINK_TEXT(out, "{\"model\":");
     sink_quoted(out, words_plain(render->model));
     put_limits(&writer);
+    writer.answer_asked = answer_len > 0 && (writer.thinks || render->caps->no_forced_tool);
     if (render->prompt->stream)
         SINK_TEXT(out, ",\"stream\":true");
     put_sampling(&writer);

@@ -109,7 +109,13 @@ static void write_call(struct sink *out, const struct item *item, const struct a
     SINK_TEXT(out, "\",\"name\":");
     sink_quoted(out, item->name);
     SINK_TEXT(out, ",\"input\":");
-    (void)args_put_object_of(out, item, facts->scratch);
+    if (item->form == CALL_CUSTOM) { // C-040
+        SINK_TEXT(out, "{\"input\":\"");
+        item_put(item, out);
+        SINK_TEXT(out, "\"}");
+    } else {
+        (void)args_put_object_of(out, item, facts->scratch);
+    }
     SINK_TEXT(out, ",\"caller\":{\"type\":\"direct\"}}");
 }
 

@@ -15,6 +15,11 @@ void prompt_begin(struct prompt_parse *parse, struct prompt *prompt, enum wire_f
     prompt->from = (uint8_t)from;
     prompt->body = body;
     *parse = (struct prompt_parse){ .prompt = prompt, .scratch = scratch, .losses = losses };
+    // A list that is there, also if nothing will be in it.
+    prompt->parts = scratch_take(scratch, CAP_FIRST * sizeof(*prompt->parts));
+    parse->part_cap = CAP_FIRST;
+    if (prompt->parts == NULL)
+        parse->err = ERR(OVERLOADED);
 }
 
 void prompt_bad(struct prompt_parse *parse, const char *why, const char *path, ...)
@@ -108,14 +113,20 @@ void prompt_knob(struct prompt_parse *parse, enum knob_id id, struct json_slice 
         parse->prompt->knobs[id] = (struct knob){ value, path };
 }
 
+static const char *const lists[][2] = {
+    [FAMILY_OPENAI] = { "messages", "content" },
+    [FAMILY_RESPONSES] = { "input", "content" },
+    [FAMILY_ANTHROPIC] = { "messages", "content" },
+    [FAMILY_GEMINI] = { "contents", "parts" },
+};
+
+const char *prompt_list(const struct prompt *prompt)
+{
+    return lists[prompt->from][0];
+}
+
 size_t prompt_path(const struct prompt *prompt, const struct part *part, char out[LOSS_PATH_MAX])
 {
-    static const char *const lists[][2] = {
-        [FAMILY_OPENAI] = { "messages", "content" },
-        [FAMILY_RESPONSES] = { "input", "content" },
-        [FAMILY_ANTHROPIC] = { "messages", "content" },
-        [FAMILY_GEMINI] = { "contents", "parts" },
-    };
     const char *const *names = lists[prompt->from];
     if (part->sub == PART_NO_SUB)
         return fit_printf(out, LOSS_PATH_MAX, "%s[%u]", names[0], part->at);

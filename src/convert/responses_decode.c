@@ -125,7 +125,7 @@ static bool part_begin(struct decode *decode, struct item_state *item, uint64_t 
     // Parts of a summary are paragraphs of one thought.
     if (item->kind == KIND_THOUGHT && item->parts > 0 && item->has_text) {
         struct delta delta = { .kind = DELTA_THINK };
-        delta.text = (struct words){ SPAN("\\n\\n"), true };
+        delta.text = words_escaped(SPAN("\\n\\n"));
         decode_emit(decode, &delta);
     }
     item->parts = (uint16_t)(index + 1);

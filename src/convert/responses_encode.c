@@ -8,7 +8,7 @@
 #include "penstock/convert/serial.h"
 #include "responses.h"
 
-enum { PREFIX_MAX = 320 };
+enum { PREFIX_MAX = 320, SEQUENCE_DIGITS = 20 };
 
 struct state {
     struct serial serial;
@@ -26,7 +26,9 @@ struct state {
     uint32_t next;        // index of the next item
     uint32_t part;        // index of the newest part of the open message
     struct beside *beside;
-    struct span suffix;
+    struct span suffix; // what stands between a delta's text and its number
+    uint8_t digits_at;
+    char digits[SEQUENCE_DIGITS];
     uint16_t prefix_len;
     char prefix[PREFIX_MAX]; // of a delta of the open item, up to its text
 };
@@ -42,11 +44,28 @@ static void emit_input(void *arg, struct words text);
 
 #define EVENT(name) "event: " name "\ndata: {\"type\":\"" name "\""
 
+#define SEQUENCE ",\"sequence_number\":"
+
+// The number of each event, which is one more than the last: counted in the digits themselves.
+static void put_sequence(struct encode *encode)
+{
+    struct state *state = state_of(encode);
+    char *digit = &state->digits[SEQUENCE_DIGITS - 1];
+    sink_put(encode->out, span_of(state->digits + state->digits_at,
+                                  (size_t)(SEQUENCE_DIGITS - state->digits_at)));
+    SINK_TEXT(encode->out, "}\n\n");
+    encode->sequence++;
+    while (*digit == '9')
+        *digit-- = '0';
+    ++*digit;
+    if (digit < state->digits + state->digits_at)
+        state->digits_at--;
+}
+
 static void event_end(struct encode *encode)
 {
-    SINK_TEXT(encode->out, ",\"sequence_number\":");
-    sink_u64(encode->out, encode->sequence++);
-    SINK_TEXT(encode->out, "}\n\n");
+    SINK_TEXT(encode->out, SEQUENCE);
+    put_sequence(encode);
 }
 
 static void response_event(struct encode *encode, struct span head, struct span status)
@@ -67,6 +86,8 @@ void responses_encode_start(struct encode *encode)
     completion_init(&state->kept, chunks, encode->keep.held_max);
     state->serial.queue.keep.scratch = state->kept.keep.scratch = encode->facts.scratch;
     answer_init(&state->answer, &encode->facts);
+    memset(state->digits, '0', sizeof(state->digits));
+    state->digits_at = SEQUENCE_DIGITS - 1;
     response_event(encode, SPAN(EVENT("response.created")), SPAN("in_progress"));
     response_event(encode, SPAN(EVENT("response.in_progress")), SPAN("in_progress"));
 }
@@ -115,7 +136,7 @@ static bool rope_more(struct sink *sink)
 {
     struct rope_sink *into = container_of(sink, struct rope_sink, sink);
     struct span text = span_of(into->room, (size_t)(sink->at - into->room));
-    rope_add(into->keep, into->rope, (struct words){ text, true });
+    rope_add(into->keep, into->rope, words_escaped(text));
     sink->at = into->room;
     sink->end = into->room + sizeof(into->room);
     return !into->keep->failed;
@@ -175,7 +196,7 @@ static void write_text(struct encode *encode, struct words text)
     sink_put(encode->out, span_of(state->prefix, state->prefix_len));
     sink_string(encode->out, text);
     sink_put(encode->out, state->suffix);
-    event_end(encode);
+    put_sequence(encode);
     keep_text(encode, text);
 }
 
@@ -359,9 +380,19 @@ static void open_part(struct encode *encode, enum item_kind kind)
     output_put_part(encode->out, &state->answer, item, true);
     event_end(encode);
     if (kind == ITEM_REFUSAL)
-        set_deltas(encode, SPAN(EVENT("response.refusal.delta")), SPAN("\""));
+        set_deltas(encode, SPAN(EVENT("response.refusal.delta")), SPAN("\"" SEQUENCE));
     else
-        set_deltas(encode, SPAN(EVENT("response.output_text.delta")), SPAN("\",\"logprobs\":[]"));
+        set_deltas(encode, SPAN(EVENT("response.output_text.delta")),
+                   SPAN("\",\"logprobs\":[]" SEQUENCE));
+}
+
+static inline void write_part(struct encode *encode, enum item_kind kind, struct words text)
+{
+    const struct state *state = state_of(encode);
+    if (unlikely(!state->is_part || state->item->kind != (uint8_t)kind))
+        open_part(encode, kind);
+    if (likely(state->is_part))
+        write_text(encode, text);
 }
 
 static bool open_thought(struct encode *encode, enum item_kind kind)
@@ -389,7 +420,8 @@ static void write_thought(struct encode *encode, struct words text)
         put_place(encode, encode->out);
         SINK_TEXT(encode->out, ",\"part\":{\"type\":\"summary_text\",\"text\":\"\"}");
         event_end(encode);
-        set_deltas(encode, SPAN(EVENT("response.reasoning_summary_text.delta")), SPAN("\""));
+        set_deltas(encode, SPAN(EVENT("response.reasoning_summary_text.delta")),
+                   SPAN("\"" SEQUENCE));
     }
     write_text(encode, text);
 }
@@ -444,9 +476,11 @@ static void write_call(struct encode *encode, const struct delta *delta)
     if (state->wrapped)
         unwrap_init(&state->unwrap, keep, emit_input, encode);
     if (custom)
-        set_deltas(encode, SPAN(EVENT("response.custom_tool_call_input.delta")), SPAN("\""));
+        set_deltas(encode, SPAN(EVENT("response.custom_tool_call_input.delta")),
+                   SPAN("\"" SEQUENCE));
     else
-        set_deltas(encode, SPAN(EVENT("response.function_call_arguments.delta")), SPAN("\""));
+        set_deltas(encode, SPAN(EVENT("response.function_call_arguments.delta")),
+                   SPAN("\"" SEQUENCE));
 }
 
 static bool is_call_open(const struct state *state)
@@ -517,8 +551,8 @@ static void write_logprobs(struct encode *encode, struct json_slice entries)
     if (beside == NULL)
         return;
     if (beside->logprobs.len > 0)
-        rope_add(&state->kept.keep, &beside->logprobs, (struct words){ SPAN(","), true });
-    rope_add(&state->kept.keep, &beside->logprobs, (struct words){ inside, true });
+        rope_add(&state->kept.keep, &beside->logprobs, words_escaped(SPAN(",")));
+    rope_add(&state->kept.keep, &beside->logprobs, words_escaped(inside));
     sink_put(encode->out, span_of(state->prefix, state->prefix_len));
     SINK_TEXT(encode->out, "\",\"logprobs\":");
     sink_put(encode->out, entries.text);
@@ -557,12 +591,8 @@ static void write_delta(void *arg, const struct delta *delta)
     if (state->kept.keep.failed)
         return;
     switch ((enum delta_kind)delta->kind) {
-    case DELTA_TEXT:
-    case DELTA_REFUSAL:
-        open_part(encode, delta->kind == DELTA_TEXT ? ITEM_TEXT : ITEM_REFUSAL);
-        if (state->is_part)
-            write_text(encode, delta->text);
-        break;
+    case DELTA_TEXT: write_part(encode, ITEM_TEXT, delta->text); break;
+    case DELTA_REFUSAL: write_part(encode, ITEM_REFUSAL, delta->text); break;
     case DELTA_TEXT_END:
         if (state->is_open && state->output.kind == OUTPUT_MESSAGE)
             close_part(encode);

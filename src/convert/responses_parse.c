@@ -263,7 +263,7 @@ static struct words joined(struct prompt_parse *parse, struct json_slice parts)
             SINK_TEXT(&sink, "\\n\\n");
         sink_string(&sink, text);
     }
-    return (struct words){ span_of(room, (size_t)(sink.at - room)), true };
+    return words_escaped(span_of(room, (size_t)(sink.at - room)));
 }
 
 static void read_thought(struct prompt_parse *parse, struct json_slice item, uint32_t at)
@@ -583,6 +583,9 @@ static const struct {
     { SPAN("metadata"), KNOB_METADATA, JK_OBJECT },
     { SPAN("service_tier"), KNOB_TIER, JK_STRING },
     { SPAN("prompt_cache_key"), KNOB_CACHE_KEY, JK_STRING },
+    { SPAN("prompt_cache_retention"), KNOB_CACHE_RETENTION, JK_STRING },
+    { SPAN("prompt_cache_options"), KNOB_CACHE_OPTIONS, JK_OBJECT },
+    { SPAN("moderation"), KNOB_MODERATION, JK_OBJECT },
     { SPAN("safety_identifier"), KNOB_USER, JK_STRING },
     { SPAN("user"), KNOB_USER, JK_STRING },
 };

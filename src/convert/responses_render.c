@@ -194,6 +194,16 @@ static void put_cap(struct writer *writer)
     sink_u64(writer->out, cap);
 }
 
+// Only the same vendor's clients mean the same store.
+static void put_store(struct writer *writer)
+{
+    bool own = writer->prompt->from == FAMILY_OPENAI;
+    sink_put(writer->out, is_set(writer, KNOB_STORE) && own ? SPAN(",\"store\":true")
+                                                            : SPAN(",\"store\":false"));
+    if (!own)
+        drop_knob(writer, KNOB_STORE);
+}
+
 static void put_reasoning(struct writer *writer)
 {
     const struct prompt *prompt = writer->prompt;
@@ -355,13 +365,16 @@ bool responses_render(struct render *render, struct sink *out)
     put_cap(&writer);
     if (render->prompt->stream)
         SINK_TEXT(out, ",\"stream\":true");
-    sink_put(out, is_set(&writer, KNOB_STORE) ? SPAN(",\"store\":true") : SPAN(",\"store\":false"));
+    put_store(&writer);
     put_reasoning(&writer);
     put_sampling(&writer);
     put_include(&writer);
     put_answer_format(&writer);
     put_raw(&writer, KNOB_METADATA, SPAN("metadata"));
     put_raw(&writer, KNOB_CACHE_KEY, SPAN("prompt_cache_key"));
+    put_raw(&writer, KNOB_CACHE_RETENTION, SPAN("prompt_cache_retention"));
+    put_raw(&writer, KNOB_CACHE_OPTIONS, SPAN("prompt_cache_options"));
+    put_raw(&writer, KNOB_MODERATION, SPAN("moderation"));
     put_tier(&writer);
     put_user(&writer);
     lose_settings(&writer);

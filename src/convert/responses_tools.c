@@ -25,7 +25,7 @@ struct words responses_flat_name(struct prompt_parse *parse, struct words space,
     sink_string(&sink, space);
     SINK_TEXT(&sink, "__");
     sink_string(&sink, name);
-    return (struct words){ span_of(room, (size_t)(sink.at - room)), true };
+    return words_escaped(span_of(room, (size_t)(sink.at - room)));
 }
 
 uint8_t responses_flag(struct json_slice value)

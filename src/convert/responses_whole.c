@@ -13,7 +13,7 @@ static void add_text(struct completion *completion, struct item *item, struct wo
         item->text = text;
         return;
     }
-    rope_add(&completion->keep, &item->rope, (struct words){ between, true });
+    rope_add(&completion->keep, &item->rope, words_escaped(between));
     rope_add(&completion->keep, &item->rope, text);
 }
 

@@ -27,7 +27,7 @@ static struct json_slice member_called(struct json_slice object, struct span nam
     struct json_slice value, found = JSON_SLICE_NONE;
     struct span key;
     while (json_member_next(&iter, &key, &value))
-        if (words_are((struct words){ key, true }, name))
+        if (words_are((struct words){ .raw = key, .escaped = true }, name))
             found = value;
     return found;
 }

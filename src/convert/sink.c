@@ -2,6 +2,7 @@
 
 #include "penstock/base/check.h"
 #include "penstock/codec/json_writer.h"
+#include "penstock/codec/simd.h"
 
 void sink_put_slow(struct sink *sink, struct span bytes)
 {
@@ -19,6 +20,15 @@ void sink_put_slow(struct sink *sink, struct span bytes)
     }
 }
 
+void sink_line(struct sink *sink, struct span json)
+{
+    while (json.len > 0) {
+        size_t run = simd_line_run(json.ptr, json.len);
+        sink_put(sink, span_upto(json, run));
+        json = span_from(json, min_size(run + 1, json.len));
+    }
+}
+
 void sink_u64(struct sink *sink, uint64_t value)
 {
     char text[20] uninitialized;
@@ -29,10 +39,27 @@ void sink_u64(struct sink *sink, uint64_t value)
     sink_put(sink, span_of(text + at, sizeof(text) - at));
 }
 
+// The slow path of a copy (C-149).
+static void put_escaped(struct sink *sink, struct span raw)
+{
+    for (;;) {
+        size_t lone = words_lone(raw);
+        sink_put(sink, span_upto(raw, lone));
+        if (lone == raw.len)
+            return;
+        SINK_TEXT(sink, "\xef\xbf\xbd");
+        raw = span_from(raw, lone + 6);
+    }
+}
+
 void sink_string(struct sink *sink, struct words words)
 {
-    if (likely(words.escaped)) {
+    if (likely(words.whole)) {
         sink_put(sink, words.raw);
+        return;
+    }
+    if (words.escaped) {
+        put_escaped(sink, words.raw);
         return;
     }
     struct span rest = words.raw;

@@ -47,7 +47,7 @@ static void flush(struct unwrap *unwrap, bool last)
     size_t held = last ? 0 : max_size(words_torn(text), torn_character(text));
     text.len -= held;
     if (text.len > 0)
-        unwrap->emit(unwrap->ctx, (struct words){ text, true });
+        unwrap->emit(unwrap->ctx, words_escaped(text));
     memmove(unwrap->room, unwrap->room + text.len, held);
     unwrap->len = (uint16_t)held;
 }
@@ -214,7 +214,7 @@ static void scan_whole(struct unwrap *unwrap, struct words args)
         bool low = more == UNWRAP_ESCAPE_MAX && span_starts(args.raw, SPAN("\\u")) &&
                    (args.raw.ptr[2] | 0x20) == 'd' && (args.raw.ptr[3] | 0x20) >= 'c';
         size_t len = unwrap->high_len + (low ? more : 0);
-        scan(unwrap, (struct words){ span_of(pair, len), true });
+        scan(unwrap, words_escaped(span_of(pair, len)));
         unwrap->high_len = 0;
         if (low)
             args.raw = span_from(args.raw, more);
@@ -235,7 +235,7 @@ static void emit_raw(struct unwrap *unwrap)
     if (!words_none(unwrap->first))
         unwrap->emit(unwrap->ctx, unwrap->first);
     for (; piece != NULL; piece = piece->next)
-        unwrap->emit(unwrap->ctx, (struct words){ span_of(piece->bytes, piece->len), true });
+        unwrap->emit(unwrap->ctx, words_escaped(span_of(piece->bytes, piece->len)));
     unwrap->raw = (struct rope){ 0 };
 }
 

@@ -103,6 +103,32 @@ size_t words_torn(struct span raw)
     return paired ? len + ESCAPE_LONG : len;
 }
 
+size_t words_lone(struct span raw)
+{
+    for (size_t at = 0; at < raw.len;) {
+        at += span_find(span_from(raw, at), '\\');
+        if (raw.len - at < ESCAPE_SHORT)
+            return raw.len;
+        int32_t value =
+            raw.ptr[at + 1] == 'u' && raw.len - at >= ESCAPE_LONG ? hex4(raw.ptr + at + 2) : 0;
+        if (value < 0xd800 || value >= 0xe000) {
+            at += raw.ptr[at + 1] == 'u' ? min_size(ESCAPE_LONG, raw.len - at) : ESCAPE_SHORT;
+            continue;
+        }
+        if (value >= 0xdc00 || !words_starts_low(span_from(raw, at + ESCAPE_LONG)))
+            return at;
+        at += 2 * ESCAPE_LONG;
+    }
+    return raw.len;
+}
+
+bool words_starts_low(struct span raw)
+{
+    int32_t value =
+        raw.len >= ESCAPE_LONG && raw.ptr[0] == '\\' && raw.ptr[1] == 'u' ? hex4(raw.ptr + 2) : 0;
+    return value >= 0xdc00 && value < 0xe000;
+}
+
 // Words, piece by piece, as they are meant.
 struct pieces {
     struct words words;

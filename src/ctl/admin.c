@@ -6,7 +6,6 @@
 
 #include <errno.h>
 #include <stdio.h>
-#include <sys/stat.h>
 #include <sys/un.h>
 #include <unistd.h>
 
@@ -262,31 +261,16 @@ struct err admin_listen(struct admin *admin, const struct sockaddr *addr, sockle
     return OK;
 }
 
-// A socket that nobody answers at is left from a killed process.
-static bool somebody_answers(const struct sockaddr_un *addr)
-{
-    const int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-    if (fd < 0)
-        return false;
-    const bool there = connect(fd, (const struct sockaddr *)addr, sizeof(*addr)) == 0 ||
-                       errno == EAGAIN || errno == EINPROGRESS;
-    close(fd);
-    return there;
-}
-
 struct err admin_listen_socket(struct admin *admin, const char *path)
 {
     struct sockaddr_un addr = { .sun_family = AF_UNIX };
     if (fit_printf(addr.sun_path, sizeof(addr.sun_path), "%s", path) != strlen(path))
         return ERR_SYS(INVALID, ENAMETOOLONG);
-    if (somebody_answers(&addr))
-        return ERR(RUNNING);
-    (void)unlink(path);
-    // No moment in which others could connect: the mode is there when the socket is.
-    const mode_t mask = umask(0177);
-    struct err err = server_open(&admin->socket, admin->net, &admin->local, &limits,
-                                 (const struct sockaddr *)&addr, sizeof(addr));
-    umask(mask);
+    struct err err = io_address_free((const struct sockaddr *)&addr, sizeof(addr));
+    if (failed(err))
+        return err.sys == EADDRINUSE ? ERR(RUNNING) : err;
+    err = server_open(&admin->socket, admin->net, &admin->local, &limits,
+                      (const struct sockaddr *)&addr, sizeof(addr));
     admin->has_socket = !failed(err);
     return err;
 }

@@ -7,6 +7,7 @@ static const char *const losses[FIGURES_LOSSES] = {
     [FIGURES_ADJUSTED] = "adjusted",
     [FIGURES_DROPPED] = "dropped",
     [FIGURES_REFUSED] = "refused",
+    [FIGURES_UNSAID] = "unsaid",
 };
 
 static uint64_t sum(const struct view *view, unsigned from, unsigned to, size_t at)
@@ -33,7 +34,8 @@ void metrics_convert(const struct view *view, struct text *out)
     }
     name = "penstock_conversion_losses_total";
     metric_head(out, name, "counter",
-                "Settings and parts of requests that another format could not carry as they were.");
+                "Settings and parts of requests that another format could not carry as they were, "
+                "and parts of answers that it could not say.");
     for (unsigned i = 0; i < FIGURES_FAMILIES * FIGURES_FAMILIES * FIGURES_LOSSES; i++) {
         const unsigned loss = i % FIGURES_LOSSES, pair = i / FIGURES_LOSSES;
         const unsigned from = pair / FIGURES_FAMILIES, to = pair % FIGURES_FAMILIES;

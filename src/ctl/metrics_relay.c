@@ -449,6 +449,15 @@ void metrics_relay(const struct api *api, struct text *out, uint64_t *dropped)
     put_accounts(api, out, dropped);
     metric_one(out, "penstock_connections", "gauge", "Open connections, to clients and to vendors.",
                SUM(view, connections));
+    metric_one(out, "penstock_connections_passed_total", "counter",
+               "Clients' connections that another shard than the accepting one got.",
+               SUM(view, passed));
+    metric_head(out, "penstock_connections_evicted_total", "counter",
+                "Clients' connections that made room for new ones.");
+    metric_sample(out, "penstock_connections_evicted_total", "reason=\"silent\"",
+                  SUM(view, evicted[0]));
+    metric_sample(out, "penstock_connections_evicted_total", "reason=\"idle\"",
+                  SUM(view, evicted[1]));
     metric_one(out, "penstock_request_fields_dropped_total", "counter",
                "Header fields of clients that are not passed on.", SUM(view, fields_dropped));
     metric_one(out, "penstock_request_bytes_total", "counter", "Bytes of request bodies.",

@@ -4,6 +4,8 @@
 
 #include "penstock/http/server.h"
 
+#define ACCEPT_RETRY_NS (UINT64_C(100) * NS_PER_MS)
+
 enum serve_state {
     SERVE_HEAD,   // waiting for a head
     SERVE_STREAM, // a request is being answered
@@ -31,6 +33,33 @@ static inline bool stream_has_unread(const struct stream *stream)
     return stream->framing == HTTP_UNTIL_CLOSE ||
            (stream->framing != HTTP_NO_BODY && stream->body_state != BODY_COMPLETE);
 }
+
+// --- room for new connections (room.c) ---
+
+// From now on, until its next byte, the connection may have to make room for another.
+static inline void room_enter(struct serve *serve)
+{
+    struct server *server = serve->server;
+    list_take(&serve->idle);
+    list_push_back(&server->idle[serve->is_silent ? IDLE_SILENT : IDLE_KEPT], &serve->idle);
+    serve->idle_ns = server->net->loop->now_ns;
+}
+// It is silent no more, or ends.
+static inline void room_speak(struct serve *serve)
+{
+    if (!serve->is_silent)
+        return;
+    serve->is_silent = false;
+    serve->server->silent_count--;
+    list_take(&serve->idle);
+    if (!list_is_empty(&serve->server->parked)) // there may be few enough now
+        loop_ready(serve->server->net->loop, &serve->server->room);
+}
+void room_init(struct server *server);
+// Other threads may have places for who is parked.
+void pass_parked(struct server *server);
+// Tries again soon to find a place for who is parked.
+void accept_later(struct server *server, uint64_t at_ns);
 
 // The connection changed, or its timer fired, while a stream is open.
 void serve_stream(struct serve *serve);

@@ -12,7 +12,6 @@
 #include <poll.h>
 #include <unistd.h>
 
-#define ACCEPT_RETRY_NS (UINT64_C(100) * NS_PER_MS)
 // PARKED_MAX: connections that the kernel may still hand over when accepting was told to pause.
 // PIPELINE_QUEUE_MAX: of answers that a client did not take yet when its next request is looked at.
 // HEAD_CHANGES_MAX: in a row, until a connection's heads are only parsed.
@@ -49,26 +48,37 @@ static void accept_start(struct server *server)
 {
     while (!list_is_empty(&server->parked) && has_place(server))
         serve_open(server, unpark(server));
-    if (server->accept.in_flight || server->draining || !has_place(server))
+    // Without a place the next one is accepted all the same: it shows that room has to be made.
+    if (server->accept.in_flight || server->fd < 0 || !list_is_empty(&server->parked))
         return;
     server->paused = false;
     io_accept(server->net->io, &server->accept, server->fd);
 }
 
-static void accept_later(struct server *server)
+void accept_later(struct server *server, uint64_t at_ns)
 {
-    struct loop *loop = server->net->loop;
-    timer_arm(&loop->wheel, &server->accept_retry, loop->now_ns + ACCEPT_RETRY_NS);
+    timer_arm(&server->net->loop->wheel, &server->accept_retry, at_ns);
+}
+
+static void accept_retry(struct server *server)
+{
+    accept_later(server, server->net->loop->now_ns + ACCEPT_RETRY_NS);
 }
 
 static void on_accept_retry(struct timer *timer)
 {
     struct server *server = container_of(timer, struct server, accept_retry);
-    accept_start(server);
-    // Places that the thread's other connections take come back without a sign.
-    if (!list_is_empty(&server->parked) ||
-        (server->paused && server->count < server->limits.connections))
-        accept_later(server);
+    accept_start(
+        server); // places that the thread's other connections take come back without a sign
+    if (!list_is_empty(&server->parked))
+        loop_ready(server->net->loop, &server->room);
+}
+
+// This thread has so many connections more, for the others to see.
+static void add_load(struct server *server, int32_t delta)
+{
+    if (server->doors != NULL)
+        door_load(&server->doors->door[server->door_idx], delta);
 }
 
 // One that was accepted before the pause took effect waits for its place.
@@ -79,16 +89,18 @@ static void park(struct server *server, int fd)
         io_close(server->net->io, fd, true);
         return;
     }
+    add_load(server, 1);
     parked->fd = fd;
     list_init(&parked->link);
     list_push_back(&server->parked, &parked->link);
-    accept_later(server);
+    loop_ready(server->net->loop, &server->room);
 }
 
 static int unpark(struct server *server)
 {
     struct parked *parked = container_of(server->parked.next, struct parked, link);
     const int fd = parked->fd;
+    add_load(server, -1);
     list_take(&parked->link);
     slab_give(&server->parked_slab, parked);
     return fd;
@@ -106,11 +118,12 @@ struct err server_open(struct server *server, struct net *net, struct http_app *
     server->accept_retry.on_fire = on_accept_retry;
     list_init(&server->serves);
     list_init(&server->parked);
+    room_init(server);
     slab_init(&server->slab, sizeof(struct serve), limits->connections);
     slab_init(&server->parked_slab, sizeof(struct parked), PARKED_MAX);
     server->fd = server->spare_fd = -1;
     TRY(http_known_init(&server->known));
-    struct err err = io_listen(net->io, addr, len, BACKLOG, &server->fd);
+    struct err err = addr != NULL ? io_listen(net->io, addr, len, BACKLOG, &server->fd) : OK;
     if (failed(err)) {
         http_known_fini(&server->known);
         return err;
@@ -126,6 +139,8 @@ static void on_bury(struct task *task)
     struct server *server = serve->server;
     slab_give(&server->slab, serve);
     server->count--;
+    server->leaving--;
+    add_load(server, -1);
     if (server->paused || !list_is_empty(&server->parked))
         accept_start(server);
 }
@@ -140,6 +155,9 @@ static void serve_free(struct serve *serve)
     timer_stop(&loop->wheel, &serve->timer);
     timer_stop(&loop->wheel, &serve->app_timer);
     list_take(&serve->link);
+    room_speak(serve);
+    list_take(&serve->idle);
+    serve->server->leaving++;
     if (serve->is_counted)
         peers_leave(serve->server->peers, &serve->peer);
     http_known_put(&serve->server->known, &serve->known);
@@ -231,7 +249,11 @@ static void serve_open(struct server *server, int fd)
         return;
     }
     list_push_back(&server->serves, &serve->link);
+    list_init(&serve->idle);
+    serve->is_silent = true;
+    server->silent_count++;
     server->count++;
+    add_load(server, 1);
     server->accepted++;
     if (server->certs != NULL && !secure(server, serve->conn)) {
         serve_close(serve, WHY_TLS, false);
@@ -268,7 +290,45 @@ static void shed_one(struct server *server)
             close(fd);
         server->spare_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
     }
-    accept_later(server);
+    accept_retry(server);
+}
+
+// One that has just come.
+static void settle(struct server *server, int fd)
+{
+    if (has_place(server) && list_is_empty(&server->parked))
+        serve_open(server, fd);
+    else
+        park(server, fd);
+}
+
+// Nothing was read of it yet: another thread may get it.
+static bool pass_on(struct server *server, int fd)
+{
+    const uint32_t cap = has_place(server) ? 0 : server->limits.connections;
+    const bool passed = server->doors != NULL &&
+                        doors_pass(server->doors, server->door_idx, cap, server->door_listener, fd);
+    server->passed += passed;
+    return passed;
+}
+
+void pass_parked(struct server *server)
+{
+    while (!list_is_empty(&server->parked)) {
+        const struct parked *first = container_of(server->parked.next, struct parked, link);
+        if (!pass_on(server, first->fd))
+            return;
+        (void)unpark(server);
+    }
+}
+
+void server_take(struct server *server, int fd)
+{
+    // Who came before the end began is served, as who waits at the listener is.
+    if (server->stopped)
+        io_close(server->net->io, fd, false);
+    else
+        settle(server, fd);
 }
 
 static void on_accept(struct io_op *op, struct io_done done)
@@ -277,14 +337,11 @@ static void on_accept(struct io_op *op, struct io_done done)
     if (done.res >= 0) {
         if (server->draining)
             io_close(server->net->io, done.res, false);
-        else if (has_place(server) && list_is_empty(&server->parked))
-            serve_open(server, done.res);
-        else
-            park(server, done.res);
+        else if (!pass_on(server, done.res))
+            settle(server, done.res);
     }
-    if (!has_place(server) && !server->paused) {
+    if (!list_is_empty(&server->parked) && !server->paused) {
         server->paused = true;
-        accept_later(server);
         io_cancel(server->net->io, op);
     }
     if (done.flags & IO_MORE)
@@ -304,10 +361,7 @@ static void accept_rest(struct server *server)
         int fd = accept_now(server);
         if (fd < 0)
             return;
-        if (has_place(server))
-            serve_open(server, fd);
-        else
-            park(server, fd);
+        settle(server, fd);
     }
 }
 
@@ -316,14 +370,15 @@ void server_drain(struct server *server)
     if (server->draining)
         return;
     timer_stop(&server->net->loop->wheel, &server->accept_retry);
-    if (io_backend(server->net->io) != IO_BACKEND_SIM)
+    if (server->fd >= 0 && io_backend(server->net->io) != IO_BACKEND_SIM)
         accept_rest(server);
     server->draining = true;
     if (!list_is_empty(&server->parked))
-        accept_later(server);
+        accept_retry(server);
     // Other listeners share the port by SO_REUSEPORT: as long as this one is open, the kernel
     // sends it connections.
-    io_close(server->net->io, server->fd, false);
+    if (server->fd >= 0)
+        io_close(server->net->io, server->fd, false);
     server->fd = -1;
     struct list *next;
     for (struct list *at = server->serves.next; at != &server->serves; at = next) {
@@ -339,7 +394,9 @@ void server_drain(struct server *server)
 void server_stop(struct server *server)
 {
     server_drain(server);
+    server->stopped = true;
     timer_stop(&server->net->loop->wheel, &server->accept_retry);
+    task_cancel(&server->room);
     while (!list_is_empty(&server->parked))
         io_close(server->net->io, unpark(server), false);
     struct list *next;
@@ -360,6 +417,7 @@ void server_fini(struct server *server)
 {
     assert(server_is_idle(server));
     timer_stop(&server->net->loop->wheel, &server->accept_retry);
+    task_cancel(&server->room);
     if (server->fd >= 0)
         io_close(server->net->io, server->fd, false);
     if (server->spare_fd >= 0)
@@ -388,6 +446,7 @@ void serve_await_head(struct serve *serve)
     serve->since_ns = 0;
     serve->progress = serve->conn->tx_bytes;
     serve_allow_head(serve);
+    room_enter(serve);
     if (serve->conn->rx_len > 0)
         loop_ready(server->net->loop, &serve->task); // pipelined: one request a turn
     serve_arm(serve, serve->requests == 0 ? server->limits.head_ns : server->limits.idle_ns);
@@ -498,6 +557,7 @@ static void serve_head(struct serve *serve)
             conn_rx_allow(conn, conn->rx_limit, (enum buf_class)conn->rx_cls);
         return;
     }
+    room_speak(serve);
     if (is_behind(serve)) { // the next request waits until earlier answers were taken
         serve->progress = conn->tx_bytes;
         serve_arm(serve, server->limits.write_stall_ns);

@@ -25,6 +25,7 @@ struct io_ops {
     void (*cancel)(struct io *io, struct io_op *op);
     void (*shutdown)(struct io *io, int fd);
     void (*close)(struct io *io, int fd, bool reset);
+    void (*release)(struct io *io, int fd); // NULL: nothing is known of a fresh descriptor
     void (*wake)(struct io *io, struct io *from);
     unsigned (*turn)(struct io *io, uint64_t until_ns);
 };

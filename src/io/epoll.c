@@ -27,8 +27,6 @@ enum {
 static int sock_register(struct epoll *ep, int fd)
 {
     struct sock *sock = sock_at(ep, fd);
-    if (sock->flags & SOCK_REGISTERED)
-        return 0;
     struct epoll_event event = {
         .events = EDGES | EPOLLET,
         .data.u64 = (uint64_t)sock->generation << 32 | (uint32_t)fd,
@@ -142,10 +140,8 @@ void epoll_queue(struct io_op *op, struct list *list)
     list_push_back(list, &op->link);
 }
 
-// Waits for an edge. One may have come since the socket was registered, then it is tried again.
-void epoll_wait_edge(struct epoll *ep, struct io_op *op)
+cold void epoll_watch(struct epoll *ep, struct io_op *op)
 {
-    op->state = OP_WAITING;
     int ret = sock_register(ep, op->fd);
     if (ret < 0)
         epoll_result(ep, op, ret);
@@ -421,6 +417,14 @@ static void epoll_close(struct io *io, int fd, bool reset)
     sock_close(fd, reset);
 }
 
+static void epoll_release(struct io *io, int fd)
+{
+    struct sock *sock = sock_at(epoll_of(io), fd);
+    assert(sock->in == NULL && sock->out == NULL);
+    assert(!(sock->flags & SOCK_REGISTERED));
+    sock_forget(sock);
+}
+
 // From any thread, and from a signal handler.
 static void epoll_wake(struct io *io, struct io *from)
 {
@@ -465,6 +469,7 @@ static const struct io_ops epoll_ops = {
     .cancel = epoll_cancel,
     .shutdown = epoll_shutdown,
     .close = epoll_close,
+    .release = epoll_release,
     .wake = epoll_wake,
     .turn = epoll_turn,
 };

@@ -106,8 +106,15 @@ static inline struct epoll *epoll_of(struct io *io)
 void epoll_queue(struct io_op *op, struct list *list);
 // True when this turn has told as much as it may; the operation goes on in the next one.
 bool epoll_yield(struct epoll *ep, struct io_op *op, bool used_up);
-// Waits for an edge. One that came before the socket was registered comes again.
-void epoll_wait_edge(struct epoll *ep, struct io_op *op);
+// Enters its descriptor into the epoll set; ends it when that fails.
+void epoll_watch(struct epoll *ep, struct io_op *op);
+// Waits for an edge of its descriptor. One that came before the socket was registered comes again.
+static inline void epoll_wait_edge(struct epoll *ep, struct io_op *op, const struct sock *sock)
+{
+    op->state = OP_WAITING;
+    if (unlikely((sock->flags & SOCK_REGISTERED) == 0))
+        epoll_watch(ep, op);
+}
 // Tells a completion that others will follow. True when the operation still runs afterwards: its
 // handler may have cancelled it or closed its socket, and then its last completion is due.
 bool epoll_more(struct epoll *ep, struct io_op *op, struct io_done done);

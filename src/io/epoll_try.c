@@ -26,7 +26,7 @@ static bool is_dead_connection(int error)
            error == EOPNOTSUPP || error == ENETUNREACH || error == EPERM;
 }
 
-static void run_accept(struct epoll *ep, struct io_op *op)
+static apart void run_accept(struct epoll *ep, struct io_op *op)
 {
     struct sock *sock = sock_at(ep, op->fd);
     for (unsigned count = 0; sock->flags & SOCK_READABLE; count++) {
@@ -53,19 +53,19 @@ static void run_accept(struct epoll *ep, struct io_op *op)
         if (!epoll_more(ep, op, (struct io_done){ .res = fd }))
             return;
     }
-    epoll_wait_edge(ep, op);
+    epoll_wait_edge(ep, op, sock);
 }
 
 // Receives once. Returns what recv(2) did, or a negative errno, and keeps SOCK_READABLE true to it.
-static ssize_t sock_recv(struct epoll *ep, int fd, void *into, size_t len)
+static ssize_t sock_recv(struct epoll *ep, const struct io_op *op, struct sock *sock, void *into,
+                         size_t len)
 {
-    struct sock *sock = sock_at(ep, fd);
     ssize_t got;
     do {
         ep->io.stats.syscalls++;
-        got = sock_recv_call(fd, into, len);
-    } while (got < 0 && errno == EINTR);
-    if (got < 0) {
+        got = sock_recv_call(op->fd, into, len);
+    } while (unlikely(got < 0) && errno == EINTR);
+    if (unlikely(got < 0)) {
         if (is_again(errno))
             sock->flags &= ~(uint32_t)SOCK_READABLE;
         return is_again(errno) ? -EAGAIN : -errno;
@@ -90,7 +90,7 @@ static void run_recv(struct epoll *ep, struct io_op *op)
             list_push_back(&ep->parked[op->cls], &op->link);
             return;
         }
-        ssize_t got = sock_recv(ep, op->fd, buf->data, min_size(buf->cap, op->credit));
+        ssize_t got = sock_recv(ep, op, sock, buf->data, min_size(buf->cap, op->credit));
         if (got <= 0)
             buf_put(buf);
         if (got == -EAGAIN)
@@ -109,16 +109,17 @@ static void run_recv(struct epoll *ep, struct io_op *op)
         if (!epoll_more(ep, op, done))
             return;
     }
-    epoll_wait_edge(ep, op);
+    epoll_wait_edge(ep, op, sock);
 }
 
 static void run_recv_into(struct epoll *ep, struct io_op *op)
 {
+    struct sock *sock = sock_at(ep, op->fd);
     ssize_t got = -EAGAIN;
-    if (sock_at(ep, op->fd)->flags & SOCK_READABLE)
-        got = sock_recv(ep, op->fd, op->into, min_size(op->into_len, INT32_MAX));
+    if (sock->flags & SOCK_READABLE)
+        got = sock_recv(ep, op, sock, op->into, min_size(op->into_len, INT32_MAX));
     if (got == -EAGAIN)
-        epoll_wait_edge(ep, op);
+        epoll_wait_edge(ep, op, sock);
     else
         epoll_result(ep, op, (int)got);
 }
@@ -143,15 +144,13 @@ static void run_send(struct epoll *ep, struct io_op *op)
 {
     struct sock *sock = sock_at(ep, op->fd);
     struct iovec rest[IO_SEGMENTS_MAX] uninitialized;
-    size_t len = 0, total = 0;
-    for (uint32_t i = 0; i < op->count; i++)
-        len += op->iov[i].iov_len;
-    assert(len <= INT32_MAX);
+    const size_t len = op->sum;
+    size_t total = 0;
     while (op->credit < len) {
         if (epoll_yield(ep, op, total >= SEND_TURN_MAX))
             return;
         if (!(sock->flags & SOCK_WRITABLE)) {
-            epoll_wait_edge(ep, op);
+            epoll_wait_edge(ep, op, sock);
             return;
         }
         const struct iovec *iov = op->iov;
@@ -177,11 +176,11 @@ static void run_send(struct epoll *ep, struct io_op *op)
 }
 
 // Whether the kernel has decided on a connect that was under way, and how.
-static void run_connecting(struct epoll *ep, struct io_op *op)
+static apart void run_connecting(struct epoll *ep, struct io_op *op)
 {
     struct sock *sock = sock_at(ep, op->fd);
     if (!(sock->flags & SOCK_WRITABLE)) {
-        epoll_wait_edge(ep, op);
+        epoll_wait_edge(ep, op, sock);
         return;
     }
     int error = 0;
@@ -213,7 +212,7 @@ static int dial_socket(struct epoll *ep, const struct sockaddr *addr)
 }
 
 // Until the socket is made, `into` and `into_len` are the address.
-static void run_connect(struct epoll *ep, struct io_op *op)
+static apart void run_connect(struct epoll *ep, struct io_op *op)
 {
     if (op->fd >= 0) {
         run_connecting(ep, op);
@@ -235,7 +234,7 @@ static void run_connect(struct epoll *ep, struct io_op *op)
         sock->flags &= ~(uint32_t)SOCK_WRITABLE;
         sock->out = op;
         op->fd = fd;
-        epoll_wait_edge(ep, op);
+        epoll_wait_edge(ep, op, sock);
     } else {
         sock_forget(sock);
         verify(close(fd) == 0);
@@ -252,7 +251,7 @@ static void run_connect(struct epoll *ep, struct io_op *op)
 }
 
 // An edge says only that something changed: what is true now is asked.
-static void run_poll(struct epoll *ep, struct io_op *op)
+static apart void run_poll(struct epoll *ep, struct io_op *op)
 {
     struct pollfd ask = { .fd = op->fd, .events = (short)op->credit };
     ep->io.stats.syscalls++;
@@ -260,7 +259,7 @@ static void run_poll(struct epoll *ep, struct io_op *op)
     if (ret > 0)
         epoll_result(ep, op, ask.revents & POLLNVAL ? -EBADF : ask.revents);
     else if (ret == 0 || errno == EINTR)
-        epoll_wait_edge(ep, op);
+        epoll_wait_edge(ep, op, sock_at(ep, op->fd));
     else
         epoll_result(ep, op, -errno);
 }

@@ -147,6 +147,7 @@ static void start_send(struct io *io, struct io_op *op, int fd, const struct iov
     start(op, IO_SEND, fd);
     op->iov = iov;
     op->count = count;
+    op->sum = (uint32_t)len;
     op->lazy = lazy;
     io->ops->send(io, op);
 }
@@ -248,6 +249,13 @@ bool io_peer(struct io *io, int fd, struct sockaddr_storage *out)
     }
     socklen_t len = sizeof(*out);
     return getpeername(fd, (struct sockaddr *)out, &len) == 0;
+}
+
+void io_release(struct io *io, int fd)
+{
+    assert(fd >= 0);
+    if (io->ops->release != NULL)
+        io->ops->release(io, fd);
 }
 
 void io_close(struct io *io, int fd, bool reset)

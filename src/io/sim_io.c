@@ -169,11 +169,11 @@ static void look_recv(struct sim_op *op)
         struct buf *buf = recv_buf(op);
         if (buf == NULL)
             return;
-        size_t len = recv_len(op->io->sim, end, min_size(buf->cap, op->op->credit));
+        size_t len = recv_len(op->io->sim, end, min_size(buf->cap, op->op->credit - op->taken));
         verify(sim_end_read(end, buf->data, len) == len);
-        op->op->credit -= (uint32_t)len;
+        op->taken += (uint32_t)len;
         struct io_done done = { .res = (int32_t)len, .flags = IO_MORE, .buf = buf };
-        if (op->op->credit == 0 || op_ends_early(op)) {
+        if (op->taken == op->op->credit || op_ends_early(op)) {
             op_end(op, done);
             return;
         }
@@ -627,6 +627,10 @@ static void tell(struct sim_io *io)
     free(cqe);
     struct io_op *io_op = op->op;
     sim_note(io->sim, "tell", io_op->kind, done.res, io->index);
+    if (io_op->kind == IO_RECV && done.res > 0) {
+        io_op->credit -= (uint32_t)done.res;
+        op->taken -= (uint32_t)done.res;
+    }
     if (!(done.flags & IO_MORE)) {
         // The bytes had to stay as they were until now, whatever became of the send.
         assert(io_op->kind != IO_SEND || op->sum == send_sum(io_op));

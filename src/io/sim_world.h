@@ -118,6 +118,7 @@ struct sim_op {
     bool parked;
     uint32_t wanted; // IO_POLL: events
     uint32_t sent;
+    uint32_t taken;   // IO_RECV: of its credit, and not told yet
     uint64_t sum;     // IO_SEND: of the caller's bytes
     struct list link; // ready or parked
     struct list poll_link;

@@ -7,6 +7,8 @@
 #include <fcntl.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <sys/stat.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 static bool set_one(int fd, int level, int option)
@@ -47,9 +49,11 @@ struct err sock_listen(const struct sockaddr *addr, socklen_t len, int backlog, 
     int fd = sock_make(addr->sa_family);
     if (fd < 0)
         return ERR_SYS(SYSTEM, fd);
-    // Newer kernels refuse SO_REUSEPORT on Unix sockets, where it never meant anything.
-    bool shared = addr->sa_family == AF_UNIX ||
-                  (set_one(fd, SOL_SOCKET, SO_REUSEADDR) && set_one(fd, SOL_SOCKET, SO_REUSEPORT));
+    // Newer kernels refuse SO_REUSEPORT on Unix sockets, where it never meant anything. The file
+    // gets the socket's own mode, so there is no moment in which others could connect.
+    bool shared = addr->sa_family == AF_UNIX ? fchmod(fd, S_IRUSR | S_IWUSR) == 0
+                                             : (set_one(fd, SOL_SOCKET, SO_REUSEADDR) &&
+                                                set_one(fd, SOL_SOCKET, SO_REUSEPORT));
     if (!shared || bind(fd, addr, len) < 0 || listen(fd, backlog) < 0) {
         struct err err = ERR_SYS(SYSTEM, errno);
         verify(close(fd) == 0);
@@ -59,8 +63,28 @@ struct err sock_listen(const struct sockaddr *addr, socklen_t len, int backlog, 
     return OK;
 }
 
+static struct err path_free(const struct sockaddr_un *addr)
+{
+    struct stat file;
+    if (lstat(addr->sun_path, &file) != 0)
+        return errno == ENOENT ? OK : ERR_SYS(SYSTEM, errno);
+    if (!S_ISSOCK(file.st_mode))
+        return ERR_SYS(SYSTEM, EEXIST);
+    const int fd = sock_make(AF_UNIX);
+    if (fd < 0)
+        return ERR_SYS(SYSTEM, -fd);
+    const bool answers = connect(fd, (const struct sockaddr *)addr, sizeof(*addr)) == 0 ||
+                         errno == EAGAIN || errno == EINPROGRESS;
+    verify(close(fd) == 0);
+    if (answers)
+        return ERR_SYS(SYSTEM, EADDRINUSE);
+    return unlink(addr->sun_path) == 0 ? OK : ERR_SYS(SYSTEM, errno);
+}
+
 struct err io_address_free(const struct sockaddr *addr, socklen_t len)
 {
+    if (addr->sa_family == AF_UNIX)
+        return path_free((const struct sockaddr_un *)(const void *)addr);
     int fd = sock_make(addr->sa_family);
     if (fd < 0)
         return ERR_SYS(SYSTEM, fd);

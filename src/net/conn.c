@@ -18,7 +18,7 @@ const char *conn_why_name(enum conn_why why)
         [WHY_TIMEOUT] = "timeout",   [WHY_PROTOCOL] = "protocol",
         [WHY_STALLED] = "stalled",   [WHY_CANCELLED] = "cancelled",
         [WHY_SHUTDOWN] = "shutdown", [WHY_LIMIT] = "limit",
-        [WHY_TLS] = "tls",
+        [WHY_TLS] = "tls",           [WHY_EVICTED] = "evicted",
     };
     assert(why < WHY_COUNT);
     return names[why];
@@ -187,6 +187,13 @@ void conn_rx_recheck(struct conn *conn)
     conn_wake(conn);
 }
 
+bool conn_is_quiet(const struct conn *conn)
+{
+    const bool begun = conn->state == CONN_OPENING && conn->rx_bytes > 0;
+    return !begun && conn->rx_len == 0 && conn_tls_rx_held(conn) == 0 && conn->tx_len == 0 &&
+           !io_has_input(conn->net->io, conn->fd);
+}
+
 void conn_rx_ack_late(struct conn *conn)
 {
     if (conn->fd >= 0)
@@ -198,14 +205,31 @@ bool conn_rx_acks_late(struct conn *conn)
     return conn->fd >= 0 && io_acks_late(conn->net->io, conn->fd);
 }
 
+static cold void rx_raise(struct conn *conn)
+{
+    if (conn->tls == NULL && conn->rx_limit > conn->rx_len &&
+        budget_level(&conn->net->budget) == BUDGET_NORMAL)
+        io_recv_raise(&conn->rx_op, conn->rx_limit - conn->rx_len);
+}
+
+// There is more room than before. A receive that goes on gets what has come back of its credit,
+// some time before that runs out: it would do so in the middle of a message, which then comes in
+// two pieces.
+static inline void rx_go_on(struct conn *conn)
+{
+    if (!conn->rx_op.in_flight)
+        conn_rx_arm(conn);
+    else if (unlikely(conn->rx_op.credit < conn->rx_limit / 2))
+        rx_raise(conn);
+}
+
 void conn_rx_allow(struct conn *conn, uint32_t limit, enum buf_class cls)
 {
     conn->rx_limit = limit;
     conn->rx_cls = (uint8_t)cls;
     if (conn->tls != NULL)
         conn_tls_room(conn);
-    if (!conn->rx_op.in_flight)
-        conn_rx_arm(conn);
+    rx_go_on(conn);
 }
 
 // Appends a copy behind the last held byte, in the same buffer, if nobody else reads that buffer.
@@ -317,6 +341,8 @@ static flat void on_rx(struct io_op *op, struct io_done done)
             conn->rx_direct += (uint32_t)done.res;
             conn->rx_bytes += (uint32_t)done.res;
         }
+    } else if (done.res > 0 && unlikely(conn->rx_state == RX_FAILED)) {
+        buf_put(done.buf); // behind a hole: what could not be held
     } else if (done.res > 0) {
         conn->rx_bytes += (uint32_t)done.res;
         if (conn->tls != NULL)
@@ -353,16 +379,6 @@ struct span conn_rx_peek(struct conn *conn, size_t max)
     return span_of(conn->net->scratch, len);
 }
 
-// A receive that goes on may bring as much again as was let go: otherwise its credit would run out
-// in the middle of a message, which then comes in two pieces.
-static inline void rx_extend(struct conn *conn, size_t len)
-{
-    const size_t due = (size_t)conn->rx_len + conn->rx_op.credit + len;
-    if (conn->tls == NULL && due <= conn->rx_limit &&
-        likely(budget_level(&conn->net->budget) == BUDGET_NORMAL))
-        io_recv_extend(&conn->rx_op, (uint32_t)len);
-}
-
 void conn_rx_consume(struct conn *conn, size_t len)
 {
     assert(len <= conn->rx_len);
@@ -371,10 +387,7 @@ void conn_rx_consume(struct conn *conn, size_t len)
     segq_consume(&conn->rx, len);
     if (conn->tls != NULL)
         conn_tls_room(conn);
-    if (conn->rx_op.in_flight)
-        rx_extend(conn, len);
-    else
-        conn_rx_arm(conn);
+    rx_go_on(conn);
 }
 
 static uint32_t rx_direct_now(struct conn *conn, char *into, size_t len)

@@ -24,7 +24,9 @@ struct peer peer_of(const struct sockaddr *addr)
 {
     struct peer peer = { 0 };
     static const uint8_t mapped[12] = { [10] = 0xff, [11] = 0xff };
-    if (addr->sa_family == AF_INET) {
+    if (addr->sa_family == AF_UNIX) {
+        peer.family = PEER_LOCAL;
+    } else if (addr->sa_family == AF_INET) {
         peer.family = 4;
         memcpy(peer.bytes, &((const struct sockaddr_in *)(const void *)addr)->sin_addr, 4);
     } else if (addr->sa_family == AF_INET6) {
@@ -41,6 +43,10 @@ size_t peer_text(const struct peer *peer, char out[PEER_TEXT_MAX])
     _Static_assert((int)PEER_TEXT_MAX >= INET6_ADDRSTRLEN, "every address fits");
     if (peer->family == 0)
         return 0;
+    if (peer->family == PEER_LOCAL) {
+        memcpy(out, "unix", 4);
+        return 4;
+    }
     if (peer->family != 4) {
         verify(inet_ntop(AF_INET6, peer->bytes, out, PEER_TEXT_MAX));
         return strlen(out);
@@ -75,6 +81,11 @@ void peers_free(struct peers **peers)
     if (*peers != NULL)
         pages_give(*peers, (*peers)->bytes);
     *peers = NULL;
+}
+
+static bool is_counted(const struct peer *peer)
+{
+    return peer->family == 4 || peer->family == 6;
 }
 
 static uint64_t mix(uint64_t hash)
@@ -128,7 +139,7 @@ static bool swap(_Atomic uint64_t *place, uint64_t from, uint64_t to)
 bool peers_enter(struct peers *peers, const struct peer *peer, uint32_t max, uint32_t *rank)
 {
     *rank = 0;
-    if (peer->family == 0)
+    if (!is_counted(peer))
         return true;
     for (;;) {
         const struct look look = look_at(peers, peer);
@@ -173,5 +184,5 @@ uint64_t peers_refused(const struct peers *peers)
 
 uint32_t peers_count(struct peers *peers, const struct peer *peer)
 {
-    return peer->family != 0 ? look_at(peers, peer).sum : 0;
+    return is_counted(peer) ? look_at(peers, peer).sum : 0;
 }

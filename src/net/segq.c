@@ -2,8 +2,6 @@
 
 #include "penstock/base/check.h"
 
-_Static_assert(SEGQ_MAX % SEGQ_OWN == 0, "one counter turns in both");
-
 // From two segments to a ring of them.
 static cold bool grow(struct segq *queue, struct bufpool *bufs)
 {
@@ -103,25 +101,32 @@ bool segq_ref(struct segq *queue, struct bufpool *bufs, struct buf *buf, const c
 struct iovec *segq_iov(struct segq *queue, struct iovec own[SEGQ_OWN], uint32_t *count, size_t *len)
 {
     struct iovec *iov = queue->ring != NULL ? segq_ring(queue)->iov : own;
-    *count = 0;
-    *len = 0;
-    for (unsigned i = 0; i < queue->count && *count < IO_SEGMENTS_MAX; i++) {
-        struct seg *seg = segq_at(queue, i);
-        if (seg->len == 0) // a place reserved and not yet written
+    const unsigned segs = queue->count;
+    uint32_t used = 0;
+    size_t sum = 0;
+    for (unsigned i = 0; i < segs && used < IO_SEGMENTS_MAX; i++) {
+        const struct seg *seg = segq_at(queue, i);
+        if (unlikely(seg->len == 0)) // a place reserved and not yet written
             continue;
-        iov[(*count)++] = (struct iovec){ (void *)(uintptr_t)seg->ptr, seg->len };
-        *len += seg->len;
+        iov[used++] = (struct iovec){ (void *)(uintptr_t)seg->ptr, seg->len };
+        sum += seg->len;
     }
+    *count = used;
+    *len = sum;
     return iov;
 }
 
 static void drop_front(struct segq *queue)
 {
     buf_put(segq_at(queue, 0)->buf);
-    queue->first = (uint8_t)((queue->first + 1) % SEGQ_MAX); // SEGQ_OWN divides it
-    queue->count--;
-    if (queue->count > 0)
+    if (--queue->count > 0) {
+        _Static_assert(SEGQ_OWN == 2, "one is left to move to the front");
+        if (likely(queue->ring == NULL))
+            queue->own[0] = queue->own[1];
+        else
+            queue->first = (uint8_t)((queue->first + 1) % SEGQ_MAX);
         return;
+    }
     queue->room = 0;
     if (unlikely(queue->ring != NULL)) {
         buf_put(queue->ring);

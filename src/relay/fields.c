@@ -80,6 +80,15 @@ static bool passes_to_vendor(const struct http_field *field, uint32_t format)
     return passes(to_vendor, ARRAY_LEN(to_vendor), field->name, format);
 }
 
+// What all fields of a head take as lines.
+static cold size_t fields_bytes(const struct http_head *head)
+{
+    size_t len = 0;
+    for (unsigned i = 0; i < head->field_count; i++)
+        len += head->fields[i].name.len + head->fields[i].value.len + sizeof(": \r\n") - 1;
+    return len;
+}
+
 // A client may ask that nothing is lost where its request is converted. Whatever it says, unless
 // that is a plain no, means that it does.
 static bool asks_strict(const struct http_field *field, bool *strict)
@@ -121,13 +130,14 @@ static bool goes_on(const struct req *req, const struct http_field *field)
            (trace_is_told(&req->trace) || !is_of_trace(field->name) || !GUARD(RELAY_TRACE_VALID));
 }
 
-struct err fields_collect(struct req *req, const struct http_head *head, struct span query)
+static struct err fields_write(struct req *req, const struct http_head *head, size_t least)
 {
     size_t room;
-    char *at = arena_rest(&req->arena, FIELDS_ROOM_MIN, &room);
+    char *at = arena_rest(&req->arena, least, &room);
     if (at == NULL)
         return ERR(OVERLOADED);
     struct put out = put_into(at, room);
+    req->fields_dropped = 0;
     for (unsigned i = 0; i < head->field_count; i++) {
         const struct http_field *field = &head->fields[i];
         if (goes_on(req, field) || !GUARD(RELAY_FIELDS_OUT))
@@ -135,11 +145,18 @@ struct err fields_collect(struct req *req, const struct http_head *head, struct 
         else if (field->id == HF_OTHER && !asks_strict(field, &req->strict))
             req->fields_dropped++;
     }
-    if (out.full)
-        return ERR(HEAD_TOO_LARGE);
     size_t len = (size_t)(out.at - out.start);
-    arena_trim(&req->arena, room, len);
+    arena_trim(&req->arena, room, out.full ? 0 : len);
     req->fields = span_of(at, len);
+    return out.full ? ERR(HEAD_TOO_LARGE) : OK;
+}
+
+struct err fields_collect(struct req *req, const struct http_head *head, struct span query)
+{
+    struct err err = fields_write(req, head, FIELDS_ROOM_MIN);
+    if (unlikely(err.code == ERR_HEAD_TOO_LARGE))
+        err = fields_write(req, head, fields_bytes(head));
+    TRY(err);
 
     // The query goes on too, without the key.
     char *copy = arena_take(&req->arena, max_size(query.len, 1));

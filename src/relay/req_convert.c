@@ -150,7 +150,8 @@ static struct conversion *conversion_of(struct req *req)
     memset(conversion, 0, offsetof(struct conversion, completion));
     conversion->req = req;
     conversion->scratch.take = piece_take;
-    conversion->chunks = (struct arena_source){ chunk_take, chunk_give, conversion };
+    conversion->chunks =
+        (struct arena_source){ .take = chunk_take, .give = chunk_give, .ctx = conversion };
     charge(conversion, sizeof(*conversion));
     req->conversion = conversion;
     return conversion;
@@ -195,7 +196,7 @@ static struct err refuse(struct req *req, struct err err, struct span path, stru
     return err;
 }
 
-static struct figures_conversion *figures_of(struct req *req)
+struct figures_conversion *convert_figures(struct req *req)
 {
     const struct conversion *conversion = req->conversion;
     return &req->shard->counters.conversions[conversion->from->family][conversion->to->family];
@@ -204,7 +205,7 @@ static struct figures_conversion *figures_of(struct req *req)
 static struct err refuse_loss(struct req *req)
 {
     const struct losses *losses = req->conversion->losses;
-    counter_add(&figures_of(req)->losses[FIGURES_REFUSED], 1);
+    counter_add(&convert_figures(req)->losses[FIGURES_REFUSED], 1);
     return refuse(req, ERR(REQUEST_UNFIT), span_of(losses->path, losses->path_len),
                   span_str(losses->why));
 }
@@ -315,7 +316,7 @@ static struct err render_body(struct req *req, const struct prompt *prompt, cons
 static void count(struct req *req)
 {
     const struct losses *losses = req->conversion->losses;
-    struct figures_conversion *figures = figures_of(req);
+    struct figures_conversion *figures = convert_figures(req);
     counter_add(&figures->requests, 1);
     if (losses->count[LOSS_ADJUST] > 0)
         counter_add(&figures->losses[FIGURES_ADJUSTED], losses->count[LOSS_ADJUST]);

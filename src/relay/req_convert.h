@@ -49,6 +49,7 @@ struct conversion {
     struct sink out;
     struct buf *out_buf;   // what `out` writes into; NULL: nothing yet
     struct body *out_body; // the same keeper once it has outgrown a buffer
+    size_t out_whole;      // bytes in it that are whole events
     struct convert_text whole;
     uint64_t quiet_since_ns; // nothing went to the client since
     struct completion completion;
@@ -81,6 +82,8 @@ bool convert_keeps_body(const struct req *req);
 void convert_forget(struct req *req);
 void convert_end(struct req *req);
 
+// Where the pair of formats is counted.
+struct figures_conversion *convert_figures(struct req *req);
 // Gives back all that was taken of `scratch`.
 void convert_pieces_drop(struct conversion *conversion);
 void convert_text_begin(struct convert_text *text, struct net *net, size_t expected);

@@ -347,8 +347,12 @@ static struct err write_head(struct req *req, const struct snap_account *account
     struct err err = write_head_in(req, account, HEAD_ROOM_MIN);
     if (err.code != ERR_HEAD_TOO_LARGE)
         return err;
-    req_head_wipe(req); // once more, with a whole chunk
-    return write_head_in(req, account, ARENA_CHUNK - HEAD_ROOM_MIN);
+    req_head_wipe(req);       // once more, with room for all of it
+    const size_t encoded = 3; // the longest form of a byte in a path
+    return write_head_in(req, account,
+                         HEAD_ROOM_MIN + account->path.len + secret_reveal(account->lines).len +
+                             req->fields.len + req->version.len + req->query.len +
+                             encoded * (req->model.len + req->vendor_model.len));
 }
 
 // The credential without the scheme in front of it.

@@ -28,17 +28,26 @@ static void out_drop(struct conversion *conversion)
         buf_put(conversion->out_buf);
     conversion->out_buf = NULL;
     conversion->out_body = NULL;
+    conversion->out_whole = 0;
     conversion->out.at = conversion->out.end = NULL;
 }
 
-// All that was written since the last time, as one piece.
+// Up to here the client can be told something else.
+static inline void out_mark(struct conversion *conversion)
+{
+    if (likely(!conversion->encode.failed) && conversion->out_buf != NULL)
+        conversion->out_whole = (size_t)(conversion->out.at - conversion->out_buf->data);
+}
+
+// All whole events that were written since the last time, as one piece. An event that memory ran
+// out for is not sent in part: what follows is the error.
 static bool out_send(struct conversion *conversion)
 {
     struct buf *buf = conversion->out_buf;
     if (buf == NULL)
         return true;
     struct req *req = conversion->req;
-    const size_t len = (size_t)(conversion->out.at - buf->data);
+    const size_t len = conversion->out_whole;
     const bool sent = len == 0 || stream_send(req->stream, buf, buf->data, len);
     if (len > 0)
         conversion->quiet_since_ns = req->shard->loop.now_ns;
@@ -88,6 +97,7 @@ static void told_delta(void *ctx, const struct delta *delta)
         return;
     }
     encode_put(&conversion->encode, delta);
+    out_mark(conversion);
 }
 
 static void kept_delta(void *ctx, const struct delta *delta)
@@ -318,6 +328,7 @@ static struct err end_stream(struct req *req, const struct usage *usage)
     if (!req->pump.committed && !pump_commit(req))
         return ERR(OVERLOADED);
     encode_end(&conversion->encode, usage);
+    out_mark(conversion);
     TRY(check_memory(conversion));
     return out_send(conversion) ? OK : ERR(OVERLOADED);
 }
@@ -341,6 +352,20 @@ static struct err end_whole(struct req *req, const struct usage *usage)
     return OK;
 }
 
+// What the vendor said and the client's format has no place for.
+static void count_unsaid(struct req *req)
+{
+    const struct conversion *conversion = req->conversion;
+    uint64_t sum = 0;
+    for (unsigned kind = 0; kind < DELTA_KIND_COUNT; kind++) {
+        sum += conversion->streams ? conversion->encode.lost[kind] : 0;
+        if (!conversion->sse || !conversion->streams)
+            sum += conversion->completion.lost[kind];
+    }
+    if (sum > 0)
+        counter_add(&convert_figures(req)->losses[FIGURES_UNSAID], sum);
+}
+
 enum next convert_finish(struct req *req)
 {
     struct conversion *conversion = req->conversion;
@@ -357,5 +382,6 @@ enum next convert_finish(struct req *req)
             (void)out_send(conversion); // what came before the error
         return req_fail(req, err);
     }
+    count_unsaid(req);
     return pump_end(req);
 }

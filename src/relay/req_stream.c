@@ -18,7 +18,7 @@
 enum {
     PUMP_TURN_BYTES = 256 * KIB, // of one request in one turn
     PUMP_ACK_PIECES = 16,        // of a stream, until acknowledgements are seen to again
-    REPLY_ROOM_MIN = 2 * KIB,    // for the fields of an answer's head
+    REPLY_ROOM_MIN = 512,        // for the fields of an answer's head, at first
 };
 
 apart bool pump_hold(struct req *req, struct span bytes, size_t max)
@@ -47,18 +47,26 @@ void pump_hold_drop(struct req *req)
 
 // --- the head for the client ---
 
-struct err pump_note_head(struct req *req, const struct http_head *head)
+static struct err note_fields(struct req *req, const struct http_head *head, size_t least)
 {
     size_t room;
-    char *at = arena_rest(&req->arena, REPLY_ROOM_MIN, &room);
+    char *at = arena_rest(&req->arena, least, &room);
     if (at == NULL)
         return ERR(OVERLOADED);
     struct put out = put_into(at, room);
     fields_relay(&out, head, !req->converts);
-    if (out.full)
-        return ERR(UPSTREAM_HEAD);
     req->reply_fields = put_done(&out);
     arena_trim(&req->arena, room, req->reply_fields.len);
+    return out.full ? ERR(UPSTREAM_HEAD) : OK;
+}
+
+struct err pump_note_head(struct req *req, const struct http_head *head)
+{
+    struct err err = note_fields(req, head, REPLY_ROOM_MIN);
+    if (err.code == ERR_UPSTREAM_HEAD) // once more, with a whole chunk
+        err = note_fields(req, head, ARENA_CHUNK - REPLY_ROOM_MIN);
+    if (failed(err))
+        return err;
     req->reply_length = head->framing == HTTP_LENGTH ? (int64_t)head->content_length : -1;
     if (head->framing == HTTP_NO_BODY)
         req->reply_length = 0;

@@ -4,6 +4,7 @@
 #include "own.h"
 #include "penstock/base/arena.h"
 #include "penstock/base/check.h"
+#include "penstock/net/body.h"
 #include "reply.h"
 #include "req.h"
 #include "req_convert.h"
@@ -12,7 +13,23 @@
 static void *chunk_take(void *ctx, void **keeper)
 {
     _Static_assert((int)BUF_SMALL_BYTES >= (int)ARENA_CHUNK, "a small buffer is a chunk");
-    struct buf *buf = bufpool_take(ctx, BUF_SMALL);
+    const struct net *net = ctx;
+    struct buf *buf = bufpool_take(net->bufs, BUF_SMALL);
+    *keeper = buf;
+    return buf != NULL ? buf->data : NULL;
+}
+
+// For heads that are larger than usual.
+static void *chunk_take_large(void *ctx, size_t len, void **keeper)
+{
+    struct net *net = ctx;
+    struct buf *buf = NULL;
+    if (len <= BUF_LARGE_BYTES) {
+        buf = bufpool_take(net->bufs, BUF_LARGE);
+    } else {
+        struct body *body = body_take(net, len);
+        buf = body != NULL ? &body->buf : NULL;
+    }
     *keeper = buf;
     return buf != NULL ? buf->data : NULL;
 }
@@ -43,7 +60,7 @@ struct err shard_init(struct shard *shard, uint32_t idx, struct io *io, struct e
     slab_init(&shard->answers, sizeof(struct answer), conns_max);
     slab_init(&shard->secrets, sizeof(struct kept_secret), conns_max);
     wire_forms_init(&shard->forms);
-    shard->chunks = (struct arena_source){ chunk_take, chunk_give, shard->net.bufs };
+    shard->chunks = (struct arena_source){ chunk_take, chunk_give, &shard->net, chunk_take_large };
     list_init(&shard->live);
     env_random(env, &shard->id_state, sizeof(shard->id_state));
     return OK;
@@ -71,8 +88,34 @@ struct err shard_listen(struct shard *shard, const struct sockaddr *addr, sockle
     TRY(server_open(server, &shard->net, &shard->app, shard->shared->server, addr, len));
     server_secure(server, certs);
     server_share(server, shard->shared->peers);
+    if (shard->shared->doors != NULL)
+        server_spread(server, shard->shared->doors, shard->idx, shard->server_count);
     shard->server_count++;
     return OK;
+}
+
+static struct door *door_of(const struct shard *shard)
+{
+    struct doors *doors = shard->shared->doors;
+    return doors != NULL ? &doors->door[shard->idx] : NULL;
+}
+
+void shard_open_door(struct shard *shard)
+{
+    if (door_of(shard) != NULL)
+        door_open(door_of(shard), shard->loop.io);
+}
+
+// Connections that other shards passed on.
+static apart void take_passed(struct shard *shard, struct door *door)
+{
+    uint32_t listener;
+    int fd;
+    while (door_take(door, &listener, &fd)) {
+        assert(listener < shard->server_count);
+        server_take(&shard->servers[listener], fd);
+        door_taken(door);
+    }
 }
 
 void shard_apply(struct shard *shard, const struct shard_settings *settings)
@@ -90,6 +133,16 @@ static void show_figures(struct shard *shard)
     struct shard_counters *counters = &shard->counters;
     const struct io_stats *io = io_stats(shard->loop.io);
     counter_set(&counters->connections, shard->net.conns.count_out);
+    uint64_t evicted[IDLE_KIND_COUNT] = { 0 }, passed = 0;
+    for (uint32_t i = 0; i < shard->server_count; i++) {
+        const struct server *server = &shard->servers[i];
+        for (int kind = 0; kind < IDLE_KIND_COUNT; kind++)
+            evicted[kind] += server->evicted[kind];
+        passed += server->passed;
+    }
+    for (int kind = 0; kind < IDLE_KIND_COUNT; kind++)
+        counter_set(&counters->evicted[kind], evicted[kind]);
+    counter_set(&counters->passed, passed);
     counter_set(&counters->upstream_idle, shard->upool.count);
     counter_set(&counters->upstream_reused, shard->upool.reused);
     counter_set(&counters->syscalls, io->syscalls);
@@ -101,7 +154,12 @@ void shard_turn(struct shard *shard, uint64_t until_ns)
     // What a request needs of a snapshot beyond one turn it has copied, so each turn may begin with
     // a newer one, and none is held while the shard sleeps.
     snap_hub_leave(shard->shared->hub, shard->idx);
+    struct door *door = door_of(shard);
+    if (unlikely(shard->draining && door != NULL && !door_is_quiet(door)))
+        until_ns = min_u64(until_ns, shard->loop.now_ns + NS_PER_MS); // who is at it says no more
     loop_wait(&shard->loop, until_ns);
+    if (door != NULL && unlikely(door_has_any(door)))
+        take_passed(shard, door);
     shard->snap = snap_hub_enter(shard->shared->hub, shard->idx);
     loop_work(&shard->loop);
     if (shard->owed != NULL)
@@ -116,6 +174,8 @@ void shard_turn(struct shard *shard, uint64_t until_ns)
 void shard_drain(struct shard *shard)
 {
     shard->draining = true;
+    if (door_of(shard) != NULL)
+        door_close(door_of(shard));
     for (uint32_t i = 0; i < shard->server_count; i++)
         server_drain(&shard->servers[i]);
 }
@@ -136,7 +196,8 @@ bool shard_is_idle(const struct shard *shard)
     for (uint32_t i = 0; i < shard->server_count; i++)
         if (!server_is_idle(&shard->servers[i]))
             return false;
-    return list_is_empty(&shard->live);
+    struct door *door = door_of(shard);
+    return list_is_empty(&shard->live) && (door == NULL || door_is_quiet(door));
 }
 
 void shard_close(struct shard *shard)

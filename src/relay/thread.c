@@ -22,15 +22,20 @@ static struct err open_shard(struct shard_thread *thread)
                    thread->conns_max));
     thread->shard.access = thread->access;
     for (uint32_t i = 0; i < thread->listen_count; i++) {
-        const union dest_addr *addr = &thread->listen[i];
+        const union listen_addr *addr = &thread->listen[i];
+        const bool is_local = addr->any.sa_family == AF_UNIX;
         struct err err =
-            shard_listen(&thread->shard, &addr->any, dest_addr_len(addr), thread->certs[i]);
-        if (failed(err)) {
+            shard_listen(&thread->shard, is_local && thread->idx > 0 ? NULL : &addr->any,
+                         listen_addr_len(addr), thread->certs[i]);
+        if (failed(err) && is_local)
+            snprintf(thread->why, sizeof(thread->why), "cannot listen on %s: %s",
+                     addr->local.sun_path, strerror(err.sys));
+        else if (failed(err))
             snprintf(thread->why, sizeof(thread->why), "cannot listen on port %u: %s",
                      ntohs(addr->v4.sin_port), strerror(err.sys));
-            return err;
-        }
+        TRY(err);
     }
+    shard_open_door(&thread->shard);
     return OK;
 }
 

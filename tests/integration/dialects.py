@@ -567,3 +567,9 @@ def converted():
 def pairs():
     """[(client, vendor)] of different formats."""
     return [(client, vendor) for client in converted() for vendor in converted() if client.name != vendor.name]
+
+
+def few_pairs():
+    """The same, but each format only once as the client's and once as the vendor's."""
+    every = converted()
+    return list(zip(every, every[1:] + every[:1]))

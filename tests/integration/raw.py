@@ -212,15 +212,18 @@ class Answer(Message):
 
 
 class Client:
-    """A TCP or TLS connection to `addr`."""
+    """A TCP or TLS connection to `addr`, or one to the Unix socket of that path."""
 
     def __init__(self, addr, timeout=TIMEOUT_S, tls=None, server_name="localhost", recv_buffer=None):
-        sock = socket.socket(socket.AF_INET6 if ":" in addr[0] else socket.AF_INET)
+        local = isinstance(addr, str)
+        sock = socket.socket(socket.AF_UNIX if local else
+                             socket.AF_INET6 if ":" in addr[0] else socket.AF_INET)
         if recv_buffer:  # before connecting: it decides the window that is offered
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, recv_buffer)
         sock.settimeout(timeout)
         sock.connect(addr)
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        if not local:
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.sock = TlsSocket(sock, tls, server_name) if tls else sock
         self.stream = Stream(self.sock)
         self.sent_at = time.monotonic()

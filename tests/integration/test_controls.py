@@ -6,12 +6,13 @@ import os
 import socket
 import subprocess
 import tempfile
+import threading
 import time
 
-from faults import FAIL, FORMATS, OPENAI, FaultGateway, FaultTest, together
+from faults import FAIL, FORMATS, GEMINI, OPENAI, FaultGateway, FaultTest, together
 from harness import Gateway, binary, both_backends, is_sanitized, new_key
 from raw import Client, Cut
-from test_admin import control
+from test_admin import control, metric
 
 CANARY = "canary-7c1f04"
 
@@ -87,6 +88,55 @@ class Floods(FaultTest):
                 return False
         self.eventually(served, "somebody new is served", 9)
 
+    def test_C9_the_oldest_idle_connection_makes_room(self):
+        """At the cap: silent connections go first and the oldest of them, so that a new client is
+        served at once; who began a head or waits for an answer keeps its place, and so does who was
+        served before, as long as there are silent ones."""
+        held = threading.Event()
+        self.addCleanup(held.set)
+
+        def slowly(peer, request):
+            held.wait(20)
+            peer.answer(OPENAI.whole)
+        gateway, _ = self.pair(slowly, config={"limits": {"connections": 16}, "shards": 1},
+                               timeouts={"header": "30s", "idle": "60s"})
+        known = gateway.begin(OPENAI, stream=False)
+        self.assertEqual(known.answer().status, 200)
+        waiting = gateway.begin(OPENAI, FAIL, stream=False)
+        head = gateway.client()
+        head.send("GET /v1/models HTTP/1.1\r\nhost: x\r\n")
+        silent = self.hold(gateway, 40)
+        for number in range(3):
+            with self.subTest(number=number), self.within(1, "a new client"):
+                self.assertEqual(gateway.ask(OPENAI, stream=False).status, 200)
+        self.assertEqual(silent[0].ended(2), "fin", "the oldest one went")
+        self.assertLess(self.ended(silent, 0.5), len(silent), "more than made room went")
+        with self.within(1, "who began a head"):
+            head.send(f"authorization: Bearer {gateway.key}\r\n\r\n")
+            head.method = "GET"
+            self.assertEqual(head.answer().status, 200)
+        known.request("GET", "/v1/models", None, [("authorization", f"Bearer {gateway.key}")])
+        self.assertEqual(known.answer().status, 200)
+        held.set()
+        self.assertEqual(waiting.answer().status, 200)
+        text = gateway.ask_admin("/metrics").body.decode()
+        self.assertGreaterEqual(metric(text, "penstock_connections_evicted_total", reason="silent"), 27)
+        self.assertEqual(metric(text, "penstock_connections_evicted_total", reason="idle"), 0)
+
+    def test_C9_kept_connections_make_room_too(self):
+        gateway, _ = self.pair(config={"limits": {"connections": 16}, "shards": 1},
+                               timeouts={"header": "30s", "idle": "60s"})
+        kept = [gateway.begin(OPENAI, stream=False) for _ in range(16)]
+        for client in kept:
+            self.assertEqual(client.answer().status, 200)
+        with self.within(1, "a new client"):
+            self.assertEqual(gateway.ask(OPENAI, stream=False).status, 200)
+        self.assertEqual(kept[0].ended(2), "fin", "the oldest one went")
+        for client in kept[2:]:
+            self.assertIsNone(client.ended(0.01), "one that was not the oldest went")
+        text = gateway.ask_admin("/metrics").body.decode()
+        self.assertEqual(metric(text, "penstock_connections_evicted_total", reason="idle"), 1)
+
     def test_C9_connections_that_come_and_go(self):
         gateway, _ = self.pair()
         self.assert_good(gateway)
@@ -161,6 +211,25 @@ class Vendors(FaultTest):
                 return client.answer().status
 
         self.assertEqual(status(OPENAI.path + "?" + "a" * 3000), 200)
+        # What goes on to the vendor may be as large as what came.
+        for length in (3900, 4200, 8150):
+            self.assertEqual(status(OPENAI.path + "?" + "a" * length), 200, length)
+            self.assertEqual(vendor.requests[-1].target, OPENAI.path + "?" + "a" * length)
+        for length in (3900, 5000, 16_300, 32_000):
+            for _ in range(3):  # the head is known after the first
+                self.assertEqual(status(fields=["openai-beta: " + "b" * length]), 200, length)
+                self.assertEqual(vendor.requests[-1].get("openai-beta"), "b" * length)
+        many = [f"x-stainless-{number}: {'c' * 200}" for number in range(90)]
+        self.assertEqual(status(OPENAI.path + "?" + "a" * 8150, fields=many), 200)
+        self.assertEqual(vendor.requests[-1].get("x-stainless-89"), "c" * 200)
+        with gateway.client() as client:  # on a connection that goes on, and on another format's path
+            target = GEMINI.path + "?" + "a" * 4000
+            for _ in range(3):
+                client.request("POST", target, GEMINI.request("x", False)[1],
+                               [("x-goog-api-key", gateway.key), ("x-goog-request-params", "d" * 9000)])
+                self.assertEqual(client.answer().status, 200)
+                self.assertEqual(vendor.requests[-1].target, target)
+                self.assertEqual(vendor.requests[-1].get("x-goog-request-params"), "d" * 9000)
         self.assertEqual(status("/v1/" + "a" * 8150), 404)
         self.assertEqual(status("/v1/" + "a" * 8300), 414)
         self.assertEqual(status(fields=["x: y"] * 97), 200)

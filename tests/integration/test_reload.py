@@ -83,6 +83,29 @@ class Reload(ReloadTest):
         self.eventually(lambda: '"msg":"request"' in gateway.log(), "an access line")
         return gateway.log()
 
+    def test_a_repeated_head_is_read_again(self):
+        """A head that a connection repeats is known by comparison; what was concluded from it under
+        other settings is not."""
+        page = "https://page.test"
+        gateway = self.gateway(accounts=[self.vendor_account(self.named("one"))])
+        client = gateway.client()
+
+        def allowed():
+            found = set()
+            for _ in range(4):  # from the second on it may be known
+                client.request("POST", CHAT, chat(), [("authorization", f"Bearer {gateway.key}"),
+                                                      ("origin", page)])
+                answer = client.answer()
+                self.assertEqual(answer.status, 200)
+                found.add(answer.get("access-control-allow-origin"))
+            return found
+        self.assertEqual(allowed(), {None})
+        for origins, expected in (([page], {page}), (["https://other.test"], {None}), (["*"], {page})):
+            self.rewrite(gateway, cors={"origins": origins})
+            self.assertEqual(json.loads(gateway.cli("reload", "-o", "json").stdout)["applied"],
+                             ["cors.origins"])
+            self.assertEqual(allowed(), expected)
+
     def test_a_mistake_changes_nothing(self):
         gateway = self.gateway(accounts=[self.vendor_account(self.named("one"))])
         with open(gateway.config_path, encoding="utf-8") as file:

@@ -120,7 +120,7 @@ static void client_connect(struct client *client)
         call->excused = client->manner >= MANNER_STALL;
         call->slow = client->manner == MANNER_SLOW;
     }
-    unsigned shard = (unsigned)world_below(world, world->shard_count);
+    unsigned shard = (unsigned)world_below(world, world->lopsided ? 1 : world->shard_count);
     struct sockaddr_in addr = world_addr("10.0.0.", 1 + shard, SIM_PORT);
     client->peer = sim_dial(world->sim, (struct sockaddr *)&addr, sizeof(addr));
     sim_on_event(client->peer, on_peer, client);

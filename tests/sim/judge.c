@@ -9,6 +9,7 @@ enum {
     JUDGE_WATCHED = 1024,
     // A turn takes time, ticks of the wheel are 4 ms, completions may be noticed late.
     JUDGE_SLACK_MS = 250,
+    JUDGE_ROOM_MS = 500,
     JUDGE_SLEEP_MS = 20,
     JUDGE_WHOLE_MAX = 1 * MIB,
 };
@@ -233,6 +234,17 @@ void judge_answer(struct client *client, struct call *call, const struct respons
                response->status < 300 ? 0 : (int)response->body.len, response->body.ptr);
 }
 
+// A connection that made room for another may have had a request on its way.
+static bool was_evicted(struct sim_world *world)
+{
+    uint64_t evicted = 0;
+    for (unsigned i = 0; i < world->shard_count; i++)
+        for (uint32_t k = 0; k < world->shards[i].server_count; k++)
+            for (int kind = 0; kind < IDLE_KIND_COUNT; kind++)
+                evicted += world->shards[i].servers[k].evicted[kind];
+    return world->excused_evictions < evicted && ++world->excused_evictions > 0;
+}
+
 void judge_silence(struct client *client, struct call *call, bool reset)
 {
     struct sim_world *world = client->world;
@@ -246,7 +258,7 @@ void judge_silence(struct client *client, struct call *call, bool reset)
                    call->began_ns - client->idle_since_ns > world->server.idle_ns - NS_PER_S ||
                    call->began_ns - client->idle_since_ns > world->server.head_ns - NS_PER_S;
     bool may_end = network_is_to_blame(world, call) || any_ill(call); // a cut before any byte left
-    if (sent && !between && !may_end && call->bad == BAD_NONE)
+    if (sent && !between && !may_end && call->bad == BAD_NONE && !was_evicted(world))
         world_violation(world, "call %08x: closed without a word", call->nonce);
 }
 
@@ -402,6 +414,22 @@ static void judge_serve(struct sim_world *world, const struct serve *serve)
                         serve->state, (unsigned long long)(age / NS_PER_MS));
 }
 
+// While somebody waits for a place, nobody keeps one for long on whom nothing is under way.
+static void judge_room(struct sim_world *world, const struct server *server)
+{
+    const uint64_t now = world->env.mono;
+    for (int kind = 0; kind < IDLE_KIND_COUNT; kind++) {
+        const struct list *idle = &server->idle[kind];
+        if (list_is_empty(&server->parked) || list_is_empty(idle))
+            continue;
+        const struct serve *first = container_of(idle->next, struct serve, idle);
+        const bool few = server->silent_count <= server->limits.connections / SERVE_SILENT_SHARE;
+        if ((kind == IDLE_SILENT || few) && now - first->idle_ns > JUDGE_ROOM_MS * NS_PER_MS)
+            world_violation(world, "an idle connection makes no room since %llu ms",
+                            (unsigned long long)((now - first->idle_ns) / NS_PER_MS));
+    }
+}
+
 static void judge_shard(struct sim_world *world, struct shard *shard)
 {
     unsigned live = 0;
@@ -414,6 +442,7 @@ static void judge_shard(struct sim_world *world, struct shard *shard)
         world_violation(world, "%u requests are alive, %llu are counted", live,
                         (unsigned long long)counted);
     for (uint32_t i = 0; i < shard->server_count; i++) {
+        judge_room(world, &shard->servers[i]);
         struct list *serves = &shard->servers[i].serves;
         for (struct list *at = serves->next; at != serves; at = at->next)
             judge_serve(world, container_of(at, struct serve, link));

@@ -66,11 +66,13 @@ int main(int argc, char **argv)
         sum.attempts += report.attempts;
         sum.faults += report.faults;
         sum.converted += report.converted;
+        sum.passed += report.passed;
     }
     printf("%llu seeds, %u failed; answers: %u whole, %u errors, %u broken, %u cut; "
-           "%u without one, %u not sent; %u attempts, %u of them ill, %u converted\n",
+           "%u without one, %u not sent; %u attempts, %u of them ill, %u converted; "
+           "%u connections passed on\n",
            (unsigned long long)count, failed_count, sum.fates[FATE_WHOLE], sum.fates[FATE_ERROR],
            sum.fates[FATE_BROKEN], sum.fates[FATE_CUT], sum.fates[FATE_NOTHING],
-           sum.fates[FATE_UNSENT], sum.attempts, sum.faults, sum.converted);
+           sum.fates[FATE_UNSENT], sum.attempts, sum.faults, sum.converted, sum.passed);
     return failed_count == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
 }

@@ -226,6 +226,9 @@ struct sim_world {
     bool trace;
     struct env_fake env;
     struct sim *sim;
+    bool lopsided;   // all clients dial one shard
+    unsigned passed; // connections that another shard got
+    uint64_t excused_evictions;
     unsigned shard_count, vendor_count, call_count, call_max, client_count, link_count;
     bool hostile, calm;
     bool pressed; // buffers, descriptors or memory are scarce
@@ -248,6 +251,7 @@ struct sim_world {
     struct vault *vault;
     struct slots *slots;
     struct snap_hub *hub;
+    struct doors *doors;
     struct dests *dests;
     struct keyring keyring;
     char keys[3][KEY_TEXT_LEN]; // 0: all models; 1: of other models only; 2: nobody's
@@ -269,6 +273,7 @@ struct sim_report {
     unsigned violations;
     unsigned fates[FATE_NOTHING + 1];
     unsigned attempts, faults, converted;
+    unsigned passed; // connections that another shard got
 };
 
 // One whole run.

@@ -148,6 +148,7 @@ static void open_shard(struct sim_world *world, unsigned idx)
                               &world->ports[idx], SETUP_CONNS)));
     struct sockaddr_in addr = world_addr("10.0.0.", 1 + idx, SIM_PORT);
     verify(!failed(shard_listen(shard, (struct sockaddr *)&addr, sizeof(addr), NULL)));
+    shard_open_door(shard);
 }
 
 void setup_open(struct sim_world *world)
@@ -165,11 +166,13 @@ void setup_open(struct sim_world *world)
     world->slots_of_ports =
         world_memory((size_t)SIM_SHARDS_MAX * SIM_PORT_SLOTS * sizeof(*world->slots_of_ports));
     world->spills = world_memory((size_t)SIM_SHARDS_MAX * USAGE_SPILL_MAX * sizeof(*world->spills));
+    verify(!failed(doors_new(&world->doors, world->shard_count)));
     world->shared = (struct shard_shared){
         .hub = world->hub,
         .slots = slots_base(world->slots),
         .dests = world->dests,
         .budget = &world->budget,
+        .doors = world->shard_count > 1 ? world->doors : NULL,
         .envelope_key = (const uint8_t *)secret_reveal(world->keyring.envelope).ptr,
         .relay = &world->relay,
         .server = &world->server,
@@ -189,6 +192,7 @@ void setup_close(struct sim_world *world)
     snap_hub_free(&world->hub);
     slots_free(&world->slots);
     dests_free(&world->dests);
+    doors_free(&world->doors);
     keyring_fini(&world->keyring);
     vault_free(&world->vault);
     free(world->shards);

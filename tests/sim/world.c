@@ -123,6 +123,7 @@ static void draw_world(struct sim_world *world)
     world->pressed = world_chance(world, 100);
     world->limited = world_chance(world, 150);
     world->shard_count = 1 + (unsigned)world_chance(world, 300);
+    world->lopsided = world_chance(world, 500);
     world->vendor_count = SIM_VENDORS;
     world->call_max = 8 + (unsigned)world_below(world, 24);
     world->client_count = 2 + (unsigned)world_below(world, SIM_CLIENTS_MAX - 2);
@@ -268,6 +269,8 @@ static void close_world(struct sim_world *world)
             world_violation(world, "shard %u does not close", i);
             return;
         }
+        for (uint32_t k = 0; k < world->shards[i].server_count; k++)
+            world->passed += (unsigned)world->shards[i].servers[k].passed;
         shard_fini(&world->shards[i]);
     }
     if (!sim_is_clean(world->sim, why, sizeof(why)))
@@ -308,6 +311,7 @@ static struct sim_report report_of(const struct sim_world *world)
         }
         report.trace = report.trace * 31 + call->fate * 7 + (uint64_t)call->status;
     }
+    report.passed = world->passed;
     for (unsigned i = 0; i < world->record_count; i++)
         report.trace = report.trace * 31 + world->records[i].bytes_out;
     return report;

@@ -26,7 +26,7 @@ static void *pad_take(struct scratch *scratch, size_t size)
 
 static struct words escaped(const char *text)
 {
-    return (struct words){ span_str(text), true };
+    return (struct words){ .raw = span_str(text), .escaped = true };
 }
 
 // --- words ---
@@ -107,7 +107,7 @@ static void ropes_grow_side_by_side(void)
     size_t lens[2] = { 0 };
     for (unsigned i = 0; i < 3000; i++) {
         unsigned which = i * 7 % 5 % 2;
-        const char *more = i % 3 == 0 ? "\\ud83d" : i % 3 == 1 ? "\\ude00" : "\\n";
+        const char *more = i % 3 == 0 ? "\\ud83d\\ude00" : i % 3 == 1 ? "\xc3\xa9" : "\\n";
         rope_add(&keep, &ropes[which], escaped(more));
         memcpy(want[which] + lens[which], more, strlen(more));
         lens[which] += strlen(more);
@@ -116,14 +116,20 @@ static void ropes_grow_side_by_side(void)
     }
     for (unsigned which = 0; which < 2; which++) {
         static char got[ROOM], plain[ROOM], due[ROOM];
+        for (const struct rope_piece *piece = ropes[which].first; piece != NULL;
+             piece = piece->next) {
+            EXPECT_EQ(words_torn(span_of(piece->bytes, piece->len)), 0);
+            EXPECT(((unsigned char)piece->bytes[0] & 0xc0) != 0x80);
+        }
         struct sink sink = sink_into(got, sizeof(got));
         rope_put(&ropes[which], &sink);
         EXPECT(span_eq(span_of(got, (size_t)(sink.at - got)), span_of(want[which], lens[which])));
         EXPECT_EQ(ropes[which].len, lens[which]);
         sink = sink_into(plain, sizeof(plain)); // escapes that pieces tear are whole again
         rope_put_plain(&ropes[which], &sink);
-        size_t len = words_decode((struct words){ span_of(want[which], lens[which]), true }, due,
-                                  sizeof(due), NULL);
+        size_t len = words_decode(
+            (struct words){ .raw = span_of(want[which], lens[which]), .escaped = true }, due,
+            sizeof(due), NULL);
         EXPECT(span_eq(span_of(plain, (size_t)(sink.at - plain)), span_of(due, len)));
     }
     keep_fini(&keep);
@@ -143,6 +149,37 @@ static void memory_has_a_bound(void)
     keep_fini(&keep);
 }
 
+static void long_texts_need_a_place(void)
+{
+    static struct pad pad = { .scratch = { pad_take } };
+    static char large[2 * ARENA_CHUNK];
+    memset(large, 'a', sizeof(large));
+    memcpy(large + 100, "\\ud83d\\n", 8);
+    struct words words = { .raw = span_of(large, sizeof(large)), .escaped = true };
+    struct keep keep;
+    keep_init(&keep, &chunks, 1 * MIB);
+    EXPECT(!keep_has_place(&keep, words));
+    EXPECT(words_none(keep_words(&keep, words)));
+    EXPECT(keep.failed);
+    keep_fini(&keep);
+    keep_init(&keep, &chunks, 1 * MIB);
+    keep.scratch = &pad.scratch;
+    EXPECT(keep_has_place(&keep, words));
+    struct words kept = keep_words(&keep, words);
+    EXPECT_EQ(kept.raw.len, sizeof(large) - 3); // half a character became a whole one
+    EXPECT(words_eq(kept, words));
+    struct words plain = keep_words(&keep, words_plain(span_of(large, ARENA_CHUNK)));
+    EXPECT(words_are(plain, span_of(large, ARENA_CHUNK)));
+    EXPECT(!keep.failed);
+    EXPECT(keep.held >= 3 * ARENA_CHUNK);
+    keep_fini(&keep);
+    keep_init(&keep, &chunks, ARENA_CHUNK); // nor more than is allowed
+    keep.scratch = &pad.scratch;
+    EXPECT(words_none(keep_words(&keep, words)));
+    EXPECT(keep.failed);
+    keep_fini(&keep);
+}
+
 // --- the order of calls ---
 
 struct log {
@@ -154,7 +191,7 @@ static void log_delta(void *ctx, const struct delta *delta)
 {
     static const char *const names[DELTA_KIND_COUNT] = {
         [DELTA_TEXT] = "text",    [DELTA_CALL] = "call",     [DELTA_ARGS] = "args",
-        [DELTA_CALL_END] = "end", [DELTA_FINISH] = "finish",
+        [DELTA_CALL_END] = "end", [DELTA_FINISH] = "finish", [DELTA_MEDIA] = "media",
     };
     struct log *log = ctx;
     log->len += (size_t)snprintf(log->text + log->len, sizeof(log->text) - log->len, "%s%u%.*s ",
@@ -183,6 +220,23 @@ static void calls_come_one_at_a_time(void) // C-021, C-147
         serial_put(&serial, &deltas[i]);
     EXPECT_SPAN(span_of(log.text, log.len),
                 "call0 args0a args0b end0 call1 args1x args1y end1 text0t finish0 ");
+    serial_fini(&serial);
+}
+
+static void a_picture_waits_whole(void)
+{
+    struct log log = { .len = 0 };
+    struct serial serial;
+    serial_init(&serial, &chunks, 1 * MIB, log_delta, &log);
+    struct delta deltas[] = {
+        { .kind = DELTA_CALL, .call = 0 },
+        { .kind = DELTA_MEDIA, .type = escaped("image/png"), .text = escaped("iVBORw0KGgo=") },
+        { .kind = DELTA_CALL_END, .call = 0 },
+        { .kind = DELTA_FINISH },
+    };
+    for (size_t i = 0; i < ARRAY_LEN(deltas); i++)
+        serial_put(&serial, &deltas[i]);
+    EXPECT_SPAN(span_of(log.text, log.len), "call0 end0 media0iVBORw0KGgo= finish0 ");
     serial_fini(&serial);
 }
 
@@ -240,7 +294,7 @@ static void envelopes_come_back_unchanged_or_not_at_all(void) // C-064, C-150
     char room[512];
     struct sink sink = sink_into(room, sizeof(room));
     envelope_put(&sink, &signed_by, MAKER_ANTHROPIC, &facts, ENVELOPE_REDACTED);
-    struct words sealed = { span_of(room, (size_t)(sink.at - room)), true };
+    struct words sealed = { .raw = span_of(room, (size_t)(sink.at - room)), .escaped = true };
     struct signature back;
     enum envelope_kind kind;
     EXPECT(envelope_read(sealed, MAKER_ANTHROPIC, key, &pad.scratch, &back, &kind));
@@ -368,6 +422,53 @@ static void many_like_events_make_the_same_deltas(void)
     EXPECT_EQ(times(out, "\"stop_reason\":\"end_turn\""), 1);
 }
 
+// The delta of an event is known by the one before, until something else changes what it means.
+static void an_event_between_is_not_overlooked(void)
+{
+    struct span out = convert(CHUNK("{\"content\":\"a\"}") CHUNK("{\"content\":\"b\"}") CHUNK(
+        "{\"reasoning_details\":[{\"signature\":\"S\",\"format\":\"anthropic-claude-v1\"}]}")
+                                  CHUNK("{\"content\":\"c\"}") LAST("stop"));
+    EXPECT_EQ(times(out, "\"signature_delta\""), 1);
+    EXPECT_EQ(times(out, "content_block_start\",\"index\""), 3);
+}
+
+// Whole answers are often printed on many lines, and what is raw JSON in them may go into an event.
+static void an_event_is_one_line(void)
+{
+    static const char text[] =
+        "{\"choices\":[{\"message\":{\"content\":\"a\"},\"logprobs\":{\"content\":"
+        "[\r\n {\"token\":\r\"a\\n\"}\n]},\"finish_reason\":\"stop\"}]}";
+    static struct completion completion;
+    static struct encode encode;
+    struct json_slice root;
+    struct answer_facts facts = { .model = SPAN("m") };
+    struct sink sink = sink_into(converted, sizeof(converted));
+    EXPECT(json_check(span_str(text), &root));
+    completion_init(&completion, &chunks, 1 * MIB);
+    encode_init(&encode, converter_of(FAMILY_OPENAI), &facts, &sink, &chunks, 1 * MIB);
+    EXPECT(converter_of(FAMILY_OPENAI)->read_whole(&completion, root));
+    completion_play(&completion, encode_put, &encode);
+    struct span out = span_of(converted, (size_t)(sink.at - converted));
+    EXPECT_EQ(times(out, "{\"content\":[ {\"token\":\"a\\n\"}]"), 1);
+    EXPECT_EQ(times(out, "\n"), 2 * times(out, "data: "));
+    EXPECT_EQ(times(out, "\r"), 0);
+    encode_fini(&encode);
+    completion_fini(&completion);
+}
+
+// Our own chunk before the finish says the whole thought again, beside its signature.
+static void a_thought_is_told_once(void) // C-140, C-075
+{
+    struct span out = convert(
+        CHUNK("{\"reasoning\":\"Hm\",\"reasoning_content\":\"Hm\",\"reasoning_details\":[{\"type\":"
+              "\"reasoning.text\",\"text\":\"Hm\"}]}") CHUNK("{\"content\":\"a\"}")
+            CHUNK(
+                "{\"reasoning_details\":[{\"type\":\"reasoning.text\",\"text\":\"Hm\",\"signature\":"
+                "\"S\",\"format\":\"anthropic-claude-v1\"}]}") LAST("stop"));
+    EXPECT_EQ(times(out, "Hm"), 1);
+    EXPECT_EQ(times(out, "\"signature\":\"S\""), 1);
+}
+
 static void a_cut_call_is_never_complete(void) // C-043
 {
     struct span out =
@@ -405,8 +506,11 @@ static void one_index_for_all_calls(void) // C-028b
 
 TEST_MAIN(TEST(words_lose_one_level_of_escapes), TEST(words_are_cut_between_characters),
           TEST(torn_escapes_are_known), TEST(ropes_grow_side_by_side), TEST(memory_has_a_bound),
-          TEST(calls_come_one_at_a_time), TEST(what_waits_is_let_go_at_the_end),
+          TEST(long_texts_need_a_place), TEST(calls_come_one_at_a_time),
+          TEST(a_picture_waits_whole), TEST(what_waits_is_let_go_at_the_end),
           TEST(ids_are_legal_and_stay_apart), TEST(envelopes_come_back_unchanged_or_not_at_all),
           TEST(losses_are_told_once_and_bounded), TEST(arguments_become_objects),
-          TEST(many_like_events_make_the_same_deltas), TEST(a_cut_call_is_never_complete),
-          TEST(names_in_pieces_and_repeated), TEST(one_index_for_all_calls))
+          TEST(many_like_events_make_the_same_deltas), TEST(an_event_between_is_not_overlooked),
+          TEST(a_thought_is_told_once), TEST(an_event_is_one_line),
+          TEST(a_cut_call_is_never_complete), TEST(names_in_pieces_and_repeated),
+          TEST(one_index_for_all_calls))

@@ -2,28 +2,19 @@
 // conversion/streams and conversion/nonstream as each other format's client has to see it. Ids,
 // times and the inside of envelopes are free.
 #include "convert_rig.h"
-#include "test.h"
+#include "fixtures.h"
 
 #include "penstock/convert/convert.h"
 
-#include <jansson.h>
 #include <sodium.h>
 
-enum { FILE_MAX = 1 * MIB, PATH_SIZE = 1024, CHUNKS = 64 };
-
-static char root_dir[PATH_SIZE];
+enum { FILE_MAX = 1 * MIB, PATH_SIZE = 1024 };
 
 static char *load(const char *name, size_t *len)
 {
-    char path[2 * PATH_SIZE];
-    snprintf(path, sizeof(path), "%s/fixtures/conversion/%s", root_dir, name);
-    FILE *file = fopen(path, "rb");
-    if (file == NULL)
-        return NULL;
-    char *text = malloc(FILE_MAX);
-    *len = fread(text, 1, FILE_MAX, file);
-    fclose(file);
-    return text;
+    char path[PATH_SIZE];
+    snprintf(path, sizeof(path), "conversion/%s", name);
+    return fixture_load(path, len);
 }
 
 // --- memory ---
@@ -251,10 +242,19 @@ static const char *const scenarios[] = {
     "filtered", "length_in_text", "length_in_arguments",
 };
 
-static void one_stream(const char *scenario, size_t from, size_t to, unsigned *done)
+static const char *const no_converter = "no converter yet";
+
+// What became of a comparison, by the failures before it.
+static void report_since(const char *group, int failures)
+{
+    report(group, test_failures > failures ? VERDICT_FAILED : VERDICT_PASSED, NULL);
+}
+
+static void one_stream(const char *scenario, size_t from, size_t to)
 {
     char name[PATH_SIZE], what[PATH_SIZE];
     size_t len, want_len;
+    const int failures = test_failures;
     snprintf(name, sizeof(name), "streams/%s/upstream.%s.sse", scenario, formats[from].name);
     char *text = load(name, &len);
     snprintf(what, sizeof(what), "streams/%s/client.%s.from.%s.sse", scenario, formats[to].name,
@@ -273,32 +273,38 @@ static void one_stream(const char *scenario, size_t from, size_t to, unsigned *d
             span_eq(span_of(whole, got.len), span_of(run.text, (size_t)(run.out.at - run.text))));
         free(whole);
         free(run.text);
-        ++*done;
+        report_since("streams", failures);
     }
     free(text);
     free(want);
 }
 
+static bool both_convert(const char *group, size_t from, size_t to)
+{
+    bool both =
+        converter_of(formats[from].family) != NULL && converter_of(formats[to].family) != NULL;
+    if (!both)
+        report(group, VERDICT_NOT_APPLICABLE, no_converter);
+    return both;
+}
+
 static void streams_convert(void)
 {
     for (size_t from = 0; from < ARRAY_LEN(formats); from++)
-        for (size_t to = 0; to < ARRAY_LEN(formats); to++) {
-            if (from == to || converter_of(formats[from].family) == NULL ||
-                converter_of(formats[to].family) == NULL)
-                continue;
-            unsigned done = 0;
-            for (size_t i = 0; i < ARRAY_LEN(scenarios); i++)
-                one_stream(scenarios[i], from, to, &done);
-            printf("streams: %s to %s: %u cases\n", formats[from].name, formats[to].name, done);
-            EXPECT(done > 0);
-        }
+        for (size_t to = 0; to < ARRAY_LEN(formats); to++)
+            for (size_t i = 0; from != to && i < ARRAY_LEN(scenarios); i++)
+                if (both_convert("streams", from, to))
+                    one_stream(scenarios[i], from, to);
+    EXPECT(report_groups[0].counts[VERDICT_PASSED] > 0);
 }
 
-static void one_answer(const char *scenario, size_t from, unsigned *done)
+static void one_answer(const char *scenario, size_t from)
 {
-    // A whole answer of Chat has its thoughts in one place: the order of two is lost before us.
-    if (from == 0 && strcmp(scenario, "interleaved_thinking") == 0)
+    if (from == 0 && strcmp(scenario, "interleaved_thinking") == 0) {
+        report("whole answers", VERDICT_NOT_APPLICABLE,
+               "Chat's answer has one place for both thoughts: which came first is not told");
         return;
+    }
     char name[PATH_SIZE];
     size_t len;
     snprintf(name, sizeof(name), "nonstream/%s.%s.json", scenario, formats[from].name);
@@ -308,6 +314,7 @@ static void one_answer(const char *scenario, size_t from, unsigned *done)
         json_t *want = json_object_get(json_object_get(json, "client"), formats[to].name);
         if (want == NULL || converter_of(formats[to].family) == NULL)
             continue;
+        const int failures = test_failures;
         char *body = json_dumps(json_object_get(json, "upstream_response"), JSON_COMPACT);
         struct json_slice root;
         EXPECT(json_check(span_str(body), &root));
@@ -350,7 +357,7 @@ static void one_answer(const char *scenario, size_t from, unsigned *done)
         free(memory);
         free(out);
         free(body);
-        ++*done;
+        report_since("whole answers", failures);
     }
     json_decref(json);
     free(text);
@@ -358,15 +365,10 @@ static void one_answer(const char *scenario, size_t from, unsigned *done)
 
 static void whole_answers_convert(void)
 {
-    for (size_t from = 0; from < ARRAY_LEN(formats); from++) {
-        unsigned done = 0;
-        if (converter_of(formats[from].family) == NULL)
-            continue;
+    for (size_t from = 0; from < ARRAY_LEN(formats); from++)
         for (size_t i = 0; i < ARRAY_LEN(scenarios); i++)
-            one_answer(scenarios[i], from, &done);
-        printf("whole answers: from %s: %u cases\n", formats[from].name, done);
-        EXPECT(done > 0);
-    }
+            if (both_convert("whole answers", from, from))
+                one_answer(scenarios[i], from);
 }
 
 // The order in which losses are told is ours.
@@ -390,8 +392,9 @@ static bool same_list(struct span got, json_t *want)
     return count == json_array_size(want);
 }
 
-static void one_request(size_t from, size_t to, unsigned *done)
+static void one_request(size_t from, size_t to)
 {
+    const int failures = test_failures;
     char name[PATH_SIZE];
     size_t len;
     snprintf(name, sizeof(name), "requests/%s-to-%s.json", formats[from].name, formats[to].name);
@@ -446,39 +449,21 @@ static void one_request(size_t from, size_t to, unsigned *done)
     free(out);
     free(body);
     free(text);
-    ++*done;
+    report_since("requests", failures);
 }
 
 static void requests_convert(void)
 {
-    unsigned done = 0;
     for (size_t from = 0; from < ARRAY_LEN(formats); from++)
         for (size_t to = 0; to < ARRAY_LEN(formats); to++)
-            if (from != to && converter_of(formats[from].family) != NULL &&
-                converter_of(formats[to].family) != NULL)
-                one_request(from, to, &done);
-    printf("requests: %u cases\n", done);
-    EXPECT(done > 0);
+            if (from != to && both_convert("requests", from, to))
+                one_request(from, to);
+    report_print();
 }
 
 int main(int argc, char **argv)
 {
     static const struct test_case cases[] = { TEST(streams_convert), TEST(whole_answers_convert),
                                               TEST(requests_convert) };
-    const char *shared = getenv("PENSTOCK_SHARED");
-    const char *const places[] = { shared != NULL ? shared : "", "../shared", "../../../shared",
-                                   "../../../../shared" };
-    size_t len;
-    for (size_t i = 0; i < ARRAY_LEN(places); i++) {
-        snprintf(root_dir, sizeof(root_dir), "%s", places[i]);
-        char *text = places[i][0] != '\0' ? load("recorded-expectations.json", &len) : NULL;
-        free(text);
-        if (text != NULL)
-            return test_main(argc, argv, cases, ARRAY_LEN(cases));
-    }
-    const char *ci = getenv("CI");
-    bool needed = ci != NULL && strcmp(ci, "true") == 0;
-    printf("skipped: no fixtures beside the checkout\n0 passed, %d failed, %d skipped\n", needed,
-           !needed);
-    return needed ? EXIT_FAILURE : EXIT_SUCCESS;
+    return fixtures_main(argc, argv, cases, ARRAY_LEN(cases));
 }

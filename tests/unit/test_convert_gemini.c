@@ -148,6 +148,15 @@ static void long_arguments_are_compact(void)
         at += sprintf(at, "%s", "\xc3\xa9");
     sprintf(at, "%s", "','b':1}");
     EXPECT(strstr(made, rig_json(want)) != NULL);
+    // Wherever a character stands, it is kept whole.
+    for (int shift = 0; shift < 64; shift++) {
+        char part[512], args[256];
+        snprintf(args, sizeof(args), "'args':{'%.*s':'%s'}", shift,
+                 "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa",
+                 "\xf0\x9f\x98\x80\xe4\xb8\xad\xc3\xa9x");
+        snprintf(part, sizeof(part), CHUNK("{'functionCall':{'name':'f',%s}}"), args);
+        EXPECT_HAS(STREAM(FAMILY_GEMINI, FAMILY_GEMINI, part, LAST("STOP")), args);
+    }
 }
 
 // C-034b
@@ -581,6 +590,11 @@ static void thoughts_of_others_come_back_in_place(void)
     snprintf(body, sizeof(body), HISTORY, "", signature);
     EXPECT_HAS(render(body, FAMILY_ANTHROPIC), want);
     snprintf(body, sizeof(body), HISTORY, "{'text':'Hm','thought':true},", signature);
+    EXPECT_HAS(render(body, FAMILY_ANTHROPIC), want);
+    // Also if the thought is kept chunk by chunk.
+    snprintf(body, sizeof(body), HISTORY,
+             "{'text':'H','thought':true}]},{'role':'model','parts':[{'text':'m','thought':true},",
+             signature);
     EXPECT_HAS(render(body, FAMILY_ANTHROPIC), want);
     // Python's client gives it back in another alphabet.
     for (char *at = signature; *at != '\0'; at++)

@@ -112,6 +112,21 @@ static void calls_without_ids_get_them_by_place(void)
                "'tool_call_id':'b'}");
 }
 
+// What a client keeps of a stream is a part, or a content, a chunk.
+static void chunks_become_one_text_again(void)
+{
+    EXPECT_HAS(to_messages("{'contents':[" USER ",{'role':'model','parts':[{'text':'A','thought':"
+                           "true},{'text':'B','thought':true},{'text':'He'},{'text':'l\\ud83d'}]}"
+                           ",{'role':'model','parts':[{'text':'\\ude00o'}]},{'role':'model',"
+                           "'parts':[{'functionCall':{'name':'f'}}]},{'role':'model','parts':["
+                           "{'functionCall':{'name':'g'}},{'text':'x'},{'text':'y'}]},"
+                           "{'parts':[{'text':'a'},{'text':'b'}]}]}"),
+               "{'role':'assistant','content':[{'type':'text','text':'Hel\\ud83d\\ude00o'},"
+               "{'type':'tool_use','id':'call_t3_0','name':'f','input':{}},{'type':'tool_use',"
+               "'id':'call_t4_0','name':'g','input':{}},{'type':'text','text':'xy'}]}");
+    EXPECT_HAS(rig_out, "{'type':'text','text':'a'},{'type':'text','text':'b'}]}]");
+}
+
 // C-030
 static void results_lose_the_object_around_them(void)
 {
@@ -239,7 +254,7 @@ static void settings_find_their_names(void)
     EXPECT_HAS(made, "'metadata':{'team':'x'}");
     EXPECT_SPAN(losses_dropped(&losses), "generationConfig.mediaResolution,"
                                          "generationConfig.audioTimestamp,newField,"
-                                         "generationConfig.topK,safetySettings");
+                                         "generationConfig.topK,store,safetySettings");
     // The conversion rules, 3.8: what it is served at.
     EXPECT_HAS(to_chat("{" ASKED ",'serviceTier':'flex'}"), "'service_tier':'flex'");
     EXPECT_HAS(to_messages("{" ASKED ",'serviceTier':'priority'}"), "'service_tier':'auto'");
@@ -261,6 +276,34 @@ static void settings_find_their_names(void)
                    "{" ASKED ",'generationConfig':{'temperature':1,'topP':1}}", &reasoning);
     EXPECT_HAS_NOT(made, "temperature");
     EXPECT_SPAN(losses_dropped(&losses), "generationConfig.temperature,generationConfig.topP");
+}
+
+// The conversion rules, 3.5: what a model likes is left to it where it can be.
+static void thinking_is_left_to_the_model(void)
+{
+    const struct caps budget = { .reasons = REASONS_BUDGET, .native_schema = true };
+    const struct caps adaptive = { .reasons = REASONS_ADAPTIVE, .native_schema = true };
+    static const char *const wishes[] = { "'includeThoughts':true", "'thinkingBudget':-1" };
+    for (size_t i = 0; i < ARRAY_LEN(wishes); i++) {
+        char body[512];
+        snprintf(body, sizeof(body), "{" ASKED ",'generationConfig':{'thinkingConfig':{%s}}}",
+                 wishes[i]);
+        const char *made = convert(FAMILY_GEMINI, FAMILY_ANTHROPIC, body, &adaptive);
+        EXPECT_HAS(made, "'thinking':{'type':'adaptive'}");
+        EXPECT_HAS_NOT(made, "effort");
+        EXPECT_SPAN(losses_adjusted(&losses), "");
+        made = convert(FAMILY_GEMINI, FAMILY_ANTHROPIC, body, &budget);
+        EXPECT_HAS(made, "'thinking':{'type':'enabled','budget_tokens':8192}");
+        EXPECT_EQ(losses.count[LOSS_ADJUST], 1);
+        EXPECT_HAS_NOT(to_chat(body), "reasoning_effort");
+    }
+    EXPECT_HAS(convert(FAMILY_GEMINI, FAMILY_RESPONSES,
+                       "{" ASKED ",'generationConfig':{'thinkingConfig':{'includeThoughts':true}}}",
+                       &adaptive),
+               "'reasoning':{'summary':'auto'}");
+    EXPECT_HAS_NOT(to_messages("{" ASKED ",'generationConfig':{'thinkingConfig':"
+                               "{'includeThoughts':false}}}"),
+                   "thinking");
 }
 
 // C-035, the way back
@@ -318,6 +361,31 @@ static void turns_alternate_and_begin_and_end_with_the_user(void)
     EXPECT_SPAN(losses_adjusted(&losses), "messages[1]=continue");
     EXPECT_HAS(from_chat("{'messages':[{'role':'system','content':'a'}]}"),
                "'contents':[{'role':'user','parts':[{'text':'.'}]}]"); // C-019
+}
+
+// C-128
+static void models_without_a_system_hear_it_from_the_user(void)
+{
+    const struct caps caps = { .no_system = true, .reasons = REASONS_NOT };
+    EXPECT_HAS(convert(FAMILY_OPENAI, FAMILY_GEMINI,
+                       "{'messages':[{'role':'system','content':'a'},{'role':'system','content':"
+                       "'b'},{'role':'user','content':'c'},{'role':'assistant','content':'d'},"
+                       "{'role':'user','content':'e'}]}",
+                       &caps),
+               "{'generationConfig':{},'contents':[{'role':'user','parts':[{'text':"
+               "'a\\n\\nb\\n\\n'},{'text':'c'}]},{'role':'model',");
+    EXPECT_SPAN(losses_adjusted(&losses), "messages[0].role=user_text");
+}
+
+// C-037: no name of this vendor's begins with a digit
+static void names_are_made_legal(void)
+{
+    EXPECT_HAS(from_chat("{'tools':[{'type':'function','function':{'name':'1-up'}},{'type':"
+                         "'function','function':{'name':'a b'}},{'type':'function','function':"
+                         "{'name':'_ok-1'}}],'messages':[{'role':'user','content':'x'}]}"),
+               "[{'name':'_-up_");
+    EXPECT_HAS(rig_out, "{'name':'a_b_");
+    EXPECT_HAS(rig_out, "{'name':'_ok-1'}]");
 }
 
 #define TWO_CALLS                                                                     \
@@ -627,11 +695,13 @@ static void strict_conversion_refuses_what_would_be_lost(void)
 }
 
 TEST_MAIN(TEST(keys_come_in_two_spellings), TEST(calls_without_ids_get_them_by_place),
-          TEST(results_lose_the_object_around_them), TEST(data_comes_in_any_alphabet),
-          TEST(files_of_the_vendor_are_refused), TEST(code_and_what_came_out_become_text),
-          TEST(bad_requests_name_the_place), TEST(what_only_this_vendor_has_is_refused),
-          TEST(settings_find_their_names), TEST(schemas_become_ordinary),
+          TEST(chunks_become_one_text_again), TEST(results_lose_the_object_around_them),
+          TEST(data_comes_in_any_alphabet), TEST(files_of_the_vendor_are_refused),
+          TEST(code_and_what_came_out_become_text), TEST(bad_requests_name_the_place),
+          TEST(what_only_this_vendor_has_is_refused), TEST(settings_find_their_names),
+          TEST(thinking_is_left_to_the_model), TEST(schemas_become_ordinary),
           TEST(choices_of_tools_are_read), TEST(turns_alternate_and_begin_and_end_with_the_user),
+          TEST(models_without_a_system_hear_it_from_the_user), TEST(names_are_made_legal),
           TEST(each_call_has_one_result_in_order),
           TEST(pictures_of_results_stand_where_the_model_takes_them),
           TEST(calls_of_newer_models_are_signed), TEST(thinking_is_told_as_the_model_takes_it),

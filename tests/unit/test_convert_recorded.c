@@ -166,7 +166,7 @@ static const char *end_of(const struct completion *completion)
     case FINISH_LENGTH: return "length";
     case FINISH_CONTEXT: return "context full";
     case FINISH_FILTERED: return "filtered";
-    case FINISH_REFUSAL: return "refusal";
+    case FINISH_REFUSAL: return "stop"; // in the model's own words, which the list has apart
     case FINISH_PAUSE: return "pause";
     }
     return "none";

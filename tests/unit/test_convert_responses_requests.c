@@ -170,6 +170,9 @@ static void settings_find_their_places(void)
              "\"text\":{\"verbosity\":\"low\",\"format\":{\"type\":\"json_schema\",\"name\":\"n\","
              "\"schema\":{\"type\":\"object\"},\"strict\":true}},\"metadata\":{\"a\":\"b\"},"
              "\"parallel_tool_calls\":true,\"safety_identifier\":\"s\",\"user\":\"u\","
+             "\"service_tier\":\"flex\",\"prompt_cache_key\":\"k\",\"prompt_cache_retention\":"
+             "\"24h\",\"prompt_cache_options\":{\"mode\":\"implicit\"},\"moderation\":{},"
+             "\"store\":true,"
              "\"tools\":[{\"type\":\"function\",\"name\":\"f\"}],\"tool_choice\":{\"type\":"
              "\"allowed_tools\",\"mode\":\"auto\",\"tools\":[{\"type\":\"function\",\"name\":"
              "\"f\"}]}"));
@@ -177,6 +180,10 @@ static void settings_find_their_places(void)
     HAS(out, "\"logprobs\":true,\"top_logprobs\":3");
     HAS(out, "\"reasoning_effort\":\"low\"");
     HAS(out, "\"verbosity\":\"low\"");
+    HAS(out, "\"safety_identifier\":\"s\"");
+    HAS(out, "\"service_tier\":\"flex\",\"prompt_cache_key\":\"k\",\"prompt_cache_retention\":"
+             "\"24h\",\"prompt_cache_options\":{\"mode\":\"implicit\"},\"moderation\":{}");
+    EXPECT_SPAN(losses_dropped(&losses), "store");
     HAS(out, "\"json_schema\":{\"name\":\"n\",\"schema\":{\"type\":\"object\"},\"strict\":true}");
     HAS(out, "\"allowed_tools\":{\"mode\":\"auto\"");
     EXPECT_EQ(parse.prompt->reasoning.show, 2);

@@ -60,8 +60,7 @@ static void unwrapping_takes_what_models_write(void) // C-040, C-149
                 char room[64];
                 struct sink sink = sink_into(room, sizeof(room));
                 sink_string(&sink, words_plain(span_of(args.ptr + at, len)));
-                unwrap_put(&unwrap,
-                           (struct words){ span_of(room, (size_t)(sink.at - room)), true });
+                unwrap_put(&unwrap, words_escaped(span_of(room, (size_t)(sink.at - room))));
             }
             unwrap_end(&unwrap);
             EXPECT_SPAN(span_of(out.text, out.len), cases[i].text);

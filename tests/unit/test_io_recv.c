@@ -52,27 +52,28 @@ FX_SCRIPT(a_receive_ends_with_its_credit)
 }
 
 // What was let go may come again: such a receive goes on, and ends with its credit when nobody
-// extends it any more.
-FX_SCRIPT(an_extended_receive_goes_on)
+// raises that any more.
+FX_SCRIPT(a_receive_goes_on_while_its_credit_is_raised)
 {
-    enum { CREDIT = 20000, PIECE = 3000, EXTENDED = 40, MORE = CREDIT / PIECE };
+    enum { CREDIT = 20000, PIECE = 3000, RAISED = 40, MORE = CREDIT / PIECE };
     struct peer peer;
     int fd = fx_pair(fx, &peer);
     struct probe *probe = probe_new(fx);
     fx_recv(probe, fd, BUF_SMALL, CREDIT);
-    for (uint64_t i = 1; i <= EXTENDED + MORE; i++) {
+    for (uint64_t i = 1; i <= RAISED + MORE; i++) {
         peer_send(&peer, PIECE);
         fx_until(fx, probe->total == i * PIECE);
         EXPECT(probe->more);
         EXPECT_EQ(probe->calls, i); // none came in two
-        if (i <= EXTENDED)
-            io_recv_extend(&probe->op, PIECE);
+        if (i <= RAISED)
+            io_recv_raise(&probe->op, CREDIT);
     }
+    io_recv_raise(&probe->op, 1); // less than is left
     peer_send(&peer, PIECE);
     fx_until(fx, !probe->op.in_flight);
-    EXPECT_EQ(probe->total, EXTENDED * PIECE + CREDIT);
+    EXPECT_EQ(probe->total, RAISED * PIECE + CREDIT);
     EXPECT_EQ(probe->torn, 0);
-    io_recv_extend(&probe->op, PIECE); // nothing is in flight: nothing happens
+    io_recv_raise(&probe->op, PIECE); // nothing is in flight: nothing happens
     EXPECT(!probe->op.in_flight);
     peer_close(&peer);
     fx_close_fd(fx, fd, false);
@@ -508,7 +509,8 @@ FX_SCRIPT(recv_now_tells_of_a_reset)
 }
 
 TEST_MAIN(FX_TESTS(a_credit_is_exact), FX_TESTS_EXACT(a_receive_ends_with_its_credit),
-          FX_TESTS_EXACT(an_extended_receive_goes_on), FX_TESTS(a_burst_of_100_arrives_whole),
+          FX_TESTS_EXACT(a_receive_goes_on_while_its_credit_is_raised),
+          FX_TESTS(a_burst_of_100_arrives_whole),
           FX_TESTS_REAL(small_pieces_are_acknowledged_together),
           FX_TESTS_REAL(late_acknowledgements_end_where_a_peer_waits_for_them),
           FX_TESTS_EXACT(a_turn_is_bounded), FX_TESTS_EXACT(a_flood_leaves_room_for_others),

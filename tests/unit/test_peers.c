@@ -37,6 +37,9 @@ static void addresses_have_a_text(void)
     peer = peer_v6("::ffff:192.0.2.7"); // the same client on a listener for both
     EXPECT_SPAN(span_of(text, peer_text(&peer, text)), "192.0.2.7");
     peer = peer_of(&(const struct sockaddr){ .sa_family = AF_UNIX });
+    EXPECT_EQ(peer.family, PEER_LOCAL);
+    EXPECT_SPAN(span_of(text, peer_text(&peer, text)), "unix");
+    peer = peer_of(&(const struct sockaddr){ .sa_family = AF_UNSPEC });
     EXPECT_EQ(peer.family, 0);
     EXPECT_EQ(peer_text(&peer, text), 0);
 }

@@ -24,10 +24,12 @@ struct caps {
     bool text_parts;      // Chat: takes lists of text parts for every role (C-018)
     bool custom_tools;    // Chat: takes free-text tools (C-040)
     bool native_schema;   // Messages: output_config.format (C-118)
+    bool schema_by_tool;  // Messages: a tool may stand for it: the answer goes through undo.h
     bool prefill;         // the last turn may be the assistant's (C-012)
     bool call_ids;        // Gemini: takes ids of calls (C-027)
     bool json_schema;     // Gemini: parametersJsonSchema (C-035)
     bool needs_reasoning; // Chat: wants its reasoning_content back (C-063)
+    bool no_system;       // Gemini: has no place for the system's text (C-128)
     bool signs_calls;     // Gemini 3 and later: calls carry signatures (C-070)
     bool phases;          // Responses: tells what an assistant's text is for (C-143)
     bool dialect;         // Chat clients see and send reasoning_content and its like

@@ -71,6 +71,8 @@ static inline bool completion_failed(const struct completion *completion)
     return completion->keep.failed;
 }
 
+// completion->keep.scratch is the caller's to set: see struct keep.
+
 // A new item at the end, or NULL: for those who read whole answers.
 struct item *completion_item(struct completion *completion, enum item_kind kind, uint16_t choice);
 // The choice of this index, made if it is not there; NULL if memory is short.

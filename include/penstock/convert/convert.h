@@ -45,6 +45,7 @@ typedef bool prompt_renderer(struct render *render, struct sink *out);
 enum {
     DECODE_CALLS_MAX = 128, // of one answer; more fail it
     DECODE_STATE = 4 * KIB, // bytes of a decoder's own state, and of an encoder's
+    DECODE_TORN_MAX = 4,    // texts that wait for the second half of a character
     ENCODE_STATE = 4 * KIB,
 };
 
@@ -55,9 +56,11 @@ struct decode {
     const struct wire_stream *wire;
     delta_sink *emit;
     void *ctx;
-    struct keep keep; // ids and names of calls that have to be known later
-    bool failed;      // memory or a bound: nothing more is emitted
-    bool broken;      // the vendor said that it failed, in words that are no error object
+    // Ids and names of calls that have to be known later. keep.scratch is the caller's to set: room
+    // for long signatures, and for events that have to be put right. NULL: they fail.
+    struct keep keep;
+    bool failed; // memory or a bound: nothing more is emitted
+    bool broken; // the vendor said that it failed, in words that are no error object
     // The event that the wire's skeleton was learnt from made exactly one delta, with the text of
     // its only text hole: an event like it makes `model` with its own text.
     bool repeats;
@@ -65,6 +68,17 @@ struct decode {
     uint32_t emitted; // deltas of the event being read, and the newest of them
     struct delta last;
     uint32_t unknown; // events, blocks and parts of kinds that are not known: passed over
+    // The newest event that had bytes which are not UTF-8: they became U+FFFD (C-076).
+    char *repaired;
+    size_t repaired_max;
+    // Ends of text that are the escape of half a character, whose other half is yet to come
+    // (C-077).
+    uint32_t torn_count;
+    struct decode_torn {
+        uint8_t kind; // enum delta_kind
+        uint16_t choice, call;
+        char high[6];
+    } torn[DECODE_TORN_MAX];
     _Alignas(16) char state[DECODE_STATE];
 };
 

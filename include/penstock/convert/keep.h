@@ -2,7 +2,8 @@
 // back all at once.
 //
 // Where an arena refuses what is larger than a chunk, text here is a rope of pieces. Ropes hold the
-// contents of JSON strings, escaped and valid, so that they are written by being copied.
+// contents of JSON strings, escaped and valid, so that they are written by being copied; no piece
+// ends inside a character or an escape.
 #ifndef PENSTOCK_CONVERT_KEEP_H
 #define PENSTOCK_CONVERT_KEEP_H
 
@@ -42,6 +43,8 @@ must_use void *keep_take(struct keep *keep, size_t len);
 // A copy in one piece, escaped; none if it cannot be kept. What is longer than a chunk, as some
 // signatures are, is scratch memory.
 struct words keep_words(struct keep *keep, struct words words);
+// True if there is a place for a copy of this, however long.
+bool keep_has_place(const struct keep *keep, struct words words);
 
 // More at the end of a rope. The rope may be of any of the keep's; growing them in turn is fine.
 void rope_add(struct keep *keep, struct rope *rope, struct words more);

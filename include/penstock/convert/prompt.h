@@ -194,6 +194,8 @@ void prompt_knob(struct prompt_parse *parse, enum knob_id id, struct json_slice 
 
 // The path of a part in the client's own words ("messages[3].content[1]").
 size_t prompt_path(const struct prompt *prompt, const struct part *part, char out[LOSS_PATH_MAX]);
+// The client's name for its list of turns.
+const char *prompt_list(const struct prompt *prompt);
 // The same of what says in a result that its tool failed.
 size_t prompt_error_path(const struct prompt *prompt, const struct part *result,
                          char out[LOSS_PATH_MAX]);

@@ -39,9 +39,13 @@ static inline void sink_put(struct sink *sink, struct span bytes)
 
 #define SINK_TEXT(sink, literal) sink_put((sink), SPAN(literal))
 
+// Valid JSON on one line, for events: a line ends inside no string, so its ends mean nothing.
+void sink_line(struct sink *sink, struct span json);
+
 void sink_u64(struct sink *sink, uint64_t value);
 // `words` as the contents of a JSON string: no quotes are added. Text that is escaped already is
-// copied as it is, which is what makes a delta cheap.
+// copied as it is, which is what makes a delta cheap; only half a pair of surrogates becomes U+FFFD
+// (C-077).
 void sink_string(struct sink *sink, struct words words);
 // The same with quotes around it.
 void sink_quoted(struct sink *sink, struct words words);

@@ -13,18 +13,24 @@
 struct words {
     struct span raw;
     bool escaped; // `raw` is what stands between the quotes of a JSON string that was validated
+    bool whole;   // and no escape in it is half a pair of surrogates: it can be copied unseen
 };
 
-#define WORDS_NONE ((struct words){ SPAN_NONE, false })
+#define WORDS_NONE ((struct words){ .raw = SPAN_NONE })
 
 // The contents of a string; none for any other kind of value.
 static inline struct words words_of(struct json_slice string)
 {
-    return (struct words){ json_string_raw(string), true };
+    return (struct words){ .raw = json_string_raw(string), .escaped = true };
+}
+// What stands between the quotes of a valid JSON string.
+static inline struct words words_escaped(struct span raw)
+{
+    return (struct words){ .raw = raw, .escaped = true };
 }
 static inline struct words words_plain(struct span text)
 {
-    return (struct words){ text, false };
+    return (struct words){ .raw = text };
 }
 static inline bool words_none(struct words words)
 {
@@ -41,6 +47,12 @@ struct span words_piece(struct span *rest, char room[WORDS_PIECE_MAX]);
 // Bytes at the end of escaped text, at most WORDS_TORN_MAX, that are only the beginning of an
 // escape, or the first half of a pair of surrogates: whoever gets text in pieces holds them back.
 size_t words_torn(struct span raw);
+
+// Where the first escape of half a pair of surrogates stands in valid escaped text; raw.len if
+// there is none. Legal in JSON, but no text: most readers refuse it.
+size_t words_lone(struct span raw);
+// True if valid escaped text begins with the escape of the second half of such a pair.
+bool words_starts_low(struct span raw);
 
 bool words_are(struct words words, struct span plain);
 bool words_eq(struct words a, struct words b);

@@ -17,6 +17,7 @@
 #include "penstock/codec/http1_write.h"
 #include "penstock/net/body.h"
 #include "penstock/net/conn.h"
+#include "penstock/net/door.h"
 #include "penstock/net/peers.h"
 
 struct certs;
@@ -26,7 +27,15 @@ struct stream;
 
 enum {
     LINGER_BYTES = 1 * MIB,
-    SERVE_OVER_MAX = 8, // connections above an address's limit that are told so
+    SERVE_OVER_MAX = 8,     // connections above an address's limit that are told so
+    SERVE_SILENT_SHARE = 8, // the part of the places for which kept connections make room
+};
+
+// Connections on which nothing is under way make room for new ones when there is no place left.
+enum idle_kind {
+    IDLE_SILENT, // never sent a byte
+    IDLE_KEPT,   // after an answer
+    IDLE_KIND_COUNT
 };
 #define LINGER_NS (UINT64_C(2) * NS_PER_S)
 #define SERVE_OVER_NS (UINT64_C(2) * NS_PER_S) // for the request that is refused
@@ -98,7 +107,10 @@ struct serve {
                             // deadline pushed on costs a store
     struct timer app_timer; // of stream_wake_at(), the same
     struct list link;
+    struct list idle; // among those that may be idle, the oldest first
+    uint64_t idle_ns; // since when
     uint8_t state;
+    bool is_silent; // listed as IDLE_SILENT
     bool keep_alive;
     bool has_stream;
     bool watched;     // the timer watches that the client takes the answer
@@ -125,17 +137,26 @@ struct server {
     struct tls_ctx *tls; // of this thread, of generation:
     uint32_t certs_generation;
     struct peers *peers; // NULL: addresses are not counted
-    struct list parked;  // connections that the kernel handed over when there was no place for them
+    struct doors *doors; // of the threads that this listener is shared with; NULL: it is alone
+    uint32_t door_idx, door_listener; // its thread's place there, and its own name
+    struct list parked; // connections that the kernel handed over when there was no place for them
     struct slab parked_slab;
+    struct list idle[IDLE_KIND_COUNT]; // by the time of their last activity
+    uint32_t silent_count;
+    uint32_t leaving; // connections whose places come free at the end of the turn
+    struct task room; // makes room for who is parked
+    uint64_t evicted[IDLE_KIND_COUNT];
     struct server_limits limits;
     struct io_op accept;
     struct timer accept_retry;
     int fd;
     int spare_fd; // given up for a moment when descriptors are exhausted
     bool draining;
+    bool stopped;
     bool paused;
     uint32_t count;
     uint64_t accepted, requests;
+    uint64_t passed; // connections that another thread got
     uint64_t errors; // requests that HTTP itself refused
     struct list serves;
     struct slab slab;
@@ -143,8 +164,8 @@ struct server {
     struct http_head head;         // of the request being parsed; valid only during on_request()
 };
 
-// Opens the listener and starts accepting. `server` stays until server_is_idle() after
-// server_stop().
+// Opens the listener and starts accepting; without an address it has only the connections that
+// server_take() brings. `server` stays until server_is_idle() after server_stop().
 must_use struct err server_open(struct server *server, struct net *net, struct http_app *app,
                                 const struct server_limits *limits, const struct sockaddr *addr,
                                 socklen_t len);
@@ -155,6 +176,18 @@ static inline void server_share(struct server *server, struct peers *peers)
 {
     server->peers = peers;
 }
+// From now on fresh connections may go to the same listener of another thread, which takes what
+// lies at its own door by server_take(). `idx` is this thread's door, `listener` this one's name
+// there.
+static inline void server_spread(struct server *server, struct doors *doors, uint32_t idx,
+                                 uint32_t listener)
+{
+    server->doors = doors;
+    server->door_idx = idx;
+    server->door_listener = listener;
+}
+// A connection that another thread accepted.
+void server_take(struct server *server, int fd);
 // Other limits from now on; `connections` stays as it was.
 void server_limit(struct server *server, const struct server_limits *limits);
 // Stops accepting, closes idle connections, and lets running requests end with `Connection: close`.

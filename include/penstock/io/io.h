@@ -8,7 +8,7 @@
 // receive at a time.
 //
 // Everything is done by the owning thread, with the single exception of io_wake(), and on
-// descriptors that come from the same io (io_poll() apart). Results are
+// descriptors that come from the same io (io_poll() and io_release() apart). Results are
 // as the kernel's: bytes or a descriptor >= 0, or a negative errno. -ECANCELED says that
 // io_cancel() or io_close() came first. Data that arrived before a cancel took effect is still
 // delivered.
@@ -54,12 +54,12 @@ struct io_op {
     uint8_t cls;   // IO_RECV: enum buf_class
     uint8_t state; // the backend's own
     int fd;
-    uint32_t credit; // IO_RECV: bytes that may still be delivered
+    uint32_t credit; // IO_RECV: bytes that may still be told
     bool lazy;       // IO_SEND: by io_send_lazy()
     union {          // the backend's own
         struct {
             const struct iovec *iov;
-            uint32_t count;
+            uint32_t count, sum; // of segments, of their bytes
         };
         struct {
             char *into;
@@ -116,11 +116,13 @@ const struct io_stats *io_stats(const struct io *io);
 
 // Whether another process listens at the address: sharing a port among shards hides that, and the
 // kernel would hand each process a part of the connections. Fails with EADDRINUSE, or with whatever
-// else forbids the address. Synchronous.
+// else forbids the address. The file of a Unix socket that nobody answers at is left from a killed
+// process and removed; any other file is EEXIST. Synchronous.
 must_use struct err io_address_free(const struct sockaddr *addr, socklen_t len);
 
 // A listening socket with SO_REUSEPORT, SO_REUSEADDR and TCP_NODELAY (inherited by what it
-// accepts). AF_UNIX addresses are bound as given; the caller unlinks. Synchronous.
+// accepts). AF_UNIX addresses are bound as given, for their owner alone (mode 0600); the caller
+// unlinks. Synchronous.
 must_use struct err io_listen(struct io *io, const struct sockaddr *addr, socklen_t len,
                               int backlog, int *fd_out);
 
@@ -132,12 +134,12 @@ void io_accept(struct io *io, struct io_op *op, int listener);
 // Otherwise it ends with res 0, the peer's FIN, or an error, -ECANCELED among them. Where the pool
 // is empty the operation waits for buffers by itself.
 void io_recv(struct io *io, struct io_op *op, int fd, enum buf_class cls, uint32_t credit);
-// Lets a receive in flight deliver `len` bytes more, because those that it has delivered are not
-// held any more. One that has used up its credit ends all the same.
-static inline void io_recv_extend(struct io_op *op, uint32_t len)
+// Lets a receive in flight deliver `credit` bytes from now on, if that is more than it may: what it
+// has delivered is not held any more. One that has used up its credit ends all the same.
+static inline void io_recv_raise(struct io_op *op, uint32_t credit)
 {
-    if (op->credit > 0)
-        op->credit = (uint32_t)min_size(op->credit + (size_t)len, IO_CREDIT_MAX);
+    if (op->credit > 0 && op->credit < credit)
+        op->credit = credit;
 }
 // At least one and up to `len` bytes into `into`; res 0 is the peer's FIN.
 void io_recv_into(struct io *io, struct io_op *op, int fd, void *into, size_t len);
@@ -184,6 +186,9 @@ bool io_acks_late(struct io *io, int fd);
 // The address at the other end, by a system call of its own; false if there is none any more. All
 // simulated peers are on the same machine.
 must_use bool io_peer(struct io *io, int fd, struct sockaddr_storage *out);
+// Forgets a connection that io_accept() gave and on which nothing was started yet: another io of
+// the same backend may use it from then on.
+void io_release(struct io *io, int fd);
 // Ends every operation on `fd` and closes it; the peer sees FIN even while a receive is armed. With
 // `reset` the peer sees RST instead and unsent data is discarded. The caller forgets `fd` at once;
 // the operations' last completions still come.

@@ -49,6 +49,7 @@ enum conn_why {
     WHY_SHUTDOWN,  // the process ends
     WHY_LIMIT,     // a limit was reached
     WHY_TLS,
+    WHY_EVICTED, // it made room for another
     WHY_COUNT,
 };
 const char *conn_why_name(enum conn_why why);
@@ -121,6 +122,10 @@ void conn_rx_allow(struct conn *conn, uint32_t limit, enum buf_class cls);
 // After RX_EOF: asks whether the peer has reset the connection since. If so, the owner is woken and
 // finds RX_FAILED; a socket that was only half-closed stays at its end.
 void conn_rx_recheck(struct conn *conn);
+
+// Whether nothing is under way: no part of a request or of a handshake has come, also none that
+// waits in the socket, which is asked by a system call, and nothing is to be sent.
+bool conn_is_quiet(const struct conn *conn);
 
 // Small pieces will come at short intervals: as io_ack_late() and io_acks_late().
 void conn_rx_ack_late(struct conn *conn);

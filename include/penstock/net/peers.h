@@ -14,14 +14,16 @@
 
 #include <sys/socket.h>
 
-// An address without its port. family 0: not known, or not of the Internet.
+// An address without its port.
+enum { PEER_LOCAL = 1 }; // a family: at the other end of a Unix socket
 struct peer {
-    uint8_t family; // 0, 4 or 6
+    uint8_t family; // 0: not known, PEER_LOCAL, 4 or 6
     uint8_t bytes[16];
 };
 enum { PEER_TEXT_MAX = 46 };
 
-// IPv4 in IPv6 becomes IPv4.
+// IPv4 in IPv6 becomes IPv4. Whoever comes by a Unix socket is "unix", and not counted: a limit for
+// one address is none for all of a machine's programs.
 struct peer peer_of(const struct sockaddr *addr);
 // Returns the length, 0 for an unknown one. No NUL behind it.
 size_t peer_text(const struct peer *peer, char out[PEER_TEXT_MAX]);

@@ -28,8 +28,8 @@ struct seg {
 };
 
 struct segq {
-    struct buf *ring; // keeps a struct segq_ring; NULL: `own` is in use
-    uint8_t first, count;
+    struct buf *ring;     // keeps a struct segq_ring; NULL: `own` is in use
+    uint8_t first, count; // `first` is of a ring: without one it is `own[0]`
     uint32_t room; // writable bytes behind the last segment; 0 if its buffer is not the queue's own
     struct seg own[SEGQ_OWN];
 };
@@ -48,7 +48,7 @@ static inline struct segq_ring *segq_ring(const struct segq *queue)
 static inline struct seg *segq_at(const struct segq *queue, unsigned index)
 {
     if (likely(queue->ring == NULL))
-        return (struct seg *)(uintptr_t)&queue->own[(queue->first + index) % SEGQ_OWN];
+        return (struct seg *)(uintptr_t)&queue->own[index];
     return &segq_ring(queue)->segs[(queue->first + index) % SEGQ_MAX];
 }
 

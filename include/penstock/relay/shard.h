@@ -48,6 +48,7 @@ struct shard_shared {
     struct dests *dests;
     struct budget_process *budget;
     struct peers *peers;         // NULL: connections are not counted by address
+    struct doors *doors;         // of all shards, by their index; NULL: there is only one
     const uint8_t *envelope_key; // 32 bytes: of signatures on their way through other formats
     const struct relay_limits *relay;
     const struct server_limits *server;
@@ -65,7 +66,7 @@ struct shard {
     uint32_t server_count;
     struct slab reqs, answers, unpacks, secrets, conversions;
     struct kept_secret *secret;  // the newest that is in use; NULL: none is
-    struct arena_source chunks;  // of requests' arenas: small buffers of the pool
+    struct arena_source chunks;  // of requests' arenas: buffers of the pool
     struct list live;            // requests
     struct req *owed;            // those of them whose own time ends with this turn (own.h)
     const struct snapshot *snap; // of this turn
@@ -90,9 +91,13 @@ must_use struct err shard_init(struct shard *shard, uint32_t idx, struct io *io,
 // Only when shard_is_closed().
 void shard_fini(struct shard *shard);
 
-// `certs` NULL: plaintext; otherwise they outlive the shard.
+// `certs` NULL: plaintext; otherwise they outlive the shard. `addr` NULL: another shard listens for
+// this one. All shards have the same listeners in the same order.
 must_use struct err shard_listen(struct shard *shard, const struct sockaddr *addr, socklen_t len,
                                  struct certs *certs);
+
+// After the last listener: from now on other shards may pass connections on to this one.
+void shard_open_door(struct shard *shard);
 
 // Other settings from now on, between two turns; they stay until others are applied. What is under
 // way keeps the deadlines it has. server.connections is decided at the start.

@@ -7,10 +7,25 @@
 #include <pthread.h>
 #include <semaphore.h>
 #include <stdatomic.h>
+#include <sys/un.h>
 
 // Commands only ever rise.
 enum thread_command { THREAD_RUN, THREAD_DRAIN, THREAD_CUT, THREAD_STOP };
 enum thread_state { THREAD_STARTING, THREAD_READY, THREAD_FAILED, THREAD_DRAINED, THREAD_ENDED };
+
+// Where a listener is bound.
+union listen_addr {
+    struct sockaddr any;
+    struct sockaddr_in v4;
+    struct sockaddr_in6 v6;
+    struct sockaddr_un local;
+};
+static inline socklen_t listen_addr_len(const union listen_addr *addr)
+{
+    if (addr->any.sa_family == AF_UNIX)
+        return sizeof(addr->local);
+    return addr->any.sa_family == AF_INET6 ? sizeof(addr->v6) : sizeof(addr->v4);
+}
 
 struct shard_thread {
     pthread_t thread;
@@ -19,9 +34,11 @@ struct shard_thread {
     struct io_config io_config;
     const struct shard_shared *shared;
     struct usage_port *port;
-    struct access_port *access;    // NULL: no access lines
-    const union dest_addr *listen; // listen_count addresses
-    struct certs *const *certs;    // as many; NULL where plaintext
+    struct access_port *access; // NULL: no access lines
+    // listen_count addresses. A Unix socket has one listener, which the first shard opens: the
+    // others get their part of its connections through their doors.
+    const union listen_addr *listen;
+    struct certs *const *certs; // as many; NULL where plaintext
     uint32_t listen_count;
     uint32_t conns_max;
     struct io *io;

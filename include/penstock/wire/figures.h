@@ -58,8 +58,15 @@ enum figures_outcome {
     OUTCOME_COUNT
 };
 
-// What became of the settings and parts of requests that were converted.
-enum figures_loss { FIGURES_ADJUSTED, FIGURES_DROPPED, FIGURES_REFUSED, FIGURES_LOSSES };
+// What became of the settings and parts of requests that were converted, and of those parts of
+// answers that the client's format cannot say.
+enum figures_loss {
+    FIGURES_ADJUSTED,
+    FIGURES_DROPPED,
+    FIGURES_REFUSED,
+    FIGURES_UNSAID,
+    FIGURES_LOSSES
+};
 
 // Requests of one family's clients that went to another family's vendors.
 struct figures_conversion {
@@ -98,6 +105,8 @@ struct shard_counters {
     struct counter upstream_active[FIGURES_PROVIDERS];
     // What the loop and its parts counted, as of the end of the last turn.
     struct counter connections, upstream_idle, upstream_reused;
+    struct counter evicted[2]; // clients' connections that made room: silent, kept
+    struct counter passed;     // fresh connections that another shard got
     struct counter syscalls, no_buffers;
 };
 

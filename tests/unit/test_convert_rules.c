@@ -1,0 +1,929 @@
+// The rules of conversion, a row each: a request or a stream, and what has to be in what becomes of
+// it. A row's title begins with the ids of what it shows. In the texts, ' stands for ".
+#include "convert_run.h"
+
+enum { TEXT_MAX = 64 * KIB, WANTS = 4, LACKS = 2 };
+
+#define O FAMILY_OPENAI
+#define R FAMILY_RESPONSES
+#define A FAMILY_ANTHROPIC
+#define G FAMILY_GEMINI
+
+static char *quoted(char *out, const char *text)
+{
+    size_t len = strlen(text);
+    EXPECT(len < TEXT_MAX);
+    for (size_t i = 0; i <= len; i++)
+        out[i] = text[i] == '\'' ? '"' : text[i];
+    return out;
+}
+
+static unsigned wrong_in(const char *title, struct span got, const char *const *has,
+                         const char *const *lacks)
+{
+    char want[TEXT_MAX];
+    unsigned wrong = 0;
+    for (unsigned i = 0; i < WANTS && has[i] != NULL; i++)
+        if (run_count(got, quoted(want, has[i])) != 1) {
+            fprintf(stderr, "%s: not once: %s\n", title, want);
+            wrong++;
+        }
+    for (unsigned i = 0; i < LACKS && lacks[i] != NULL; i++)
+        if (run_count(got, quoted(want, lacks[i])) != 0) {
+            fprintf(stderr, "%s: too much: %s\n", title, want);
+            wrong++;
+        }
+    if (wrong > 0)
+        fprintf(stderr, "  in %.*s\n", (int)got.len, got.ptr);
+    return wrong;
+}
+
+// --- requests ---
+
+struct request_row {
+    const char *title;
+    enum wire_family from, to;
+    struct caps caps;
+    const char *body;
+    const char *has[WANTS]; // each once
+    const char *lacks[LACKS];
+    const char *dropped, *adjusted; // NULL: nothing
+    const char *refused;            // the path; then nothing else is looked at
+};
+
+#define U "{'role':'user','content':'u'}"
+#define CHAT(rest) "{'messages':[" U "]," rest "}"
+#define MESSAGES(rest) "{'max_tokens':100,'messages':[" U "]," rest "}"
+#define PNG "iVBORw0KGgo="
+
+static const struct request_row requests[] = {
+    { "C-003 a developer only where the vendor knows one",
+      A,
+      O,
+      { .developer_role = true },
+      "{'max_tokens':9,'system':'s','messages':[" U "]}",
+      { "{'role':'developer','content':'s'}" },
+      { "'system'" },
+      NULL,
+      NULL,
+      NULL },
+    { "C-003 and a system elsewhere",
+      A,
+      O,
+      { 0 },
+      "{'max_tokens':9,'system':'s','messages':[" U "]}",
+      { "{'role':'system','content':'s'}" },
+      { "developer" },
+      NULL,
+      NULL,
+      NULL },
+    { "C-009 the last of two results counts",
+      O,
+      A,
+      { 0 },
+      "{'messages':[" U ",{'role':'assistant','tool_calls':[{'id':'c','function':{'name':'f',"
+      "'arguments':'{}'}}]},{'role':'tool','tool_call_id':'c','content':'one'},{'role':'tool',"
+      "'tool_call_id':'c','content':'two'}],'tools':[{'type':'function','function':{'name':'f'}}]}",
+      { "'tool_use_id':'c','content':'two'" },
+      { "one" },
+      "messages[2]",
+      NULL,
+      NULL },
+    { "C-010 P30 empty texts are not sent",
+      O,
+      A,
+      { 0 },
+      "{'messages':[" U ",{'role':'assistant','content':'','tool_calls':[{'id':'c','function':{"
+      "'name':'f','arguments':'{}'}}]},{'role':'tool','tool_call_id':'c','content':''}],'tools':[{"
+      "'type':'function','function':{'name':'f'}}]}",
+      { "{'role':'assistant','content':[{'type':'tool_use','id':'c'",
+        "{'type':'tool_result','tool_use_id':'c'}" },
+      { "'text':''" },
+      NULL,
+      NULL,
+      NULL },
+    { "C-015 names of messages are dropped",
+      O,
+      A,
+      { 0 },
+      "{'messages':[{'role':'user','name':'n','content':'u'}]}",
+      { NULL },
+      { "'n'" },
+      "messages[0].name",
+      NULL,
+      NULL },
+    { "C-018 several texts are one string",
+      A,
+      O,
+      { 0 },
+      "{'max_tokens':9,'messages':[{'role':'user','content':[{'type':'text','text':'a'},{'type':"
+      "'text','text':'b'}]}]}",
+      { "{'role':'user','content':'a\\nb'}" },
+      { NULL },
+      NULL,
+      NULL,
+      NULL },
+    { "C-020 P17 one call at a time, also without a choice",
+      O,
+      A,
+      { 0 },
+      CHAT("'parallel_tool_calls':false,'tools':[{'type':'function','function':{'name':'f'}}]"),
+      { "'tool_choice':{'type':'auto','disable_parallel_tool_use':true}" },
+      { NULL },
+      NULL,
+      NULL,
+      NULL },
+    { "C-051 a vendor is always asked for usage",
+      A,
+      O,
+      { 0 },
+      MESSAGES("'stream':true"),
+      { "'stream_options':{'include_usage':true}" },
+      { NULL },
+      NULL,
+      NULL,
+      NULL },
+    { "C-060 an effort goes down to one that the model knows",
+      O,
+      O,
+      { .efforts = BIT(EFFORT_LOW) | BIT(EFFORT_HIGH) },
+      CHAT("'reasoning_effort':'max'"),
+      { "'reasoning_effort':'high'" },
+      { NULL },
+      NULL,
+      "reasoning_effort=max>high",
+      NULL },
+    { "C-061 a budget leaves room for the answer",
+      O,
+      A,
+      { .reasons = REASONS_BUDGET },
+      CHAT("'reasoning_effort':'high','max_tokens':4096"),
+      { "'max_tokens':4096,'thinking':{'type':'enabled','budget_tokens':3072}" },
+      { NULL },
+      NULL,
+      "reasoning_effort=high>3072",
+      NULL },
+    { "C-061 or there is no thinking",
+      O,
+      A,
+      { .reasons = REASONS_BUDGET },
+      CHAT("'reasoning_effort':'high','max_tokens':1500"),
+      { "'max_tokens':1500" },
+      { "enabled" },
+      NULL,
+      "reasoning_effort=high>0",
+      NULL },
+    { "C-062 P27 what thinking forbids is dropped",
+      O,
+      A,
+      { .reasons = REASONS_BUDGET },
+      CHAT("'reasoning_effort':'low','temperature':0.5,'top_p':0.9,'top_k':3"),
+      { "'budget_tokens':2048" },
+      { "temperature", "top_" },
+      "temperature,top_p,top_k",
+      "reasoning_effort=low>2048",
+      NULL },
+    { "C-063 P28 reasoning goes back where it is wanted",
+      O,
+      O,
+      { .needs_reasoning = true },
+      "{'messages':[" U ",{'role':'assistant','content':'a','reasoning_content':'Hm'}," U
+      ",{'role':'assistant','content':'b'}," U "]}",
+      { "'content':'a','reasoning_content':'Hm'", "'content':'b','reasoning_content':' '" },
+      { NULL },
+      NULL,
+      NULL,
+      NULL },
+    { "C-068 thinking stops where the loop's thoughts are gone",
+      O,
+      A,
+      { .reasons = REASONS_BUDGET },
+      "{'reasoning_effort':'low','messages':[" U ",{'role':'assistant','tool_calls':[{'id':'c',"
+      "'function':{'name':'f','arguments':'{}'}}]},{'role':'tool','tool_call_id':'c','content':'r'}],"
+      "'tools':[{'type':'function','function':{'name':'f'}}]}",
+      { "'thinking':{'type':'disabled'}" },
+      { "budget" },
+      NULL,
+      "reasoning_effort=disabled",
+      NULL },
+    { "C-068 but not once the loop is over",
+      O,
+      A,
+      { .reasons = REASONS_BUDGET },
+      "{'reasoning_effort':'low','messages':[" U ",{'role':'assistant','tool_calls':[{'id':'c',"
+      "'function':{'name':'f','arguments':'{}'}}]},{'role':'tool','tool_call_id':'c','content':'r'}," U
+      "," U "],'tools':[{'type':'function','function':{'name':'f'}}]}",
+      { "'budget_tokens':2048" },
+      { "disabled" },
+      NULL,
+      "reasoning_effort=low>2048",
+      NULL },
+    { "C-096 P35 parameters of data URLs mean nothing, and pictures keep their order",
+      O,
+      A,
+      { 0 },
+      "{'messages':[{'role':'user','content':[{'type':'image_url','image_url':{'url':"
+      "'data:image/png;name=a.png;base64," PNG "'}},{'type':'image_url','image_url':{'url':"
+      "'https://a/b.gif'}}]}]}",
+      { "{'type':'base64','media_type':'image/png','data':'" PNG "'}},{'type':'image','source':{"
+        "'type':'url','url':'https://a/b.gif'}}" },
+      { "name=" },
+      NULL,
+      NULL,
+      NULL },
+    { "C-099 a document has a name",
+      A,
+      O,
+      { 0 },
+      "{'max_tokens':9,'messages':[{'role':'user','content':[{'type':'document','source':{'type':"
+      "'base64','media_type':'application/pdf','data':'JVBERi0x'}}]}]}",
+      { "'filename':'document-1.pdf','file_data':'data:application/pdf;base64,JVBERi0x'" },
+      { NULL },
+      NULL,
+      NULL,
+      NULL },
+    { "C-100 no sound where there is none",
+      O,
+      A,
+      { 0 },
+      "{'messages':[{'role':'user','content':[{'type':'input_audio','input_audio':{'data':'AAAA',"
+      "'format':'mp3'}}]}]}",
+      { NULL },
+      { NULL },
+      NULL,
+      NULL,
+      "messages[0].content[0]" },
+    { "C-100 and as it is elsewhere",
+      O,
+      G,
+      { 0 },
+      "{'messages':[{'role':'user','content':[{'type':'input_audio','input_audio':{'data':'AAAA',"
+      "'format':'mp3'}}]}]}",
+      { "'inlineData':{'mimeType':'audio/mp3','data':'AAAA'}" },
+      { NULL },
+      NULL,
+      NULL,
+      NULL },
+    { "C-102 detail is Chat's and Responses'",
+      O,
+      R,
+      { .official = true },
+      "{'messages':[{'role':'user','content':[{'type':'image_url','image_url':{'url':'https://a/b',"
+      "'detail':'low'}}]}]}",
+      { "'detail':'low'" },
+      { NULL },
+      NULL,
+      NULL,
+      NULL },
+    { "C-102 and said to be lost elsewhere",
+      O,
+      A,
+      { 0 },
+      "{'messages':[{'role':'user','content':[{'type':'image_url','image_url':{'url':'https://a/b',"
+      "'detail':'low'}}]}]}",
+      { "'url':'https://a/b'" },
+      { "detail" },
+      "messages[0].content[0].detail",
+      NULL,
+      NULL },
+    { "C-103 a text document is text",
+      A,
+      O,
+      { 0 },
+      "{'max_tokens':9,'messages':[{'role':'user','content':[{'type':'document','title':'T',"
+      "'source':{'type':'text','media_type':'text/plain','data':'<d> & d'}}]}]}",
+      { "'Document: T\\n<d> & d'" },
+      { NULL },
+      NULL,
+      NULL,
+      NULL },
+    { "C-105 base64 of all kinds becomes the standard one",
+      O,
+      A,
+      { 0 },
+      "{'messages':[{'role':'user','content':[{'type':'image_url','image_url':{'url':"
+      "'data:image/png;base64,iVBORw0K\\r\\nGg_-'}}]}]}",
+      { "'data':'iVBORw0KGg/+'" },
+      { NULL },
+      NULL,
+      NULL,
+      NULL },
+    { "C-106 P33 a limit is made up where none is said",
+      O,
+      A,
+      { 0 },
+      "{'messages':[" U "]}",
+      { "'max_tokens':8192" },
+      { NULL },
+      NULL,
+      NULL,
+      NULL },
+    { "C-106 by the model's",
+      O,
+      A,
+      { .output_max = 4096 },
+      "{'messages':[" U "]}",
+      { "'max_tokens':4096" },
+      { NULL },
+      NULL,
+      NULL,
+      NULL },
+    { "C-106 and is never above it",
+      O,
+      A,
+      { .output_max = 4096 },
+      CHAT("'max_tokens':9999"),
+      { "'max_tokens':4096" },
+      { NULL },
+      NULL,
+      "max_tokens=9999>4096",
+      NULL },
+    { "C-108 the larger of two limits counts",
+      O,
+      R,
+      { 0 },
+      CHAT("'max_tokens':50,'max_completion_tokens':60"),
+      { "'max_output_tokens':60" },
+      { NULL },
+      NULL,
+      NULL,
+      NULL },
+    { "C-108 under its name at the vendor",
+      A,
+      O,
+      { .old_cap = true },
+      MESSAGES("'top_p':1"),
+      { "'max_tokens':100" },
+      { "max_completion" },
+      NULL,
+      NULL,
+      NULL },
+    { "C-110 one of two settings",
+      O,
+      A,
+      { .one_sampling = true },
+      CHAT("'temperature':0.5,'top_p':0.9"),
+      { "'temperature':0.5" },
+      { "top_p" },
+      "top_p",
+      NULL,
+      NULL },
+    { "C-112 blank stops are dropped",
+      O,
+      A,
+      { 0 },
+      CHAT("'stop':['a',' ','']"),
+      { "'stop_sequences':['a']" },
+      { NULL },
+      "stop[1]",
+      NULL,
+      NULL },
+    { "C-115 P34 marks for caches mean nothing elsewhere",
+      A,
+      O,
+      { 0 },
+      "{'max_tokens':9,'system':[{'type':'text','text':'s','cache_control':{'type':'ephemeral',"
+      "'ttl':'1h'}}],'messages':[{'role':'user','content':[{'type':'text','text':'u',"
+      "'cache_control':{'type':'ephemeral'}}]}]}",
+      { NULL },
+      { "cache_control" },
+      NULL,
+      NULL,
+      NULL },
+    { "C-116 a key for caches is kept where there is one",
+      O,
+      R,
+      { 0 },
+      CHAT("'prompt_cache_key':'k'"),
+      { "'prompt_cache_key':'k'" },
+      { NULL },
+      NULL,
+      NULL,
+      NULL },
+    { "C-116 and said to be lost elsewhere",
+      O,
+      A,
+      { 0 },
+      CHAT("'prompt_cache_key':'k'"),
+      { NULL },
+      { "'k'" },
+      "prompt_cache_key",
+      NULL,
+      NULL },
+    { "C-129 editing the context is the vendor's own work",
+      A,
+      O,
+      { 0 },
+      MESSAGES("'context_management':{'edits':[]}"),
+      { NULL },
+      { "edits" },
+      "context_management",
+      NULL,
+      NULL },
+    { "C-133 what changes on each request is taken out",
+      A,
+      O,
+      { 0 },
+      "{'max_tokens':9,'system':[{'type':'text','text':'x-anthropic-billing-header: 1'},{'type':"
+      "'text','text':'s'}],'messages':[" U "]}",
+      { "{'role':'system','content':'s'}" },
+      { "billing" },
+      NULL,
+      NULL,
+      NULL },
+    { "C-134 null is absent",
+      O,
+      A,
+      { 0 },
+      CHAT("'stop':null,'temperature':null,'tools':null,'tool_choice':null,'n':null"),
+      { "'max_tokens':8192" },
+      { "null", "tool" },
+      NULL,
+      NULL,
+      NULL },
+    { "P16 schemas keep their definitions, unknown kinds of tools are refused",
+      O,
+      A,
+      { 0 },
+      CHAT("'tools':[{'type':'function','function':{'name':'f','parameters':{'type':'object',"
+           "'properties':{'a':{'$ref':'#/$defs/x'}},'$defs':{'x':{'type':'string'}}}}}]"),
+      { "'input_schema':{'type':'object','properties':{'a':{'$ref':'#/$defs/x'}},'$defs':{'x':{"
+        "'type':'string'}}}" },
+      { NULL },
+      NULL,
+      NULL,
+      NULL },
+    { "P16 C-122 with their path",
+      O,
+      A,
+      { 0 },
+      CHAT("'tools':[{'type':'magic'}]"),
+      { NULL },
+      { NULL },
+      NULL,
+      NULL,
+      "tools[0].type" },
+    { "P17 a forced tool by name",
+      O,
+      A,
+      { 0 },
+      CHAT("'tools':[{'type':'function','function':{'name':'f'}}],'tool_choice':{'type':'function',"
+           "'function':{'name':'f'}}"),
+      { "'tool_choice':{'type':'tool','name':'f'}" },
+      { NULL },
+      NULL,
+      NULL,
+      NULL },
+    { "P17 any tool",
+      A,
+      O,
+      { 0 },
+      MESSAGES(
+          "'tools':[{'name':'f','input_schema':{'type':'object'}}],'tool_choice':{'type':'any',"
+          "'disable_parallel_tool_use':true}"),
+      { "'tool_choice':'required'", "'parallel_tool_calls':false" },
+      { NULL },
+      NULL,
+      NULL,
+      NULL },
+    { "P17 none",
+      A,
+      O,
+      { 0 },
+      MESSAGES("'tools':[{'name':'f','input_schema':{'type':'object'}}],'tool_choice':{'type':"
+               "'none'}"),
+      { "'tool_choice':'none'" },
+      { NULL },
+      NULL,
+      NULL,
+      NULL },
+    { "P19 one turn of results in the order of the calls",
+      O,
+      G,
+      { 0 },
+      "{'messages':[" U ",{'role':'assistant','tool_calls':[{'id':'c1','function':{'name':'f',"
+      "'arguments':'{}'}},{'id':'c2','function':{'name':'g','arguments':'{}'}}]},{'role':'tool',"
+      "'tool_call_id':'c2','content':'2'},{'role':'tool','tool_call_id':'c1','content':'1'}]}",
+      { "{'role':'user','parts':[{'functionResponse':{'name':'f','response':{'output':'1'}}},{"
+        "'functionResponse':{'name':'g','response':{'output':'2'}}}]}" },
+      { NULL },
+      NULL,
+      NULL,
+      NULL },
+    { "P22 P25 C-065 thoughts go back as they came, empty ones too",
+      O,
+      A,
+      { .reasons = REASONS_BUDGET },
+      "{'reasoning_effort':'low','messages':[" U ",{'role':'assistant','content':'t',"
+      "'reasoning_details':[{'type':'reasoning.text','text':'','signature':'S1','format':"
+      "'anthropic-claude-v1'},{'type':'reasoning.encrypted','data':'D','format':"
+      "'anthropic-claude-v1'}],'tool_calls':[{'id':'c','function':{'name':'f','arguments':'{}'}}]},"
+      "{'role':'tool','tool_call_id':'c','content':'r'}],'tools':[{'type':'function','function':{"
+      "'name':'f'}}]}",
+      { "[{'type':'thinking','thinking':'','signature':'S1'},{'type':'redacted_thinking','data':"
+        "'D'},{'type':'text','text':'t'},{'type':'tool_use'" },
+      { NULL },
+      NULL,
+      "reasoning_effort=low>2048",
+      NULL },
+    { "P26 C-064 a foreign signature is not sent",
+      O,
+      A,
+      { .reasons = REASONS_BUDGET },
+      "{'reasoning_effort':'low','messages':[" U ",{'role':'assistant','content':'t',"
+      "'reasoning_details':[{'type':'reasoning.encrypted','data':'ENC','format':"
+      "'openai-responses-v1'}]}," U "]}",
+      { "'content':[{'type':'text','text':'t'}]" },
+      { "ENC" },
+      NULL,
+      "reasoning_effort=low>2048",
+      NULL },
+    { "P32 C-002 a late system text keeps its place",
+      O,
+      A,
+      { 0 },
+      "{'messages':[" U ",{'role':'assistant','content':'a'},{'role':'system','content':'s'}," U
+      "]}",
+      { "[{'type':'text','text':'<system>s</system>'},{'type':'text','text':'u'}]" },
+      { "'system':[" },
+      NULL,
+      "messages[2].role=user",
+      NULL },
+    { "P39 C-121 unknown members are said to be lost",
+      O,
+      A,
+      { 0 },
+      CHAT("'magic':{'a':1}"),
+      { NULL },
+      { "magic" },
+      "magic",
+      NULL,
+      NULL },
+};
+
+static unsigned wrong_list(const char *title, const char *what, struct span got, const char *want)
+{
+    char due[TEXT_MAX];
+    quoted(due, want != NULL ? want : "");
+    if (span_eq(got, span_str(due)))
+        return 0;
+    fprintf(stderr, "%s: %s %.*s, not %s\n", title, what, (int)got.len, got.ptr, due);
+    return 1;
+}
+
+static void requests_keep_the_rules(void)
+{
+    static char body[TEXT_MAX];
+    for (size_t i = 0; i < ARRAY_LEN(requests); i++) {
+        const struct request_row *row = &requests[i];
+        struct losses losses;
+        struct prompt_parse parse;
+        struct span out =
+            run_request(row->from, row->to, quoted(body, row->body), &row->caps, &losses, &parse);
+        if (row->refused != NULL) {
+            struct span path =
+                failed(parse.err) ? span_str(parse.path) : span_of(losses.path, losses.path_len);
+            EXPECT_EQ(out.len, 0);
+            EXPECT_EQ(wrong_list(row->title, "refused", path, row->refused), 0);
+            continue;
+        }
+        unsigned wrong = wrong_in(row->title, out, row->has, row->lacks);
+        wrong += wrong_list(row->title, "dropped", losses_dropped(&losses), row->dropped);
+        wrong += wrong_list(row->title, "adjusted", losses_adjusted(&losses), row->adjusted);
+        EXPECT_EQ(wrong, 0);
+    }
+}
+
+// --- streams ---
+
+struct stream_row {
+    const char *title;
+    enum wire_family from, to;
+    const char *events; // the data of each on a line of its own, or whole blocks if it begins so
+    const char *has[WANTS];
+    const char *lacks[LACKS];
+};
+
+#define DELTA(delta) "{'id':'c','choices':[{'index':0,'delta':" delta ",'finish_reason':null}]}\n"
+#define END(reason) "{'id':'c','choices':[{'index':0,'delta':{},'finish_reason':'" reason "'}]}\n"
+#define DONE "[DONE]\n"
+#define START(usage)                                                                                 \
+    "{'type':'message_start','message':{'id':'msg_1','role':'assistant','content':[],'usage':" usage \
+    "}}\n"
+#define BLOCK(n, block) "{'type':'content_block_start','index':" n ",'content_block':" block "}\n"
+#define MORE(n, delta) "{'type':'content_block_delta','index':" n ",'delta':" delta "}\n"
+#define STOP(n) "{'type':'content_block_stop','index':" n "}\n"
+#define OVER(reason, usage)                                   \
+    "{'type':'message_delta','delta':{'stop_reason':'" reason \
+    "','stop_sequence':null},'usage':" usage "}\n{'type':'message_stop'}\n"
+#define IN "{'input_tokens':15,'cache_read_input_tokens':5,'output_tokens':1}"
+#define TEXT_BLOCK                          \
+    BLOCK("0", "{'type':'text','text':''}") \
+    MORE("0", "{'type':'text_delta','text':'Hi'}") STOP("0")
+#define FIRST \
+    "{'tool_calls':[{'index':0,'id':'c1','type':'function','function':{'name':'f','arguments':''}}]}"
+#define MORE_ARGS(args) "{'tool_calls':[{'index':0,'function':{'arguments':'" args "'}}]}"
+
+static const struct stream_row streams[] = {
+    { "C-024 C-023 P02 P20 fragments of arguments pass one by one",
+      O,
+      A,
+      DELTA(FIRST) DELTA(MORE_ARGS("{\\'a\\':\\'x\\\\")) DELTA(MORE_ARGS("n\\'}")) END("tool_calls")
+          DONE,
+      { "'partial_json':'{\\'a\\':\\'x\\\\'", "'partial_json':'n\\'}'" },
+      { "'{}'" } },
+    { "C-041 an answer without an end is none", O, A, DELTA("{'content':'a'}"), { NULL }, { "a" } },
+    { "C-044 P18 a pause is a stop elsewhere",
+      A,
+      O,
+      START(IN) TEXT_BLOCK OVER("pause_turn", "{}"),
+      { "'finish_reason':'stop'" },
+      { "pause" } },
+    { "C-045 P18 a refusal of the model's is text, and said to be one",
+      O,
+      A,
+      DELTA("{'refusal':'no'}") END("stop") DONE,
+      { "'text_delta','text':'no'", "'stop_reason':'refusal'" },
+      { NULL } },
+    { "C-045 P18 what a vendor refuses is filtered",
+      A,
+      O,
+      START(IN) TEXT_BLOCK OVER("refusal", "{}"),
+      { "'finish_reason':'content_filter'" },
+      { NULL } },
+    { "C-052 C-053 P48 P51 P61 usage comes late, and beside a choice",
+      O,
+      A,
+      DELTA("{'content':'a'}") END(
+          "stop") "{'choices':[{'index':0,'delta':{}}],'usage':{'prompt_tokens':20,'completion_tokens':9,"
+                  "'prompt_tokens_details':{'cached_tokens':5}}}\n" DONE,
+      { "'usage':{'input_tokens':15,'cache_creation_input_tokens':0,'cache_read_input_tokens':5,"
+        "'output_tokens':9," },
+      { NULL } },
+    { "C-050 C-055 C-056 P52 P55 P56 counts are taken, not added",
+      A,
+      O,
+      START(IN) TEXT_BLOCK OVER("end_turn", "{'output_tokens':9}"),
+      { "'prompt_tokens':20,'completion_tokens':9,'total_tokens':29,'prompt_tokens_details':{"
+        "'cached_tokens':5" },
+      { NULL } },
+    { "P53 P54 counts of the cache come late, and zeros take nothing back",
+      A,
+      O,
+      START("{'input_tokens':15,'output_tokens':1}") TEXT_BLOCK
+      "{'type':'message_delta','delta':{'stop_reason':null},'usage':{'cache_read_input_tokens':5,"
+      "'output_tokens':3}}\n" OVER("end_turn", "{'cache_read_input_tokens':0,'output_tokens':9}"),
+      { "'prompt_tokens':20,'completion_tokens':9,'total_tokens':29,'prompt_tokens_details':{"
+        "'cached_tokens':5" },
+      { NULL } },
+    { "P70 what Gemini took from its cache is told",
+      G,
+      O,
+      "{'candidates':[{'index':0,'content':{'parts':[{'text':'a'}]},'finishReason':'STOP'}],"
+      "'usageMetadata':{'promptTokenCount':20,'cachedContentTokenCount':5,'candidatesTokenCount':9,"
+      "'totalTokenCount':29}}\n",
+      { "'prompt_tokens':20", "'cached_tokens':5" },
+      { NULL } },
+    { "C-057 what is not known of reasoning is left out",
+      A,
+      O,
+      START(IN) TEXT_BLOCK OVER("end_turn", "{'output_tokens':9}"),
+      { "'completion_tokens_details':{}" },
+      { "reasoning_tokens" } },
+    { "C-057 but a zero for Responses",
+      A,
+      R,
+      START(IN) TEXT_BLOCK OVER("end_turn", "{}"),
+      { "'output_tokens_details':{'reasoning_tokens':0}" },
+      { NULL } },
+    { "C-078 events have many forms",
+      O,
+      A,
+      "event: other\r\ndata:{'choices':[{'index':0,'delta':{'content':'a'}}]}\r\n\r\n"
+      ": comment\n\ndata: {'choices':[{'index':0,'delta':{'content':'b'},'finish_reason':'stop'}]}\n"
+      "id: 7\nretry: 5\n\ndata:[DONE] \n\n",
+      { "'text':'a'", "'text':'b'", "message_stop'" },
+      { NULL } },
+    { "C-079 chunks without a choice or a delta say nothing",
+      O,
+      A,
+      "{'id':'c','choices':[],'prompt_filter_results':[]}\n{'id':'c'}\n"
+      "{'id':'c','choices':[{'index':0,'delta':null}]}\n{'id':'c','choices':[{'index':0}]}\n" DELTA(
+          "{'content':'a'}") END("stop") DONE,
+      { "content_block_start',", "'text':'a'" },
+      { NULL } },
+    { "C-080 only Chat's clients see the mark of the end",
+      O,
+      A,
+      DELTA("{'content':'a'}") END("stop") DONE DELTA("{'content':'late'}"),
+      { "message_stop'" },
+      { "DONE" } },
+    { "C-081 P09 P10 one beginning, before everything",
+      O,
+      A,
+      DELTA("{'role':'assistant'}") DELTA("{'role':'assistant','content':''}") DELTA(FIRST)
+          DELTA(MORE_ARGS("{}")) END("tool_calls") DONE,
+      { "event: message_start\n" },
+      { NULL } },
+    { "C-082 P01 nothing empty is opened",
+      O,
+      A,
+      DELTA("{'role':'assistant','content':'','tool_calls':[]}") DELTA(
+          "{'content':'a','tool_calls':[]}") DELTA(FIRST) DELTA(MORE_ARGS("{}")) END("stop") DONE,
+      { "'type':'text','text':''", "'type':'tool_use'" },
+      { NULL } },
+    { "C-085 places are counted anew",
+      O,
+      R,
+      DELTA("{'content':'a'}") DELTA(FIRST) DELTA(MORE_ARGS("{}")) END("tool_calls") DONE,
+      { "event: response.output_text.delta\n", "'output_index':1,'delta':'{}'" },
+      { NULL } },
+    { "C-086 C-093 C-125 one id, one role, the client's name for the model",
+      A,
+      O,
+      START(IN) TEXT_BLOCK OVER("end_turn", "{}"),
+      { "'role':'assistant'" },
+      { "msg_1" } },
+    { "C-089 P134 after an error there is no end",
+      O,
+      A,
+      DELTA("{'content':'a'}") "{'error':{'message':'m','type':'server_error'}}\n" END("stop") DONE,
+      { NULL },
+      { "message_stop" } },
+    { "C-124 unknown words for a tier are dropped",
+      O,
+      A,
+      "{'id':'c','service_tier':'gold','choices':[{'index':0,'delta':{'content':'a'},"
+      "'finish_reason':'stop'}]}\n" DONE,
+      { "'text':'a'" },
+      { "gold" } },
+    { "P03 a whole call of Gemini's is begun, told and ended",
+      G,
+      A,
+      "{'candidates':[{'index':0,'content':{'parts':[{'functionCall':{'name':'f','args':{'a':1}}}]},"
+      "'finishReason':'STOP'}]}\n",
+      { "'type':'tool_use'", "'partial_json':'{\\'a\\':1}'", "content_block_stop'",
+        "'stop_reason':'tool_use'" },
+      { NULL } },
+    { "P04 arguments that come only at the end",
+      R,
+      A,
+      "{'type':'response.created','response':{'id':'resp_1'}}\n"
+      "{'type':'response.output_item.added','output_index':0,'item':{'type':'function_call','id':"
+      "'fc','call_id':'c1','name':'f','arguments':''}}\n"
+      "{'type':'response.function_call_arguments.done','item_id':'fc','output_index':0,'arguments':"
+      "'{\\'a\\':1}'}\n"
+      "{'type':'response.output_item.done','output_index':0,'item':{'type':'function_call','id':"
+      "'fc','call_id':'c1','name':'f','arguments':'{\\'a\\':1}','status':'completed'}}\n"
+      "{'type':'response.completed','response':{'id':'resp_1','status':'completed','output':[]}}\n",
+      { "'partial_json':'{\\'a\\':1}'" },
+      { "'{}'" } },
+    { "P05 C-083 a call for a client of Responses",
+      O,
+      R,
+      DELTA(FIRST) DELTA(MORE_ARGS("{}")) END("tool_calls") DONE,
+      { "event: response.output_item.added\n", "event: response.function_call_arguments.done\n",
+        "event: response.output_item.done\n", "event: response.completed\n" },
+      { NULL } },
+    { "P06 C-021 C-022 blocks never overlap",
+      O,
+      A,
+      DELTA("{'content':'a'}") DELTA(FIRST) DELTA(
+          "{'tool_calls':[{'index':1,'id':'c2','type':'function','function':{'name':'g','arguments':"
+          "'{'}}]}") DELTA("{'content':'b'}") DELTA(MORE_ARGS("{}"))
+          DELTA("{'tool_calls':[{'index':1,'function':{'arguments':'}'}}]}") END("tool_calls") DONE,
+      { "content_block_stop','index':0}\n\nevent: content_block_start\n",
+        "content_block_stop','index':1}\n\nevent: content_block_start\n",
+        "content_block_stop','index':2}\n\nevent: content_block_start\n", "'name':'g'" },
+      { NULL } },
+    { "P07 C-023 a call without arguments",
+      O,
+      A,
+      DELTA(FIRST) END("tool_calls") DONE,
+      { "'partial_json':'{}'", "content_block_stop'" },
+      { NULL } },
+    { "P08 C-032 text, then a call",
+      O,
+      A,
+      DELTA("{'content':'a'}") DELTA(FIRST) DELTA(MORE_ARGS("{}")) END("tool_calls") DONE,
+      { "'stop_reason':'tool_use'" },
+      { NULL } },
+    { "P11 a call of Messages' for a client of Chat",
+      A,
+      O,
+      START(IN) BLOCK("0", "{'type':'tool_use','id':'toolu_F','name':'f','input':{}}")
+          MORE("0", "{'type':'input_json_delta','partial_json':'{\\'a\\':1}'}") STOP("0")
+              OVER("tool_use", "{}"),
+      { "{'index':0,'id':'toolu_F','type':'function','function':{'name':'f','arguments':''}}",
+        "{'index':0,'function':{'arguments':'{\\'a\\':1}'}}", "'finish_reason':'tool_calls'" },
+      { NULL } },
+    { "P12 reasoning opens a block of its own",
+      O,
+      A,
+      DELTA("{'reasoning_content':'Hm'}") DELTA("{'content':'a'}") END("stop") DONE,
+      { "'type':'thinking','thinking':'','signature':''", "'thinking_delta','thinking':'Hm'",
+        "'signature_delta'" },
+      { NULL } },
+    { "P13 Gemini's thoughts are no text",
+      G,
+      O,
+      "{'candidates':[{'index':0,'content':{'parts':[{'text':'Hm','thought':true},{'text':'a'}]},"
+      "'finishReason':'STOP'}]}\n",
+      { "'reasoning_content':'Hm'", "'content':'a'" },
+      { "'content':'Hm'" } },
+    { "P15 C-142 a limit is no completion",
+      O,
+      R,
+      DELTA("{'content':'a'}") END("length") DONE,
+      { "event: response.incomplete\n", "'incomplete_details':{'reason':'max_output_tokens'}" },
+      { "response.completed" } },
+    { "P18 a filter is a refusal",
+      O,
+      A,
+      DELTA("{'content':'a'}") END("content_filter") DONE,
+      { "'stop_reason':'refusal'" },
+      { NULL } },
+    { "P18 a limit",
+      A,
+      O,
+      START(IN) TEXT_BLOCK OVER("max_tokens", "{}"),
+      { "'finish_reason':'length'" },
+      { NULL } },
+    { "P18 C-049 a stop sequence",
+      A,
+      O,
+      START(IN) TEXT_BLOCK OVER("stop_sequence", "{}"),
+      { "'finish_reason':'stop'" },
+      { NULL } },
+    { "P23 a signature is told as one",
+      O,
+      A,
+      DELTA("{'reasoning':'Hm'}")
+          DELTA("{'reasoning_details':[{'signature':'S','format':'anthropic-claude-v1'}]}")
+              DELTA("{'content':'a'}") END("stop") DONE,
+      { "{'type':'signature_delta','signature':'S'}" },
+      { NULL } },
+    { "P29 C-066 what only its vendor can read goes through",
+      A,
+      O,
+      START(IN) BLOCK("0", "{'type':'redacted_thinking','data':'D'}") STOP("0")
+          TEXT_BLOCK OVER("end_turn", "{}"),
+      { "{'type':'reasoning.encrypted','data':'D','format':'anthropic-claude-v1','index':0}" },
+      { "'content':'D'" } },
+    { "P62 a zero stays a zero",
+      O,
+      A,
+      DELTA("{'content':'a'}") END(
+          "stop") "{'choices':[],'usage':{'prompt_tokens':0,'completion_tokens':0,'total_tokens':0}}\n" DONE,
+      { "event: message_delta\n",
+        "'cache_read_input_tokens':0,'output_tokens':0,'output_tokens_details'" },
+      { NULL } },
+    { "P138 C-144 a signature behind the text leaves no block behind it",
+      G,
+      A,
+      "{'candidates':[{'index':0,'content':{'parts':[{'text':'a'}]}}]}\n"
+      "{'candidates':[{'index':0,'content':{'parts':[{'text':'','thoughtSignature':'VFNJRw=='}]},"
+      "'finishReason':'STOP'}]}\n",
+      { "event: content_block_start\n" },
+      { "redacted", "'thinking'" } },
+};
+
+// The stream as it is on the wire.
+static struct span wire_text(char *out, const char *events)
+{
+    static char text[TEXT_MAX];
+    struct span rest = span_str(quoted(text, events));
+    size_t len = 0;
+    if (rest.ptr[0] != '{' && rest.ptr[0] != '[') {
+        memcpy(out, rest.ptr, rest.len);
+        return span_of(out, rest.len);
+    }
+    while (rest.len > 0) {
+        size_t line = span_find(rest, '\n');
+        EXPECT(len + line + 16 < TEXT_MAX);
+        len += (size_t)snprintf(out + len, TEXT_MAX - len, "data: %.*s\n\n", (int)line, rest.ptr);
+        rest = span_from(rest, min_size(line + 1, rest.len));
+    }
+    return span_of(out, len);
+}
+
+static void streams_keep_the_rules(void) // P40: cut anywhere they are the same
+{
+    static char text[TEXT_MAX], whole[TEXT_MAX];
+    struct answer_facts facts = run_facts(NULL);
+    for (size_t i = 0; i < ARRAY_LEN(streams); i++) {
+        const struct stream_row *row = &streams[i];
+        struct span in = wire_text(text, row->events);
+        struct span out = run_stream_facts(row->from, row->to, in, SIZE_MAX / 2, &facts);
+        EXPECT_EQ(wrong_in(row->title, out, row->has, row->lacks), 0);
+        EXPECT(out.len < sizeof(whole));
+        memcpy(whole, out.ptr, out.len);
+        size_t len = out.len;
+        for (size_t chop = 1; chop < 9; chop += 2) {
+            out = run_stream_facts(row->from, row->to, in, chop, &facts);
+            EXPECT(span_eq(out, span_of(whole, len)));
+        }
+    }
+}
+
+TEST_MAIN(TEST(requests_keep_the_rules), TEST(streams_keep_the_rules))
