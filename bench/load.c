@@ -2,7 +2,8 @@
 //
 //   penstock-load --target 127.0.0.1:PORT --mode closed|open|stream --conns N --seconds S
 //                 [--rate R] [--warm S] [--header 'name: value']... [--path P] [--model M]
-//                 [--body-bytes N] [--interval-us N] [--events N] [--event-bytes N] [--cpu N]
+//                 [--body-bytes N] [--interval-us N] [--events N] [--event-bytes N] [--burst N]
+//                 [--cpu N]
 //                 [--watch NAME=PID[,PID...]]...
 //
 // One thread, epoll, keep-alive; shares no code with the gateway. At a fixed rate, latency counts
@@ -67,7 +68,7 @@ struct load {
     const char *path, *model, *headers[HEADERS_MAX];
     int header_count;
     size_t body_bytes;
-    unsigned long interval_us, event_count, event_bytes;
+    unsigned long interval_us, event_count, event_bytes, burst;
 
     int epoll;
     char *request;
@@ -266,11 +267,12 @@ static void conn_event(struct load *load, struct conn *conn, uint32_t events)
 static void load_make_request(struct load *load)
 {
     char head[4096], start[512];
-    int start_len = snprintf(start, sizeof(start),
-                             "{\"model\":\"%s\",%s\"messages\":[{\"role\":\"user\",\"content\":\""
-                             "interval_us=%lu events=%lu event_bytes=%lu ",
-                             load->model, load->mode == MODE_STREAM ? "\"stream\":true," : "",
-                             load->interval_us, load->event_count, load->event_bytes);
+    int start_len =
+        snprintf(start, sizeof(start),
+                 "{\"model\":\"%s\",\"max_tokens\":64,%s\"messages\":[{\"role\":\"user\","
+                 "\"content\":\"interval_us=%lu events=%lu event_bytes=%lu burst=%lu ",
+                 load->model, load->mode == MODE_STREAM ? "\"stream\":true," : "",
+                 load->interval_us, load->event_count, load->event_bytes, load->burst);
     static const char end[] = "\"}]}";
     size_t fixed = (size_t)start_len + sizeof(end) - 1;
     size_t fill = load->body_bytes > fixed ? load->body_bytes - fixed : 0;
@@ -426,14 +428,23 @@ static enum mode mode_named(const char *name)
 static void load_options(struct load *load, int argc, char **argv)
 {
     static const struct option options[] = {
-        { "target", 1, NULL, 't' },      { "mode", 1, NULL, 'm' },
-        { "conns", 1, NULL, 'c' },       { "seconds", 1, NULL, 's' },
-        { "rate", 1, NULL, 'r' },        { "warm", 1, NULL, 'w' },
-        { "header", 1, NULL, 'h' },      { "path", 1, NULL, 'p' },
-        { "model", 1, NULL, 'M' },       { "body-bytes", 1, NULL, 'b' },
-        { "interval-us", 1, NULL, 'i' }, { "events", 1, NULL, 'e' },
-        { "event-bytes", 1, NULL, 'E' }, { "cpu", 1, NULL, 'u' },
-        { "watch", 1, NULL, 'W' },       { NULL, 0, NULL, 0 },
+        { "target", 1, NULL, 't' },
+        { "mode", 1, NULL, 'm' },
+        { "conns", 1, NULL, 'c' },
+        { "seconds", 1, NULL, 's' },
+        { "rate", 1, NULL, 'r' },
+        { "warm", 1, NULL, 'w' },
+        { "header", 1, NULL, 'h' },
+        { "path", 1, NULL, 'p' },
+        { "model", 1, NULL, 'M' },
+        { "body-bytes", 1, NULL, 'b' },
+        { "interval-us", 1, NULL, 'i' },
+        { "events", 1, NULL, 'e' },
+        { "event-bytes", 1, NULL, 'E' },
+        { "burst", 1, NULL, 'B' },
+        { "cpu", 1, NULL, 'u' },
+        { "watch", 1, NULL, 'W' },
+        { NULL, 0, NULL, 0 },
     };
     int option;
     while ((option = getopt_long(argc, argv, "", options, NULL)) != -1) {
@@ -450,6 +461,7 @@ static void load_options(struct load *load, int argc, char **argv)
         case 'i': load->interval_us = strtoul(optarg, NULL, 10); break;
         case 'e': load->event_count = strtoul(optarg, NULL, 10); break;
         case 'E': load->event_bytes = strtoul(optarg, NULL, 10); break;
+        case 'B': load->burst = strtoul(optarg, NULL, 10); break;
         case 'u': load->cpu = atoi(optarg); break;
         case 'W':
             if (!watch_add(optarg))
@@ -489,6 +501,7 @@ int main(int argc, char **argv)
         .interval_us = 20000,
         .event_count = 1000000,
         .event_bytes = 300,
+        .burst = 1,
     };
     load_options(&load, argc, argv);
     alarm((unsigned)(load.seconds + load.warm_s) + RAMP_SECONDS_MAX + 10);

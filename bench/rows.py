@@ -91,8 +91,9 @@ class Bench:
             order = list(variants)
             random.Random(number).shuffle(order)
             for name in order:
-                server, port = variants[name]
-                results[name].append(self.load(server, port, *options, seconds=seconds, warm=warm))
+                server, port, *own = variants[name]
+                results[name].append(
+                    self.load(server, port, *options, *own, seconds=seconds, warm=warm))
             self.log(f"round {number + 1}/{self.rounds}")
         return results
 
@@ -235,6 +236,36 @@ def row_spin(bench):
     results = bench.interleave(variants, "--mode", "stream", "--conns", 500, "--interval-us", 20000,
                                warm=0.5)
     return figures + compare_added("SSE event, spin", results, "latency_us", bar)
+
+
+def row_convert(bench):
+    """Clients of Messages at the Chat vendor, beside clients of Chat: what conversion costs the whole
+    gateway."""
+    if missing := need_penstock(bench, "converted / pass"):
+        return missing
+    server = bench.lab.gateway("plain")
+    variants = {"pass": (server, server.port), "converted": (server, server.port, "--path", "/v1/messages")}
+    stream = ["--mode", "stream", "--conns", 500, "--interval-us", 20000]
+    bursts = ["--mode", "stream", "--conns", 100, "--interval-us", 40000, "--burst", 16]
+    closed = ["--mode", "closed"]
+    cases = [
+        ("paced stream, one event a read", "events", Bar(1.1, 1.05, "less"), stream),
+        ("stream, 16 events a read", "events", Bar(2, 2, "less"), bursts),
+        ("1 KB request and answer", "requests", Bar(1.2, 1.1, "less"), [*closed, "--conns", 64]),
+        ("300 KB request", "requests", Bar(2.5, 1.8, "less"),
+         [*closed, "--conns", 16, "--body-bytes", 300 * 1024]),
+    ]
+    figures = []
+    for title, unit, bar, options in cases:
+        results = bench.interleave(variants, *options, warm=0.5)
+        cpu = {name: [cpu_us(result, unit) for result in rounds] for name, rounds in results.items()}
+        both = list(zip(cpu["converted"], cpu["pass"]))
+        figures.append(Figure(f"{title}: converted / pass", [ours / base for ours, base in both], "", bar,
+                              note=f"pass {statistics.median(cpu['pass']):.2f} us/{unit[:-1]}"))
+        if "16" in title:
+            figures.append(Figure(f"{title}: added", [ours - base for ours, base in both], "us/event",
+                                  Bar(0.6, 0.6, "less")))
+    return figures
 
 
 def metric(server, name):
@@ -392,6 +423,7 @@ ROWS = {
     "sse-2000": row_sse_2000,
     "tls": row_tls,
     "body": row_body,
+    "convert": row_convert,
     "latency": row_latency,
     "spin": row_spin,
     "syscalls": row_syscalls,

@@ -5,9 +5,10 @@
 // One thread, epoll. Answers a POST with a fixed chat completion, or, when the body asks for a
 // stream, with chat completion chunks at a fixed pace, each in a chunk and a write of its own. What
 // a stream looks like stands in the request's text, which every proxy passes on untouched:
-// `interval_us=20000 events=100 event_bytes=300`. Each event carries `ts=<ns>`, the monotonic clock
-// just before it was sent, so that a client on the same machine can tell how long it travelled.
-// Listens on loopback only. Whatever it cannot serve ends the connection.
+// `interval_us=20000 events=100 event_bytes=300 burst=1`; `burst` events go out in one write. Each
+// event carries `ts=<ns>`, the monotonic clock just before it was sent, so that a client on the
+// same machine can tell how long it travelled. Listens on loopback only. Whatever it cannot serve
+// ends the connection.
 #include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -33,6 +34,7 @@ enum {
     ACCEPT_BURST = 64,
     TURN_EVENTS = 256,
     STREAMS_MAX = 64 * 1024,
+    BURST_MAX = 16,
 };
 #define NS_PER_S 1000000000ull
 
@@ -44,7 +46,7 @@ struct conn {
     uint64_t body_left; // of the request in `in`, not yet read
     size_t out_from, out_len;
     uint64_t next_ns, interval_ns, events_left; // of a running stream
-    uint32_t event_bytes;
+    uint32_t event_bytes, burst;
     bool streaming, wants_usage;
     size_t heap_at;
     struct conn *next_dead;
@@ -231,26 +233,36 @@ static const char stream_usage[] =
     "\"model\":\"bench\",\"choices\":[],\"usage\":{\"prompt_tokens\":9,\"completion_tokens\":12,"
     "\"total_tokens\":21}}\n\n";
 
+static size_t chunk_put(char *at, const char *text, size_t len)
+{
+    size_t head = (size_t)snprintf(at, 16, "%zx\r\n", len);
+    memcpy(at + head, text, len);
+    memcpy(at + head + len, "\r\n", 2);
+    return head + len + 2;
+}
+
 static void stream_chunk(struct vendor *vendor, struct conn *conn, const char *text, size_t len)
 {
     char chunk[EVENT_BYTES_MAX + 512];
-    int at = snprintf(chunk, 16, "%zx\r\n", len);
-    memcpy(chunk + at, text, len);
-    memcpy(chunk + at + len, "\r\n", 2);
-    conn_send(vendor, conn, chunk, (size_t)at + len + 2);
+    conn_send(vendor, conn, chunk, chunk_put(chunk, text, len));
 }
 
-static void stream_event(struct vendor *vendor, struct conn *conn)
+static void stream_events(struct vendor *vendor, struct conn *conn)
 {
-    char text[EVENT_BYTES_MAX + 256];
-    int at = snprintf(text, sizeof(text), CHUNK_HEAD "%llu ", (unsigned long long)clock_ns());
-    size_t len = (size_t)at, tail = sizeof(CHUNK_TAIL) - 1;
-    if (conn->event_bytes > len + tail) {
-        memset(text + len, '.', conn->event_bytes - len - tail);
-        len = conn->event_bytes - tail;
+    static char chunks[BURST_MAX * (EVENT_BYTES_MAX + 512)];
+    size_t used = 0;
+    for (uint32_t i = 0; i < conn->burst; i++) {
+        char text[EVENT_BYTES_MAX + 256];
+        int at = snprintf(text, sizeof(text), CHUNK_HEAD "%llu ", (unsigned long long)clock_ns());
+        size_t len = (size_t)at, tail = sizeof(CHUNK_TAIL) - 1;
+        if (conn->event_bytes > len + tail) {
+            memset(text + len, '.', conn->event_bytes - len - tail);
+            len = conn->event_bytes - tail;
+        }
+        memcpy(text + len, CHUNK_TAIL, tail);
+        used += chunk_put(chunks + used, text, len + tail);
     }
-    memcpy(text + len, CHUNK_TAIL, tail);
-    stream_chunk(vendor, conn, text, len + tail);
+    conn_send(vendor, conn, chunks, used);
 }
 
 static void stream_end(struct vendor *vendor, struct conn *conn)
@@ -282,7 +294,7 @@ static void streams_turn(struct vendor *vendor)
         if (conn->next_ns <= now)
             conn->next_ns = now + conn->interval_ns;
         heap_sift(vendor, 0);
-        stream_event(vendor, conn);
+        stream_events(vendor, conn);
     }
 }
 
@@ -307,6 +319,7 @@ static void stream_begin(struct vendor *vendor, struct conn *conn, const char *b
     conn->interval_ns = text_number(body, "interval_us=", 20000, 1000ull * 1000 * 1000) * 1000;
     conn->events_left = text_number(body, " events=", 50, 1000ull * 1000 * 1000);
     conn->event_bytes = (uint32_t)text_number(body, "event_bytes=", 300, EVENT_BYTES_MAX);
+    conn->burst = (uint32_t)text_number(body, "burst=", 1, BURST_MAX);
     conn->wants_usage = strstr(body, "\"include_usage\":true") != NULL;
     uint64_t phase = (uint64_t)conn->fd * 2654435761u % 1024;
     conn->next_ns = clock_ns() + conn->interval_ns * phase / 1024;
