@@ -44,7 +44,8 @@ struct candidate {
 struct state {
     struct candidate *candidates; // by index
     struct candidate *newest;     // that a delta was of
-    struct span tail;             // of a chunk of the first candidate, behind its part
+    struct span tail;             // of a chunk of the first candidate, behind its part,
+    struct span text_tail[2];     // and behind the words of a text and of a thought
     bool chunk_written;
 };
 _Static_assert(sizeof(struct state) <= ENCODE_STATE, "an encoder's state fits");
@@ -91,14 +92,25 @@ static void put_tail(struct sink *out, const struct answer_facts *facts, uint16_
     sink_put(out, facts->json_array ? SPAN("\n") : SPAN("\n\n"));
 }
 
-void gemini_encode_start(struct encode *encode)
+static struct span keep_tail(struct encode *encode, struct span begin)
 {
     char room[1 * KIB];
     struct sink tail = sink_into(room, sizeof(room));
+    sink_put(&tail, begin);
     put_tail(&tail, &encode->facts, 0);
-    struct words text = { .raw = span_of(room, (size_t)(tail.at - room)), .escaped = true };
-    state_of(encode)->tail = keep_words(&encode->keep, text).raw;
     encode->failed = encode->failed || tail.failed;
+    const struct words text = { .raw = span_of(room, (size_t)(tail.at - room)), .escaped = true };
+    return keep_words(&encode->keep, text).raw;
+}
+
+#define THOUGHT_END "\",\"thought\":true}"
+
+void gemini_encode_start(struct encode *encode)
+{
+    struct state *state = state_of(encode);
+    state->text_tail[0] = keep_tail(encode, SPAN("\"}"));
+    state->text_tail[1] = keep_tail(encode, SPAN(THOUGHT_END));
+    state->tail = span_from(state->text_tail[0], min_size(2, state->text_tail[0].len));
 }
 
 // Up to where the part stands.
@@ -120,12 +132,22 @@ static void chunk_end(struct encode *encode, uint16_t index)
         put_tail(encode->out, &encode->facts, index);
 }
 
-static void write_text(struct encode *encode, const struct delta *delta, bool thought)
+#define TEXT_HEAD "data: " CHUNK_HEAD "{\"text\":\""
+
+// What there is most of: its words between two texts that are known beforehand.
+static hot void write_text(struct encode *encode, const struct delta *delta, bool thought)
 {
+    struct sink *out = encode->out;
+    if (likely(delta->choice == 0 && !encode->facts.json_array)) {
+        SINK_TEXT(out, TEXT_HEAD);
+        sink_string(out, delta->text);
+        sink_put(out, state_of(encode)->text_tail[thought]);
+        return;
+    }
     chunk_begin(encode);
-    SINK_TEXT(encode->out, "{\"text\":\"");
-    sink_string(encode->out, delta->text);
-    sink_put(encode->out, thought ? SPAN("\",\"thought\":true}") : SPAN("\"}"));
+    SINK_TEXT(out, "{\"text\":\"");
+    sink_string(out, delta->text);
+    sink_put(out, thought ? SPAN(THOUGHT_END) : SPAN("\"}"));
     chunk_end(encode, delta->choice);
 }
 

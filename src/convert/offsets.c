@@ -1,7 +1,5 @@
 #include "offsets.h"
 
-#include "penstock/codec/simd.h"
-
 enum { WINDOW = 64, PAGE = 30, ENTRIES_MAX = 2040 };
 
 // Sixty-four bytes of text of which some begin no code point.
@@ -65,13 +63,36 @@ static void add_piece(struct offsets *offsets, struct keep *keep, struct span pi
     }
 }
 
+// The top bit of each byte that is not ASCII, or a backslash; others may be set above the lowest.
+static uint64_t odd_bytes(const char *at)
+{
+    uint64_t bytes;
+    memcpy(&bytes, at, sizeof(bytes));
+    const uint64_t ones = UINT64_C(0x0101010101010101);
+    const uint64_t slash = bytes ^ (ones * '\\');
+    return (bytes | ((slash - ones) & ~slash)) & (ones * 0x80);
+}
+
+// True if each byte means itself, and is one code point.
+static bool is_simple(struct span text)
+{
+    enum { WORD = 8 };
+    uint64_t odd = 0;
+    if (text.len < WORD) {
+        for (size_t i = 0; i < text.len; i++)
+            odd |= text.ptr[i] == '\\' || (text.ptr[i] & 0x80) != 0;
+        return odd == 0;
+    }
+    for (size_t at = 0; at < text.len - WORD; at += WORD)
+        odd |= odd_bytes(text.ptr + at);
+    return (odd | odd_bytes(text.ptr + text.len - WORD)) == 0;
+}
+
 void offsets_add(struct offsets *offsets, struct keep *keep, struct words text)
 {
-    bool high = false;
-    size_t run = simd_string_run(text.raw.ptr, text.raw.len, &high);
-    if (run == text.raw.len && !high) {
-        offsets->bytes += run;
-        offsets->points += run;
+    if (likely(is_simple(text.raw))) {
+        offsets->bytes += text.raw.len;
+        offsets->points += text.raw.len;
         return;
     }
     if (!text.escaped) {
