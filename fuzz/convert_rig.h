@@ -94,7 +94,7 @@ static void chunk_give(void *ctx, void *memory, void *keeper)
     free(memory);
 }
 
-static const struct arena_source chunks = { chunk_take, chunk_give, NULL };
+static const struct arena_source chunks = { .take = chunk_take, .give = chunk_give };
 
 // --- output ---
 
