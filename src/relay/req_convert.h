@@ -49,7 +49,7 @@ struct conversion {
     struct sink out;
     struct buf *out_buf;   // what `out` writes into; NULL: nothing yet
     struct body *out_body; // the same keeper once it has outgrown a buffer
-    size_t out_good;       // bytes of it that stay whatever fails
+    size_t out_whole;      // bytes in it that are whole events
     struct convert_text whole;
     uint64_t quiet_since_ns; // nothing went to the client since
     struct completion completion;

@@ -28,43 +28,31 @@ static void out_drop(struct conversion *conversion)
         buf_put(conversion->out_buf);
     conversion->out_buf = NULL;
     conversion->out_body = NULL;
+    conversion->out_whole = 0;
     conversion->out.at = conversion->out.end = NULL;
-    conversion->out_good = 0;
 }
 
-static size_t out_len(const struct conversion *conversion)
+// Up to here the client can be told something else.
+static inline void out_mark(struct conversion *conversion)
 {
-    return conversion->out_buf != NULL ? (size_t)(conversion->out.at - conversion->out_buf->data)
-                                       : 0;
+    if (likely(!conversion->encode.failed) && conversion->out_buf != NULL)
+        conversion->out_whole = (size_t)(conversion->out.at - conversion->out_buf->data);
 }
 
-// What was written until now is what the client shall have, whatever comes.
-static void out_keep(struct conversion *conversion)
-{
-    conversion->out_good = out_len(conversion);
-}
-
-// All that was written since the last time, as one piece.
+// All whole events that were written since the last time, as one piece. An event that memory ran
+// out for is not sent in part: what follows is the error.
 static bool out_send(struct conversion *conversion)
 {
     struct buf *buf = conversion->out_buf;
     if (buf == NULL)
         return true;
     struct req *req = conversion->req;
-    const size_t len = out_len(conversion);
+    const size_t len = conversion->out_whole;
     const bool sent = len == 0 || stream_send(req->stream, buf, buf->data, len);
     if (len > 0)
         conversion->quiet_since_ns = req->shard->loop.now_ns;
     out_drop(conversion);
     return sent;
-}
-
-// The same after a failure: what it left half-written stays back, above all an ending.
-static bool out_send_kept(struct conversion *conversion)
-{
-    if (conversion->out_buf != NULL)
-        conversion->out.at = conversion->out_buf->data + conversion->out_good;
-    return out_send(conversion);
 }
 
 // What comes of one piece stays in one piece, since a connection's queue has few places: first in
@@ -74,7 +62,7 @@ static bool out_more(struct sink *sink)
     struct conversion *conversion = container_of(sink, struct conversion, out);
     struct net *net = &conversion->req->shard->net;
     struct buf *buf = conversion->out_buf;
-    const size_t used = out_len(conversion);
+    const size_t used = buf != NULL ? (size_t)(sink->at - buf->data) : 0;
     if (buf == NULL) {
         buf = bufpool_take(net->bufs, conversion->small ? BUF_SMALL : BUF_LARGE);
     } else if (budget_level(&net->budget) == BUDGET_SHED) {
@@ -109,6 +97,7 @@ static void told_delta(void *ctx, const struct delta *delta)
         return;
     }
     encode_put(&conversion->encode, delta);
+    out_mark(conversion);
 }
 
 static void kept_delta(void *ctx, const struct delta *delta)
@@ -235,7 +224,6 @@ static struct err take_events(struct req *req, struct span in)
         if (!ended)
             return OK;
         TRY(take_event(req, part));
-        out_keep(req->conversion);
         if (pump->hold_len > 0)
             pump_hold_drop(req); // torn events are rare: the memory goes back between them
     }
@@ -262,11 +250,10 @@ struct err convert_piece(struct req *req, const struct seg *piece)
         return pump_hold(req, in, CONVERT_EVENT_MAX) ? OK : ERR(UPSTREAM_TOO_LARGE);
     conversion->small = piece->len < SMALL_PIECE;
     struct err err = take_events(req, in);
-    if (failed(err)) {
-        (void)out_send_kept(conversion); // what was received before it is delivered
-        return err;
-    }
-    return out_send(conversion) && show_life(conversion) ? OK : ERR(OVERLOADED);
+    // What was received before an error is delivered.
+    if ((!out_send(conversion) || !show_life(conversion)) && !failed(err))
+        err = ERR(OVERLOADED);
+    return err;
 }
 
 // --- whole answers ---
@@ -340,8 +327,8 @@ static struct err end_stream(struct req *req, const struct usage *usage)
     struct conversion *conversion = req->conversion;
     if (!req->pump.committed && !pump_commit(req))
         return ERR(OVERLOADED);
-    out_keep(conversion);
     encode_end(&conversion->encode, usage);
+    out_mark(conversion);
     TRY(check_memory(conversion));
     return out_send(conversion) ? OK : ERR(OVERLOADED);
 }
@@ -392,7 +379,7 @@ enum next convert_finish(struct req *req)
     }
     if (failed(err)) {
         if (conversion->streams && req->pump.committed)
-            (void)out_send_kept(conversion); // what came before it
+            (void)out_send(conversion); // what came before the error
         return req_fail(req, err);
     }
     count_unsaid(req);

@@ -90,15 +90,18 @@ def response(status, number):
                          "output": []}, "sequence_number": number}
 
 
+# Each asks for a model that only accounts of its format have: what one vendor does wrong is not made
+# good by another here.
 OPENAI = Format(
     "openai", "/v1/chat/completions", "/v1/chat/completions",
-    lambda text: {"model": "m", "messages": [{"role": "user", "content": text}]},
+    lambda text: {"model": "m-openai", "messages": [{"role": "user", "content": text}]},
     [chat_chunk({"role": "assistant", "content": ""}), chat_chunk({"content": "one é"}),
      chat_chunk({"content": "two"}), chat_chunk({}, "stop"), b"data: [DONE]\n\n"],
     {"id": "a", "object": "chat.completion", "model": "m", "choices": [
         {"index": 0, "message": {"role": "assistant", "content": "one"}, "finish_reason": "stop"}]})
 RESPONSES = Format(
-    "responses", "/v1/responses", "/v1/responses", lambda text: {"model": "m", "input": text},
+    "responses", "/v1/responses", "/v1/responses",
+    lambda text: {"model": "m-openai", "input": text},
     [said("response.created", **response("in_progress", 0)),
      said("response.output_text.delta", item_id="i", output_index=0, content_index=0, delta="one é",
           sequence_number=1),
@@ -108,7 +111,8 @@ RESPONSES = Format(
     response("completed", 0)["response"])
 ANTHROPIC = Format(
     "anthropic", "/v1/messages", "/v1/messages",
-    lambda text: {"model": "m", "max_tokens": 9, "messages": [{"role": "user", "content": text}]},
+    lambda text: {"model": "m-anthropic", "max_tokens": 9,
+                  "messages": [{"role": "user", "content": text}]},
     [said("message_start", message={"id": "x", "type": "message", "role": "assistant", "model": "m",
                                     "content": [], "usage": {"input_tokens": 1, "output_tokens": 1}}),
      said("content_block_start", index=0, content_block={"type": "text", "text": ""}),
@@ -120,7 +124,8 @@ ANTHROPIC = Format(
     {"id": "x", "type": "message", "role": "assistant", "model": "m", "stop_reason": "end_turn",
      "content": [{"type": "text", "text": "one"}], "usage": {"input_tokens": 1, "output_tokens": 1}})
 GEMINI = Format(
-    "gemini", "/v1beta/models/m:generateContent", "/v1beta/models/m:streamGenerateContent?alt=sse",
+    "gemini", "/v1beta/models/m-gemini:generateContent",
+    "/v1beta/models/m-gemini:streamGenerateContent?alt=sse",
     lambda text: {"contents": [{"role": "user", "parts": [{"text": text}]}]},
     [part("one é"), part("two"), part("three"), part("", finishReason="STOP")],
     {"candidates": [{"index": 0, "content": {"parts": [{"text": "one"}]}, "finishReason": "STOP"}]})

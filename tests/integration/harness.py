@@ -134,6 +134,12 @@ def merged(base, more):
     return out
 
 
+def models_of(kind):
+    """"m", which all accounts have, and one that no account of another format has: a request for it
+    is never converted."""
+    return ["m", "m-" + kind.split("-")[0]]
+
+
 class Gateway:
     """One running penstock with a state directory of its own.
 
@@ -171,7 +177,7 @@ class Gateway:
         base = at if isinstance(at, str) else at.url
         suffix = "/v1" if kind.startswith("openai") and not isinstance(at, str) else ""
         return {"name": f"test-{kind}", "type": kind, "base_url": base + suffix,
-                "api_key": "vendor-secret-" + kind, "models": ["m"]}
+                "api_key": "vendor-secret-" + kind, "models": models_of(kind)}
 
     @property
     def url(self):

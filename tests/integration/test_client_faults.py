@@ -9,7 +9,7 @@ import time
 
 from faults import (ANTHROPIC, FAIL, FORMATS, OK, OPENAI, FaultTest, begin_stream, begun, chat_chunk,
                     failing, together)
-from harness import both_backends, new_key
+from harness import both_backends, models_of, new_key
 from raw import Client, Cut, reset
 from test_admin import control
 
@@ -411,7 +411,7 @@ class Leaving(FaultTest):
         vendor = self.vendor(failing)
         vendor.fault = fault
         gateway = self.gateway([{"name": "one", "type": "openai", "base_url": vendor.url + "/v1",
-                                 "api_key": "vendor-secret", "models": ["m"], "max_in_flight": slots}])
+                                 "api_key": "vendor-secret", "models": models_of("openai"), "max_in_flight": slots}])
 
         def annoy(seed):
             own = random.Random(seed)

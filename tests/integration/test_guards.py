@@ -6,7 +6,7 @@ import threading
 import time
 
 from faults import FAIL, OPENAI, FaultTest, begin_stream, begun, failing, sse
-from harness import both_backends, new_key
+from harness import both_backends, models_of, new_key
 from raw import Cut
 from test_admin import control, metric
 
@@ -111,7 +111,7 @@ class Guards(FaultTest):
             peer.chunk(ERROR)
             peer.last_chunk()
 
-        account = {"type": "openai-compatible", "api_key": "vendor-secret-a", "models": ["m"]}
+        account = {"type": "openai-compatible", "api_key": "vendor-secret-a", "models": models_of("openai")}
         vendor = self.vendor(failing)
         vendor.fault = late
         gateway = self.gateway(accounts=[

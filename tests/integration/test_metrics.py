@@ -12,7 +12,7 @@ import threading
 import time
 
 from faults import FAIL, FORMATS, OPENAI, FaultTest, begin_stream, begun, failing
-from harness import Gateway, ROOT, both_backends, merged
+from harness import Gateway, ROOT, both_backends, merged, models_of
 from pki import Authority
 from prometheus import lint, parse
 from raw import Client, Cut
@@ -257,7 +257,7 @@ class Limits(MetricsTest):
             return True
         vendor = self.vendor(self.script_of(wait))
         account = {"name": "one", "type": "openai", "base_url": vendor.url + "/v1", "api_key": "vendor-secret-x",
-                   "models": ["m"], "max_in_flight": 1}
+                   "models": models_of("openai"), "max_in_flight": 1}
         gateway = self.gateway(accounts=[account], config={"limits": {"per_address": "6"}})
         stream = gateway.begin(OPENAI, FAIL)
         stream.head()

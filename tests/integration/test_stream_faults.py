@@ -7,7 +7,7 @@ import zlib
 
 from faults import (ANTHROPIC, FAIL, FORMATS, GEMINI, OPENAI, RESPONSES, FaultTest, begin_stream,
                     begun, failing)
-from harness import both_backends
+from harness import both_backends, models_of
 from raw import Client
 
 
@@ -254,7 +254,7 @@ class Streams(FaultTest):
 
         vendor = self.vendor(failing)
         vendor.fault = hang
-        account = {"name": "one", "type": "openai", "base_url": vendor.url + "/v1", "models": ["m"],
+        account = {"name": "one", "type": "openai", "base_url": vendor.url + "/v1", "models": models_of("openai"),
                    "api_key": "vendor-secret", "max_in_flight": 1}
         gateway = self.gateway([account], timeouts={"stream_idle": "500ms"})
         for _ in range(3):

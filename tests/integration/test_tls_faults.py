@@ -10,7 +10,7 @@ import time
 
 from faults import (FAIL, FORMATS, OPENAI, FaultGateway, FaultTest, begin_stream, begun, chat_chunk,
                     failing, good, together)
-from harness import both_backends, memory_returns, merged
+from harness import both_backends, memory_returns, merged, models_of
 from pki import AUTHORITY, Authority, careless
 from raw import Client, Cut
 
@@ -64,7 +64,7 @@ class TlsTest(FaultTest):
         return gateway.start()
 
     def account(self, kind, url, **more):
-        return {"name": kind, "type": kind, "api_key": "vendor-secret-" + kind, "models": ["m"],
+        return {"name": kind, "type": kind, "api_key": "vendor-secret-" + kind, "models": models_of(kind),
                 "base_url": url + ("/v1" if kind == "openai" else ""), "ca_file": self.authority.root.cert,
                 **more}
 

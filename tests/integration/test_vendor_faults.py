@@ -7,7 +7,7 @@ import time
 
 from faults import (FAIL, FORMATS, OPENAI, RESPONSES, FaultTest, begin_stream, begun, good, respond,
                     together)
-from harness import both_backends
+from harness import both_backends, models_of
 from raw import Vendor, free_port, serving
 
 JSON_HEAD = "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\n"
@@ -297,7 +297,7 @@ class BeforeTheHead(FaultTest):
         for number, at in enumerate((silent, vendor)):
             for kind in ("openai", "anthropic", "gemini"):
                 account = {"name": f"{kind}-{number}", "type": kind, "api_key": "vendor-secret",
-                           "base_url": at.url + ("/v1" if kind == "openai" else ""), "models": ["m"],
+                           "base_url": at.url + ("/v1" if kind == "openai" else ""), "models": models_of(kind),
                            "priority": number + 1}
                 accounts.append(account)
         gateway = self.gateway(accounts, timeouts={"first_byte_stream": "500ms"})
