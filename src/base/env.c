@@ -1,6 +1,7 @@
 #include "penstock/base/env.h"
 
 #include "penstock/base/check.h"
+#include "penstock/base/guard.h"
 
 #include <errno.h>
 #include <sys/random.h>
@@ -16,7 +17,7 @@ static uint64_t clock_ns(clockid_t id)
 static uint64_t system_mono_ns(struct env *env)
 {
     (void)env;
-    return clock_ns(CLOCK_MONOTONIC);
+    return clock_ns(GUARD(CLOCK_MONOTONIC) ? CLOCK_MONOTONIC : CLOCK_REALTIME);
 }
 
 static uint64_t system_wall_ns(struct env *env)

@@ -2,6 +2,7 @@
 
 #include "conn_tls.h"
 #include "penstock/base/check.h"
+#include "penstock/base/guard.h"
 #include "penstock/base/mem.h"
 #include "penstock/net/body.h"
 #include "penstock/net/dial.h"
@@ -13,6 +14,8 @@ enum { TRIM_BUFS_MAX = 2048 }; // at once: about half a millisecond
 static void on_trim(struct timer *timer)
 {
     struct net *net = container_of(timer, struct net, trim);
+    if (!GUARD(NET_TRIM))
+        return;
     extent_pool_trim(&net->extents);
     bool more = bufpool_trim(net->bufs, TRIM_BUFS_MAX);
     // Rests while there is nothing to trim; net_wake_trim() starts it again.

@@ -287,8 +287,8 @@ void req_on_request(struct http_app *app, struct stream *stream, const struct ht
     struct head_note *note = stream_head_room(stream);
     struct url_target target = { SPAN_NONE, SPAN_NONE };
     const uint32_t settings = shard->shared->relay->generation;
-    bool noted = note != NULL && note->is_set &&
-                 (note->settings == settings || !GUARD(RELAY_HEAD_SETTINGS));
+    bool noted =
+        note != NULL && note->is_set && (note->settings == settings || !GUARD(RELAY_HEAD_SETTINGS));
     struct err err = noted ? note_read(note, req) : head_read(req, head, &target);
     req->record.format = req->format;
     counter_add(&shard->counters.in_flight[req->op], 1);

@@ -130,6 +130,8 @@ enum next step_plan(struct req *req)
     case PARSE_DONE: break;
     case PARSE_DATA: bug("the members come all at once");
     case PARSE_BAD: {
+        if (!GUARD(RELAY_BODY_VALID))
+            break;
         char *room = arena_take(&req->arena, JSON_MEMBERS_REPORT);
         if (room != NULL)
             req->detail =

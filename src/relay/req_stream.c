@@ -123,7 +123,7 @@ __attribute__((noinline)) bool pump_commit(struct req *req)
     uint64_t ttft_us = (req->shard->loop.now_ns - stream->started_ns) / NS_PER_US;
     req->record.ttft_us = (uint32_t)min_u64(ttft_us, UINT32_MAX);
     // Nothing of the request is needed any more: neither the body nor the secrets in the arena.
-    if (!req->converts || !convert_keeps_body(req))
+    if ((!req->converts || !convert_keeps_body(req)) && GUARD(RELAY_BODY_FORGOTTEN))
         stream_body_drop(stream);
     if (req->conversion != NULL)
         convert_forget(req);

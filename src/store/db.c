@@ -1,6 +1,7 @@
 #include "db.h"
 
 #include "penstock/base/check.h"
+#include "penstock/base/guard.h"
 #include "penstock/base/mem.h"
 
 #include <errno.h>
@@ -125,6 +126,7 @@ static struct err set_up(struct db *db, const struct db_cfg *cfg, enum db_mode m
     db->options_small = rocksdb_options_create_copy(db->options);
     rocksdb_options_set_write_buffer_size(db->options_small, SMALL_BUFFER_BYTES);
     db->write = rocksdb_writeoptions_create();
+    rocksdb_writeoptions_disable_WAL(db->write, !GUARD(STORE_LOGGED));
     db->read = rocksdb_readoptions_create();
     return OK;
 }

@@ -77,10 +77,13 @@ struct err store_sync(struct store *store)
 
 // --- Opening
 
-// RocksDB says which table file or manifest is damaged, but of a log only that it is.
+// RocksDB says which table file or manifest is damaged, but of a log only that it is; and of a
+// table that is gone it tells the name of an older form, which it looks for last.
 static void name_file(struct store *store)
 {
     char *text = store->why.text;
+    for (char *at = text; (at = strstr(at, ".ldb")) != NULL;)
+        memcpy(at, ".sst", 4);
     if (strstr(text, ".sst") != NULL || strstr(text, ".log") != NULL ||
         strstr(text, "MANIFEST") != NULL || strstr(text, "CURRENT") != NULL)
         return;

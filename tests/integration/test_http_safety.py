@@ -234,6 +234,7 @@ class Requests(FaultTest):
 
     def test_P131_fuzzed_and_missing_fields(self):
         chance = random.Random(131)
+        broken = []  # what was no JSON at all
         odd = [None, 0, -1, 1e300, True, "", "m\0", "\ud83d", [], {}, [[]], {"a": {}}, "x" * 5000]
 
         def one(form, number):
@@ -249,6 +250,11 @@ class Requests(FaultTest):
                 for _ in range(own.randrange(1, 4)):
                     text[own.randrange(len(text))] = own.randrange(256)
             answer = self.there.post(path, bytes(text))
+            try:  # what is no text passes as it is (U10)
+                json.loads(text.decode("utf-8", "replace"))
+            except ValueError:
+                self.assertEqual(answer.status, 400, (form, text))
+                broken.append(form)
             if answer.status != 200:
                 self.assertIn(answer.status, (400, 404), (form, text))
                 self.assertTrue(form.error_message(answer), form)
@@ -256,6 +262,7 @@ class Requests(FaultTest):
 
         numbers = [chance.randrange(1 << 30) for _ in range(60)]
         together([lambda form=form: [one(form, number) for number in numbers] for form in FORMATS])
+        self.assertEqual(len(set(broken)), len(FORMATS))
         self.assert_good(self.there, FORMATS)
 
     def test_P131_bodies_that_are_no_objects(self):

@@ -226,8 +226,8 @@ class Store(StoreTest):
             os.unlink(path)
 
         def named(name):
-            """Of a table that is gone RocksDB tells the number; of a log, from where it is missing."""
-            return ".log" if name.endswith(".log") else name.split("-")[0].removesuffix(".sst")
+            """Of a log that is gone nobody knows more than from where it is missing."""
+            return ".log" if name.endswith(".log") else name.split("-")[0]
 
         refusals = {}
         names = [name for name in sorted(os.listdir(good_copy))
@@ -251,6 +251,7 @@ class Store(StoreTest):
                         gateway.process = None
                         refusals[name] = refusals.get(name, 0) + 1
                         self.assertIn(named(name), gateway.log(), "the refusal does not name the file")
+                        self.assertNotIn(".ldb", gateway.log(), "it names a file that never was there")
                         self.assertIn(f"penstock store repair --dir {folder}", gateway.log())
                         gateway.check_log()
                         continue
