@@ -101,6 +101,12 @@ class Conversations(unittest.TestCase):
                                          f"{account}: signatures were lost on their way back")
                     given |= entry.given
 
+    def check_thoughts(self, entries, language, marker):
+        """A vendor that thinks was asked to, each time."""
+        turns = plan.turns_of(SEED, TURNS[language], marker=marker)
+        self.assertEqual(sum(entry.answer.thought is not None for entry in entries),
+                         sum(turn.text.count("\n> think ") for turn in turns))
+
     def in_all_languages(self, client, marker, accounts, hops):
         # The native words come first: both languages are held against the same ones.
         for language in PROGRAMS:
@@ -111,9 +117,11 @@ class Conversations(unittest.TestCase):
             return self.converse(language, client, SEED, f"{marker}-{language}", accounts, rng)
 
         with concurrent.futures.ThreadPoolExecutor(len(PROGRAMS)) as pool:
-            for entries in pool.map(one, PROGRAMS):
+            for language, entries in zip(PROGRAMS, pool.map(one, PROGRAMS)):
                 self.assertGreater(len(entries), plan.TURNS // 2)
                 self.check_signatures(entries)
+                if not hops and entries[0].family != "openai":
+                    self.check_thoughts(entries, language, f"{marker}-{language}")
                 if hops:
                     self.assertGreater(len({entry.account for entry in entries}), 1)
 

@@ -23,8 +23,17 @@ TIMEOUT_S = 60
 TALKS_MAX = 16
 
 
-def without_slash(url):
-    return url.rstrip("/")
+clients = {}  # to make one takes longer than to ask it
+clients_lock = threading.Lock()
+
+
+def client_of(cls, job, **options):
+    """The client of this kind for this address and key."""
+    name = (cls, job["url"], job["key"])
+    with clients_lock:
+        if name not in clients:
+            clients[name] = cls(api_key=job["key"], **options)
+        return clients[name]
 
 
 def sendable(item):
@@ -45,8 +54,8 @@ def without_parsed(value):
 
 class Chat:
     def __init__(self, job):
-        self.client = openai.OpenAI(base_url=without_slash(job["url"]) + "/v1", api_key=job["key"],
-                                    max_retries=0, timeout=TIMEOUT_S)
+        self.client = client_of(openai.OpenAI, job, base_url=job["url"] + "/v1", max_retries=0,
+                                timeout=TIMEOUT_S)
         self.said = [{"role": "system", "content": job["system"]}] if job.get("system") else []
         self.calls = []
         self.ask = {"model": job["model"]}
@@ -98,8 +107,8 @@ class Chat:
 
 class Responses:
     def __init__(self, job):
-        self.client = openai.OpenAI(base_url=without_slash(job["url"]) + "/v1", api_key=job["key"],
-                                    max_retries=0, timeout=TIMEOUT_S)
+        self.client = client_of(openai.OpenAI, job, base_url=job["url"] + "/v1", max_retries=0,
+                                timeout=TIMEOUT_S)
         self.said, self.calls = [], []
         self.ask = {"model": job["model"], "store": False}
         if job.get("system"):
@@ -153,8 +162,8 @@ class Responses:
 
 class Messages:
     def __init__(self, job):
-        self.client = anthropic.Anthropic(base_url=without_slash(job["url"]), api_key=job["key"],
-                                          max_retries=0, timeout=TIMEOUT_S)
+        self.client = client_of(anthropic.Anthropic, job, base_url=job["url"], max_retries=0,
+                                timeout=TIMEOUT_S)
         self.said, self.calls = [], []
         self.ask = {"model": job["model"], "max_tokens": job.get("cap") or 8000}
         if job.get("system"):
@@ -196,9 +205,8 @@ class Messages:
 
 class Gemini:
     def __init__(self, job):
-        self.client = genai.Client(api_key=job["key"], http_options={
-            "base_url": without_slash(job["url"]), "timeout": TIMEOUT_S * 1000,
-            "api_version": "v1beta"})
+        self.client = client_of(genai.Client, job, http_options={
+            "base_url": job["url"], "timeout": TIMEOUT_S * 1000, "api_version": "v1beta"})
         config = {}
         if job.get("system"):
             config["system_instruction"] = job["system"]
