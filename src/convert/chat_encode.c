@@ -18,6 +18,7 @@ struct thought {
 struct note {
     struct note *next;
     uint16_t choice;
+    bool open; // about a whole run of text that has not ended
     struct cite cite;
 };
 
@@ -34,6 +35,9 @@ struct state {
     struct thought *thoughts, *last_thought;
     struct thought *open; // the one that grows
     struct note *notes, *last_note;
+    // Code points of the first choice's text, where citations are expected, and of those before the
+    // open run.
+    uint64_t points, run_from;
     struct call *calls;
     uint64_t begun[COMPLETION_CHOICES_MAX / 64]; // a bit a choice: its role was told
 };
@@ -169,6 +173,24 @@ static void write_details(struct encode *encode, uint16_t choice)
 
 // --- citations ---
 
+// Counts the text that citations are about (C-127).
+static void count_points(struct encode *encode, const struct delta *delta)
+{
+    struct state *state = state_of(encode);
+    if (delta->choice != 0 || delta->kind == DELTA_CITE || delta->kind == DELTA_ARGS)
+        return;
+    if (delta->kind == DELTA_TEXT) {
+        state->points += words_points(delta->text);
+        return;
+    }
+    for (struct note *note = state->notes; note != NULL; note = note->next) {
+        if (note->open)
+            note->cite.to = state->points;
+        note->open = false;
+    }
+    state->run_from = state->points;
+}
+
 static void note_cite(struct encode *encode, const struct delta *delta)
 {
     struct state *state = state_of(encode);
@@ -181,6 +203,12 @@ static void note_cite(struct encode *encode, const struct delta *delta)
         return;
     note->choice = delta->choice;
     note->cite = delta->cite;
+    if (encode->facts.cites_expected && delta->choice == 0) {
+        note->open = !delta->cite.placed;
+        note->cite.from = state->run_from + (note->open ? 0 : delta->cite.from);
+        note->cite.to = state->run_from + (note->open ? 0 : delta->cite.to);
+        note->cite.placed = true;
+    }
     note->cite.url = keep_words(&encode->keep, delta->cite.url);
     note->cite.title = keep_words(&encode->keep, delta->cite.title);
     *(state->last_note == NULL ? &state->notes : &state->last_note->next) = note;
@@ -312,6 +340,8 @@ void chat_encode_delta(struct encode *encode, const struct delta *delta)
     if (delta->choice >= COMPLETION_CHOICES_MAX)
         return;
     begin_choice(encode, delta->choice);
+    if (encode->facts.cites_expected)
+        count_points(encode, delta);
     switch ((enum delta_kind)delta->kind) {
     case DELTA_TEXT: write_text(encode, delta, SPAN("\"content\":\"")); break;
     case DELTA_REFUSAL: write_text(encode, delta, SPAN("\"refusal\":\"")); break;

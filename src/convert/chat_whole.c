@@ -248,18 +248,29 @@ static void write_calls(const struct writer *writer)
         SINK_TEXT(writer->out, "]");
 }
 
-// Citations count from the start of the joined text.
+// Citations count from the start of the joined text (C-127); what is about a whole block spans it.
 static void write_cites(const struct writer *writer)
 {
     unsigned count = 0;
+    uint64_t base = 0;
+    bool any = false;
+    for (const struct item *item = writer->completion->first; item != NULL; item = item->next)
+        any = any || (is_of(writer, item, ITEM_TEXT) && item->cites != NULL);
     for (const struct item *item = writer->completion->first; item != NULL; item = item->next) {
-        const struct item_cite *cite = is_of(writer, item, ITEM_TEXT) ? item->cites : NULL;
-        for (; cite != NULL; cite = cite->next) {
+        if (!is_of(writer, item, ITEM_TEXT))
+            continue;
+        const uint64_t points = any ? item_points(item) : 0;
+        for (const struct item_cite *cite = item->cites; cite != NULL; cite = cite->next) {
             if (words_none(cite->cite.url))
                 continue;
+            struct cite moved = cite->cite;
+            moved.from = base + (moved.placed ? moved.from : 0);
+            moved.to = base + (moved.placed ? moved.to : points);
+            moved.placed = true;
             sink_put(writer->out, count++ == 0 ? SPAN(",\"annotations\":[") : SPAN(","));
-            chat_put_cite(writer->out, &cite->cite);
+            chat_put_cite(writer->out, &moved);
         }
+        base += points;
     }
     if (count > 0)
         SINK_TEXT(writer->out, "]");

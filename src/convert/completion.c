@@ -397,3 +397,24 @@ bool item_is_empty(const struct item *item)
 {
     return words_none(item->text) && item->rope.len == 0;
 }
+
+uint64_t item_points(const struct item *item)
+{
+    uint64_t points = words_points(item->text);
+    for (const struct rope_piece *piece = item->rope.first; piece != NULL; piece = piece->next)
+        points += words_points(words_escaped(span_of(piece->bytes, piece->len)));
+    return points;
+}
+
+void item_put_between(const struct item *item, uint64_t from, uint64_t to, struct sink *sink)
+{
+    uint64_t points = words_points(item->text);
+    sink_string(sink, words_between(item->text, from, to));
+    for (const struct rope_piece *piece = item->rope.first; piece != NULL; piece = piece->next) {
+        struct words words = words_escaped(span_of(piece->bytes, piece->len));
+        uint64_t here = words_points(words);
+        if (to > points && from < points + here)
+            sink_string(sink, words_between(words, from > points ? from - points : 0, to - points));
+        points += here;
+    }
+}

@@ -15,8 +15,9 @@ struct state {
     bool has_content; // the open block has had a delta
     bool custom;      // the open call's arguments are free text
     bool finished;
-    uint8_t finish; // enum finish
-    uint64_t index; // of the next block
+    uint8_t finish;   // enum finish
+    uint64_t index;   // of the next block
+    struct rope said; // the open block's text, where citations are expected
     struct words stop_text;
     uint16_t prefix_len;
     char prefix[PREFIX_MAX]; // of a delta of the open block, up to its text
@@ -95,6 +96,7 @@ static void open_text(struct encode *encode)
         return;
     block_head(encode);
     SINK_TEXT(encode->out, "{\"type\":\"text\",\"text\":\"\",\"citations\":null}}\n\n");
+    state_of(encode)->said = (struct rope){ 0 };
     block_deltas(encode, BLOCK_TEXT, SPAN("text_delta"), SPAN("text"));
 }
 
@@ -206,9 +208,14 @@ static void write_cite(struct encode *encode, const struct delta *delta)
     sink_quoted(out, delta->cite.url);
     SINK_TEXT(out, ",\"title\":");
     sink_quoted(out, delta->cite.title);
-    SINK_TEXT(out, ",\"cited_text\":");
-    sink_quoted(out, delta->text);
-    SINK_TEXT(out, ",\"encrypted_index\":\"\"}}}\n\n");
+    SINK_TEXT(out, ",\"cited_text\":\"");
+    if (words_none(delta->text) && delta->cite.placed) {
+        const struct item said = { .rope = state_of(encode)->said };
+        item_put_between(&said, delta->cite.from, delta->cite.to, out);
+    } else {
+        sink_string(out, delta->text);
+    }
+    SINK_TEXT(out, "\",\"encrypted_index\":\"\"}}}\n\n");
 }
 
 static void note_finish(struct encode *encode, const struct delta *delta)
@@ -231,6 +238,8 @@ static void write_delta(void *arg, const struct delta *delta)
     case DELTA_REFUSAL:
         open_text(encode);
         write_text(encode, delta->text);
+        if (encode->facts.cites_expected)
+            rope_add(&encode->keep, &state->said, delta->text);
         break;
     case DELTA_TEXT_END:
         if (state->block == BLOCK_TEXT)

@@ -96,7 +96,12 @@ static void write_cites(struct sink *out, const struct item *item)
         SINK_TEXT(out, ",\"title\":");
         sink_quoted(out, cite->cite.title);
         SINK_TEXT(out, ",\"cited_text\":");
-        sink_quoted(out, cite->text);
+        SINK_TEXT(out, "\"");
+        if (words_none(cite->text) && cite->cite.placed)
+            item_put_between(item, cite->cite.from, cite->cite.to, out);
+        else
+            sink_string(out, cite->text);
+        SINK_TEXT(out, "\"");
         SINK_TEXT(out, ",\"encrypted_index\":\"\"}");
     }
     sink_put(out, count > 0 ? SPAN("]") : SPAN("null"));

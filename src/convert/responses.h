@@ -134,8 +134,6 @@ void output_put_part(struct sink *out, const struct answer *answer, const struct
                      bool shell);
 void output_put_logprobs(struct sink *out, const struct answer *answer, const struct item *item);
 void output_put_cite(struct sink *out, const struct item *item, const struct cite *cite);
-// Code points of an item's text.
-uint64_t item_points(const struct item *item);
 
 // The response around its items: up to the list, the items, and what follows. `usage`: it is
 // complete.

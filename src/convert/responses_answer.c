@@ -166,51 +166,6 @@ void output_put_id(struct sink *out, const struct answer *answer, const struct o
     id_put_random(out, answer->facts->random, series + output->index, 24);
 }
 
-// What a rope or text holds, counted as it is meant.
-struct counter {
-    uint64_t points;
-    uint32_t value; // of the hex digits seen
-    uint8_t escape; // bytes of the escape that passes
-};
-
-static void count_byte(struct counter *counter, unsigned char byte)
-{
-    if (counter->escape == 0) {
-        counter->escape = byte == '\\';
-        counter->points += (byte & 0xc0) != 0x80;
-        return;
-    }
-    if (counter->escape == 1) {
-        counter->escape = byte == 'u' ? 2 : 0;
-        counter->value = 0;
-        return;
-    }
-    counter->value = counter->value << 4 | ((byte & 0xfu) + (byte > '9' ? 9 : 0));
-    if (++counter->escape < 6)
-        return;
-    counter->escape = 0;
-    if (counter->value >= 0xdc00 && counter->value < 0xe000) // the second half of a pair
-        counter->points--;
-}
-
-static void count_text(struct counter *counter, struct span text, bool escaped)
-{
-    for (size_t i = 0; i < text.len; i++)
-        if (escaped)
-            count_byte(counter, (unsigned char)text.ptr[i]);
-        else
-            counter->points += ((unsigned char)text.ptr[i] & 0xc0) != 0x80;
-}
-
-uint64_t item_points(const struct item *item)
-{
-    struct counter counter = { 0 };
-    count_text(&counter, item->text.raw, item->text.escaped);
-    for (const struct rope_piece *piece = item->rope.first; piece != NULL; piece = piece->next)
-        count_text(&counter, span_of(piece->bytes, piece->len), true);
-    return counter.points;
-}
-
 void output_put_cite(struct sink *out, const struct item *item, const struct cite *cite)
 {
     SINK_TEXT(out, "{\"type\":\"url_citation\",\"start_index\":");

@@ -167,6 +167,39 @@ bool words_eq(struct words a, struct words b)
     }
 }
 
+// Takes a code point off the front.
+static void point_skip(struct words *words)
+{
+    char room[WORDS_PIECE_MAX];
+    if (words->escaped && words->raw.ptr[0] == '\\') {
+        (void)words_piece(&words->raw, room);
+        return;
+    }
+    size_t len = 1;
+    while (len < words->raw.len && ((unsigned char)words->raw.ptr[len] & 0xc0) == 0x80)
+        len++;
+    words->raw = span_from(words->raw, len);
+}
+
+uint64_t words_points(struct words words)
+{
+    uint64_t points = 0;
+    for (; words.raw.len > 0; points++)
+        point_skip(&words);
+    return points;
+}
+
+struct words words_between(struct words words, uint64_t from, uint64_t to)
+{
+    for (uint64_t at = 0; at < from && words.raw.len > 0; at++)
+        point_skip(&words);
+    struct words rest = words;
+    for (uint64_t at = from; at < to && rest.raw.len > 0; at++)
+        point_skip(&rest);
+    words.raw.len -= rest.raw.len;
+    return words;
+}
+
 bool words_are(struct words words, struct span plain)
 {
     return words_eq(words, words_plain(plain));

@@ -32,7 +32,7 @@ void metrics_convert(const struct view *view, struct text *out)
                    metric_family((enum wire_family)from), metric_family((enum wire_family)to));
         metric_sample(out, name, labels, count);
     }
-    name = "penstock_conversion_losses_total";
+    name = "penstock_translate_losses_total";
     metric_head(out, name, "counter",
                 "Settings and parts of requests that another format could not carry as they were, "
                 "and parts of answers that it could not say.");

@@ -225,7 +225,7 @@ class Answers(ConvertTest):
         for client, vendor in pairs():
             labels = f'from="{client.name}",to="{vendor.name}"'
             self.assertIn(f"penstock_conversions_total{{{labels}}} 1\n", text)
-            self.assertIn(f'penstock_conversion_losses_total{{{labels},kind="dropped"}} ', text)
+            self.assertIn(f'penstock_translate_losses_total{{{labels},kind="dropped"}} ', text)
 
 
 @both_backends

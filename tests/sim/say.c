@@ -620,6 +620,8 @@ enum heard say_hear(const struct call *call, struct span body, struct span probe
     }
     if (kind == KIND_GEMINI_ARRAY)
         return hear_array(body, out);
+    if (span_find(body, '\r') < body.len)
+        return HEARD_NOTHING; // only vendors end their lines so
     while (body.len > 0) {
         struct span data;
         if (probe.len > 0 && span_starts(body, probe)) {

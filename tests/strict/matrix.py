@@ -43,8 +43,8 @@ CASES = {
         ('> call note {"text": "\u00e9 \\"q\\"", "tags": ["x"]}\n> then\n> call now\n> then\n> results', []),
         ('> call find {"what": "nothing"}\n> then\n> results', [])], "answer"),
     "parallel": ("parallel calls", {"tools": plan.TOOLS}, [
-        ('> call add {"a": 1, "b": 2}\n> call now\n> call add {"a": 3, "b": 4}\n> then\n> results', [])],
-        "answer"),
+        ('> call add {"a": 1, "b": 2}\n> call now\n> call note {"text": "' + "xx" + "\u00e9\U0001f30a" * 60
+         + '"}\n> call add {"a": 3, "b": 4}\n> then\n> results', [])], "answer"),
     "image": ("image", {}, [("> see", [RIVER])], "answer"),
     "thinking": ("thinking, replayed", {"tools": plan.TOOLS, "thinks": True}, [
         ('> think one\n> call add {"a": 1, "b": 2}\n> then\n> think two\n> results', []),

@@ -27,12 +27,14 @@ HOPS_WITHIN = 0.3  # how often the route turns in the middle of a turn's tool ca
 # as it would pass: then its line goes.
 STRIPS = ("in pass mode a thought goes to whichever account is next, and not only to the one that signed "
           "it (C-138, C-150)")
+LEAVES = ("in pass mode what a conversion left in a client's history goes to the vendor as it is (C-138)")
+NAMELESS = "an envelope does not name the account that signed what is in it (C-150)"
+# For hops between accounts of another format: each client once, and each vendor that signs.
+ANOTHER = {"openai": "anthropic", "responses": "gemini", "anthropic": "responses", "gemini": "anthropic"}
 KNOWN = {
-    "test_responses_between_its_own": STRIPS,
-    "test_anthropic_between_its_own": STRIPS,
-    "test_gemini_between_its_own": STRIPS,
-    **{f"test_{form}_between_formats": "in pass mode what a conversion left in a client's history goes to "
-       "the vendor as it is (C-138)" for form in FORMATS},
+    **{f"test_{form}_between_its_own": STRIPS for form in FORMATS if form != "openai"},
+    **{f"test_{form}_between_formats": LEAVES for form in FORMATS},
+    **{f"test_{form}_between_accounts_of_{other}": NAMELESS for form, other in ANOTHER.items()},
 }
 
 shared = {}
@@ -169,11 +171,34 @@ def add(cls, name, test):
     setattr(cls, name, known(name, test))
 
 
+def hops_elsewhere(client):
+    """No request passes as it is: each of the vendors speaks another format than the client."""
+    def test(self):
+        vendors = [vendor for vendor in self.reach(client) if vendor != client]
+        if len(vendors) < 2:
+            self.skipTest(f"{NAMES[client]}: fewer than two other formats are reached yet")
+        accounts = [account_name(vendor) for vendor in vendors]
+        self.in_all_languages(client, f"else-{client}", accounts, True)
+    return test
+
+
+def hops_of_another(client, vendor):
+    def test(self):
+        why = shared["cells"][client, vendor]
+        if why is not None:
+            self.skipTest(f"{NAMES[client]} to {NAMES[vendor]}: {why}")
+        accounts = [account_name(vendor, 1), account_name(vendor, 2)]
+        self.in_all_languages(client, f"two-{client}-{vendor}", accounts, True)
+    return test
+
+
 for one in FORMATS:
     for other in FORMATS:
         add(OneVendor, f"test_{one}_to_{other}", one_vendor(one, other))
     add(Hops, f"test_{one}_between_its_own", hops_of_one_format(one))
     add(Hops, f"test_{one}_between_formats", hops_between_formats(one))
+    add(Hops, f"test_{one}_elsewhere", hops_elsewhere(one))
+    add(Hops, f"test_{one}_between_accounts_of_{ANOTHER[one]}", hops_of_another(one, ANOTHER[one]))
 
 
 if __name__ == "__main__":

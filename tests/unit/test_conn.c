@@ -103,4 +103,65 @@ static void nothing_is_held_behind_a_hole(void)
     teardown();
 }
 
-TEST_MAIN(TEST(many_pieces_are_copied_together), TEST(nothing_is_held_behind_a_hole))
+enum { MESSAGE = 3000, MESSAGES = 50 };
+
+// Takes a message in two parts, as a server takes a head and its body. Returns the bytes of it that
+// came first.
+static uint32_t pass_message(struct conn *conn, int peer)
+{
+    static char bytes[MESSAGE];
+    EXPECT_EQ(send(peer, bytes, MESSAGE, 0), MESSAGE);
+    for (int i = 0; i < 4 && conn->rx_len == 0; i++)
+        turn();
+    uint32_t first = conn->rx_len;
+    for (int i = 0; i < 4 && conn->rx_len < MESSAGE; i++)
+        turn();
+    EXPECT_EQ(conn->rx_len, MESSAGE);
+    conn_rx_allow(conn, 0, BUF_SMALL);
+    conn_rx_consume(conn, MESSAGE / 10);
+    conn_rx_consume(conn, MESSAGE - MESSAGE / 10);
+    conn_rx_allow(conn, CONN_RX_HEAD, BUF_SMALL);
+    return first;
+}
+
+// What was let go may come again, so the credit does not run out in the middle of a message.
+static void messages_come_whole(void)
+{
+    int peer;
+    setup(8);
+    struct conn *conn = connect_to(&peer);
+    conn_rx_allow(conn, CONN_RX_HEAD, BUF_SMALL);
+    for (int i = 0; i < MESSAGES; i++)
+        EXPECT_EQ(pass_message(conn, peer), MESSAGE);
+    EXPECT(conn->rx_op.in_flight);
+    EXPECT(conn->rx_op.credit <= CONN_RX_LIMIT);
+    conn_close(&conn, WHY_DONE, false);
+    close(peer);
+    teardown();
+}
+
+// Not where memory is short: there a receive ends with its credit, and the next has a smaller one.
+static void credit_is_not_raised_under_pressure(void)
+{
+    int peer;
+    setup(8);
+    struct conn *conn = connect_to(&peer);
+    rig.budget.used += rig.budget.limit / 100 * (BUDGET_SHRINK_PERCENT + 1);
+    bool small = false;
+    for (int i = 0; i < MESSAGES && !small; i++) {
+        (void)pass_message(conn, peer);
+        small = conn->rx_op.in_flight && conn->rx_op.credit <= CONN_RX_HEAD / 4;
+    }
+    EXPECT(small);
+    for (int i = 0; i < MESSAGES; i++) {
+        (void)pass_message(conn, peer);
+        EXPECT(conn->rx_op.credit <= CONN_RX_HEAD / 4);
+    }
+    rig.budget.used -= rig.budget.limit / 100 * (BUDGET_SHRINK_PERCENT + 1);
+    conn_close(&conn, WHY_DONE, false);
+    close(peer);
+    teardown();
+}
+
+TEST_MAIN(TEST(messages_come_whole), TEST(credit_is_not_raised_under_pressure),
+          TEST(many_pieces_are_copied_together), TEST(nothing_is_held_behind_a_hole))

@@ -586,19 +586,26 @@ static void citations_count_code_points(void) // C-127
                                                 "output_text.done", NULL }));
 }
 
-static void points_are_counted_over_torn_escapes(void)
+static void points_are_counted_over_pieces(void) // C-127
 {
+    static const char *const pieces[] = { "\\ud83d\\ude00", "\xc3\xa9", "\\\\u", "\\u0041b" };
     struct keep keep;
     struct item item = { .text = W("a\\n") };
     keep_init(&keep, &chunks, RUN_KEPT);
-    static const char text[] = "\\ud83d\\ude00\xc3\xa9\\\\u"; // a face, a letter, a backslash, a u
-    for (size_t i = 0; i + 1 < sizeof(text); i++) {
-        rope_add(&keep, &item.rope, words_escaped(span_of(text + i, 1)));
+    for (size_t i = 0; i < ARRAY_LEN(pieces); i++) {
+        rope_add(&keep, &item.rope, words_escaped(span_str(pieces[i])));
         struct rope between = { 0 };
         rope_add(&keep, &between, (struct words)W("x")); // so that the next is a piece of its own
     }
+    char room[64];
+    struct sink sink = sink_into(room, sizeof(room));
     EXPECT(item.rope.first != item.rope.last);
-    EXPECT_EQ(item_points(&item), 2 + 4);
+    EXPECT_EQ(item_points(&item), 2 + 1 + 1 + 2 + 2);
+    item_put_between(&item, 1, 5, &sink);
+    EXPECT_SPAN(span_of(room, (size_t)(sink.at - room)), "\\n\\ud83d\\ude00\xc3\xa9\\\\");
+    sink = sink_into(room, sizeof(room));
+    item_put_between(&item, 6, 100, &sink);
+    EXPECT_SPAN(span_of(room, (size_t)(sink.at - room)), "\\u0041b");
     keep_fini(&keep);
 }
 
@@ -752,7 +759,7 @@ TEST_MAIN(TEST(a_text_is_told_by_any_event), TEST(a_call_is_told_by_any_event),
           TEST(an_answer_of_everything), TEST(a_request_is_repeated),
           TEST(thoughts_are_shown_as_far_as_asked_for), TEST(calls_may_be_signed),
           TEST(what_is_cut_is_not_done), TEST(nothing_is_an_empty_text),
-          TEST(citations_count_code_points), TEST(points_are_counted_over_torn_escapes),
+          TEST(citations_count_code_points), TEST(points_are_counted_over_pieces),
           TEST(log_probabilities_follow_their_text), TEST(ids_are_told_apart),
           TEST(tools_get_their_own_names_back), TEST(free_text_comes_out_of_its_function),
 

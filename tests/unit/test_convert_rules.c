@@ -926,4 +926,68 @@ static void streams_keep_the_rules(void) // P40: cut anywhere they are the same
     }
 }
 
-TEST_MAIN(TEST(requests_keep_the_rules), TEST(streams_keep_the_rules))
+// --- citations ---
+
+#define CITED(n, url)                                      \
+    "{'type':'text','text':'\xc3\xa9\\ud83d\\ude00" n      \
+    "','citations':[{'type':'web_search_result_location'," \
+    "'url':'" url "','title':'t','cited_text':'c','encrypted_index':'e'}]}"
+
+// Blocks are cited as a whole, Chat's one text by spans of it in code points.
+static void citations_are_placed(void) // C-127, C-148
+{
+    static char body[TEXT_MAX], text[TEXT_MAX];
+    struct answer_facts facts = run_facts(NULL);
+    facts.cites_expected = true;
+    struct span out = run_whole(
+        A, O,
+        quoted(body, "{'content':[" CITED("1", "https://a") "," CITED("22", "https://b") "]}"),
+        &facts);
+    EXPECT_EQ(
+        run_count(out, "\"url\":\"https://a\",\"title\":\"t\",\"start_index\":0,\"end_index\":3"),
+        1);
+    EXPECT_EQ(
+        run_count(out, "\"url\":\"https://b\",\"title\":\"t\",\"start_index\":3,\"end_index\":7"),
+        1);
+    struct span in = wire_text(
+        text,
+        START(IN) BLOCK("0", "{'type':'text','text':''}")
+            MORE("0", "{'type':'text_delta','text':'\xc3\xa9\\ud83d'}")
+                MORE("0", "{'type':'text_delta','text':'\\ude00'}") STOP("0")
+                    BLOCK("1", "{'type':'text','text':''}")
+                        MORE("1", "{'type':'text_delta','text':'b'}")
+                            MORE("1", "{'type':'citations_delta','citation':{'type':"
+                                      "'web_search_result_location','url':'https://b','title':'t',"
+                                      "'cited_text':'c','encrypted_index':'e'}}")
+                                MORE("1", "{'type':'text_delta','text':'cd'}") STOP("1")
+                                    OVER("end_turn", "{}"));
+    out = run_stream_facts(A, O, in, SIZE_MAX / 2, &facts);
+    EXPECT_EQ(run_count(out, "\"start_index\":2,\"end_index\":5"), 1);
+}
+
+static void cited_words_are_told(void) // C-127, C-148
+{
+    static char body[TEXT_MAX], text[TEXT_MAX];
+    struct answer_facts facts = run_facts(NULL);
+    facts.cites_expected = true;
+    struct span out = run_whole(
+        O, A,
+        quoted(body,
+               "{'choices':[{'message':{'content':'\xc3\xa9\\ud83d\\ude00ab\\ncd','annotations':[{"
+               "'type':'url_citation','url_citation':{'url':'https://a','title':'t',"
+               "'start_index':1,'end_index':5}}]},'finish_reason':'stop'}]}"),
+        &facts);
+    EXPECT_EQ(run_count(out, "\"cited_text\":\"\\ud83d\\ude00ab\\n\""), 1);
+    struct span in = wire_text(
+        text, DELTA("{'content':'\xc3\xa9\\ud83d\\ude00a'}") DELTA("{'content':'b\\ncd'}")
+                  DELTA("{'annotations':[{'type':'url_citation','url_citation':{'url':'https://a',"
+                        "'title':'t','start_index':1,'end_index':5}}]}") END("stop") DONE);
+    out = run_stream_facts(O, A, in, SIZE_MAX / 2, &facts);
+    EXPECT_EQ(run_count(out, "\"cited_text\":\"\\ud83d\\ude00ab\\n\""), 1);
+    facts.cites_expected = false; // then no text is kept
+    out = run_stream_facts(O, A, in, SIZE_MAX / 2, &facts);
+    EXPECT_EQ(run_count(out, "\"cited_text\":\"\""), 1);
+}
+
+TEST_MAIN(TEST(requests_keep_the_rules), TEST(streams_keep_the_rules), TEST(citations_are_placed),
+          TEST(cited_words_are_told))

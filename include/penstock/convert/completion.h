@@ -96,5 +96,8 @@ struct item *completion_pop(struct completion *completion);
 void item_put(const struct item *item, struct sink *sink);
 void item_put_plain(const struct item *item, struct sink *sink);
 bool item_is_empty(const struct item *item);
+// Code points of its text, and those of them from `from` up to `to`, written.
+uint64_t item_points(const struct item *item);
+void item_put_between(const struct item *item, uint64_t from, uint64_t to, struct sink *sink);
 
 #endif

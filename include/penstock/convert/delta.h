@@ -99,6 +99,7 @@ struct answer_facts {
     bool usage_wanted;        // the client asked for usage in a stream
     bool thoughts_wanted;     // the client asked to see them
     bool envelopes_wanted;    // the client asked for what lets it give thoughts back (Responses)
+    bool cites_expected;      // a search is on: text is counted and kept for citations (C-148)
     bool json_array;          // Gemini: a stream is one JSON array, not events
     struct scratch *scratch;  // for what has to be looked at in one piece
     const uint8_t *key;       // of envelopes, ENVELOPE_KEY_BYTES

@@ -54,6 +54,11 @@ size_t words_lone(struct span raw);
 // True if valid escaped text begins with the escape of the second half of such a pair.
 bool words_starts_low(struct span raw);
 
+// Code points, and a view of those from `from` on, up to `to`; what lies behind the end is not
+// there.
+uint64_t words_points(struct words words);
+struct words words_between(struct words words, uint64_t from, uint64_t to);
+
 bool words_are(struct words words, struct span plain);
 bool words_eq(struct words a, struct words b);
 // Resolves escapes into `out`; the bytes written. *cut: it did not fit, and ends at a character.
