@@ -555,7 +555,7 @@ static void write_logprobs(struct encode *encode, struct json_slice entries)
     rope_add(&state->kept.keep, &beside->logprobs, words_escaped(inside));
     sink_put(encode->out, span_of(state->prefix, state->prefix_len));
     SINK_TEXT(encode->out, "\",\"logprobs\":");
-    sink_put(encode->out, entries.text);
+    sink_line(encode->out, entries.text);
     event_end(encode);
 }
 

@@ -260,6 +260,7 @@ void undo_whole(const struct aliases *aliases, const struct completion *from, st
 {
     struct undo undo;
     undo_init(&undo, aliases, to->keep.source, to->keep.held_max, completion_collect, to);
+    undo.keep.scratch = to->keep.scratch;
     completion_play(from, undo_put, &undo);
     for (const struct choice *choice = from->choices; choice != NULL; choice = choice->next) {
         struct choice *copy = completion_choice(to, choice->index);

@@ -147,7 +147,7 @@ static struct conversion *conversion_of(struct req *req)
     conversion = slab_take(&req->shard->conversions);
     if (conversion == NULL)
         return NULL;
-    memset(conversion, 0, offsetof(struct conversion, completion));
+    memset(conversion, 0, offsetof(struct conversion, aliases));
     conversion->req = req;
     conversion->scratch.take = piece_take;
     conversion->chunks =
@@ -157,12 +157,20 @@ static struct conversion *conversion_of(struct req *req)
     return conversion;
 }
 
+static void aliases_drop(struct conversion *conversion)
+{
+    if (conversion->aliased)
+        aliases_fini(&conversion->aliases);
+    conversion->aliased = false;
+}
+
 void convert_end(struct req *req)
 {
     struct conversion *conversion = req->conversion;
     if (conversion == NULL)
         return;
     convert_answer_end(conversion);
+    aliases_drop(conversion);
     convert_forget(req);
     charge(conversion, -(int64_t)sizeof(*conversion));
     assert(conversion->charged == 0);
@@ -250,6 +258,18 @@ static struct err parse_body(struct req *req, struct prompt *prompt)
     return refuse(req, parse.err, span_str(parse.path), span_str(why));
 }
 
+// What the vendor has to be told in other words, for the way back.
+static struct err make_aliases(struct req *req, const struct prompt *prompt,
+                               const struct caps *caps)
+{
+    struct conversion *conversion = req->conversion;
+    conversion->aliased = true;
+    if (!aliases_init(&conversion->aliases, prompt, conversion->to->family, caps,
+                      &conversion->chunks, conversion->losses))
+        return ERR(OVERLOADED);
+    return conversion->losses->refused ? refuse_loss(req) : OK;
+}
+
 static bool is_plain(struct span text)
 {
     for (size_t i = 0; i < text.len; i++)
@@ -331,6 +351,7 @@ struct err convert_request(struct req *req, const struct snap_account *account, 
     if (conversion == NULL)
         return ERR(OVERLOADED);
     convert_answer_end(conversion); // of the attempt before
+    aliases_drop(conversion);
     convert_text_drop(&conversion->text);
     conversion->from = converter_of((enum wire_family)req->family);
     conversion->to = converter_of(families[format]);
@@ -344,6 +365,9 @@ struct err convert_request(struct req *req, const struct snap_account *account, 
     struct err err = parse_body(req, prompt);
     struct caps caps =
         provider_caps(account, format, vendor_model.len > 0 ? vendor_model : req->model);
+    caps.schema_by_tool = true;
+    if (!failed(err))
+        err = make_aliases(req, prompt, &caps);
     if (!failed(err))
         err = render_body(req, prompt, &caps, vendor_model);
     if (!failed(err) && !note_facts(req, prompt, vendor_model))

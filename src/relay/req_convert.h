@@ -8,6 +8,7 @@
 #define PENSTOCK_RELAY_REQ_CONVERT_H
 
 #include "penstock/convert/convert.h"
+#include "penstock/convert/undo.h"
 #include "req.h"
 
 enum {
@@ -42,6 +43,8 @@ struct conversion {
     // The answer.
     struct arena_source chunks;
     struct answer_facts facts;
+    bool aliased; // `aliases` are made
+    bool undoes;  // what the vendor says is put into the client's words
     bool begun;   // the next ones are set up
     bool sse;     // the vendor sends events
     bool streams; // the client gets events
@@ -52,6 +55,8 @@ struct conversion {
     size_t out_whole;      // bytes in it that are whole events
     struct convert_text whole;
     uint64_t quiet_since_ns; // nothing went to the client since
+    struct aliases aliases;  // kept from the request to the end of its answer
+    struct undo undo;
     struct completion completion;
     struct decode decode;
     struct encode encode;

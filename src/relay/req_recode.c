@@ -106,6 +106,12 @@ static void kept_delta(void *ctx, const struct delta *delta)
     completion_collect(&conversion->completion, delta);
 }
 
+// Where what the vendor said goes: into the client's stream or into what is collected.
+static delta_sink *taker_of(const struct conversion *conversion)
+{
+    return conversion->streams ? told_delta : kept_delta;
+}
+
 // --- setting up ---
 
 void convert_answer(struct req *req)
@@ -125,9 +131,15 @@ void convert_answer(struct req *req)
     if (conversion->streams)
         encode_init(&conversion->encode, conversion->from, &conversion->facts, &conversion->out,
                     &conversion->chunks, CONVERT_KEEP_MAX);
+    conversion->undoes = !conversion->aliases.plain;
+    if (conversion->undoes)
+        undo_init(&conversion->undo, &conversion->aliases, &conversion->chunks, CONVERT_KEEP_MAX,
+                  taker_of(conversion), conversion);
+    conversion->undo.keep.scratch = &conversion->scratch;
     if (conversion->sse)
         decode_init(&conversion->decode, conversion->to, &req->answer->stream, &conversion->chunks,
-                    conversion->streams ? told_delta : kept_delta, conversion);
+                    conversion->undoes ? undo_put : taker_of(conversion),
+                    conversion->undoes ? (void *)&conversion->undo : conversion);
     conversion->decode.keep.scratch = &conversion->scratch;
     conversion->begun = true;
 }
@@ -145,6 +157,8 @@ void convert_answer_end(struct conversion *conversion)
         encode_fini(&conversion->encode);
     if (conversion->sse)
         decode_fini(&conversion->decode);
+    if (conversion->undoes)
+        undo_fini(&conversion->undo);
     conversion->begun = false;
 }
 
@@ -177,7 +191,8 @@ static struct err check_memory(const struct conversion *conversion)
     const bool decode = conversion->sse && conversion->decode.failed;
     const bool keep =
         (!conversion->sse || !conversion->streams) && completion_failed(&conversion->completion);
-    return encode || decode || keep ? ERR(OVERLOADED) : OK;
+    const bool undo = conversion->undoes && undo_failed(&conversion->undo);
+    return encode || decode || keep || undo ? ERR(OVERLOADED) : OK;
 }
 
 // --- events ---
@@ -288,7 +303,9 @@ static struct err read_whole(struct req *req)
         conversion->encode.facts.id = conversion->facts.id;
     if (!conversion->to->read_whole(&conversion->completion, root))
         return completion_failed(&conversion->completion) ? ERR(OVERLOADED) : malformed();
-    if (conversion->streams)
+    if (conversion->streams && conversion->undoes)
+        completion_play(&conversion->completion, undo_put, &conversion->undo);
+    else if (conversion->streams)
         completion_play(&conversion->completion, told_delta, conversion);
     return check_memory(conversion);
 }
@@ -341,7 +358,17 @@ static struct err end_whole(struct req *req, const struct usage *usage)
     conversion->facts.id = span_of(stream->id, stream->id_len);
     conversion->facts.usage = *usage;
     convert_text_begin(whole, &req->shard->net, BUF_LARGE_BYTES);
-    conversion->from->write_whole(&conversion->completion, &conversion->facts, &whole->sink);
+    if (conversion->undoes && !conversion->sse) {
+        struct completion own;
+        completion_init(&own, &conversion->chunks, CONVERT_KEEP_MAX);
+        own.keep.scratch = &conversion->scratch;
+        undo_whole(&conversion->aliases, &conversion->completion, &own);
+        whole->sink.failed |= completion_failed(&own);
+        conversion->from->write_whole(&own, &conversion->facts, &whole->sink);
+        completion_fini(&own);
+    } else {
+        conversion->from->write_whole(&conversion->completion, &conversion->facts, &whole->sink);
+    }
     if (whole->sink.failed)
         return ERR(OVERLOADED);
     const size_t len = convert_text_len(whole);

@@ -146,6 +146,32 @@ class Answers(ConvertTest):
                     self.assertEqual([call[0] for call in seen.calls],
                                      [result[0] for result in seen.results])
 
+    def test_C037_names_that_a_vendor_does_not_take(self):
+        """It is told others, and the client never sees them."""
+        own, told = "db:find the/city " + "x" * 80, set()
+        self.addCleanup(TOOL.__setitem__, "name", TOOL["name"])
+        TOOL["name"] = own
+
+        def respond(dialect, peer, request, said):
+            told.add(said.tools[0])
+            calls = [("call_a1", said.tools[0], {"city": "x"})]
+            says([] if not said.results else ["done"], calls if not said.results else ())(
+                dialect, peer, request, said)
+
+        self.world(respond)
+        @self.each
+        def _(client, vendor, model):
+            for stream in (False, True):
+                told.clear()
+                said = self.understood(client, self.ask(client, model, "hi", stream, tools=True), stream)
+                self.assertEqual([call[1] for call in said.calls], [own])
+                answer = self.ask(client, model, "hi", stream, tools=True, turns=[(said.calls[0], "1")])
+                self.assertEqual(self.understood(client, answer, stream).text, "done")
+                self.assertEqual(len(told), 1, "the same name in every turn")
+                self.assertRegex(told.pop(), "^[a-zA-Z0-9_-]{1,64}$")
+                seen = vendor.seen(self.vendors[vendor.name].requests[-1])
+                self.assertEqual([call[1] for call in seen.calls], seen.tools)
+
     def test_an_answer_of_the_other_kind(self):
         """Whole where events were asked for, and events where a whole was."""
         def respond(dialect, peer, request, said):
