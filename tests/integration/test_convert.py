@@ -146,8 +146,8 @@ class Answers(ConvertTest):
                     self.assertEqual([call[0] for call in seen.calls],
                                      [result[0] for result in seen.results])
 
-    def test_C037_names_that_a_vendor_does_not_take(self):
-        """It is told others, and the client never sees them."""
+    def test_names_that_a_vendor_does_not_take(self):
+        """C-037: it is told others, and the client never sees them."""
         own, told = "db:find the/city " + "x" * 80, set()
         self.addCleanup(TOOL.__setitem__, "name", TOOL["name"])
         TOOL["name"] = own
