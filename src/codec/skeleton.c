@@ -228,6 +228,15 @@ static inline const char *hole_end_at_end(uint8_t kind, const char *at, const ch
     return hole_end(kind, from, at - from, end);
 }
 
+// Not nothing, and not with a zero in front of other digits, which JSON has no place for.
+static inline bool is_number(const char *at, const char *stop)
+{
+    if (stop - at < 2)
+        return stop > at;
+    const char *first = at + (*at == '-');
+    return *first != '0' || (unsigned)(first[1] - '0') > 9 || first + 1 == stop;
+}
+
 size_t skeleton_match(const struct skeleton *skeleton, struct span text, struct span *holes)
 {
     if (!skeleton_is_set(skeleton) || text.len < SIMD_FIRST)
@@ -251,7 +260,7 @@ size_t skeleton_match(const struct skeleton *skeleton, struct span text, struct 
             return (size_t)(at - text.ptr);
         const char *stop = likely(at <= far) ? hole_end(part->kind, at, 0, end)
                                              : hole_end_at_end(part->kind, at, end);
-        if (stop == at && part->kind != HOLE_STRING)
+        if (part->kind != HOLE_STRING && !is_number(at, stop))
             return 0;
         *holes = span_of(at, (size_t)(stop - at));
         at = stop;

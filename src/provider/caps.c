@@ -97,9 +97,11 @@ static const struct row gpt[] = {
 static const struct row gemini[] = {
     { SPAN("gemini-1"), { .reasons = REASONS_NOT } },
     { SPAN("gemini-2.0"), { .reasons = REASONS_NOT } },
+    { SPAN("gemini-2.5-pro"),
+      { .reasons = REASONS_BUDGET, .always_thinks = true, .json_schema = true } },
     { SPAN("gemini-2.5"), { .reasons = REASONS_BUDGET, .json_schema = true } },
     { SPAN("gemini-2"), { .reasons = REASONS_NOT } },
-    { SPAN("gemma"), { .reasons = REASONS_NOT } },
+    { SPAN("gemma"), { .reasons = REASONS_NOT, .no_system = true } },
     { SPAN(""),
       { .reasons = REASONS_LEVEL, .json_schema = true, .call_ids = true, .signs_calls = true } },
 };

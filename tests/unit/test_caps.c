@@ -58,6 +58,9 @@ static void a_path_before_the_name_is_no_part_of_it(void)
 static void gemini_models_differ(void)
 {
     EXPECT_EQ(of(ACCOUNT_GEMINI, FORMAT_GEMINI, "gemini-2.5-flash").reasons, REASONS_BUDGET);
+    EXPECT(!of(ACCOUNT_GEMINI, FORMAT_GEMINI, "gemini-2.5-flash").always_thinks);
+    EXPECT(of(ACCOUNT_GEMINI, FORMAT_GEMINI, "gemini-2.5-pro").always_thinks);
+    EXPECT(of(ACCOUNT_GEMINI, FORMAT_GEMINI, "gemma-3-27b-it").no_system);
     EXPECT_EQ(of(ACCOUNT_GEMINI, FORMAT_GEMINI, "gemini-2.0-flash").reasons, REASONS_NOT);
     EXPECT_EQ(of(ACCOUNT_GEMINI, FORMAT_GEMINI, "gemini-3-pro").reasons, REASONS_LEVEL);
 }

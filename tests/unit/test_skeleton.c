@@ -91,11 +91,14 @@ static void numbers_have_bounds(void)
         const char *text;
         bool digits, number;
     } cases[] = {
-        { "0", true, true },    { "123456789012345678", true, true },
-        { "", false, false },   { "1234567890123456789", false, true },
-        { "-1", false, true },  { "-12.5e+10", false, true },
-        { "+1", false, false }, { ".5", false, false },
-        { "1 ", false, false }, { "12345678901234567 ", false, false },
+        { "0", true, true },     { "123456789012345678", true, true },
+        { "", false, false },    { "1234567890123456789", false, true },
+        { "-1", false, true },   { "-12.5e+10", false, true },
+        { "+1", false, false },  { ".5", false, false },
+        { "1 ", false, false },  { "12345678901234567 ", false, false },
+        { "066", false, false }, { "-01", false, false },
+        { "-0", false, true },   { "0.5", false, true },
+        { "00", false, false },
     };
     for (int kind = HOLE_DIGITS; kind <= HOLE_NUMBER; kind++) {
         char text[80] = "{\"a number of some kind\":1}";
