@@ -727,7 +727,7 @@ static void large_envelopes_fit_and_bounds_hold(void)
     const struct delta deltas[] = {
         { .kind = DELTA_THINK, .text = W("Hm") },
         { .kind = DELTA_THINK_END,
-          .signature = { .text = { span_of(large, sizeof(large)), true },
+          .signature = { .text = words_escaped(span_of(large, sizeof(large))),
                          .maker = MAKER_ANTHROPIC } },
         { .kind = DELTA_FINISH },
     };
