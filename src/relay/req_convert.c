@@ -7,6 +7,7 @@
 #include "req_convert.h"
 
 #include "penstock/base/check.h"
+#include "penstock/convert/estimate.h"
 #include "penstock/provider/caps.h"
 #include "penstock/wire/reply.h"
 
@@ -213,7 +214,8 @@ struct figures_conversion *convert_figures(struct req *req)
 static struct err refuse_loss(struct req *req)
 {
     const struct losses *losses = req->conversion->losses;
-    counter_add(&convert_figures(req)->losses[FIGURES_REFUSED], 1);
+    if (req->conversion->to != NULL)
+        counter_add(&convert_figures(req)->losses[FIGURES_REFUSED], 1);
     return refuse(req, ERR(REQUEST_UNFIT), span_of(losses->path, losses->path_len),
                   span_str(losses->why));
 }
@@ -380,6 +382,25 @@ struct err convert_request(struct req *req, const struct snap_account *account, 
     count(req);
     req->up_op = (uint8_t)wire_op_generate(conversion->to->family, req->stream_wanted);
     return OK;
+}
+
+struct err convert_estimate(struct req *req, uint64_t *tokens)
+{
+    struct conversion *conversion = conversion_of(req);
+    if (conversion == NULL)
+        return ERR(OVERLOADED);
+    conversion->from = converter_of((enum wire_family)req->family);
+    conversion->to = NULL;
+    conversion->losses = arena_take(&req->arena, sizeof(*conversion->losses));
+    struct prompt *prompt = scratch_take(&conversion->scratch, sizeof(*prompt));
+    if (conversion->losses == NULL || prompt == NULL)
+        return ERR(OVERLOADED);
+    losses_init(conversion->losses, false); // nothing is carried over
+    struct err err = parse_body(req, prompt);
+    if (!failed(err))
+        *tokens = estimate_tokens(prompt);
+    convert_pieces_drop(conversion);
+    return err;
 }
 
 struct span convert_detail(const struct req *req)

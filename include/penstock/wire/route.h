@@ -34,6 +34,8 @@ const struct wire_op_info *wire_op_info(enum wire_op op);
 // can be carried over from one API to another, all others cannot.
 enum wire_op wire_op_generate(enum wire_family family, bool stream);
 bool wire_op_generates(enum wire_op op);
+// Asks how many tokens a request would have: what no vendor tells is estimated here.
+bool wire_op_counts(enum wire_op op);
 // A stream that is one JSON array, not events: Gemini's unless the query asks for events.
 bool wire_op_is_array(enum wire_op op, struct span query);
 
