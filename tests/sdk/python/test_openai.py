@@ -134,6 +134,20 @@ def test_response_whole(client, models):
     assert answer.usage.total_tokens == answer.usage.input_tokens + answer.usage.output_tokens
 
 
+def test_response_input_tokens(client, models):
+    answer = client.responses.input_tokens.count(model=models["responses"], input="Say hello.")
+    assert answer.object == "response.input_tokens"
+    assert answer.input_tokens > 0
+
+
+@pytest.mark.parametrize("vendor", ["messages", "gemini"])
+def test_response_input_tokens_elsewhere(client, models, vendor):
+    """C-059: no vendor is there to tell."""
+    raw = client.responses.input_tokens.with_raw_response.count(model=models[vendor], input="Say hello.")
+    assert raw.headers["x-penstock-estimated"] == "true"
+    assert raw.parse().input_tokens > 0
+
+
 def test_response_streamed(client, models):
     events = list(client.responses.create(model=models["responses"], input="Hello", stream=True))
     assert events[0].type == "response.created"
