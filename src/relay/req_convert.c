@@ -346,6 +346,12 @@ static void count(struct req *req)
         counter_add(&figures->losses[FIGURES_DROPPED], losses->count[LOSS_DROP]);
 }
 
+static const struct converter *client_converter(const struct req *req)
+{
+    return req->op == OP_COMPLETIONS ? &converter_legacy
+                                     : converter_of((enum wire_family)req->family);
+}
+
 struct err convert_request(struct req *req, const struct snap_account *account, enum format format,
                            struct span vendor_model)
 {
@@ -355,7 +361,7 @@ struct err convert_request(struct req *req, const struct snap_account *account, 
     convert_answer_end(conversion); // of the attempt before
     aliases_drop(conversion);
     convert_text_drop(&conversion->text);
-    conversion->from = converter_of((enum wire_family)req->family);
+    conversion->from = client_converter(req);
     conversion->to = converter_of(families[format]);
     assert(conversion->from != NULL && conversion->to != NULL); // or they were no candidates
     if (conversion->losses == NULL)
@@ -389,7 +395,7 @@ struct err convert_estimate(struct req *req, uint64_t *tokens)
     struct conversion *conversion = conversion_of(req);
     if (conversion == NULL)
         return ERR(OVERLOADED);
-    conversion->from = converter_of((enum wire_family)req->family);
+    conversion->from = client_converter(req);
     conversion->to = NULL;
     conversion->losses = arena_take(&req->arena, sizeof(*conversion->losses));
     struct prompt *prompt = scratch_take(&conversion->scratch, sizeof(*prompt));

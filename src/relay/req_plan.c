@@ -183,7 +183,7 @@ static const struct snap_candidate *pick(struct req *req, bool *full)
         const struct snap_account *account = snapshot_account(shard->snap, candidate->account);
         if (!account->enabled || was_tried(req, account->slot))
             continue;
-        if (candidate->format != req->format && !wire_op_generates((enum wire_op)req->op))
+        if (candidate->format != req->format && !wire_op_converts((enum wire_op)req->op))
             continue;
         if (account->expires_at != 0 && account->expires_at <= shard->loop.wall_ns)
             continue;
@@ -368,7 +368,7 @@ static bool may_be_served(const struct req *req)
 {
     return req->route.own_count > 0 ||
            (req->route.count > 0 &&
-            (wire_op_generates((enum wire_op)req->op) || wire_op_counts((enum wire_op)req->op)));
+            (wire_op_converts((enum wire_op)req->op) || wire_op_counts((enum wire_op)req->op)));
 }
 
 enum next step_pick(struct req *req)

@@ -56,6 +56,11 @@ bool wire_op_generates(enum wire_op op)
            op == OP_GEMINI_STREAM;
 }
 
+bool wire_op_converts(enum wire_op op)
+{
+    return wire_op_generates(op) || op == OP_COMPLETIONS;
+}
+
 bool wire_op_counts(enum wire_op op)
 {
     return op == OP_COUNT_TOKENS || op == OP_RESPONSES_COUNT || op == OP_GEMINI_COUNT;
