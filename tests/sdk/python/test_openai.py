@@ -124,6 +124,18 @@ def test_embeddings(client, models, encoding):
     assert answer.usage.prompt_tokens > 0
 
 
+@pytest.mark.parametrize("vendor", ["messages", "gemini"])
+def test_completion_elsewhere(client, models, vendor):
+    """No vendor of this one speaks the format."""
+    whole = client.completions.create(model=models[vendor], prompt="Say hello.")
+    assert whole.object == "text_completion"
+    assert whole.choices[0].finish_reason == "stop"
+    assert whole.usage.total_tokens == whole.usage.prompt_tokens + whole.usage.completion_tokens
+    pieces = list(client.completions.create(model=models[vendor], prompt="Say hello.", stream=True))
+    assert pieces[-1].choices[0].finish_reason == "stop"
+    assert "".join(piece.choices[0].text for piece in pieces) == whole.choices[0].text != ""
+
+
 # --- responses ------------------------------------------------------------------------------------
 
 
