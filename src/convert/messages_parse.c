@@ -463,19 +463,58 @@ static bool read_known(struct prompt_parse *parse, struct span key, struct json_
     return false;
 }
 
+// The members of a request, found once and read in another order: as many as requests have, and
+// where those lie that are more.
+enum { MEMBERS_KEPT = 24 };
+
+struct kept_members {
+    struct span keys[MEMBERS_KEPT];
+    struct json_slice values[MEMBERS_KEPT];
+    uint32_t count, at;
+    struct json_iter rest;
+    struct json_slice system, thinking; // the first of their names
+};
+
+static void keep_members(struct kept_members *kept, struct json_slice root)
+{
+    kept->count = kept->at = 0;
+    kept->system = kept->thinking = JSON_SLICE_NONE;
+    kept->rest = json_members_of(root);
+    struct json_iter iter = kept->rest;
+    struct span key;
+    struct json_slice value;
+    while (json_member_next(&iter, &key, &value)) {
+        if (kept->system.kind == JK_NONE && json_key_is(key, SPAN("system")))
+            kept->system = value;
+        if (kept->thinking.kind == JK_NONE && json_key_is(key, SPAN("thinking")))
+            kept->thinking = value;
+        if (kept->count == MEMBERS_KEPT)
+            continue;
+        kept->keys[kept->count] = key;
+        kept->values[kept->count++] = value;
+        kept->rest = iter;
+    }
+}
+
+static bool kept_next(struct kept_members *kept, struct span *key, struct json_slice *value)
+{
+    if (kept->at == kept->count)
+        return json_member_next(&kept->rest, key, value);
+    *key = kept->keys[kept->at];
+    *value = kept->values[kept->at++];
+    return true;
+}
+
 bool messages_parse(struct prompt_parse *parse, struct json_slice root)
 {
     struct prompt *prompt = parse->prompt;
+    struct kept_members kept uninitialized;
+    keep_members(&kept, root);
     // The system's text comes first whatever the order of the members is.
-    enum { SYSTEM, THINKING, COUNT };
-    static const struct span names[COUNT] = { SPAN("system"), SPAN("thinking") };
-    struct json_slice found[COUNT];
-    json_get_all(root, names, found, COUNT);
-    read_system(parse, found[SYSTEM]);
-    struct json_iter iter = json_members_of(root);
+    read_system(parse, kept.system);
     struct span key;
     struct json_slice value;
-    while (json_member_next(&iter, &key, &value) && !failed(parse->err)) {
+    while (kept_next(&kept, &key, &value) && !failed(parse->err)) {
         if (read_known(parse, key, value) || json_key_is(key, SPAN("system")) ||
             json_key_is(key, SPAN("model")) || json_key_is(key, SPAN("thinking")))
             continue;
@@ -484,8 +523,8 @@ bool messages_parse(struct prompt_parse *parse, struct json_slice root)
         else if (value.kind != JK_NULL)
             loss_drop(parse->losses, "%.*s", (int)min_size(key.len, 80), key.ptr); // C-121
     }
-    if (found[THINKING].kind == JK_OBJECT)
-        read_thinking(parse, found[THINKING]);
+    if (kept.thinking.kind == JK_OBJECT)
+        read_thinking(parse, kept.thinking);
     prompt->usage_wanted = true;
     uint32_t said = 0;
     for (uint32_t i = 0; i < prompt->turn_count; i++)
