@@ -418,6 +418,33 @@ struct json_slice json_get_path(struct json_slice object, const struct span *nam
     return object;
 }
 
+// Which of `names` the raw key is; `count` if none.
+static inline size_t name_of(struct span key, const struct span *names, size_t count)
+{
+    size_t i = 0;
+    while (i < count && !json_key_is(key, names[i]))
+        i++;
+    return i;
+}
+
+void json_get_all(struct json_slice object, const struct span *names, struct json_slice *out,
+                  size_t count)
+{
+    for (size_t i = 0; i < count; i++)
+        out[i] = JSON_SLICE_NONE;
+    struct json_iter iter = json_members_of(object);
+    struct span key;
+    struct json_slice value;
+    size_t left = count;
+    while (left > 0 && json_member_next(&iter, &key, &value)) {
+        size_t i = name_of(key, names, count);
+        if (i == count || out[i].kind != JK_NONE)
+            continue;
+        out[i] = value;
+        left--;
+    }
+}
+
 bool json_pick(struct json_slice object, const struct span *names, struct json_slice *out,
                size_t count)
 {
@@ -427,12 +454,9 @@ bool json_pick(struct json_slice object, const struct span *names, struct json_s
     struct span key;
     struct json_slice value;
     while (json_member_next(&iter, &key, &value)) {
-        for (size_t i = 0; i < count; i++) {
-            if (!json_key_is(key, names[i]))
-                continue;
+        size_t i = name_of(key, names, count);
+        if (i < count)
             out[i] = value;
-            break;
-        }
     }
     return object.kind == JK_OBJECT && !iter.bad;
 }

@@ -437,12 +437,34 @@ AVX2 static size_t avx2_quoted_run(const char *text, size_t len, bool *high)
     return avx2_quoted_rest(text, len, (size_t)(at - text), high);
 }
 
+// Blocks at the start that have no quote and no backslash.
+AVX2 static inline size_t avx2_calm_run(const char *text, size_t len)
+{
+    const __m256i quote = _mm256_set1_epi8('"'), slash = _mm256_set1_epi8('\\');
+    size_t i = 0;
+    for (; len - i >= 64; i += 64) {
+        const __m256i a = avx2_load(text + i), b = avx2_load(text + i + 32);
+        const __m256i quotes =
+            _mm256_or_si256(_mm256_cmpeq_epi8(a, quote), _mm256_cmpeq_epi8(b, quote));
+        const __m256i slashes =
+            _mm256_or_si256(_mm256_cmpeq_epi8(a, slash), _mm256_cmpeq_epi8(b, slash));
+        const __m256i hit = _mm256_or_si256(quotes, slashes);
+        if (!_mm256_testz_si256(hit, hit))
+            break;
+    }
+    return i;
+}
+
 AVX2 static size_t avx2_container_run(const char *text, size_t len)
 {
     const __m256i fold = _mm256_set1_epi8(0x20);
     struct nesting nesting = { .depth = 0 };
     char last[64] = { 0 };
     for (size_t i = 0; i < len; i += 64) {
+        if (nesting.in_string != 0 && !nesting.escaped)
+            i += avx2_calm_run(text + i, len - i);
+        if (i == len)
+            break;
         const char *at = text + i;
         if (len - i < 64)
             at = memcpy(last, at, len - i);

@@ -63,22 +63,41 @@ struct span chat_finish_word(enum finish finish)
     return SPAN("stop");
 }
 
-struct json_slice chat_thought(struct json_slice delta, bool told)
+struct chat_message chat_message(struct json_slice object)
 {
-    static const struct span places[] = { SPAN("reasoning_content"), SPAN("reasoning") };
+    static const struct span names[CHAT_MEMBER_COUNT] = {
+        [CHAT_CONTENT] = SPAN("content"),
+        [CHAT_REFUSAL] = SPAN("refusal"),
+        [CHAT_TOOL_CALLS] = SPAN("tool_calls"),
+        [CHAT_FUNCTION_CALL] = SPAN("function_call"),
+        [CHAT_REASONING_CONTENT] = SPAN("reasoning_content"),
+        [CHAT_REASONING] = SPAN("reasoning"),
+        [CHAT_REASONING_DETAILS] = SPAN("reasoning_details"),
+        [CHAT_IMAGES] = SPAN("images"),
+        [CHAT_ANNOTATIONS] = SPAN("annotations"),
+    };
+    struct chat_message message uninitialized;
+    json_get_all(object, names, message.of, CHAT_MEMBER_COUNT);
+    return message;
+}
+
+struct json_slice chat_thought(const struct chat_message *message, bool told)
+{
+    static const enum chat_member places[] = { CHAT_REASONING_CONTENT, CHAT_REASONING };
     for (size_t i = 0; i < ARRAY_LEN(places); i++) {
-        struct json_slice text = json_get(delta, places[i]);
+        struct json_slice text = message->of[places[i]];
         if (text.kind == JK_STRING && json_string_raw(text).len > 0)
             return text;
     }
-    struct json_iter iter = json_elements_of(json_get(delta, SPAN("reasoning_details")));
-    struct json_slice detail;
+    enum { SIGNATURE, TEXT, SUMMARY, COUNT };
+    static const struct span names[COUNT] = { SPAN("signature"), SPAN("text"), SPAN("summary") };
+    struct json_iter iter = json_elements_of(message->of[CHAT_REASONING_DETAILS]);
+    struct json_slice detail, found[COUNT];
     while (json_element_next(&iter, &detail)) {
-        if (told && json_get(detail, SPAN("signature")).kind == JK_STRING)
+        json_get_all(detail, names, found, COUNT);
+        if (told && found[SIGNATURE].kind == JK_STRING)
             continue;
-        struct json_slice text = json_get(detail, SPAN("text"));
-        if (text.kind != JK_STRING)
-            text = json_get(detail, SPAN("summary"));
+        struct json_slice text = found[TEXT].kind == JK_STRING ? found[TEXT] : found[SUMMARY];
         if (text.kind == JK_STRING && json_string_raw(text).len > 0)
             return text;
     }
@@ -87,12 +106,15 @@ struct json_slice chat_thought(struct json_slice delta, bool told)
 
 bool chat_detail_signature(struct json_slice detail, struct signature *out)
 {
-    struct json_slice text = json_get(detail, SPAN("signature"));
-    if (text.kind != JK_STRING)
-        text = json_get(detail, SPAN("data"));
+    enum { SIGNATURE, DATA, ID, FORMAT, COUNT };
+    static const struct span names[COUNT] = { SPAN("signature"), SPAN("data"), SPAN("id"),
+                                              SPAN("format") };
+    struct json_slice found[COUNT];
+    json_get_all(detail, names, found, COUNT);
+    struct json_slice text = found[found[SIGNATURE].kind == JK_STRING ? SIGNATURE : DATA];
     *out = (struct signature){ .text = words_of(text), .maker = MAKER_CHAT };
-    out->id = words_of(json_get(detail, SPAN("id")));
-    struct json_slice format = json_get(detail, SPAN("format"));
+    out->id = words_of(found[ID]);
+    struct json_slice format = found[FORMAT];
     if (json_string_is(format, SPAN("anthropic-claude-v1")))
         out->maker = MAKER_ANTHROPIC;
     else if (json_string_is(format, SPAN("openai-responses-v1")))
@@ -122,15 +144,19 @@ bool chat_image(struct json_slice image, struct delta *out)
 
 bool chat_cite(struct json_slice annotation, struct delta *out)
 {
-    struct json_slice about = json_get(annotation, SPAN("url_citation"));
-    struct words url = words_of(json_get(about, SPAN("url")));
+    enum { URL, TITLE, START, END, COUNT };
+    static const struct span names[COUNT] = { SPAN("url"), SPAN("title"), SPAN("start_index"),
+                                              SPAN("end_index") };
+    struct json_slice found[COUNT];
+    json_get_all(json_get(annotation, SPAN("url_citation")), names, found, COUNT);
+    struct words url = words_of(found[URL]);
     if (words_none(url))
         return false;
     *out = (struct delta){ .kind = DELTA_CITE, .raw = annotation };
     out->cite.url = url;
-    out->cite.title = words_of(json_get(about, SPAN("title")));
-    out->cite.placed = json_u64(json_get(about, SPAN("start_index")), &out->cite.from) &&
-                       json_u64(json_get(about, SPAN("end_index")), &out->cite.to);
+    out->cite.title = words_of(found[TITLE]);
+    out->cite.placed =
+        json_u64(found[START], &out->cite.from) && json_u64(found[END], &out->cite.to);
     return true;
 }
 

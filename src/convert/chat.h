@@ -21,10 +21,29 @@ void chat_write_whole(const struct completion *completion, const struct answer_f
 // the vendor failed.
 enum finish chat_finish(struct json_slice reason, bool *broken);
 struct span chat_finish_word(enum finish finish);
-// The text of a thought in a delta or a message, from the first of the places that servers use.
-// `told`: it was told before, so that text beside a signature is not more of it but all of it again
-// (C-140).
-struct json_slice chat_thought(struct json_slice delta, bool told);
+
+// What a delta of a stream and a message, in an answer or a request, may have.
+enum chat_member {
+    CHAT_CONTENT,
+    CHAT_REFUSAL,
+    CHAT_TOOL_CALLS,
+    CHAT_FUNCTION_CALL,
+    CHAT_REASONING_CONTENT,
+    CHAT_REASONING,
+    CHAT_REASONING_DETAILS,
+    CHAT_IMAGES,
+    CHAT_ANNOTATIONS,
+    CHAT_MEMBER_COUNT,
+};
+
+struct chat_message {
+    struct json_slice of[CHAT_MEMBER_COUNT];
+};
+struct chat_message chat_message(struct json_slice object);
+
+// The text of a thought, from the first of the places that servers use. `told`: it was told before,
+// so that text beside a signature is not more of it but all of it again (C-140).
+struct json_slice chat_thought(const struct chat_message *message, bool told);
 // The signature in one of `reasoning_details`; false if it has none.
 bool chat_detail_signature(struct json_slice detail, struct signature *out);
 // True if that is a thought that only its vendor can read.

@@ -184,11 +184,10 @@ static struct call *call_new(struct decode *decode, struct choice_state *choice,
 // The call that an element of `tool_calls` is about (C-028b): by its index, unless another id says
 // that the server counts all of them alike; without an index by its id, or its position.
 static struct call *call_of(struct decode *decode, struct choice_state *choice,
-                            struct json_slice element, uint64_t position)
+                            struct json_slice said_index, struct words id, uint64_t position)
 {
     uint64_t index;
-    struct words id = words_of(json_get(element, SPAN("id")));
-    const bool has_index = json_u64(json_get(element, SPAN("index")), &index);
+    const bool has_index = json_u64(said_index, &index);
     if (!has_index)
         index = position;
     for (struct call *call = state_of(decode)->calls; call != NULL; call = call->next) {
@@ -252,14 +251,18 @@ static void read_arguments(struct decode *decode, struct call *call, struct json
 static void read_call(struct decode *decode, struct choice_state *choice, struct json_slice element,
                       uint64_t position)
 {
-    struct call *call = call_of(decode, choice, element, position);
+    enum { INDEX, ID, CUSTOM, FUNCTION, COUNT };
+    static const struct span names[COUNT] = { SPAN("index"), SPAN("id"), SPAN("custom"),
+                                              SPAN("function") };
+    struct json_slice found[COUNT];
+    json_get_all(element, names, found, COUNT);
+    struct words id = words_of(found[ID]);
+    struct call *call = call_of(decode, choice, found[INDEX], id, position);
     if (call == NULL)
         return;
-    struct words id = words_of(json_get(element, SPAN("id")));
     if (words_none(call->id))
         call->id = keep_words(&decode->keep, id);
-    struct json_slice custom = json_get(element, SPAN("custom"));
-    struct json_slice function = json_get(element, SPAN("function"));
+    struct json_slice custom = found[CUSTOM], function = found[FUNCTION];
     if (custom.kind == JK_OBJECT && function.kind != JK_OBJECT) {
         call->form = CALL_CUSTOM;
         note_name(decode, call, words_of(json_get(custom, SPAN("name"))), !words_none(id));
@@ -287,7 +290,7 @@ static void read_function_call(struct decode *decode, struct choice_state *choic
     if (function.kind != JK_OBJECT)
         return;
     end_thought(decode, choice);
-    struct call *call = call_of(decode, choice, JSON_SLICE_NONE, 0);
+    struct call *call = call_of(decode, choice, JSON_SLICE_NONE, WORDS_NONE, 0);
     if (call == NULL)
         return;
     note_name(decode, call, words_of(json_get(function, SPAN("name"))), false);
@@ -298,27 +301,27 @@ static void read_function_call(struct decode *decode, struct choice_state *choic
 
 static void read_delta(struct decode *decode, struct choice_state *choice, struct json_slice delta)
 {
-    read_details(decode, choice, json_get(delta, SPAN("reasoning_details")));
-    emit_text(decode, choice, DELTA_THINK, chat_thought(delta, choice->thought));
-    read_content(decode, choice, json_get(delta, SPAN("content")));
-    emit_text(decode, choice, DELTA_REFUSAL, json_get(delta, SPAN("refusal")));
-    read_images(decode, choice, json_get(delta, SPAN("images")));
-    read_calls(decode, choice, json_get(delta, SPAN("tool_calls")));
-    read_function_call(decode, choice, json_get(delta, SPAN("function_call")));
-    read_citations(decode, choice, json_get(delta, SPAN("annotations")));
+    const struct chat_message message = chat_message(delta);
+    const struct json_slice *of = message.of;
+    read_details(decode, choice, of[CHAT_REASONING_DETAILS]);
+    emit_text(decode, choice, DELTA_THINK, chat_thought(&message, choice->thought));
+    read_content(decode, choice, of[CHAT_CONTENT]);
+    emit_text(decode, choice, DELTA_REFUSAL, of[CHAT_REFUSAL]);
+    read_images(decode, choice, of[CHAT_IMAGES]);
+    read_calls(decode, choice, of[CHAT_TOOL_CALLS]);
+    read_function_call(decode, choice, of[CHAT_FUNCTION_CALL]);
+    read_citations(decode, choice, of[CHAT_ANNOTATIONS]);
 }
 
 static void read_finish(struct decode *decode, struct choice_state *choice,
-                        struct json_slice element)
+                        struct json_slice reason, struct words stop_text)
 {
-    struct json_slice reason = json_get(element, SPAN("finish_reason"));
     if (choice->finished || words_none(words_of(reason)))
         return;
     bool broken = false;
     choice->finish = (uint8_t)chat_finish(reason, &broken);
     choice->finished = true;
     decode->broken = decode->broken || broken;
-    struct words stop_text = words_of(json_get(element, SPAN("stop_reason"))); // C-049
     choice->stop_text = keep_words(&decode->keep, stop_text);
     if (choice->finish == FINISH_STOP && !words_none(stop_text))
         choice->finish = FINISH_STOP_TEXT;
@@ -326,8 +329,13 @@ static void read_finish(struct decode *decode, struct choice_state *choice,
 
 static void read_choice(struct decode *decode, struct json_slice element)
 {
+    enum { INDEX, DELTA, LOGPROBS, FINISH, STOP, COUNT };
+    static const struct span names[COUNT] = { SPAN("index"), SPAN("delta"), SPAN("logprobs"),
+                                              SPAN("finish_reason"), SPAN("stop_reason") };
+    struct json_slice found[COUNT];
+    json_get_all(element, names, found, COUNT);
     uint64_t index;
-    if (!json_u64(json_get(element, SPAN("index")), &index))
+    if (!json_u64(found[INDEX], &index))
         index = 0;
     if (index >= COMPLETION_CHOICES_MAX) {
         decode->unknown++;
@@ -336,13 +344,13 @@ static void read_choice(struct decode *decode, struct json_slice element)
     struct choice_state *choice = choice_of(decode, (uint16_t)index);
     if (choice == NULL)
         return;
-    read_delta(decode, choice, json_get(element, SPAN("delta")));
-    struct json_slice entries = json_get(json_get(element, SPAN("logprobs")), SPAN("content"));
+    read_delta(decode, choice, found[DELTA]);
+    struct json_slice entries = json_get(found[LOGPROBS], SPAN("content"));
     if (entries.kind == JK_ARRAY) {
         struct delta delta = { .kind = DELTA_LOGPROBS, .choice = choice->index, .raw = entries };
         decode_emit(decode, &delta);
     }
-    read_finish(decode, choice, element);
+    read_finish(decode, choice, found[FINISH], words_of(found[STOP])); // C-049
 }
 
 void chat_decode_event(struct decode *decode, struct json_slice data)

@@ -51,12 +51,18 @@ static void read_audio(struct prompt_parse *parse, struct json_slice value, uint
 static void read_part(struct prompt_parse *parse, struct json_slice value, uint32_t at,
                       uint32_t sub, bool inner)
 {
-    struct json_slice type = json_get(value, SPAN("type"));
+    enum { TYPE, TEXT, BREAKPOINT, CACHE, COUNT };
+    static const struct span names[COUNT] = { SPAN("type"), SPAN("text"),
+                                              SPAN("prompt_cache_breakpoint"),
+                                              SPAN("cache_control") };
+    struct json_slice found[COUNT];
+    json_get_all(value, names, found, COUNT);
+    struct json_slice type = found[TYPE];
     struct part *part = NULL;
     if (json_string_is(type, SPAN("text"))) {
         part = prompt_part(parse, PART_TEXT, at, sub);
         if (part != NULL)
-            part->text = words_of(json_get(value, SPAN("text")));
+            part->text = words_of(found[TEXT]);
     } else if (json_string_is(type, SPAN("refusal"))) {
         part = prompt_part(parse, PART_REFUSAL, at, sub);
         if (part != NULL)
@@ -77,8 +83,7 @@ static void read_part(struct prompt_parse *parse, struct json_slice value, uint3
     part = &parse->prompt->parts[parse->prompt->part_count - 1];
     part->inner = inner;
     part->raw = value;
-    part->cache = json_get(value, SPAN("prompt_cache_breakpoint")).kind == JK_OBJECT ||
-                  json_get(value, SPAN("cache_control")).kind == JK_OBJECT;
+    part->cache = found[BREAKPOINT].kind == JK_OBJECT || found[CACHE].kind == JK_OBJECT;
 }
 
 static void read_content(struct prompt_parse *parse, struct json_slice content, uint32_t at,
@@ -102,7 +107,8 @@ static void read_content(struct prompt_parse *parse, struct json_slice content, 
 
 // --- messages ---
 
-static void read_thought(struct prompt_parse *parse, struct json_slice message, uint32_t at)
+static void read_thought(struct prompt_parse *parse, const struct chat_message *message,
+                         uint32_t at)
 {
     struct words text = words_of(chat_thought(message, false));
     struct part *part = NULL;
@@ -113,7 +119,7 @@ static void read_thought(struct prompt_parse *parse, struct json_slice message, 
         part->text = text;
         part->signature.maker = MAKER_CHAT;
     }
-    struct json_iter iter = json_elements_of(json_get(message, SPAN("reasoning_details")));
+    struct json_iter iter = json_elements_of(message->of[CHAT_REASONING_DETAILS]);
     struct json_slice detail;
     struct signature signature;
     while (json_element_next(&iter, &detail)) {
@@ -134,11 +140,14 @@ static void read_thought(struct prompt_parse *parse, struct json_slice message, 
 static void read_call(struct prompt_parse *parse, struct json_slice value, uint32_t at,
                       uint32_t sub)
 {
-    struct json_slice custom = json_get(value, SPAN("custom"));
-    struct json_slice function = json_get(value, SPAN("function"));
+    enum { CUSTOM, FUNCTION, ID, EXTRA, COUNT };
+    static const struct span names[COUNT] = { SPAN("custom"), SPAN("function"), SPAN("id"),
+                                              SPAN("extra_content") };
+    struct json_slice found[COUNT];
+    json_get_all(value, names, found, COUNT);
+    struct json_slice custom = found[CUSTOM], function = found[FUNCTION], id = found[ID];
     bool is_custom = custom.kind == JK_OBJECT && function.kind != JK_OBJECT;
     struct json_slice what = is_custom ? custom : function;
-    struct json_slice id = json_get(value, SPAN("id"));
     struct json_slice name = json_get(what, SPAN("name"));
     if (id.kind != JK_STRING || name.kind != JK_STRING) {
         prompt_bad(parse, "a call has an id and a name", "messages[%u].tool_calls[%u]", at, sub);
@@ -153,7 +162,7 @@ static void read_call(struct prompt_parse *parse, struct json_slice value, uint3
     struct json_slice arguments = json_get(what, is_custom ? SPAN("input") : SPAN("arguments"));
     part->object = arguments.kind == JK_OBJECT;
     part->text = part->object ? words_plain(arguments.text) : words_of(arguments);
-    struct json_slice google = json_get(json_get(value, SPAN("extra_content")), SPAN("google"));
+    struct json_slice google = json_get(found[EXTRA], SPAN("google"));
     part->signature.text = words_of(json_get(google, SPAN("thought_signature")));
     part->signature.maker = words_none(part->signature.text) ? MAKER_NONE : MAKER_GEMINI;
     part->signature.signs = SIGNS_CALL;
@@ -175,18 +184,19 @@ static void read_assistant(struct prompt_parse *parse, struct json_slice message
 {
     if (prompt_turn(parse, ROLE_ASSISTANT, at) == NULL)
         return;
-    read_thought(parse, message, at);
-    read_content(parse, json_get(message, SPAN("content")), at, false);
-    struct json_slice refusal = json_get(message, SPAN("refusal"));
+    const struct chat_message said = chat_message(message);
+    read_thought(parse, &said, at);
+    read_content(parse, said.of[CHAT_CONTENT], at, false);
+    struct json_slice refusal = said.of[CHAT_REFUSAL];
     struct part *part =
         refusal.kind == JK_STRING ? prompt_part(parse, PART_REFUSAL, at, PART_NO_SUB) : NULL;
     if (part != NULL)
         part->text = words_of(refusal);
-    struct json_iter iter = json_elements_of(json_get(message, SPAN("tool_calls")));
+    struct json_iter iter = json_elements_of(said.of[CHAT_TOOL_CALLS]);
     struct json_slice value;
     for (uint32_t sub = 0; json_element_next(&iter, &value) && !failed(parse->err); sub++)
         read_call(parse, value, at, sub);
-    struct json_slice old = json_get(message, SPAN("function_call"));
+    struct json_slice old = said.of[CHAT_FUNCTION_CALL];
     part = old.kind == JK_OBJECT ? prompt_part(parse, PART_CALL, at, PART_NO_SUB) : NULL;
     if (part != NULL) {
         part->id = old_id(parse, at);
@@ -223,7 +233,11 @@ static void read_result(struct prompt_parse *parse, struct json_slice message, u
 
 static void read_message(struct prompt_parse *parse, struct json_slice message, uint32_t at)
 {
-    struct json_slice role = json_get(message, SPAN("role"));
+    enum { ROLE, CONTENT, NAME, COUNT };
+    static const struct span names[COUNT] = { SPAN("role"), SPAN("content"), SPAN("name") };
+    struct json_slice found[COUNT];
+    json_get_all(message, names, found, COUNT);
+    struct json_slice role = found[ROLE];
     if (json_string_is(role, SPAN("assistant"))) {
         read_assistant(parse, message, at);
     } else if (json_string_is(role, SPAN("tool"))) {
@@ -239,10 +253,9 @@ static void read_message(struct prompt_parse *parse, struct json_slice message, 
             return;
         }
         if (prompt_turn(parse, user ? ROLE_USER : ROLE_SYSTEM, at) != NULL)
-            read_content(parse, json_get(message, SPAN("content")), at, false);
+            read_content(parse, found[CONTENT], at, false);
     }
-    if (json_get(message, SPAN("name")).kind == JK_STRING &&
-        !json_string_is(role, SPAN("function")))
+    if (found[NAME].kind == JK_STRING && !json_string_is(role, SPAN("function")))
         loss_drop(parse->losses, "messages[%u].name", at);
 }
 
@@ -262,7 +275,12 @@ static void read_messages(struct prompt_parse *parse, struct json_slice messages
 static void read_function(struct prompt_parse *parse, struct json_slice function, uint32_t at,
                           const char *list)
 {
-    struct json_slice name = json_get(function, SPAN("name"));
+    enum { NAME, DESCRIPTION, PARAMETERS, STRICT, COUNT };
+    static const struct span names[COUNT] = { SPAN("name"), SPAN("description"), SPAN("parameters"),
+                                              SPAN("strict") };
+    struct json_slice found[COUNT];
+    json_get_all(function, names, found, COUNT);
+    struct json_slice name = found[NAME];
     if (name.kind != JK_STRING) {
         prompt_bad(parse, "a tool has a name", "%s[%u]", list, at);
         return;
@@ -271,9 +289,9 @@ static void read_function(struct prompt_parse *parse, struct json_slice function
     if (tool == NULL)
         return;
     tool->name = words_of(name);
-    tool->description = words_of(json_get(function, SPAN("description")));
-    tool->schema = json_get(function, SPAN("parameters"));
-    struct json_slice strict = json_get(function, SPAN("strict"));
+    tool->description = words_of(found[DESCRIPTION]);
+    tool->schema = found[PARAMETERS];
+    struct json_slice strict = found[STRICT];
     tool->strict = strict.kind == JK_TRUE ? 2 : strict.kind == JK_FALSE ? 1 : 0;
 }
 

@@ -29,7 +29,8 @@ static void read_text(struct completion *completion, enum item_kind kind, struct
     }
 }
 
-static void read_thought(struct completion *completion, struct json_slice message, uint16_t choice)
+static void read_thought(struct completion *completion, const struct chat_message *message,
+                         uint16_t choice)
 {
     struct words text = words_of(chat_thought(message, false));
     struct item *item = NULL;
@@ -41,7 +42,7 @@ static void read_thought(struct completion *completion, struct json_slice messag
         item->signature.maker = MAKER_CHAT;
         item->complete = true;
     }
-    struct json_iter iter = json_elements_of(json_get(message, SPAN("reasoning_details")));
+    struct json_iter iter = json_elements_of(message->of[CHAT_REASONING_DETAILS]);
     struct json_slice detail;
     struct signature signature;
     while (json_element_next(&iter, &detail)) {
@@ -63,23 +64,27 @@ static void read_call(struct completion *completion, struct json_slice element, 
     struct item *item = completion_item(completion, ITEM_CALL, choice);
     if (item == NULL)
         return;
-    struct json_slice custom = json_get(element, SPAN("custom"));
-    struct json_slice function = json_get(element, SPAN("function"));
+    enum { CUSTOM, FUNCTION, ID, COUNT };
+    static const struct span names[COUNT] = { SPAN("custom"), SPAN("function"), SPAN("id") };
+    struct json_slice found[COUNT];
+    json_get_all(element, names, found, COUNT);
+    struct json_slice custom = found[CUSTOM], function = found[FUNCTION];
     bool is_custom = custom.kind == JK_OBJECT && function.kind != JK_OBJECT;
     struct json_slice what = is_custom ? custom : function;
     struct json_slice arguments = json_get(what, is_custom ? SPAN("input") : SPAN("arguments"));
     item->form = is_custom ? CALL_CUSTOM : CALL_FUNCTION;
     item->call = number;
-    item->id = words_of(json_get(element, SPAN("id")));
+    item->id = words_of(found[ID]);
     item->name = words_of(json_get(what, SPAN("name")));
     item->text = arguments.kind == JK_OBJECT ? words_plain(arguments.text) : words_of(arguments);
     item->complete = true;
 }
 
-static void read_content(struct completion *completion, struct json_slice message, uint16_t choice)
+static void read_content(struct completion *completion, const struct chat_message *message,
+                         uint16_t choice)
 {
-    struct json_slice content = json_get(message, SPAN("content"));
-    struct json_slice annotations = json_get(message, SPAN("annotations"));
+    struct json_slice content = message->of[CHAT_CONTENT];
+    struct json_slice annotations = message->of[CHAT_ANNOTATIONS];
     read_text(completion, ITEM_TEXT, content, choice, annotations);
     struct json_iter iter = json_elements_of(content);
     struct json_slice part, piece;
@@ -92,8 +97,7 @@ static void read_content(struct completion *completion, struct json_slice messag
         read_text(completion, ITEM_THINK, thinking, choice, JSON_SLICE_NONE);
         read_text(completion, ITEM_TEXT, json_get(part, SPAN("text")), choice, annotations);
     }
-    read_text(completion, ITEM_REFUSAL, json_get(message, SPAN("refusal")), choice,
-              JSON_SLICE_NONE);
+    read_text(completion, ITEM_REFUSAL, message->of[CHAT_REFUSAL], choice, JSON_SLICE_NONE);
 }
 
 static void read_images(struct completion *completion, struct json_slice images, uint16_t choice)
@@ -114,37 +118,41 @@ static void read_images(struct completion *completion, struct json_slice images,
 
 static void read_choice(struct completion *completion, struct json_slice element)
 {
+    enum { INDEX, MESSAGE, FINISH, STOP, LOGPROBS, COUNT };
+    static const struct span names[COUNT] = { SPAN("index"), SPAN("message"), SPAN("finish_reason"),
+                                              SPAN("stop_reason"), SPAN("logprobs") };
+    struct json_slice found[COUNT];
+    json_get_all(element, names, found, COUNT);
     uint64_t index;
-    if (!json_u64(json_get(element, SPAN("index")), &index) || index >= COMPLETION_CHOICES_MAX)
+    if (!json_u64(found[INDEX], &index) || index >= COMPLETION_CHOICES_MAX)
         index = 0;
     const uint16_t number = (uint16_t)index;
-    struct json_slice message = json_get(element, SPAN("message"));
-    read_thought(completion, message, number);
-    read_content(completion, message, number);
-    read_images(completion, json_get(message, SPAN("images")), number);
-    struct json_iter iter = json_elements_of(json_get(message, SPAN("tool_calls")));
+    const struct chat_message message = chat_message(found[MESSAGE]);
+    read_thought(completion, &message, number);
+    read_content(completion, &message, number);
+    read_images(completion, message.of[CHAT_IMAGES], number);
+    struct json_iter iter = json_elements_of(message.of[CHAT_TOOL_CALLS]);
     struct json_slice call;
     uint16_t calls = 0;
     while (json_element_next(&iter, &call))
         read_call(completion, call, number, calls++);
     bool broken = false;
-    struct json_slice reason = json_get(element, SPAN("finish_reason"));
-    enum finish finish = chat_finish(reason, &broken);
-    struct words stop_text = words_of(json_get(element, SPAN("stop_reason")));
+    enum finish finish = chat_finish(found[FINISH], &broken);
+    struct words stop_text = words_of(found[STOP]);
     if (finish == FINISH_STOP && calls > 0)
         finish = FINISH_CALLS;
     else if (finish == FINISH_CALLS && calls == 0)
         finish = FINISH_STOP;
     else if (finish == FINISH_STOP && !words_none(stop_text))
         finish = FINISH_STOP_TEXT;
-    else if (finish == FINISH_STOP && !words_none(words_of(json_get(message, SPAN("refusal")))))
+    else if (finish == FINISH_STOP && !words_none(words_of(message.of[CHAT_REFUSAL])))
         finish = FINISH_REFUSAL; // C-045
     else if (finish == FINISH_LENGTH && calls > 0)
         completion->last->complete = false; // C-043
     completion_end(completion, number, finish, stop_text);
     struct choice *choice = completion_choice(completion, number);
     if (choice != NULL)
-        choice->logprobs = json_get(json_get(element, SPAN("logprobs")), SPAN("content"));
+        choice->logprobs = json_get(found[LOGPROBS], SPAN("content"));
 }
 
 bool chat_read_whole(struct completion *completion, struct json_slice root)

@@ -505,9 +505,9 @@ static void read_part(struct prompt_parse *parse, struct json_slice value, uint3
 
 // --- contents ---
 
-static void read_parts(struct prompt_parse *parse, struct json_slice content, uint32_t at)
+static void read_parts(struct prompt_parse *parse, struct json_slice parts, uint32_t at)
 {
-    struct json_slice parts = json_get(content, SPAN("parts")), part;
+    struct json_slice part;
     if (gemini_is_set(parts) && parts.kind != JK_ARRAY) {
         prompt_bad(parse, "parts are a list", "contents[%u].parts", at);
         return;
@@ -519,7 +519,11 @@ static void read_parts(struct prompt_parse *parse, struct json_slice content, ui
 
 static void read_content(struct prompt_parse *parse, struct json_slice content, uint32_t at)
 {
-    struct json_slice role = json_get(content, SPAN("role"));
+    enum { ROLE, PARTS, COUNT };
+    static const struct span names[COUNT] = { SPAN("role"), SPAN("parts") };
+    struct json_slice found[COUNT];
+    json_get_all(content, names, found, COUNT);
+    struct json_slice role = found[ROLE];
     bool model = json_string_is(role, SPAN("model"));
     bool user = !gemini_is_set(role) || words_none(words_of(role)) ||
                 json_string_is(role, SPAN("user")) || json_string_is(role, SPAN("function"));
@@ -531,13 +535,13 @@ static void read_content(struct prompt_parse *parse, struct json_slice content, 
     // Several of the model's in a row are one answer, kept chunk by chunk.
     if (model && prompt->turn_count > 0 &&
         prompt->turns[prompt->turn_count - 1].role == ROLE_ASSISTANT) {
-        read_parts(parse, content, at);
+        read_parts(parse, found[PARTS], at);
         return;
     }
     if (prompt->turn_count > 0)
         join_pieces(parse);
     if (prompt_turn(parse, model ? ROLE_ASSISTANT : ROLE_USER, at) != NULL)
-        read_parts(parse, content, at);
+        read_parts(parse, found[PARTS], at);
 }
 
 void gemini_read_contents(struct prompt_parse *parse, struct json_slice contents)

@@ -7,7 +7,7 @@
 
 void losses_init(struct losses *losses, bool strict)
 {
-    memset(losses, 0, sizeof(*losses));
+    memset(losses, 0, offsetof(struct losses, dropped));
     losses->strict = strict;
 }
 

@@ -6,15 +6,14 @@
 
 // --- blocks ---
 
-static bool has_cache(struct json_slice block)
-{
-    return json_get(block, SPAN("cache_control")).kind == JK_OBJECT;
-}
+// What most blocks have.
+enum { BLOCK_TYPE, BLOCK_TEXT, BLOCK_CACHE, BLOCK_COUNT };
+static const struct span block_names[BLOCK_COUNT] = { SPAN("type"), SPAN("text"),
+                                                      SPAN("cache_control") };
 
-static struct part *read_text(struct prompt_parse *parse, struct json_slice block, uint32_t at,
+static struct part *read_text(struct prompt_parse *parse, struct json_slice text, uint32_t at,
                               uint32_t sub)
 {
-    struct json_slice text = json_get(block, SPAN("text"));
     if (text.kind != JK_STRING) {
         prompt_bad(parse, "a block of text has a text", "messages[%u].content[%u].text", at, sub);
         return NULL;
@@ -29,12 +28,16 @@ static struct part *read_text(struct prompt_parse *parse, struct json_slice bloc
 static struct part *read_media(struct prompt_parse *parse, enum part_kind kind,
                                struct json_slice block, uint32_t at, uint32_t sub)
 {
-    struct json_slice source = json_get(block, SPAN("source"));
+    enum { SOURCE, TITLE, COUNT };
+    static const struct span names[COUNT] = { SPAN("source"), SPAN("title") };
+    struct json_slice found[COUNT];
+    json_get_all(block, names, found, COUNT);
+    struct json_slice source = found[SOURCE];
     struct json_slice type = json_get(source, SPAN("type"));
     struct part *part = prompt_part(parse, kind, at, sub);
     if (part == NULL)
         return NULL;
-    part->title = words_of(json_get(block, SPAN("title")));
+    part->title = words_of(found[TITLE]);
     if (json_string_is(type, SPAN("base64"))) {
         part->source = MEDIA_DATA;
         part->text = words_of(json_get(source, SPAN("data")));
@@ -77,8 +80,11 @@ static struct part *read_thought(struct prompt_parse *parse, struct json_slice b
 static struct part *read_call(struct prompt_parse *parse, struct json_slice block, uint32_t at,
                               uint32_t sub)
 {
-    struct json_slice id = json_get(block, SPAN("id"));
-    struct json_slice name = json_get(block, SPAN("name"));
+    enum { ID, NAME, INPUT, COUNT };
+    static const struct span names[COUNT] = { SPAN("id"), SPAN("name"), SPAN("input") };
+    struct json_slice found[COUNT];
+    json_get_all(block, names, found, COUNT);
+    struct json_slice id = found[ID], name = found[NAME], input = found[INPUT];
     if (id.kind != JK_STRING || name.kind != JK_STRING) {
         prompt_bad(parse, "a call has an id and a name", "messages[%u].content[%u]", at, sub);
         return NULL;
@@ -86,7 +92,6 @@ static struct part *read_call(struct prompt_parse *parse, struct json_slice bloc
     struct part *part = prompt_part(parse, PART_CALL, at, sub);
     if (part == NULL)
         return NULL;
-    struct json_slice input = json_get(block, SPAN("input"));
     part->id = words_of(id);
     part->name = words_of(name);
     struct json_slice raw = json_get(input, SPAN("_raw"));
@@ -108,12 +113,13 @@ static void read_inner(struct prompt_parse *parse, struct json_slice content, ui
         return;
     }
     struct json_iter iter = json_elements_of(content);
-    struct json_slice block;
+    struct json_slice block, found[BLOCK_COUNT];
     while (json_element_next(&iter, &block) && !failed(parse->err)) {
-        struct json_slice type = json_get(block, SPAN("type"));
+        json_get_all(block, block_names, found, BLOCK_CACHE);
+        struct json_slice type = found[BLOCK_TYPE];
         struct part *part = NULL;
         if (json_string_is(type, SPAN("text"))) {
-            part = read_text(parse, block, at, sub);
+            part = read_text(parse, found[BLOCK_TEXT], at, sub);
         } else if (json_string_is(type, SPAN("image"))) {
             part = read_media(parse, PART_IMAGE, block, at, sub);
         } else if (json_string_is(type, SPAN("document"))) {
@@ -133,7 +139,12 @@ static void read_inner(struct prompt_parse *parse, struct json_slice content, ui
 static struct part *read_result(struct prompt_parse *parse, struct json_slice block, uint32_t at,
                                 uint32_t sub)
 {
-    struct json_slice id = json_get(block, SPAN("tool_use_id"));
+    enum { ID, ERROR, CONTENT, COUNT };
+    static const struct span names[COUNT] = { SPAN("tool_use_id"), SPAN("is_error"),
+                                              SPAN("content") };
+    struct json_slice found[COUNT];
+    json_get_all(block, names, found, COUNT);
+    struct json_slice id = found[ID];
     if (id.kind != JK_STRING) {
         prompt_bad(parse, "a result says which call it answers",
                    "messages[%u].content[%u].tool_use_id", at, sub);
@@ -144,28 +155,30 @@ static struct part *read_result(struct prompt_parse *parse, struct json_slice bl
     if (part == NULL)
         return NULL;
     part->id = words_of(id);
-    part->error = json_get(block, SPAN("is_error")).kind == JK_TRUE;
-    read_inner(parse, json_get(block, SPAN("content")), at, sub);
+    part->error = found[ERROR].kind == JK_TRUE;
+    read_inner(parse, found[CONTENT], at, sub);
     return failed(parse->err) ? NULL : &parse->prompt->parts[index];
 }
 
 // A block of the vendor's own tools. Results of searches become text with what they found.
-static struct part *read_hosted(struct prompt_parse *parse, struct json_slice block, uint32_t at,
+static struct part *read_hosted(struct prompt_parse *parse, struct json_slice type, uint32_t at,
                                 uint32_t sub)
 {
     struct part *part = prompt_part(parse, PART_RAW, at, sub);
     if (part != NULL)
-        part->name = words_of(json_get(block, SPAN("type")));
+        part->name = words_of(type);
     return part;
 }
 
 static void read_block(struct prompt_parse *parse, struct json_slice block, uint32_t at,
                        uint32_t sub)
 {
-    struct json_slice type = json_get(block, SPAN("type"));
+    struct json_slice found[BLOCK_COUNT];
+    json_get_all(block, block_names, found, BLOCK_COUNT);
+    struct json_slice type = found[BLOCK_TYPE];
     struct part *part;
     if (json_string_is(type, SPAN("text")))
-        part = read_text(parse, block, at, sub);
+        part = read_text(parse, found[BLOCK_TEXT], at, sub);
     else if (json_string_is(type, SPAN("image")))
         part = read_media(parse, PART_IMAGE, block, at, sub);
     else if (json_string_is(type, SPAN("document")))
@@ -179,7 +192,7 @@ static void read_block(struct prompt_parse *parse, struct json_slice block, uint
     else if (json_string_is(type, SPAN("redacted_thinking")))
         part = read_thought(parse, block, at, sub, true);
     else if (type.kind == JK_STRING)
-        part = read_hosted(parse, block, at, sub);
+        part = read_hosted(parse, type, at, sub);
     else {
         prompt_bad(parse, "a block has a type", "messages[%u].content[%u].type", at, sub);
         return;
@@ -187,15 +200,18 @@ static void read_block(struct prompt_parse *parse, struct json_slice block, uint
     if (part == NULL)
         return;
     part->raw = block;
-    part->cache = has_cache(block);
+    part->cache = found[BLOCK_CACHE].kind == JK_OBJECT;
 }
 
 // --- messages ---
 
 static void read_message(struct prompt_parse *parse, struct json_slice message, uint32_t at)
 {
-    struct json_slice role = json_get(message, SPAN("role"));
-    struct json_slice content = json_get(message, SPAN("content"));
+    enum { ROLE, CONTENT, COUNT };
+    static const struct span names[COUNT] = { SPAN("role"), SPAN("content") };
+    struct json_slice found[COUNT];
+    json_get_all(message, names, found, COUNT);
+    struct json_slice role = found[ROLE], content = found[CONTENT];
     enum role kind = ROLE_USER;
     if (json_string_is(role, SPAN("assistant"))) {
         kind = ROLE_ASSISTANT;
@@ -247,12 +263,14 @@ static void read_system(struct prompt_parse *parse, struct json_slice system)
     struct json_slice block = system;
     bool more = system.kind == JK_STRING || json_element_next(&iter, &block);
     for (uint32_t sub = 0; more && !failed(parse->err); sub++) {
-        struct json_slice text = block.kind == JK_STRING ? block : json_get(block, SPAN("text"));
+        struct json_slice found[BLOCK_COUNT];
+        json_get_all(block, block_names, found, BLOCK_COUNT);
+        struct json_slice text = block.kind == JK_STRING ? block : found[BLOCK_TEXT];
         struct part *part =
             is_billing(words_of(text)) ? NULL : prompt_part(parse, PART_TEXT, 0, sub);
         if (part != NULL) {
             part->text = words_of(text);
-            part->cache = has_cache(block);
+            part->cache = found[BLOCK_CACHE].kind == JK_OBJECT;
         }
         more = system.kind == JK_ARRAY && json_element_next(&iter, &block);
     }
@@ -264,9 +282,15 @@ static void read_tools(struct prompt_parse *parse, struct json_slice tools)
 {
     struct json_iter iter = json_elements_of(tools);
     struct json_slice value;
+    enum { TYPE, NAME, STRICT, DESCRIPTION, SCHEMA, EXAMPLES, CACHE, COUNT };
+    static const struct span names[COUNT] = { SPAN("type"),         SPAN("name"),
+                                              SPAN("strict"),       SPAN("description"),
+                                              SPAN("input_schema"), SPAN("input_examples"),
+                                              SPAN("cache_control") };
+    struct json_slice found[COUNT];
     for (uint32_t at = 0; json_element_next(&iter, &value) && !failed(parse->err); at++) {
-        struct json_slice type = json_get(value, SPAN("type"));
-        struct json_slice name = json_get(value, SPAN("name"));
+        json_get_all(value, names, found, COUNT);
+        struct json_slice type = found[TYPE], name = found[NAME], strict = found[STRICT];
         bool client = type.kind != JK_STRING || json_string_is(type, SPAN("custom"));
         if (name.kind != JK_STRING && client) {
             prompt_bad(parse, "a tool has a name", "tools[%u].name", at);
@@ -275,13 +299,12 @@ static void read_tools(struct prompt_parse *parse, struct json_slice tools)
         struct tool *tool = prompt_tool(parse, client ? TOOL_FUNCTION : TOOL_HOSTED, at);
         if (tool == NULL)
             return;
-        struct json_slice strict = json_get(value, SPAN("strict"));
         tool->name = words_of(name);
-        tool->description = words_of(json_get(value, SPAN("description")));
-        tool->schema = json_get(value, SPAN("input_schema"));
-        tool->examples = json_get(value, SPAN("input_examples"));
+        tool->description = words_of(found[DESCRIPTION]);
+        tool->schema = found[SCHEMA];
+        tool->examples = found[EXAMPLES];
         tool->strict = strict.kind == JK_TRUE ? 2 : strict.kind == JK_FALSE ? 1 : 0;
-        tool->cache = has_cache(value);
+        tool->cache = found[CACHE].kind == JK_OBJECT;
         tool->raw = value;
     }
 }
@@ -440,15 +463,58 @@ static bool read_known(struct prompt_parse *parse, struct span key, struct json_
     return false;
 }
 
+// The members of a request, found once and read in another order: as many as requests have, and
+// where those lie that are more.
+enum { MEMBERS_KEPT = 24 };
+
+struct kept_members {
+    struct span keys[MEMBERS_KEPT];
+    struct json_slice values[MEMBERS_KEPT];
+    uint32_t count, at;
+    struct json_iter rest;
+    struct json_slice system, thinking; // the first of their names
+};
+
+static void keep_members(struct kept_members *kept, struct json_slice root)
+{
+    kept->count = kept->at = 0;
+    kept->system = kept->thinking = JSON_SLICE_NONE;
+    kept->rest = json_members_of(root);
+    struct json_iter iter = kept->rest;
+    struct span key;
+    struct json_slice value;
+    while (json_member_next(&iter, &key, &value)) {
+        if (kept->system.kind == JK_NONE && json_key_is(key, SPAN("system")))
+            kept->system = value;
+        if (kept->thinking.kind == JK_NONE && json_key_is(key, SPAN("thinking")))
+            kept->thinking = value;
+        if (kept->count == MEMBERS_KEPT)
+            continue;
+        kept->keys[kept->count] = key;
+        kept->values[kept->count++] = value;
+        kept->rest = iter;
+    }
+}
+
+static bool kept_next(struct kept_members *kept, struct span *key, struct json_slice *value)
+{
+    if (kept->at == kept->count)
+        return json_member_next(&kept->rest, key, value);
+    *key = kept->keys[kept->at];
+    *value = kept->values[kept->at++];
+    return true;
+}
+
 bool messages_parse(struct prompt_parse *parse, struct json_slice root)
 {
     struct prompt *prompt = parse->prompt;
+    struct kept_members kept uninitialized;
+    keep_members(&kept, root);
     // The system's text comes first whatever the order of the members is.
-    read_system(parse, json_get(root, SPAN("system")));
-    struct json_iter iter = json_members_of(root);
+    read_system(parse, kept.system);
     struct span key;
     struct json_slice value;
-    while (json_member_next(&iter, &key, &value) && !failed(parse->err)) {
+    while (kept_next(&kept, &key, &value) && !failed(parse->err)) {
         if (read_known(parse, key, value) || json_key_is(key, SPAN("system")) ||
             json_key_is(key, SPAN("model")) || json_key_is(key, SPAN("thinking")))
             continue;
@@ -457,9 +523,8 @@ bool messages_parse(struct prompt_parse *parse, struct json_slice root)
         else if (value.kind != JK_NULL)
             loss_drop(parse->losses, "%.*s", (int)min_size(key.len, 80), key.ptr); // C-121
     }
-    struct json_slice thinking = json_get(root, SPAN("thinking"));
-    if (thinking.kind == JK_OBJECT)
-        read_thinking(parse, thinking);
+    if (kept.thinking.kind == JK_OBJECT)
+        read_thinking(parse, kept.thinking);
     prompt->usage_wanted = true;
     uint32_t said = 0;
     for (uint32_t i = 0; i < prompt->turn_count; i++)

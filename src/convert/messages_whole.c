@@ -9,9 +9,13 @@ static void read_text(struct completion *completion, struct json_slice block)
     struct item *item = completion_item(completion, ITEM_TEXT, 0);
     if (item == NULL)
         return;
-    item->text = words_of(json_get(block, SPAN("text")));
+    enum { TEXT, CITATIONS, COUNT };
+    static const struct span names[COUNT] = { SPAN("text"), SPAN("citations") };
+    struct json_slice found[COUNT];
+    json_get_all(block, names, found, COUNT);
+    item->text = words_of(found[TEXT]);
     item->complete = true;
-    struct json_iter iter = json_elements_of(json_get(block, SPAN("citations")));
+    struct json_iter iter = json_elements_of(found[CITATIONS]);
     struct json_slice citation;
     while (json_element_next(&iter, &citation)) {
         struct item_cite *cite = completion_cite(completion, item);
@@ -39,9 +43,13 @@ static void read_call(struct completion *completion, struct json_slice block, ui
     if (item == NULL)
         return;
     item->call = number;
-    item->id = words_of(json_get(block, SPAN("id")));
-    item->name = words_of(json_get(block, SPAN("name")));
-    struct json_slice input = json_get(block, SPAN("input"));
+    enum { ID, NAME, INPUT, COUNT };
+    static const struct span names[COUNT] = { SPAN("id"), SPAN("name"), SPAN("input") };
+    struct json_slice found[COUNT];
+    json_get_all(block, names, found, COUNT);
+    item->id = words_of(found[ID]);
+    item->name = words_of(found[NAME]);
+    struct json_slice input = found[INPUT];
     struct json_slice raw = json_get(input, SPAN("_raw"));
     if (raw.kind == JK_STRING) // what was no object before (C-025)
         item->text = words_of(raw);
@@ -52,7 +60,12 @@ static void read_call(struct completion *completion, struct json_slice block, ui
 
 bool messages_read_whole(struct completion *completion, struct json_slice root)
 {
-    struct json_slice content = json_get(root, SPAN("content"));
+    enum { CONTENT, REASON, STOP, COUNT };
+    static const struct span names[COUNT] = { SPAN("content"), SPAN("stop_reason"),
+                                              SPAN("stop_sequence") };
+    struct json_slice found[COUNT];
+    json_get_all(root, names, found, COUNT);
+    struct json_slice content = found[CONTENT];
     if (content.kind != JK_ARRAY)
         return false;
     struct json_iter iter = json_elements_of(content);
@@ -74,13 +87,13 @@ bool messages_read_whole(struct completion *completion, struct json_slice root)
                 item->raw = block;
         }
     }
-    enum finish finish = messages_finish(json_get(root, SPAN("stop_reason")));
+    enum finish finish = messages_finish(found[REASON]);
     if (finish == FINISH_LENGTH || finish == FINISH_CONTEXT) {
         struct item *last = completion->last;
         if (last != NULL && last->kind == ITEM_CALL)
             last->complete = false; // it was cut (C-043)
     }
-    completion_end(completion, 0, finish, words_of(json_get(root, SPAN("stop_sequence"))));
+    completion_end(completion, 0, finish, words_of(found[STOP]));
     return !completion_failed(completion);
 }
 

@@ -11,7 +11,7 @@ enum { TURNS, PARTS, TOOLS, CAP_FIRST = 16 };
 void prompt_begin(struct prompt_parse *parse, struct prompt *prompt, enum wire_family from,
                   struct span body, struct scratch *scratch, struct losses *losses)
 {
-    memset(prompt, 0, sizeof(*prompt));
+    memset(prompt, 0, offsetof(struct prompt, choice.names[1]));
     prompt->from = (uint8_t)from;
     prompt->body = body;
     *parse = (struct prompt_parse){ .prompt = prompt, .scratch = scratch, .losses = losses };

@@ -106,8 +106,13 @@ static bool kind_of(struct json_slice type, enum part_kind *kind)
 static void read_part(struct prompt_parse *parse, struct json_slice value, uint32_t at,
                       uint32_t sub, bool inner)
 {
+    enum { TYPE, BREAKPOINT, TEXT, REFUSAL, COUNT };
+    static const struct span names[COUNT] = { SPAN("type"), SPAN("prompt_cache_breakpoint"),
+                                              SPAN("text"), SPAN("refusal") };
+    struct json_slice found[COUNT];
+    json_get_all(value, names, found, COUNT);
     enum part_kind kind;
-    if (!kind_of(json_get(value, SPAN("type")), &kind)) {
+    if (!kind_of(found[TYPE], &kind)) {
         prompt_bad(parse, "this type of content is not known", "input[%u].content[%u].type", at,
                    sub);
         return;
@@ -117,7 +122,7 @@ static void read_part(struct prompt_parse *parse, struct json_slice value, uint3
         return;
     part->inner = inner;
     part->raw = value;
-    part->cache = json_get(value, SPAN("prompt_cache_breakpoint")).kind == JK_OBJECT;
+    part->cache = found[BREAKPOINT].kind == JK_OBJECT;
     if (kind == PART_IMAGE)
         read_image(parse, part, value);
     else if (kind == PART_FILE)
@@ -125,8 +130,7 @@ static void read_part(struct prompt_parse *parse, struct json_slice value, uint3
     else if (kind == PART_AUDIO)
         read_audio(part, value);
     else
-        part->text =
-            words_of(json_get(value, kind == PART_REFUSAL ? SPAN("refusal") : SPAN("text")));
+        part->text = words_of(found[kind == PART_REFUSAL ? REFUSAL : TEXT]);
 }
 
 static void read_content(struct prompt_parse *parse, struct json_slice content, uint32_t at,
@@ -152,7 +156,11 @@ static void read_content(struct prompt_parse *parse, struct json_slice content, 
 
 static void read_message(struct prompt_parse *parse, struct json_slice item, uint32_t at)
 {
-    struct json_slice role = json_get(item, SPAN("role"));
+    enum { ROLE, CONTENT, COUNT };
+    static const struct span names[COUNT] = { SPAN("role"), SPAN("content") };
+    struct json_slice found[COUNT];
+    json_get_all(item, names, found, COUNT);
+    struct json_slice role = found[ROLE];
     enum role kind = ROLE_USER;
     if (json_string_is(role, SPAN("assistant"))) {
         kind = ROLE_ASSISTANT;
@@ -163,7 +171,7 @@ static void read_message(struct prompt_parse *parse, struct json_slice item, uin
         return;
     }
     if (prompt_turn(parse, kind, at) != NULL)
-        read_content(parse, json_get(item, SPAN("content")), at, false, "content");
+        read_content(parse, found[CONTENT], at, false, "content");
 }
 
 static void read_call(struct prompt_parse *parse, struct json_slice item, uint32_t at)
@@ -199,13 +207,17 @@ static void read_result(struct prompt_parse *parse, struct json_slice item, uint
     struct part *part = prompt_part(parse, PART_RESULT, at, PART_NO_SUB);
     if (part == NULL)
         return;
-    part->id = words_of(json_get(item, SPAN("call_id")));
-    part->name = words_of(json_get(item, SPAN("name")));
+    enum { ID, NAME, OUTPUT, COUNT };
+    static const struct span names[COUNT] = { SPAN("call_id"), SPAN("name"), SPAN("output") };
+    struct json_slice found[COUNT];
+    json_get_all(item, names, found, COUNT);
+    part->id = words_of(found[ID]);
+    part->name = words_of(found[NAME]);
     part->raw = item;
     if (words_none(part->id) && words_none(part->name))
         prompt_bad(parse, "a result says which call it answers", "input[%u].call_id", at);
     else
-        read_content(parse, json_get(item, SPAN("output")), at, true, "output");
+        read_content(parse, found[OUTPUT], at, true, "output");
 }
 
 // What a search of the client's found: the tools are there from now on, and the model is told so.

@@ -549,6 +549,18 @@ static const struct request_row requests[] = {
       NULL,
       "messages[2].role=user",
       NULL },
+    { "C-121 many members are all read, and the system's text first, wherever it stands",
+      A,
+      O,
+      { 0 },
+      "{'max_tokens':9,'a':1,'b':1,'c':1,'d':1,'e':1,'f':1,'g':1,'h':1,'i':1,'j':1,'k':1,'l':1,"
+      "'m':1,'n':1,'o':1,'p':1,'q':1,'r':1,'s':1,'t':1,'u':1,'v':1,'w':1,'x':1,'y':1,'z':1,"
+      "'messages':[" U "],'temperature':0.5,'system':'S'}",
+      { "'messages':[{'role':'system','content':'S'}," U "]", "'temperature':0.5" },
+      { NULL },
+      "a,b,c,d,e,f,g,h,i,j,k,l,m,n,o,p,q,r,s,t,u,v,w,x,y,z",
+      NULL,
+      NULL },
     { "P39 C-121 unknown members are said to be lost",
       O,
       A,

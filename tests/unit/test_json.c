@@ -298,6 +298,27 @@ static void objects_and_arrays_are_walked(void)
     EXPECT_EQ(picked[2].kind, JK_STRING);
 }
 
+static void several_members_are_found_as_one_would_be(void)
+{
+    const struct json_slice root =
+        json_value(SPAN("{\"a\":1,\"a\":2,\"l\":[{\"b\":0}],\"\\u0062\":3,\"c\":4 nonsense}"));
+    const struct span names[] = { SPAN("c"), SPAN("b"), SPAN("z"), SPAN("a") };
+    struct json_slice found[ARRAY_LEN(names)];
+    json_get_all(root, names, found, ARRAY_LEN(names));
+    for (size_t i = 0; i < ARRAY_LEN(names); i++) {
+        const struct json_slice one = json_get(root, names[i]);
+        EXPECT_EQ(found[i].kind, one.kind);
+        EXPECT(found[i].text.ptr == one.text.ptr && found[i].text.len == one.text.len);
+    }
+    EXPECT_SPAN(found[0].text, "4");
+    EXPECT_SPAN(found[1].text, "3");
+    EXPECT_EQ(found[2].kind, JK_NONE);
+    EXPECT_SPAN(found[3].text, "1"); // the first of its name
+    json_get_all(JSON_SLICE_NONE, names, found, ARRAY_LEN(names));
+    EXPECT_EQ(found[0].kind, JK_NONE);
+    EXPECT_EQ(found[3].kind, JK_NONE);
+}
+
 static void broken_text_ends_a_walk(void)
 {
     static const char *const broken[] = {
@@ -447,6 +468,6 @@ TEST_MAIN(TEST(json_is_accepted), TEST(what_is_not_json_is_refused_where_it_begi
           TEST(depth_and_numbers_are_bounded), TEST(text_may_grow_at_every_byte),
           TEST(text_may_arrive_byte_by_byte), TEST(work_a_call_is_bounded),
           TEST(children_of_the_root_are_reported), TEST(many_children_come_in_several_calls),
-          TEST(objects_and_arrays_are_walked), TEST(broken_text_ends_a_walk),
-          TEST(keys_are_compared_without_their_escapes), TEST(strings_are_decoded),
-          TEST(integers_are_exact), TEST(a_place_has_a_path))
+          TEST(objects_and_arrays_are_walked), TEST(several_members_are_found_as_one_would_be),
+          TEST(broken_text_ends_a_walk), TEST(keys_are_compared_without_their_escapes),
+          TEST(strings_are_decoded), TEST(integers_are_exact), TEST(a_place_has_a_path))

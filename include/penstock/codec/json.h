@@ -141,6 +141,12 @@ struct json_slice json_get(struct json_slice object, struct span name);
 // The same along several names, for a path like "usage", "prompt_tokens_details".
 struct json_slice json_get_path(struct json_slice object, const struct span *names, size_t count);
 
+// One pass over `object`, which ends when all are found: out[i] becomes what json_get() would say
+// of names[i]. A look for each of several names walks over what lies before it, whole containers
+// too.
+void json_get_all(struct json_slice object, const struct span *names, struct json_slice *out,
+                  size_t count);
+
 // One pass over `object`: out[i] becomes the last member called names[i], JK_NONE if there is
 // none. False if the object is not well formed (what was found before is in `out`).
 bool json_pick(struct json_slice object, const struct span *names, struct json_slice *out,

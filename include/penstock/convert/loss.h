@@ -18,9 +18,10 @@ struct losses {
     bool refused;
     uint32_t count[LOSS_IGNORE + 1];
     uint16_t dropped_len, adjusted_len, path_len;
+    const char *why; // of the first refusal, static text
+    // Only so far as their lengths say.
     char dropped[LOSS_TEXT_MAX], adjusted[LOSS_TEXT_MAX];
     char path[LOSS_PATH_MAX]; // of the first refusal
-    const char *why;          // and its reason, static text
 };
 
 void losses_init(struct losses *losses, bool strict);

@@ -134,12 +134,6 @@ struct prompt {
     uint32_t turn_count, part_count, tool_count;
     struct knob knobs[KNOB_COUNT];
     struct {
-        uint8_t mode; // enum choose
-        const char *path;
-        uint32_t name_count;
-        struct words names[PROMPT_NAMES_MAX];
-    } choice;
-    struct {
         uint8_t effort; // enum effort; UNSAID where the client spoke of a budget
         bool adaptive;  // left to the model
         bool budget_set;
@@ -159,6 +153,12 @@ struct prompt {
     // What the vendor's cache should keep as a whole, where the client asked for that.
     bool cache_all;
     struct words cache_ttl;
+    struct {
+        uint8_t mode; // enum choose
+        const char *path;
+        uint32_t name_count;
+        struct words names[PROMPT_NAMES_MAX]; // unset beyond the first and `name_count`
+    } choice;
 };
 
 // --- for the parsers ---
