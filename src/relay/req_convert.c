@@ -235,7 +235,8 @@ static struct json_slice body_root(const struct req *req)
     return (struct json_slice){ text, object ? JK_OBJECT : JK_NONE };
 }
 
-static struct err parse_body(struct req *req, struct prompt *prompt)
+static struct err parse_body(struct req *req, const struct snap_account *account,
+                             struct prompt *prompt)
 {
     struct conversion *conversion = req->conversion;
     struct prompt_parse parse;
@@ -245,6 +246,7 @@ static struct err parse_body(struct req *req, struct prompt *prompt)
     prompt_begin(&parse, prompt, conversion->from->family, req->stream->body, &conversion->scratch,
                  conversion->losses);
     parse.key = req->shard->shared->envelope_key;
+    parse.account = account->usage_id;
     prompt->model = req->model;
     const bool good = conversion->from->parse(&parse, root);
     prompt->stream = req->stream_wanted;
@@ -279,7 +281,8 @@ static bool is_plain(struct span text)
 }
 
 // What the answer has to know of the request, which is gone by then.
-static bool note_facts(struct req *req, const struct prompt *prompt, struct span vendor_model)
+static bool note_facts(struct req *req, const struct snap_account *account,
+                       const struct prompt *prompt, struct span vendor_model)
 {
     struct conversion *conversion = req->conversion;
     struct answer_facts *facts = &conversion->facts;
@@ -298,6 +301,7 @@ static bool note_facts(struct req *req, const struct prompt *prompt, struct span
         .json_array = wire_op_is_array((enum wire_op)req->op, req->query),
         .scratch = &conversion->scratch,
         .key = req->shard->shared->envelope_key,
+        .account = account->usage_id,
         .request = conversion->from->repeats_request ? req->stream->body : SPAN_NONE,
     };
     memcpy(&facts->random, req->record.request_id + USAGE_ID_BYTES - sizeof(facts->random),
@@ -362,7 +366,7 @@ struct err convert_request(struct req *req, const struct snap_account *account, 
     if (conversion->losses == NULL || prompt == NULL)
         return ERR(OVERLOADED);
     losses_init(conversion->losses, req->strict || req->route.strict);
-    struct err err = parse_body(req, prompt);
+    struct err err = parse_body(req, account, prompt);
     struct caps caps =
         provider_caps(account, format, vendor_model.len > 0 ? vendor_model : req->model);
     caps.schema_by_tool = true;
@@ -370,7 +374,7 @@ struct err convert_request(struct req *req, const struct snap_account *account, 
         err = make_aliases(req, prompt, &caps);
     if (!failed(err))
         err = render_body(req, prompt, &caps, vendor_model);
-    if (!failed(err) && !note_facts(req, prompt, vendor_model))
+    if (!failed(err) && !note_facts(req, account, prompt, vendor_model))
         err = ERR(MODEL_UNKNOWN);
     convert_pieces_drop(conversion);
     if (failed(err)) {
