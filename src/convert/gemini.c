@@ -241,8 +241,7 @@ bool gemini_read_signature(struct words text, const uint8_t *key, uint64_t accou
 {
     *out = (struct signature){ .text = text, .maker = MAKER_GEMINI };
     *kind = ENVELOPE_THOUGHT;
-    // How an envelope's first letters look in base64.
-    if (!span_starts(text.raw, SPAN("cHN0MS5")))
+    if (!span_starts(text.raw, SPAN(ENVELOPE_BASE64)))
         return true;
     struct span bytes = base64_read(text, scratch);
     return bytes.ptr != NULL &&

@@ -145,8 +145,6 @@ void name_put(struct sink *out, struct words name, enum wire_family to)
 
 // ----------------------------------------------------------------------------------- envelopes
 
-#define PREFIX "pst1."
-
 static const char makers[] = { [MAKER_NONE] = 'n',
                                [MAKER_CHAT] = 'c',
                                [MAKER_RESPONSES] = 'o',
@@ -218,7 +216,7 @@ void envelope_put_with(struct sink *out, const struct signature *signature, enum
                                          [ENVELOPE_REDACTED] = SPAN("redacted"),
                                          [ENVELOPE_CALL] = SPAN("call") };
     char maker = makers[signature->maker];
-    SINK_TEXT(out, PREFIX);
+    SINK_TEXT(out, ENVELOPE_PREFIX);
     sink_put(out, span_of(&maker, 1));
     SINK_TEXT(out, ".");
     struct sealer sealer;
@@ -297,9 +295,9 @@ bool envelope_read(struct words text, enum maker native, const uint8_t *key, uin
     *out = (struct signature){ .text = text, .maker = (uint8_t)native };
     *kind = ENVELOPE_THOUGHT;
     struct span rest = text.raw;
-    if (!span_starts(rest, SPAN(PREFIX)))
+    if (!span_starts(rest, SPAN(ENVELOPE_PREFIX)))
         return true; // the format's own
-    rest = span_from(rest, sizeof(PREFIX) - 1);
+    rest = span_from(rest, sizeof(ENVELOPE_PREFIX) - 1);
     const char *maker = rest.len > 2 ? memchr(makers, rest.ptr[0], sizeof(makers)) : NULL;
     if (maker == NULL || rest.ptr[1] != '.')
         return false;

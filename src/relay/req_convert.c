@@ -7,6 +7,7 @@
 #include "req_convert.h"
 
 #include "penstock/base/check.h"
+#include "penstock/convert/mend.h"
 #include "penstock/provider/caps.h"
 #include "penstock/wire/reply.h"
 
@@ -384,6 +385,41 @@ struct err convert_request(struct req *req, const struct snap_account *account, 
     count(req);
     req->up_op = (uint8_t)wire_op_generate(conversion->to->family, req->stream_wanted);
     return OK;
+}
+
+struct err convert_mend(struct req *req, const struct snap_account *account,
+                        struct span vendor_model)
+{
+    const struct span body = req->stream->body;
+    const enum wire_family family = (enum wire_family)req->family;
+    if (!wire_op_generates((enum wire_op)req->op) || !mend_needed(body, family))
+        return OK;
+    const struct json_slice list = mend_list(body_root(req), family);
+    if (list.kind == JK_NONE)
+        return OK;
+    struct conversion *conversion = conversion_of(req);
+    if (conversion == NULL)
+        return ERR(OVERLOADED);
+    const struct caps caps = provider_caps(account, (enum format)req->format,
+                                           vendor_model.len > 0 ? vendor_model : req->model);
+    struct convert_text *text = &conversion->text;
+    convert_text_drop(text); // of the attempt before
+    convert_text_begin(text, &req->shard->net, list.text.len + TEXT_ROOM);
+    mend_put(&text->sink, list, family, &caps);
+    if (text->sink.failed)
+        return ERR(OVERLOADED);
+    const struct span mended = span_of(text->body->buf.data, convert_text_len(text));
+    if (span_eq(mended, list.text))
+        convert_text_drop(text); // it was only a text that looked like one
+    else
+        splice_add(&req->plan->splice, (size_t)(list.text.ptr - body.ptr), list.text.len, mended);
+    return OK;
+}
+
+struct buf *convert_mended(struct req *req)
+{
+    struct conversion *conversion = req->conversion;
+    return conversion != NULL && conversion->text.body != NULL ? &conversion->text.body->buf : NULL;
 }
 
 struct span convert_detail(const struct req *req)

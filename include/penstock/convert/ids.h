@@ -38,8 +38,11 @@ void name_put(struct sink *out, struct words name, enum wire_family to);
 
 // ----------------------------------------------------------------------------------- envelopes
 //
-// A signature that the client's format can carry only as an opaque text: "gw1.<maker>.<payload>",
-// see the conversion rules, 3.5 and C-150.
+// A signature that the client's format can carry only as an opaque text:
+// "pst1.<maker>.<payload>.<mac>", see the conversion rules, 3.5 and C-150.
+
+#define ENVELOPE_PREFIX "pst1."
+#define ENVELOPE_BASE64 "cHN0MS5" // how it looks in Gemini's places, which are base64
 
 enum envelope_kind { ENVELOPE_THOUGHT, ENVELOPE_REDACTED, ENVELOPE_CALL };
 
