@@ -13,12 +13,42 @@ static bool is_envelope(struct json_slice value)
                                        span_starts(json_string_raw(value), SPAN(ENVELOPE_BASE64)));
 }
 
+typedef uint8_t lanes __attribute__((vector_size(16)));
+
+static inline lanes lanes_at(const char *at)
+{
+    lanes out;
+    memcpy(&out, at, sizeof(out));
+    return out;
+}
+
+// Whether `mark` stands in the text. Every body that passes is searched, so the common step looks
+// for the mark's last two bytes in 64 places at once.
+static bool has_mark(struct span text, struct span mark)
+{
+    enum { STEP = 64 };
+    const lanes one = (lanes){ 0 } + (uint8_t)mark.ptr[mark.len - 2];
+    const lanes two = (lanes){ 0 } + (uint8_t)mark.ptr[mark.len - 1];
+    const size_t lead = mark.len - 2;
+    size_t at = 0; // where a mark may begin
+    for (; at + lead + STEP + 1 <= text.len; at += STEP) {
+        const char *from = text.ptr + at + lead;
+        lanes found = { 0 };
+        for (unsigned i = 0; i < STEP; i += sizeof(lanes))
+            found |= (lanes)((lanes_at(from + i) == one) & (lanes_at(from + i + 1) == two));
+        uint64_t halves[2];
+        memcpy(halves, &found, sizeof(halves));
+        if (unlikely((halves[0] | halves[1]) != 0) &&
+            memmem(text.ptr + at, STEP + mark.len - 1, mark.ptr, mark.len) != NULL)
+            return true;
+    }
+    return at < text.len && memmem(text.ptr + at, text.len - at, mark.ptr, mark.len) != NULL;
+}
+
 bool mend_needed(struct span body, enum wire_family family)
 {
-    const struct span mark =
-        family == FAMILY_GEMINI ? SPAN(ENVELOPE_BASE64) : SPAN(ENVELOPE_PREFIX);
-    return GUARD(CONVERT_MEND) && body.len > 0 &&
-           memmem(body.ptr, body.len, mark.ptr, mark.len) != NULL;
+    return GUARD(CONVERT_MEND) &&
+           has_mark(body, family == FAMILY_GEMINI ? SPAN(ENVELOPE_BASE64) : SPAN(ENVELOPE_PREFIX));
 }
 
 struct json_slice mend_list(struct json_slice body, enum wire_family family)
@@ -40,6 +70,7 @@ struct mender {
     struct sink *out;
     const char *done;
     const struct caps *caps;
+    bool called; // a call was seen in this content
 };
 
 static void cut(struct mender *mender, const char *from, const char *to)
@@ -150,6 +181,49 @@ static void in_message(struct mender *mender, struct json_slice message)
     const struct json_slice content = json_get(message, SPAN("content"));
     if (content.kind == JK_ARRAY)
         mend_elements(mender, content, block_goes, NULL);
+}
+
+// True if the turn whose tools were just answered began with a thought, if there is such a turn.
+static bool turn_begins_thinking(struct json_slice messages)
+{
+    struct json_iter iter = json_elements_of(messages);
+    struct json_slice message, block;
+    bool begun = false, thinks = true;
+    while (json_element_next(&iter, &message)) {
+        const struct json_slice content = json_get(message, SPAN("content"));
+        const bool answers = json_string_is(json_get(message, SPAN("role")), SPAN("assistant"));
+        bool results = false, thought = false, first = true;
+        struct json_iter blocks = json_elements_of(content);
+        while (json_element_next(&blocks, &block)) {
+            const struct json_slice type = json_get(block, SPAN("type"));
+            results |= json_string_is(type, SPAN("tool_result"));
+            if (block_goes(NULL, block))
+                continue;
+            thought |= first && (json_string_is(type, SPAN("thinking")) ||
+                                 json_string_is(type, SPAN("redacted_thinking")));
+            first = false;
+        }
+        if (answers && !begun) {
+            begun = true;
+            thinks = thought;
+        } else if (!answers && !results) {
+            begun = false; // a new question
+            thinks = true;
+        }
+    }
+    return thinks;
+}
+
+struct json_slice mend_thinking(struct json_slice body, enum wire_family family,
+                                const struct caps *caps)
+{
+    if (family != FAMILY_ANTHROPIC || caps->always_thinks)
+        return JSON_SLICE_NONE;
+    const struct json_slice thinking = json_get(body, SPAN("thinking"));
+    if (!json_string_is(json_get(thinking, SPAN("type")), SPAN("enabled")) ||
+        turn_begins_thinking(mend_list(body, family)))
+        return JSON_SLICE_NONE;
+    return thinking;
 }
 
 // --- Responses ---
@@ -274,11 +348,21 @@ static bool part_goes(const struct mender *mender, struct json_slice part)
     return is_part_sealed(part) && json_string_is(json_get(part, SPAN("text")), SPAN_NONE);
 }
 
+// The first call of a content, and no other, is signed, or has what stands for a signature.
 static void in_part(struct mender *mender, struct json_slice part)
 {
-    if (!is_part_sealed(part))
+    const bool sealed = is_part_sealed(part);
+    const bool first = call_of(part).kind == JK_OBJECT && !mender->called;
+    const bool stands_in = first && mender->caps->signs_calls;
+    mender->called |= first;
+    if (!sealed) {
+        if (stands_in && signature_of(part).kind == JK_NONE) {
+            const char *close = part.text.ptr + part.text.len - 1;
+            cut(mender, close, close);
+            SINK_TEXT(mender->out, ",\"thoughtSignature\":" PLACEHOLDER);
+        }
         return;
-    const bool stands_in = mender->caps->signs_calls && call_of(part).kind == JK_OBJECT;
+    }
     struct row row = row_of(part);
     struct json_iter iter = json_members_of(part);
     struct span key;
@@ -306,8 +390,9 @@ static bool content_goes(const struct mender *mender, struct json_slice content)
 static void in_content(struct mender *mender, struct json_slice content)
 {
     const struct json_slice parts = json_get(content, SPAN("parts"));
-    if (any_is(parts, is_part_sealed))
-        mend_elements(mender, parts, part_goes, in_part);
+    mender->called = false;
+    if (parts.kind == JK_ARRAY)
+        mend_elements(mender, parts, any_is(parts, is_part_sealed) ? part_goes : stays, in_part);
 }
 
 // --- all ---

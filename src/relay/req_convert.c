@@ -394,7 +394,7 @@ struct err convert_mend(struct req *req, const struct snap_account *account,
     const enum wire_family family = (enum wire_family)req->family;
     if (!wire_op_generates((enum wire_op)req->op) || !mend_needed(body, family))
         return OK;
-    const struct json_slice list = mend_list(body_root(req), family);
+    const struct json_slice root = body_root(req), list = mend_list(root, family);
     if (list.kind == JK_NONE)
         return OK;
     struct conversion *conversion = conversion_of(req);
@@ -413,6 +413,10 @@ struct err convert_mend(struct req *req, const struct snap_account *account,
         convert_text_drop(text); // it was only a text that looked like one
     else
         splice_add(&req->plan->splice, (size_t)(list.text.ptr - body.ptr), list.text.len, mended);
+    const struct span thinking = mend_thinking(root, family, &caps).text;
+    if (thinking.len > 0)
+        splice_add(&req->plan->splice, (size_t)(thinking.ptr - body.ptr), thinking.len,
+                   SPAN(MEND_NO_THINKING));
     return OK;
 }
 

@@ -98,5 +98,58 @@ static void geminis_calls_get_a_placeholder(void) // C-070, C-138
           "[{\"parts\":[{\"text\":\"t\",\"thought\":true}," PART("\"text\":\"x\"", "b3du") "]}]");
 }
 
-TEST_MAIN(TEST(envelopes_go_with_their_thoughts), TEST(chats_dialect_goes_where_nobody_wants_it),
-          TEST(geminis_calls_get_a_placeholder))
+static void a_mark_is_found_wherever_it_stands(void)
+{
+    static char text[300];
+    for (size_t len = 5; len <= sizeof(text); len += 7)
+        for (size_t at = 0; at + 5 <= len; at++) {
+            memset(text, '1', sizeof(text));
+            memcpy(text + at, "pst1.", 5);
+            EXPECT(mend_needed(span_of(text, len), FAMILY_RESPONSES));
+            EXPECT(!mend_needed(span_of(text, at + 4), FAMILY_RESPONSES));
+            text[at] = 'q';
+            EXPECT(!mend_needed(span_of(text, len), FAMILY_RESPONSES));
+        }
+}
+
+static void calls_without_a_signature_get_a_placeholder(void) // C-070
+{
+    check(FAMILY_GEMINI, &official,
+          "[{\"parts\":[{\"functionCall\":{\"name\":\"f\"}},"
+          "{\"functionCall\":{\"name\":\"g\"}}]}]",
+          "[{\"parts\":[" PART(
+              "\"functionCall\":{\"name\":\"f\"}",
+              "skip_thought_signature_validator") ","
+                                                  "{\"functionCall\":{\"name\":\"g\"}}]}]");
+}
+
+static bool stops_thinking(const char *body, const struct caps *caps)
+{
+    struct json_slice value;
+    EXPECT(json_check(span_str(body), &value));
+    return mend_thinking(value, FAMILY_ANTHROPIC, caps).kind != JK_NONE;
+}
+
+#define ENABLED "{\"thinking\":{\"type\":\"enabled\",\"budget_tokens\":1024},\"messages\":["
+#define ASKS "{\"role\":\"user\",\"content\":\"q\"}"
+#define USES(signature) \
+    ",{\"role\":\"assistant\",\"content\":[" THOUGHT(signature) ",{\"type\":\"tool_use\"}]}"
+#define RESULT ",{\"role\":\"user\",\"content\":[{\"type\":\"tool_result\"}]}"
+
+static void no_thinking_where_its_beginning_is_gone(void) // C-068
+{
+    static const struct caps always = { .official = true, .always_thinks = true };
+    EXPECT(stops_thinking(ENABLED ASKS USES(SEALED) RESULT "]}", &official));
+    EXPECT(stops_thinking(ENABLED ASKS USES(SEALED) RESULT USES("own") RESULT "]}", &official));
+    EXPECT(!stops_thinking(ENABLED ASKS USES("own") RESULT USES(SEALED) RESULT "]}", &official));
+    EXPECT(!stops_thinking(ENABLED ASKS USES(SEALED) RESULT "," ASKS "]}", &official));
+    EXPECT(!stops_thinking(ENABLED ASKS USES(SEALED) RESULT "]}", &always));
+    EXPECT(!stops_thinking("{\"thinking\":{\"type\":\"adaptive\"},\"messages\":[" ASKS USES(SEALED)
+                               RESULT "]}",
+                           &official));
+}
+
+TEST_MAIN(TEST(a_mark_is_found_wherever_it_stands),
+          TEST(calls_without_a_signature_get_a_placeholder),
+          TEST(no_thinking_where_its_beginning_is_gone), TEST(envelopes_go_with_their_thoughts),
+          TEST(chats_dialect_goes_where_nobody_wants_it), TEST(geminis_calls_get_a_placeholder))

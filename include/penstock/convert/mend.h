@@ -24,4 +24,11 @@ struct json_slice mend_list(struct json_slice body, enum wire_family family);
 void mend_put(struct sink *out, struct json_slice list, enum wire_family family,
               const struct caps *caps);
 
+#define MEND_NO_THINKING "{\"type\":\"disabled\"}"
+
+// Messages: the value of `thinking` if the vendor would refuse to think on, since a loop of tools
+// was begun without its thoughts: MEND_NO_THINKING is to stand there (C-068). Else JK_NONE.
+struct json_slice mend_thinking(struct json_slice body, enum wire_family family,
+                                const struct caps *caps);
+
 #endif
