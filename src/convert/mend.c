@@ -29,9 +29,11 @@ static bool has_mark(struct span text, struct span mark)
     enum { STEP = 64 };
     const lanes one = (lanes){ 0 } + (uint8_t)mark.ptr[mark.len - 2];
     const lanes two = (lanes){ 0 } + (uint8_t)mark.ptr[mark.len - 1];
-    const size_t lead = mark.len - 2;
-    size_t at = 0; // where a mark may begin
-    for (; at + lead + STEP + 1 <= text.len; at += STEP) {
+    const size_t lead = mark.len - 2, window = lead + STEP + 1;
+    if (text.len < window)
+        return text.len > 0 && memmem(text.ptr, text.len, mark.ptr, mark.len) != NULL;
+    const size_t last = text.len - window; // the last step overlaps the one before
+    for (size_t at = 0;; at = min_size(at + STEP, last)) {
         const char *from = text.ptr + at + lead;
         lanes found = { 0 };
         for (unsigned i = 0; i < STEP; i += sizeof(lanes))
@@ -39,10 +41,11 @@ static bool has_mark(struct span text, struct span mark)
         uint64_t halves[2];
         memcpy(halves, &found, sizeof(halves));
         if (unlikely((halves[0] | halves[1]) != 0) &&
-            memmem(text.ptr + at, STEP + mark.len - 1, mark.ptr, mark.len) != NULL)
+            memmem(text.ptr + at, window, mark.ptr, mark.len) != NULL)
             return true;
+        if (at == last)
+            return false;
     }
-    return at < text.len && memmem(text.ptr + at, text.len - at, mark.ptr, mark.len) != NULL;
 }
 
 bool mend_needed(struct span body, enum wire_family family)
