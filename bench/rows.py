@@ -199,6 +199,8 @@ def row_body(bench):
     variants, lab = bench.variants("plain"), bench.lab
     variants["nginx"] = (lab.nginx, lab.ports["nginx_body"])
     variants["nginx, buffering"] = (lab.nginx, lab.ports["nginx"])
+    holding = lab.forward("forward-hold", "--hold")
+    variants["a bare forwarder that holds"] = (holding, holding.port)
     bars = {"nginx": Bar(1.2, 1.3)}
     return compare_cpu(bench, "300 KB request bodies", variants, "requests", bars,
                        "--mode", "closed", "--conns", 16, "--body-bytes", 300 * 1024)[0]
@@ -225,7 +227,7 @@ def row_spin(bench):
     """With the longest spin there is, so that the gaps of these rates are spun through. Beside it a
     forwarder that spins and reads nothing: what this machine's wake-ups and copies cost anybody."""
     lab, variants = bench.lab, {"nginx": bench.variants("plain")["nginx"]}
-    forward = lab.forward()
+    forward = lab.forward("forward-spin", "--spin-us", 1000)
     variants["a bare forwarder"] = (forward, forward.port)
     if lab.penstock_bin:
         server = lab.gateway("spin", spin_us=1000)

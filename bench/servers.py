@@ -155,7 +155,7 @@ class Lab:
         self.home, self.build, self.penstock_bin = home, build, penstock
         self.proxy_core, self.vendor_core, self.load_core = cores()
         self.key = client_key()
-        self.servers, self.gateways = [], {}
+        self.servers, self.gateways, self.forwarders = [], {}, {}
         self.make_certificates()
         ports = {
             name: free_port()
@@ -225,15 +225,15 @@ class Lab:
         self.gateways[name] = server
         return server
 
-    def forward(self):
+    def forward(self, name, *options):
         """The least that a proxy can be, in front of the vendor."""
-        if "forward" not in self.ports:
-            self.ports["forward"] = free_port()
-            command = [os.path.join(self.build, "penstock-forward"), "--port", self.ports["forward"],
-                       "--to", self.ports["vendor"], "--cpu", self.proxy_core]
-            self.forwarder = self.start("forward", self.ports["forward"], self.proxy_core,
-                                        *[str(part) for part in command])
-        return self.forwarder
+        if name not in self.ports:
+            self.ports[name] = free_port()
+            command = [os.path.join(self.build, "penstock-forward"), "--port", self.ports[name],
+                       "--to", self.ports["vendor"], "--cpu", self.proxy_core, *options]
+            self.forwarders[name] = self.start(name, self.ports[name], self.proxy_core,
+                                               *[str(part) for part in command])
+        return self.forwarders[name]
 
     def retire(self, server):
         """Stops a gateway before the end, so that the next of its kind starts afresh."""

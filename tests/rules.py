@@ -235,8 +235,6 @@ COST = "about prices, which the usage tests show without an id"
 # What no test shows, and why.
 OPEN = {
     "C-013": "its edit depends on being the last message, which C-137 forbids: not made at all",
-    "C-058": RELAY + ": the estimate of a stream without usage is the wire's",
-    "C-059": "token counting is not converted yet",
     "C-074": "no profile asks for it yet",
     "C-087": RELAY,
     "C-088": RELAY,
@@ -266,6 +264,4 @@ OPEN = {
     "P67": COST,
     "P68": COST,
     "P69": "answers are not cached",
-    "P128": "token counting is not converted yet",
-    "P129": "token counting is not converted yet",
 }

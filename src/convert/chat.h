@@ -5,6 +5,8 @@
 #include "penstock/convert/convert.h"
 
 prompt_parser chat_parse;
+// One member of a request.
+void chat_read_member(struct prompt_parse *parse, struct span key, struct json_slice value);
 prompt_renderer chat_render;
 void chat_decode_event(struct decode *decode, struct json_slice data);
 void chat_decode_end(struct decode *decode);

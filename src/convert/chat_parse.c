@@ -524,15 +524,19 @@ static void read_flag(struct prompt_parse *parse, struct span key, struct json_s
     }
 }
 
+void chat_read_member(struct prompt_parse *parse, struct span key, struct json_slice value)
+{
+    if (!read_structure(parse, key, value) && !read_knob(parse, key, value))
+        read_flag(parse, key, value);
+}
+
 bool chat_parse(struct prompt_parse *parse, struct json_slice root)
 {
     struct json_iter iter = json_members_of(root);
     struct span key;
     struct json_slice value;
-    while (json_member_next(&iter, &key, &value) && !failed(parse->err)) {
-        if (!read_structure(parse, key, value) && !read_knob(parse, key, value))
-            read_flag(parse, key, value);
-    }
+    while (json_member_next(&iter, &key, &value) && !failed(parse->err))
+        chat_read_member(parse, key, value);
     if (parse->prompt->turn_count == 0)
         prompt_bad(parse, "at least one message is required", "messages");
     return !failed(parse->err);

@@ -633,6 +633,7 @@ bool mock_event(struct call *call, uint32_t index, struct put *out)
     case MOCK_EMBEDDINGS:
     case MOCK_COMPACT:
     case MOCK_COUNT_TOKENS:
+    case MOCK_RESPONSES_COUNT:
     case MOCK_GEMINI_COUNT:
     case MOCK_GEMINI_EMBED:
     case MOCK_GEMINI_EMBED_BATCH:
@@ -655,6 +656,7 @@ uint32_t mock_event_count(const struct call *call)
     case MOCK_EMBEDDINGS:
     case MOCK_COMPACT:
     case MOCK_COUNT_TOKENS:
+    case MOCK_RESPONSES_COUNT:
     case MOCK_GEMINI_COUNT:
     case MOCK_GEMINI_EMBED:
     case MOCK_GEMINI_EMBED_BATCH:
@@ -673,6 +675,9 @@ void mock_whole(struct call *call, struct put *out)
     case MOCK_COMPACT: responses_compacted(call, out); return;
     case MOCK_MESSAGES: messages_whole(call, out); return;
     case MOCK_COUNT_TOKENS: putf(out, "{\"input_tokens\":%d}", INPUT_TOKENS); return;
+    case MOCK_RESPONSES_COUNT:
+        putf(out, "{\"object\":\"response.input_tokens\",\"input_tokens\":%d}", INPUT_TOKENS);
+        return;
     case MOCK_GENERATE: gemini_chunk(call, 0, true, true, out); return;
     case MOCK_GEMINI_COUNT: putf(out, "{\"totalTokens\":%d}", INPUT_TOKENS); return;
     case MOCK_GEMINI_EMBED:

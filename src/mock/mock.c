@@ -64,6 +64,7 @@ static enum mock_op op_of(struct span path)
         { "/embeddings", MOCK_EMBEDDINGS },
         { "/responses", MOCK_RESPONSES },
         { "/responses/compact", MOCK_COMPACT },
+        { "/responses/input_tokens", MOCK_RESPONSES_COUNT },
         { "/messages", MOCK_MESSAGES },
         { "/messages/count_tokens", MOCK_COUNT_TOKENS },
         { ":generateContent", MOCK_GENERATE },

@@ -30,6 +30,7 @@ static void target(const struct provider_call *call, struct put *out)
     case OP_MODEL:
     case OP_RESPONSE_GET:
     case OP_RESPONSE_CANCEL:
+    case OP_RESPONSES_COUNT:
     case OP_COUNT: bug("the plan sends an account only operations of its formats");
     }
     provider_put_query(out, call->query);

@@ -22,6 +22,7 @@ static struct span method_of(enum wire_op op)
     case OP_MODEL:
     case OP_RESPONSE_GET:
     case OP_RESPONSE_CANCEL:
+    case OP_RESPONSES_COUNT:
     case OP_COUNT: break;
     }
     bug("the plan sends an account only operations of its formats");

@@ -11,6 +11,7 @@ static struct span op_path(enum wire_op op)
     case OP_EMBEDDINGS: return SPAN("/embeddings");
     case OP_RESPONSES: return SPAN("/responses");
     case OP_RESPONSES_COMPACT: return SPAN("/responses/compact");
+    case OP_RESPONSES_COUNT: return SPAN("/responses/input_tokens");
     case OP_MODELS: return SPAN("/models");
     case OP_NONE:
     case OP_MESSAGES:

@@ -135,6 +135,8 @@ void answer_record(struct req *req)
     bool sent = req->pump.committed || req->body_sent;
     if (answer == NULL || answer->stream.wire == NULL || !sent || req->up_status >= 300)
         return;
+    if (wire_op_counts((enum wire_op)req->op))
+        return; // nothing was generated
     bool gone = req->err.code == ERR_CLIENT_GONE || req->err.code == ERR_CLIENT_STALLED;
     if (!req->pump.committed && !gone)
         return;

@@ -23,7 +23,8 @@ void cors_fields(struct put *out, struct span origin)
     http_put_field(out, SPAN("access-control-allow-origin"), origin);
     http_put_field(out, SPAN("access-control-expose-headers"),
                    SPAN("x-request-id, request-id, x-upstream-request-id, retry-after, "
-                        "x-penstock-dropped, x-penstock-adjusted, x-penstock-model"));
+                        "x-penstock-dropped, x-penstock-adjusted, x-penstock-model, "
+                        "x-penstock-estimated"));
     http_put_field(out, SPAN("vary"), SPAN("origin"));
 }
 

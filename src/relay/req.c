@@ -11,14 +11,17 @@
 static const uint32_t step_edges[STEP_COUNT] = {
     [STEP_BODY] = BIT(STEP_PLAN) | BIT(STEP_FAIL) | BIT(STEP_DONE),
     [STEP_PLAN] = BIT(STEP_PICK) | BIT(STEP_FAIL) | BIT(STEP_DONE),
-    [STEP_PICK] = BIT(STEP_DIAL) | BIT(STEP_FAIL) | BIT(STEP_DONE),
-    [STEP_DIAL] = BIT(STEP_SEND) | BIT(STEP_PICK) | BIT(STEP_FAIL) | BIT(STEP_DONE),
-    [STEP_SEND] = BIT(STEP_WAIT) | BIT(STEP_PICK) | BIT(STEP_FAIL) | BIT(STEP_DONE),
+    [STEP_PICK] = BIT(STEP_ESTIMATE) | BIT(STEP_DIAL) | BIT(STEP_FAIL) | BIT(STEP_DONE),
+    [STEP_DIAL] =
+        BIT(STEP_ESTIMATE) | BIT(STEP_SEND) | BIT(STEP_PICK) | BIT(STEP_FAIL) | BIT(STEP_DONE),
+    [STEP_SEND] =
+        BIT(STEP_ESTIMATE) | BIT(STEP_WAIT) | BIT(STEP_PICK) | BIT(STEP_FAIL) | BIT(STEP_DONE),
     // back to DIAL: the pooled connection was already closed, the same account once more
-    [STEP_WAIT] = BIT(STEP_STREAM) | BIT(STEP_REFUSED) | BIT(STEP_DIAL) | BIT(STEP_PICK) |
-                  BIT(STEP_FAIL) | BIT(STEP_DONE),
-    [STEP_REFUSED] = BIT(STEP_PICK) | BIT(STEP_FAIL) | BIT(STEP_DONE),
-    [STEP_STREAM] = BIT(STEP_PICK) | BIT(STEP_FAIL) | BIT(STEP_DONE),
+    [STEP_WAIT] = BIT(STEP_ESTIMATE) | BIT(STEP_STREAM) | BIT(STEP_REFUSED) | BIT(STEP_DIAL) |
+                  BIT(STEP_PICK) | BIT(STEP_FAIL) | BIT(STEP_DONE),
+    [STEP_REFUSED] = BIT(STEP_ESTIMATE) | BIT(STEP_PICK) | BIT(STEP_FAIL) | BIT(STEP_DONE),
+    [STEP_STREAM] = BIT(STEP_ESTIMATE) | BIT(STEP_PICK) | BIT(STEP_FAIL) | BIT(STEP_DONE),
+    [STEP_ESTIMATE] = BIT(STEP_FAIL) | BIT(STEP_DONE),
     [STEP_FAIL] = BIT(STEP_DONE),
     [STEP_DONE] = 0,
 };
@@ -26,15 +29,15 @@ static const uint32_t step_edges[STEP_COUNT] = {
 static const char *const step_names[STEP_COUNT] = {
     [STEP_BODY] = "body",       [STEP_PLAN] = "plan",     [STEP_PICK] = "pick",
     [STEP_DIAL] = "dial",       [STEP_SEND] = "send",     [STEP_WAIT] = "wait",
-    [STEP_REFUSED] = "refused", [STEP_STREAM] = "stream", [STEP_FAIL] = "fail",
-    [STEP_DONE] = "done",
+    [STEP_REFUSED] = "refused", [STEP_STREAM] = "stream", [STEP_ESTIMATE] = "estimate",
+    [STEP_FAIL] = "fail",       [STEP_DONE] = "done",
 };
 
 static enum next (*const step_run[STEP_COUNT])(struct req *req) = {
     [STEP_BODY] = step_body,       [STEP_PLAN] = step_plan,     [STEP_PICK] = step_pick,
     [STEP_DIAL] = step_dial,       [STEP_SEND] = step_send,     [STEP_WAIT] = step_wait,
-    [STEP_REFUSED] = step_refused, [STEP_STREAM] = step_stream, [STEP_FAIL] = step_fail,
-    [STEP_DONE] = step_done,
+    [STEP_REFUSED] = step_refused, [STEP_STREAM] = step_stream, [STEP_ESTIMATE] = step_estimate,
+    [STEP_FAIL] = step_fail,       [STEP_DONE] = step_done,
 };
 
 const char *req_step_name(enum step step)
@@ -69,7 +72,7 @@ void req_arm_total(struct req *req)
 static const uint8_t step_stages[STEP_COUNT] = {
     [STEP_BODY] = STAGE_BODY,    [STEP_PLAN] = STAGE_BODY,     [STEP_PICK] = STAGE_PICK,
     [STEP_DIAL] = STAGE_DIAL,    [STEP_SEND] = STAGE_WAIT,     [STEP_WAIT] = STAGE_WAIT,
-    [STEP_REFUSED] = STAGE_WAIT, [STEP_STREAM] = STAGE_STREAM,
+    [STEP_REFUSED] = STAGE_WAIT, [STEP_STREAM] = STAGE_STREAM, [STEP_ESTIMATE] = STAGE_PICK,
 };
 
 // What is not here is told by the side that is at fault.
@@ -128,6 +131,29 @@ static bool may_retry(const struct req *req, struct err err)
     return req->tried_count < REQ_TRIED_MAX && req->attempts <= limits->retries;
 }
 
+// The vendor has no such operation, or does not know the model there (C-059).
+static bool is_lacking(const struct req *req)
+{
+    if (req->err.code != ERR_VENDOR_REFUSED && req->err.code != ERR_MODEL_UNKNOWN)
+        return false;
+    return req->up_status == 404 || req->up_status == 405 || req->up_status == 501;
+}
+
+// How many tokens a request has can be told without a vendor, if roughly.
+static bool may_estimate(const struct req *req)
+{
+    if (!wire_op_counts((enum wire_op)req->op) || req->step == STEP_ESTIMATE)
+        return false;
+    if (req->pump.committed || req->stream->replied || req->route.count == 0)
+        return false;
+    return req->err.code == ERR_NO_ACCOUNT || req->err.side == SIDE_UPSTREAM || is_lacking(req);
+}
+
+enum next req_give_up(struct req *req)
+{
+    return req_goto(req, may_estimate(req) ? STEP_ESTIMATE : STEP_FAIL);
+}
+
 enum next req_fail(struct req *req, struct err err)
 {
     assert(failed(err));
@@ -150,7 +176,7 @@ enum next req_fail(struct req *req, struct err err)
         counter_add(&shard->counters.retries, 1);
         return req_goto(req, STEP_PICK);
     }
-    return req_goto(req, STEP_FAIL);
+    return req_give_up(req);
 }
 
 void req_run(struct task *task)

@@ -13,15 +13,16 @@
 #include "penstock/relay/shard.h"
 
 enum step {
-    STEP_BODY,    // the client's body is being collected
-    STEP_PLAN,    // body scanned, model known
-    STEP_PICK,    // an account is leased
-    STEP_DIAL,    // waiting for a connection
-    STEP_SEND,    // request queued on it
-    STEP_WAIT,    // waiting for the head of the answer
-    STEP_REFUSED, // the vendor said no: collecting why
-    STEP_STREAM,  // the answer passes through
-    STEP_FAIL,    // an error is said
+    STEP_BODY,     // the client's body is being collected
+    STEP_PLAN,     // body scanned, model known
+    STEP_PICK,     // an account is leased
+    STEP_DIAL,     // waiting for a connection
+    STEP_SEND,     // request queued on it
+    STEP_WAIT,     // waiting for the head of the answer
+    STEP_REFUSED,  // the vendor said no: collecting why
+    STEP_STREAM,   // the answer passes through
+    STEP_ESTIMATE, // tokens are counted here, because no vendor did
+    STEP_FAIL,     // an error is said
     STEP_DONE,
     STEP_COUNT
 };
@@ -140,6 +141,8 @@ const char *req_step_name(enum step step);
 enum next req_goto(struct req *req, enum step to);
 // Decides between another attempt and an error for the client.
 enum next req_fail(struct req *req, struct err err);
+// No other account is asked: what is said about the last error.
+enum next req_give_up(struct req *req);
 void req_lease_drop(struct req *req);
 // Overwrites the request head for the vendor, which holds the account's secret.
 void req_head_wipe(struct req *req);
@@ -188,6 +191,7 @@ enum next step_send(struct req *req);
 enum next step_wait(struct req *req);
 enum next step_refused(struct req *req);
 enum next step_stream(struct req *req);
+enum next step_estimate(struct req *req);
 enum next step_fail(struct req *req);
 enum next step_done(struct req *req);
 

@@ -7,6 +7,7 @@
 #include "req_convert.h"
 
 #include "penstock/base/check.h"
+#include "penstock/convert/estimate.h"
 #include "penstock/convert/mend.h"
 #include "penstock/provider/caps.h"
 #include "penstock/wire/reply.h"
@@ -214,7 +215,8 @@ struct figures_conversion *convert_figures(struct req *req)
 static struct err refuse_loss(struct req *req)
 {
     const struct losses *losses = req->conversion->losses;
-    counter_add(&convert_figures(req)->losses[FIGURES_REFUSED], 1);
+    if (req->conversion->to != NULL)
+        counter_add(&convert_figures(req)->losses[FIGURES_REFUSED], 1);
     return refuse(req, ERR(REQUEST_UNFIT), span_of(losses->path, losses->path_len),
                   span_str(losses->why));
 }
@@ -236,8 +238,8 @@ static struct json_slice body_root(const struct req *req)
     return (struct json_slice){ text, object ? JK_OBJECT : JK_NONE };
 }
 
-static struct err parse_body(struct req *req, const struct snap_account *account,
-                             struct prompt *prompt)
+// `account`: who will be asked, 0 where nobody is.
+static struct err parse_body(struct req *req, uint64_t account, struct prompt *prompt)
 {
     struct conversion *conversion = req->conversion;
     struct prompt_parse parse;
@@ -247,7 +249,7 @@ static struct err parse_body(struct req *req, const struct snap_account *account
     prompt_begin(&parse, prompt, conversion->from->family, req->stream->body, &conversion->scratch,
                  conversion->losses);
     parse.key = req->shard->shared->envelope_key;
-    parse.account = account->usage_id;
+    parse.account = account;
     prompt->model = req->model;
     const bool good = conversion->from->parse(&parse, root);
     prompt->stream = req->stream_wanted;
@@ -349,6 +351,12 @@ static void count(struct req *req)
         counter_add(&figures->losses[FIGURES_DROPPED], losses->count[LOSS_DROP]);
 }
 
+static const struct converter *client_converter(const struct req *req)
+{
+    return req->op == OP_COMPLETIONS ? &converter_legacy
+                                     : converter_of((enum wire_family)req->family);
+}
+
 struct err convert_request(struct req *req, const struct snap_account *account, enum format format,
                            struct span vendor_model)
 {
@@ -358,7 +366,7 @@ struct err convert_request(struct req *req, const struct snap_account *account, 
     convert_answer_end(conversion); // of the attempt before
     aliases_drop(conversion);
     convert_text_drop(&conversion->text);
-    conversion->from = converter_of((enum wire_family)req->family);
+    conversion->from = client_converter(req);
     conversion->to = converter_of(families[format]);
     assert(conversion->from != NULL && conversion->to != NULL); // or they were no candidates
     if (conversion->losses == NULL)
@@ -367,7 +375,7 @@ struct err convert_request(struct req *req, const struct snap_account *account, 
     if (conversion->losses == NULL || prompt == NULL)
         return ERR(OVERLOADED);
     losses_init(conversion->losses, req->strict || req->route.strict);
-    struct err err = parse_body(req, account, prompt);
+    struct err err = parse_body(req, account->usage_id, prompt);
     struct caps caps =
         provider_caps(account, format, vendor_model.len > 0 ? vendor_model : req->model);
     caps.schema_by_tool = true;
@@ -424,6 +432,25 @@ struct buf *convert_mended(struct req *req)
 {
     struct conversion *conversion = req->conversion;
     return conversion != NULL && conversion->text.body != NULL ? &conversion->text.body->buf : NULL;
+}
+
+struct err convert_estimate(struct req *req, uint64_t *tokens)
+{
+    struct conversion *conversion = conversion_of(req);
+    if (conversion == NULL)
+        return ERR(OVERLOADED);
+    conversion->from = client_converter(req);
+    conversion->to = NULL;
+    conversion->losses = arena_take(&req->arena, sizeof(*conversion->losses));
+    struct prompt *prompt = scratch_take(&conversion->scratch, sizeof(*prompt));
+    if (conversion->losses == NULL || prompt == NULL)
+        return ERR(OVERLOADED);
+    losses_init(conversion->losses, false); // nothing is carried over
+    struct err err = parse_body(req, 0, prompt);
+    if (!failed(err))
+        *tokens = estimate_tokens(prompt);
+    convert_pieces_drop(conversion);
+    return err;
 }
 
 struct span convert_detail(const struct req *req)

@@ -28,7 +28,7 @@ struct convert_text {
 
 struct conversion {
     struct req *req;
-    const struct converter *from, *to; // the client's format, the vendor's
+    const struct converter *from, *to; // the client's format, the vendor's (NULL: none)
     uint32_t charged;                  // of this block and what it keeps
     // Memory for what has to be built, in pieces: first of the request, then of an answer.
     struct scratch scratch;
@@ -79,6 +79,9 @@ must_use struct err convert_mend(struct req *req, const struct snap_account *acc
                                  struct span vendor_model);
 // The buffer that these edits lie in; NULL if there are none.
 struct buf *convert_mended(struct req *req);
+// How many tokens the client's request has, roughly. An error of the client's: it is none of its
+// format.
+must_use struct err convert_estimate(struct req *req, uint64_t *tokens);
 struct span convert_detail(const struct req *req);
 // The path in the client's request that an error is about; empty if none.
 struct span convert_param(const struct req *req);

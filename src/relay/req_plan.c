@@ -183,7 +183,7 @@ static const struct snap_candidate *pick(struct req *req, bool *full)
         const struct snap_account *account = snapshot_account(shard->snap, candidate->account);
         if (!account->enabled || was_tried(req, account->slot))
             continue;
-        if (candidate->format != req->format && !wire_op_generates((enum wire_op)req->op))
+        if (candidate->format != req->format && !wire_op_converts((enum wire_op)req->op))
             continue;
         if (account->expires_at != 0 && account->expires_at <= shard->loop.wall_ns)
             continue;
@@ -367,7 +367,8 @@ static struct span bare_secret(struct span value)
 static bool may_be_served(const struct req *req)
 {
     return req->route.own_count > 0 ||
-           (req->route.count > 0 && wire_op_generates((enum wire_op)req->op));
+           (req->route.count > 0 &&
+            (wire_op_converts((enum wire_op)req->op) || wire_op_counts((enum wire_op)req->op)));
 }
 
 enum next step_pick(struct req *req)
@@ -381,7 +382,7 @@ enum next step_pick(struct req *req)
     const struct snap_account *account = pick_fit(req, &vendor_model, &err);
     if (account == NULL) {
         if (req->attempts > 0)
-            return req_goto(req, STEP_FAIL); // the last vendor's error is the answer
+            return req_give_up(req); // the last vendor's error is the answer
         if (!failed(err))
             err = may_be_served(req) ? ERR(NO_ACCOUNT) : ERR(MODEL_UNKNOWN);
         else if (req->conversion != NULL)

@@ -56,6 +56,16 @@ bool wire_op_generates(enum wire_op op)
            op == OP_GEMINI_STREAM;
 }
 
+bool wire_op_converts(enum wire_op op)
+{
+    return wire_op_generates(op) || op == OP_COMPLETIONS;
+}
+
+bool wire_op_counts(enum wire_op op)
+{
+    return op == OP_COUNT_TOKENS || op == OP_RESPONSES_COUNT || op == OP_GEMINI_COUNT;
+}
+
 bool wire_op_is_array(enum wire_op op, struct span query)
 {
     struct url_param alt;

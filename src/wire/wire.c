@@ -42,7 +42,8 @@ const struct wire *wire_of(enum wire_op op)
     case OP_RESPONSES:
     case OP_RESPONSES_COMPACT:
     case OP_RESPONSE_GET:
-    case OP_RESPONSE_CANCEL: return &wire_responses;
+    case OP_RESPONSE_CANCEL:
+    case OP_RESPONSES_COUNT: return &wire_responses;
     case OP_MESSAGES:
     case OP_COUNT_TOKENS: return &wire_messages;
     case OP_GEMINI_GENERATE:

@@ -560,8 +560,7 @@ class Requests(ConvertTest):
 
     def test_no_other_operation_is_converted(self):
         self.world(says())
-        paths = {"/v1/embeddings": "anthropic", "/v1/completions": "anthropic",
-                 "/v1/messages/count_tokens": "openai"}
+        paths = {"/v1/embeddings": "anthropic", "/v1/responses/compact": "anthropic"}
         for path, vendor in paths.items():
             answer = self.server.post(path, {"model": f"to-{vendor}", "input": "x", "prompt": "x",
                                              "messages": []})

@@ -310,6 +310,7 @@ static uint64_t step_limit(const struct sim_world *world, enum step step)
     case STEP_PLAN:
     case STEP_PICK:
     case STEP_SEND:
+    case STEP_ESTIMATE:
     case STEP_FAIL:
     case STEP_DONE: return 0;
     case STEP_COUNT: break;
@@ -370,6 +371,7 @@ static void judge_sleep(struct sim_world *world, const struct req *req)
     case STEP_PLAN:
     case STEP_PICK:
     case STEP_SEND:
+    case STEP_ESTIMATE:
     case STEP_FAIL:
     case STEP_DONE:
     case STEP_COUNT: break;

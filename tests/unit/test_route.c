@@ -48,6 +48,11 @@ static void every_family_generates(void)
     EXPECT(!wire_op_generates(OP_EMBEDDINGS));
     EXPECT(!wire_op_generates(OP_COMPLETIONS));
     EXPECT(!wire_op_generates(OP_NONE));
+    EXPECT(wire_op_converts(OP_COMPLETIONS) && wire_op_converts(OP_MESSAGES));
+    EXPECT(!wire_op_converts(OP_EMBEDDINGS) && !wire_op_converts(OP_COUNT_TOKENS));
+    EXPECT(wire_op_counts(OP_COUNT_TOKENS) && wire_op_counts(OP_RESPONSES_COUNT));
+    EXPECT(wire_op_counts(OP_GEMINI_COUNT));
+    EXPECT(!wire_op_counts(OP_MESSAGES) && !wire_op_counts(OP_NONE));
 }
 
 static void some_streams_are_arrays(void)

@@ -119,6 +119,8 @@ struct converter {
 };
 
 const struct converter *converter_of(enum wire_family family);
+// OpenAI's old Completions, for clients alone: it has no renderer and no decoder.
+extern const struct converter converter_legacy;
 
 // `wire` reads the same stream, `chunks` is where memory comes from; both must outlive the decoder,
 // and decode_fini() gives the memory back.

@@ -30,10 +30,14 @@ struct wire_op_info {
 };
 const struct wire_op_info *wire_op_info(enum wire_op op);
 
-// The operation by which an answer is generated in a family's API, and whether this is one: these
-// can be carried over from one API to another, all others cannot.
+// The operation by which an answer is generated in a family's API, and whether this is one.
 enum wire_op wire_op_generate(enum wire_family family, bool stream);
 bool wire_op_generates(enum wire_op op);
+// A client that asks by this can be answered by any API: by those above, and by one that only
+// clients speak.
+bool wire_op_converts(enum wire_op op);
+// Asks how many tokens a request would have: what no vendor tells is estimated here.
+bool wire_op_counts(enum wire_op op);
 // A stream that is one JSON array, not events: Gemini's unless the query asks for events.
 bool wire_op_is_array(enum wire_op op, struct span query);
 

@@ -62,6 +62,15 @@ suite('messages', () => {
         const { model, messages } = hello
         assert.ok((await client.messages.countTokens({ model, messages })).input_tokens > 0)
     })
+
+    test('count tokens of another vendor', async () => {
+        for (const model of [models.chat, models.gemini]) {
+            const asked = client.messages.countTokens({ model, messages: hello.messages, tools: [weather] })
+            const { data, response } = await asked.withResponse()
+            assert.equal(response.headers.get('x-penstock-estimated'), 'true')
+            assert.ok(data.input_tokens > 0)
+        }
+    })
 })
 
 suite('models', () => {

@@ -39,6 +39,11 @@ suite('content', () => {
         assert.ok((await client.models.countTokens(hello)).totalTokens > 0)
     })
 
+    test('count tokens of another vendor', async () => {
+        for (const model of [models.chat, models.messages])
+            assert.ok((await client.models.countTokens({ ...hello, model })).totalTokens > 0)
+    })
+
     test('embed content', async () => {
         const ask = { model: models.gemini_embedding, contents: ['one', 'two'] }
         const { embeddings } = await client.models.embedContent(ask)

@@ -107,6 +107,18 @@ suite('completions and embeddings', () => {
 })
 
 suite('responses', () => {
+    test('input tokens', async () => {
+        const input = 'Say hello.'
+        for (const model of [models.responses, models.messages, models.gemini]) {
+            const asked = client.responses.inputTokens.count({ model, input })
+            const { data, response } = await asked.withResponse()
+            const estimated = response.headers.get('x-penstock-estimated')
+            assert.equal(estimated, model === models.responses ? null : 'true')
+            assert.equal(data.object, 'response.input_tokens')
+            assert.ok(data.input_tokens > 0)
+        }
+    })
+
     const ask = { model: models.responses, input: 'Say hello.' }
 
     test('whole', async () => {

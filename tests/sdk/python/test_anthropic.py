@@ -75,6 +75,15 @@ def test_count_tokens(client, models):
     assert answer.input_tokens > 0
 
 
+@pytest.mark.parametrize("vendor", ["chat", "gemini"])
+def test_count_tokens_elsewhere(client, models, vendor):
+    """C-059: no vendor is there to tell."""
+    raw = client.messages.with_raw_response.count_tokens(model=models[vendor], messages=HELLO,
+                                                         tools=[WEATHER])
+    assert raw.headers["x-penstock-estimated"] == "true"
+    assert raw.parse().input_tokens > 0
+
+
 # --- models ---------------------------------------------------------------------------------------
 
 

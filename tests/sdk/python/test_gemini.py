@@ -47,6 +47,14 @@ def test_count_tokens(client, models):
     assert client.models.count_tokens(model=models["gemini"], contents=HELLO).total_tokens > 0
 
 
+@pytest.mark.parametrize("vendor", ["chat", "messages"])
+def test_count_tokens_elsewhere(client, models, vendor):
+    """C-059: no vendor is there to tell."""
+    answer = client.models.count_tokens(model=models[vendor], contents=HELLO)
+    assert answer.total_tokens > 0
+    assert answer.sdk_http_response.headers["x-penstock-estimated"] == "true"
+
+
 def test_embed_content(client, models):
     # Of strings, the client would make the parts of one content.
     contents = [types.UserContent(text) for text in ("one", "two")]

@@ -124,6 +124,18 @@ def test_embeddings(client, models, encoding):
     assert answer.usage.prompt_tokens > 0
 
 
+@pytest.mark.parametrize("vendor", ["messages", "gemini"])
+def test_completion_elsewhere(client, models, vendor):
+    """No vendor of this one speaks the format."""
+    whole = client.completions.create(model=models[vendor], prompt="Say hello.")
+    assert whole.object == "text_completion"
+    assert whole.choices[0].finish_reason == "stop"
+    assert whole.usage.total_tokens == whole.usage.prompt_tokens + whole.usage.completion_tokens
+    pieces = list(client.completions.create(model=models[vendor], prompt="Say hello.", stream=True))
+    assert pieces[-1].choices[0].finish_reason == "stop"
+    assert "".join(piece.choices[0].text for piece in pieces) == whole.choices[0].text != ""
+
+
 # --- responses ------------------------------------------------------------------------------------
 
 
@@ -132,6 +144,20 @@ def test_response_whole(client, models):
     assert answer.status == "completed"
     assert answer.output_text
     assert answer.usage.total_tokens == answer.usage.input_tokens + answer.usage.output_tokens
+
+
+def test_response_input_tokens(client, models):
+    answer = client.responses.input_tokens.count(model=models["responses"], input="Say hello.")
+    assert answer.object == "response.input_tokens"
+    assert answer.input_tokens > 0
+
+
+@pytest.mark.parametrize("vendor", ["messages", "gemini"])
+def test_response_input_tokens_elsewhere(client, models, vendor):
+    """C-059: no vendor is there to tell."""
+    raw = client.responses.input_tokens.with_raw_response.count(model=models[vendor], input="Say hello.")
+    assert raw.headers["x-penstock-estimated"] == "true"
+    assert raw.parse().input_tokens > 0
 
 
 def test_response_streamed(client, models):
