@@ -194,8 +194,20 @@ static struct span format_of(enum maker maker)
     return SPAN("unknown");
 }
 
+void chat_put_signature(struct sink *out, const struct signature *signature,
+                        const struct answer_facts *facts, enum envelope_kind kind)
+{
+    SINK_TEXT(out, "\"");
+    if (facts->account != 0)
+        envelope_put(out, signature, MAKER_CHAT, facts, kind);
+    else
+        sink_string(out, signature->text);
+    SINK_TEXT(out, "\"");
+}
+
 void chat_put_detail(struct sink *out, const struct signature *signature, bool redacted,
-                     const struct rope *rope, struct words text, unsigned index)
+                     const struct answer_facts *facts, const struct rope *rope, struct words text,
+                     unsigned index)
 {
     // Only Anthropic's signatures stand beside a text that has to go back with them.
     bool beside = signature->maker == MAKER_ANTHROPIC && !redacted;
@@ -207,7 +219,7 @@ void chat_put_detail(struct sink *out, const struct signature *signature, bool r
     } else {
         SINK_TEXT(out, "{\"type\":\"reasoning.encrypted\",\"data\":");
     }
-    sink_quoted(out, signature->text);
+    chat_put_signature(out, signature, facts, redacted ? ENVELOPE_REDACTED : ENVELOPE_THOUGHT);
     if (!words_none(signature->id)) {
         SINK_TEXT(out, ",\"id\":");
         sink_quoted(out, signature->id);

@@ -55,8 +55,13 @@ bool chat_cite(struct json_slice annotation, struct delta *out);
 
 // Parts of an answer that streams and whole answers write alike.
 void chat_put_usage(struct sink *out, const struct usage *usage);
+// A signature as a quoted text: in an envelope, which names the account, where there is one to
+// name.
+void chat_put_signature(struct sink *out, const struct signature *signature,
+                        const struct answer_facts *facts, enum envelope_kind kind);
 void chat_put_detail(struct sink *out, const struct signature *signature, bool redacted,
-                     const struct rope *rope, struct words text, unsigned index);
+                     const struct answer_facts *facts, const struct rope *rope, struct words text,
+                     unsigned index);
 void chat_put_cite(struct sink *out, const struct cite *cite);
 
 #endif

@@ -162,8 +162,8 @@ static void write_details(struct encode *encode, uint16_t choice)
         } else {
             SINK_TEXT(encode->out, ",");
         }
-        chat_put_detail(encode->out, &thought->signature, thought->redacted, &thought->rope,
-                        WORDS_NONE, count++);
+        chat_put_detail(encode->out, &thought->signature, thought->redacted, &encode->facts,
+                        &thought->rope, WORDS_NONE, count++);
     }
     if (count == 0)
         return;
@@ -266,7 +266,7 @@ static void write_call(struct encode *encode, const struct delta *delta)
     sink_put(out, custom ? SPAN(",\"input\":\"\"}") : SPAN(",\"arguments\":\"\"}"));
     if (delta->signature.maker == MAKER_GEMINI) {
         SINK_TEXT(out, ",\"extra_content\":{\"google\":{\"thought_signature\":");
-        sink_quoted(out, delta->signature.text);
+        chat_put_signature(out, &delta->signature, &encode->facts, ENVELOPE_CALL);
         SINK_TEXT(out, "}}");
     }
     SINK_TEXT(out, "}]");

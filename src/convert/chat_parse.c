@@ -127,6 +127,13 @@ static void read_thought(struct prompt_parse *parse, const struct chat_message *
             continue;
         bool beside = json_get(detail, SPAN("signature")).kind == JK_STRING;
         bool redacted = !beside && signature.maker == MAKER_ANTHROPIC;
+        enum envelope_kind kind;
+        const struct words id = signature.id;
+        if (!envelope_read(signature.text, (enum maker)signature.maker, parse->key, parse->account,
+                           parse->scratch, &signature, &kind) ||
+            words_none(signature.text))
+            continue; // not ours, or another account's: its text stays (C-064, C-150)
+        signature.id = id;
         if (part == NULL || redacted || !words_none(part->signature.text))
             part = prompt_part(parse, redacted ? PART_REDACTED : PART_THINK, at, PART_NO_SUB);
         if (part == NULL)
@@ -163,8 +170,11 @@ static void read_call(struct prompt_parse *parse, struct json_slice value, uint3
     part->object = arguments.kind == JK_OBJECT;
     part->text = part->object ? words_plain(arguments.text) : words_of(arguments);
     struct json_slice google = json_get(found[EXTRA], SPAN("google"));
-    part->signature.text = words_of(json_get(google, SPAN("thought_signature")));
-    part->signature.maker = words_none(part->signature.text) ? MAKER_NONE : MAKER_GEMINI;
+    struct words text = words_of(json_get(google, SPAN("thought_signature")));
+    enum envelope_kind kind;
+    if (words_none(text) || !envelope_read(text, MAKER_GEMINI, parse->key, parse->account,
+                                           parse->scratch, &part->signature, &kind))
+        part->signature = (struct signature){ .maker = MAKER_NONE };
     part->signature.signs = SIGNS_CALL;
 }
 

@@ -214,7 +214,8 @@ static void write_thoughts(const struct writer *writer)
         if ((!redacted && !is_of(writer, item, ITEM_THINK)) || words_none(item->signature.text))
             continue;
         sink_put(out, count == 0 ? SPAN(",\"reasoning_details\":[") : SPAN(","));
-        chat_put_detail(out, &item->signature, redacted, &item->rope, item->text, count++);
+        chat_put_detail(out, &item->signature, redacted, writer->facts, &item->rope, item->text,
+                        count++);
     }
     if (count > 0)
         SINK_TEXT(out, "]");
@@ -237,7 +238,7 @@ static void write_call(const struct writer *writer, const struct item *item)
     SINK_TEXT(out, "\"}");
     if (item->signature.maker == MAKER_GEMINI) {
         SINK_TEXT(out, ",\"extra_content\":{\"google\":{\"thought_signature\":");
-        sink_quoted(out, item->signature.text);
+        chat_put_signature(out, &item->signature, writer->facts, ENVELOPE_CALL);
         SINK_TEXT(out, "}}");
     }
     SINK_TEXT(out, "}");

@@ -236,15 +236,14 @@ void gemini_put_signature(struct sink *out, const struct signature *signature, b
     SINK_TEXT(out, "\"");
 }
 
-bool gemini_read_signature(struct words text, const uint8_t *key, struct scratch *scratch,
-                           struct signature *out, enum envelope_kind *kind)
+bool gemini_read_signature(struct words text, const uint8_t *key, uint64_t account,
+                           struct scratch *scratch, struct signature *out, enum envelope_kind *kind)
 {
     *out = (struct signature){ .text = text, .maker = MAKER_GEMINI };
     *kind = ENVELOPE_THOUGHT;
-    // How an envelope's first letters look in base64.
-    if (!span_starts(text.raw, SPAN("cHN0MS5")))
+    if (!span_starts(text.raw, SPAN(ENVELOPE_BASE64)))
         return true;
     struct span bytes = base64_read(text, scratch);
     return bytes.ptr != NULL &&
-           envelope_read(words_plain(bytes), MAKER_GEMINI, key, scratch, out, kind);
+           envelope_read(words_plain(bytes), MAKER_GEMINI, key, account, scratch, out, kind);
 }

@@ -73,8 +73,9 @@ void gemini_put_signature(struct sink *out, const struct signature *signature, b
                           const struct rope *rope);
 // The other way, for `thoughtSignature` as a client gives it back. False: nothing that may go to a
 // vendor.
-must_use bool gemini_read_signature(struct words text, const uint8_t *key, struct scratch *scratch,
-                                    struct signature *out, enum envelope_kind *kind);
+must_use bool gemini_read_signature(struct words text, const uint8_t *key, uint64_t account,
+                                    struct scratch *scratch, struct signature *out,
+                                    enum envelope_kind *kind);
 
 // --- arguments that come in pieces, each with its path (C-034b) ---
 

@@ -301,12 +301,14 @@ static bool read_signature(struct prompt_parse *parse, struct json_slice value,
     enum envelope_kind kind;
     struct prompt *prompt = parse->prompt;
     if (words_none(words_of(value)) ||
-        !gemini_read_signature(words_of(value), parse->key, parse->scratch, out, &kind))
+        !gemini_read_signature(words_of(value), parse->key, parse->account, parse->scratch, out,
+                               &kind))
         return false; // none, or nobody's: it is left out (C-064)
     if (out->maker == MAKER_GEMINI)
         return true;
     out->signs = kind == ENVELOPE_CALL ? SIGNS_CALL : SIGNS_THOUGHT;
-    if (!words_none(out->text) && prompt->turns[prompt->turn_count - 1].role == ROLE_ASSISTANT)
+    if ((!words_none(out->text) || !words_none(out->thought)) &&
+        prompt->turns[prompt->turn_count - 1].role == ROLE_ASSISTANT)
         place_thought(parse, out, kind == ENVELOPE_REDACTED ? PART_REDACTED : PART_THINK, at, sub);
     return false;
 }

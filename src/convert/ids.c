@@ -1,6 +1,7 @@
 #include "penstock/convert/ids.h"
 
 #include "penstock/base/check.h"
+#include "penstock/base/guard.h"
 
 #include <sodium.h>
 
@@ -144,8 +145,6 @@ void name_put(struct sink *out, struct words name, enum wire_family to)
 
 // ----------------------------------------------------------------------------------- envelopes
 
-#define PREFIX "pst1."
-
 static const char makers[] = { [MAKER_NONE] = 'n',
                                [MAKER_CHAT] = 'c',
                                [MAKER_RESPONSES] = 'o',
@@ -217,13 +216,17 @@ void envelope_put_with(struct sink *out, const struct signature *signature, enum
                                          [ENVELOPE_REDACTED] = SPAN("redacted"),
                                          [ENVELOPE_CALL] = SPAN("call") };
     char maker = makers[signature->maker];
-    SINK_TEXT(out, PREFIX);
+    SINK_TEXT(out, ENVELOPE_PREFIX);
     sink_put(out, span_of(&maker, 1));
     SINK_TEXT(out, ".");
     struct sealer sealer;
     seal_begin(&sealer, out, facts->key, maker);
     SINK_TEXT(&sealer.sink, "{\"m\":");
     sink_quoted(&sealer.sink, words_plain(facts->model));
+    if (facts->account != 0) {
+        SINK_TEXT(&sealer.sink, ",\"a\":");
+        sink_u64(&sealer.sink, facts->account);
+    }
     if (!words_none(signature->id)) {
         SINK_TEXT(&sealer.sink, ",\"i\":");
         sink_quoted(&sealer.sink, signature->id);
@@ -266,8 +269,13 @@ static bool mac_is_right(struct span payload, struct span mac, char maker, const
            len == sizeof(given) && sodium_memcmp(made, given, sizeof(given)) == 0;
 }
 
-static bool read_payload(struct json_slice payload, struct signature *out, enum envelope_kind *kind)
+static void read_payload(struct json_slice payload, uint64_t account, struct signature *out,
+                         enum envelope_kind *kind)
 {
+    uint64_t issuer = 0;
+    struct json_slice named = json_get(payload, SPAN("a"));
+    if (named.kind != JK_NONE && !json_u64(named, &issuer))
+        issuer = 0;
     out->text = words_of(json_get(payload, SPAN("s")));
     out->id = words_of(json_get(payload, SPAN("i")));
     out->thought = words_of(json_get(payload, SPAN("x")));
@@ -275,18 +283,21 @@ static bool read_payload(struct json_slice payload, struct signature *out, enum 
     *kind = json_string_is(what, SPAN("redacted")) ? ENVELOPE_REDACTED
             : json_string_is(what, SPAN("call"))   ? ENVELOPE_CALL
                                                    : ENVELOPE_THOUGHT;
-    return true;
+    if (issuer != account && !words_none(out->text) && GUARD(CONVERT_ENVELOPE_ACCOUNT)) {
+        out->text = out->id = WORDS_NONE;
+        out->maker = MAKER_NONE;
+    }
 }
 
-bool envelope_read(struct words text, enum maker native, const uint8_t *key,
+bool envelope_read(struct words text, enum maker native, const uint8_t *key, uint64_t account,
                    struct scratch *scratch, struct signature *out, enum envelope_kind *kind)
 {
     *out = (struct signature){ .text = text, .maker = (uint8_t)native };
     *kind = ENVELOPE_THOUGHT;
     struct span rest = text.raw;
-    if (!span_starts(rest, SPAN(PREFIX)))
+    if (!span_starts(rest, SPAN(ENVELOPE_PREFIX)))
         return true; // the format's own
-    rest = span_from(rest, sizeof(PREFIX) - 1);
+    rest = span_from(rest, sizeof(ENVELOPE_PREFIX) - 1);
     const char *maker = rest.len > 2 ? memchr(makers, rest.ptr[0], sizeof(makers)) : NULL;
     if (maker == NULL || rest.ptr[1] != '.')
         return false;
@@ -305,5 +316,6 @@ bool envelope_read(struct words text, enum maker native, const uint8_t *key,
         !json_check(span_of(room, len), &payload))
         return false;
     out->maker = (uint8_t)(maker - makers);
-    return read_payload(payload, out, kind);
+    read_payload(payload, account, out, kind);
+    return true;
 }

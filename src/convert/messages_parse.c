@@ -66,7 +66,8 @@ static struct part *read_thought(struct prompt_parse *parse, struct json_slice b
     struct words text = words_of(json_get(block, redacted ? SPAN("data") : SPAN("signature")));
     struct signature signature;
     enum envelope_kind kind;
-    if (!envelope_read(text, MAKER_ANTHROPIC, parse->key, parse->scratch, &signature, &kind))
+    if (!envelope_read(text, MAKER_ANTHROPIC, parse->key, parse->account, parse->scratch,
+                       &signature, &kind))
         return NULL; // not ours and nobody's: it goes with its text (C-064)
     struct part *part = prompt_part(parse, redacted ? PART_REDACTED : PART_THINK, at, sub);
     if (part == NULL)

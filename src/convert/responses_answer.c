@@ -267,7 +267,7 @@ static void put_reasoning(struct sink *out, const struct answer *answer,
     const struct beside *beside = beside_of(answer, item);
     bool sealed = beside != NULL && beside->seal.len > 0;
     if (!shell && answer->facts->envelopes_wanted &&
-        (sealed || !words_none(output->signature->text))) {
+        (sealed || !words_none(output->signature->text) || answer->facts->account != 0)) {
         SINK_TEXT(out, ",\"encrypted_content\":\"");
         if (sealed)
             rope_put(&beside->seal, out);

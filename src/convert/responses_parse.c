@@ -283,8 +283,8 @@ static void read_thought(struct prompt_parse *parse, struct json_slice item, uin
     struct signature signature = { 0 };
     enum envelope_kind kind = ENVELOPE_THOUGHT;
     struct words sealed = words_of(json_get(item, SPAN("encrypted_content")));
-    if (!words_none(sealed) &&
-        !envelope_read(sealed, MAKER_RESPONSES, parse->key, parse->scratch, &signature, &kind))
+    if (!words_none(sealed) && !envelope_read(sealed, MAKER_RESPONSES, parse->key, parse->account,
+                                              parse->scratch, &signature, &kind))
         return; // not ours and nobody's: it goes with its text (C-064)
     struct words text = joined(parse, json_get(item, SPAN("summary")));
     if (words_none(text))

@@ -67,8 +67,12 @@ enum next step_send(struct req *req)
     for (size_t i = 0; i < count && room; i++) {
         const char *start = stream->body_buf != NULL ? stream->body.ptr : NULL;
         bool of_body = body[i].ptr >= start && body[i].ptr < start + stream->body.len;
-        room = of_body ? conn_tx_ref(conn, stream->body_buf, body[i].ptr, body[i].len)
-                       : conn_tx_copy(conn, body[i]);
+        struct buf *mended = of_body ? NULL : convert_mended(req);
+        if (mended != NULL && body[i].ptr == mended->data)
+            room = conn_tx_ref(conn, mended, body[i].ptr, body[i].len);
+        else
+            room = of_body ? conn_tx_ref(conn, stream->body_buf, body[i].ptr, body[i].len)
+                           : conn_tx_copy(conn, body[i]);
     }
     if (!room)
         return req_fail(req, ERR(OVERLOADED));

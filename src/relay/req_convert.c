@@ -8,6 +8,7 @@
 
 #include "penstock/base/check.h"
 #include "penstock/convert/estimate.h"
+#include "penstock/convert/mend.h"
 #include "penstock/provider/caps.h"
 #include "penstock/wire/reply.h"
 
@@ -237,7 +238,8 @@ static struct json_slice body_root(const struct req *req)
     return (struct json_slice){ text, object ? JK_OBJECT : JK_NONE };
 }
 
-static struct err parse_body(struct req *req, struct prompt *prompt)
+// `account`: who will be asked, 0 where nobody is.
+static struct err parse_body(struct req *req, uint64_t account, struct prompt *prompt)
 {
     struct conversion *conversion = req->conversion;
     struct prompt_parse parse;
@@ -247,6 +249,7 @@ static struct err parse_body(struct req *req, struct prompt *prompt)
     prompt_begin(&parse, prompt, conversion->from->family, req->stream->body, &conversion->scratch,
                  conversion->losses);
     parse.key = req->shard->shared->envelope_key;
+    parse.account = account;
     prompt->model = req->model;
     const bool good = conversion->from->parse(&parse, root);
     prompt->stream = req->stream_wanted;
@@ -281,7 +284,8 @@ static bool is_plain(struct span text)
 }
 
 // What the answer has to know of the request, which is gone by then.
-static bool note_facts(struct req *req, const struct prompt *prompt, struct span vendor_model)
+static bool note_facts(struct req *req, const struct snap_account *account,
+                       const struct prompt *prompt, struct span vendor_model)
 {
     struct conversion *conversion = req->conversion;
     struct answer_facts *facts = &conversion->facts;
@@ -300,6 +304,7 @@ static bool note_facts(struct req *req, const struct prompt *prompt, struct span
         .json_array = wire_op_is_array((enum wire_op)req->op, req->query),
         .scratch = &conversion->scratch,
         .key = req->shard->shared->envelope_key,
+        .account = account->usage_id,
         .request = conversion->from->repeats_request ? req->stream->body : SPAN_NONE,
     };
     memcpy(&facts->random, req->record.request_id + USAGE_ID_BYTES - sizeof(facts->random),
@@ -370,7 +375,7 @@ struct err convert_request(struct req *req, const struct snap_account *account, 
     if (conversion->losses == NULL || prompt == NULL)
         return ERR(OVERLOADED);
     losses_init(conversion->losses, req->strict || req->route.strict);
-    struct err err = parse_body(req, prompt);
+    struct err err = parse_body(req, account->usage_id, prompt);
     struct caps caps =
         provider_caps(account, format, vendor_model.len > 0 ? vendor_model : req->model);
     caps.schema_by_tool = true;
@@ -378,7 +383,7 @@ struct err convert_request(struct req *req, const struct snap_account *account, 
         err = make_aliases(req, prompt, &caps);
     if (!failed(err))
         err = render_body(req, prompt, &caps, vendor_model);
-    if (!failed(err) && !note_facts(req, prompt, vendor_model))
+    if (!failed(err) && !note_facts(req, account, prompt, vendor_model))
         err = ERR(MODEL_UNKNOWN);
     convert_pieces_drop(conversion);
     if (failed(err)) {
@@ -388,6 +393,45 @@ struct err convert_request(struct req *req, const struct snap_account *account, 
     count(req);
     req->up_op = (uint8_t)wire_op_generate(conversion->to->family, req->stream_wanted);
     return OK;
+}
+
+struct err convert_mend(struct req *req, const struct snap_account *account,
+                        struct span vendor_model)
+{
+    const struct span body = req->stream->body;
+    const enum wire_family family = (enum wire_family)req->family;
+    if (!wire_op_generates((enum wire_op)req->op) || !mend_needed(body, family))
+        return OK;
+    const struct json_slice root = body_root(req), list = mend_list(root, family);
+    if (list.kind == JK_NONE)
+        return OK;
+    struct conversion *conversion = conversion_of(req);
+    if (conversion == NULL)
+        return ERR(OVERLOADED);
+    const struct caps caps = provider_caps(account, (enum format)req->format,
+                                           vendor_model.len > 0 ? vendor_model : req->model);
+    struct convert_text *text = &conversion->text;
+    convert_text_drop(text); // of the attempt before
+    convert_text_begin(text, &req->shard->net, list.text.len + TEXT_ROOM);
+    mend_put(&text->sink, list, family, &caps);
+    if (text->sink.failed)
+        return ERR(OVERLOADED);
+    const struct span mended = span_of(text->body->buf.data, convert_text_len(text));
+    if (span_eq(mended, list.text))
+        convert_text_drop(text); // it was only a text that looked like one
+    else
+        splice_add(&req->plan->splice, (size_t)(list.text.ptr - body.ptr), list.text.len, mended);
+    const struct span thinking = mend_thinking(root, family, &caps).text;
+    if (thinking.len > 0)
+        splice_add(&req->plan->splice, (size_t)(thinking.ptr - body.ptr), thinking.len,
+                   SPAN(MEND_NO_THINKING));
+    return OK;
+}
+
+struct buf *convert_mended(struct req *req)
+{
+    struct conversion *conversion = req->conversion;
+    return conversion != NULL && conversion->text.body != NULL ? &conversion->text.body->buf : NULL;
 }
 
 struct err convert_estimate(struct req *req, uint64_t *tokens)
@@ -402,7 +446,7 @@ struct err convert_estimate(struct req *req, uint64_t *tokens)
     if (conversion->losses == NULL || prompt == NULL)
         return ERR(OVERLOADED);
     losses_init(conversion->losses, false); // nothing is carried over
-    struct err err = parse_body(req, prompt);
+    struct err err = parse_body(req, 0, prompt);
     if (!failed(err))
         *tokens = estimate_tokens(prompt);
     convert_pieces_drop(conversion);

@@ -73,6 +73,12 @@ struct conversion {
 // tells why.
 must_use struct err convert_request(struct req *req, const struct snap_account *account,
                                     enum format format, struct span vendor_model);
+// Where the request passes, takes out what an earlier conversion left in its history for the
+// account that is asked in the client's own format: an edit of the plan's.
+must_use struct err convert_mend(struct req *req, const struct snap_account *account,
+                                 struct span vendor_model);
+// The buffer that these edits lie in; NULL if there are none.
+struct buf *convert_mended(struct req *req);
 // How many tokens the client's request has, roughly. An error of the client's: it is none of its
 // format.
 must_use struct err convert_estimate(struct req *req, uint64_t *tokens);

@@ -419,8 +419,12 @@ enum next step_pick(struct req *req)
         .handshake_ns = limits->handshake_ns,
     };
     req->usage_added = false;
-    if (!req->converts)
+    if (!req->converts) {
         edit_stream_options(req);
+        err = convert_mend(req, account, vendor_model);
+        if (failed(err))
+            return req_fail(req, err);
+    }
     if (!answer_begin(req, bare_secret(snap_account_auth(account))))
         return req_fail(req, ERR(OVERLOADED));
     if (vendor_model.len > 0)

@@ -27,14 +27,10 @@ HOPS_WITHIN = 0.3  # how often the route turns in the middle of a turn's tool ca
 # as it would pass: then its line goes.
 STRIPS = ("in pass mode a thought goes to whichever account is next, and not only to the one that signed "
           "it (C-138, C-150)")
-LEAVES = ("in pass mode what a conversion left in a client's history goes to the vendor as it is (C-138)")
-NAMELESS = "an envelope does not name the account that signed what is in it (C-150)"
 # For hops between accounts of another format: each client once, and each vendor that signs.
 ANOTHER = {"openai": "anthropic", "responses": "gemini", "anthropic": "responses", "gemini": "anthropic"}
 KNOWN = {
     **{f"test_{form}_between_its_own": STRIPS for form in FORMATS if form != "openai"},
-    **{f"test_{form}_between_formats": LEAVES for form in FORMATS},
-    **{f"test_{form}_between_accounts_of_{other}": NAMELESS for form, other in ANOTHER.items()},
 }
 
 shared = {}

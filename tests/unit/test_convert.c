@@ -297,21 +297,57 @@ static void envelopes_come_back_unchanged_or_not_at_all(void) // C-064, C-150
     struct words sealed = { .raw = span_of(room, (size_t)(sink.at - room)), .escaped = true };
     struct signature back;
     enum envelope_kind kind;
-    EXPECT(envelope_read(sealed, MAKER_ANTHROPIC, key, &pad.scratch, &back, &kind));
+    EXPECT(envelope_read(sealed, MAKER_ANTHROPIC, key, 0, &pad.scratch, &back, &kind));
     EXPECT_EQ(back.maker, MAKER_RESPONSES);
     EXPECT_EQ(kind, ENVELOPE_REDACTED);
     EXPECT(words_eq(back.text, signed_by.text));
     EXPECT(words_eq(back.id, signed_by.id));
-    EXPECT(!envelope_read(sealed, MAKER_ANTHROPIC, other_key, &pad.scratch, &back, &kind));
+    EXPECT(!envelope_read(sealed, MAKER_ANTHROPIC, other_key, 0, &pad.scratch, &back, &kind));
     for (size_t i = 0; i < sealed.raw.len; i++) {
         room[i] ^= 1;
-        bool read = envelope_read(sealed, MAKER_ANTHROPIC, key, &pad.scratch, &back, &kind);
+        bool read = envelope_read(sealed, MAKER_ANTHROPIC, key, 0, &pad.scratch, &back, &kind);
         EXPECT(!read || back.maker == MAKER_ANTHROPIC); // no envelope, or none at all
         room[i] ^= 1;
     }
     sink = sink_into(room, sizeof(room));
     envelope_put(&sink, &signed_by, MAKER_RESPONSES, &facts, ENVELOPE_THOUGHT);
     EXPECT_SPAN(span_of(room, (size_t)(sink.at - room)), "ENC+/=\\n"); // its own maker's: as it is
+}
+
+static void envelopes_give_a_signature_back_to_its_account_alone(void) // C-150
+{
+    static const uint8_t key[ENVELOPE_KEY_BYTES] = { 1, 2, 3 };
+    static struct pad pad = { .scratch = { pad_take } };
+    const uint64_t issuer = UINT64_C(0xfedcba9876543210);
+    struct answer_facts facts = { .model = SPAN("m"), .key = key, .account = issuer };
+    struct signature signed_by = { .text = escaped("ENC"),
+                                   .id = escaped("rs_1"),
+                                   .maker = MAKER_ANTHROPIC };
+    char room[512];
+    struct sink sink = sink_into(room, sizeof(room));
+    envelope_put_with(&sink, &signed_by, MAKER_GEMINI, &facts, ENVELOPE_THOUGHT, escaped("hm"),
+                      NULL);
+    struct words sealed = { .raw = span_of(room, (size_t)(sink.at - room)), .escaped = true };
+    struct signature back;
+    enum envelope_kind kind;
+    EXPECT(envelope_read(sealed, MAKER_GEMINI, key, issuer, &pad.scratch, &back, &kind));
+    EXPECT_EQ(back.maker, MAKER_ANTHROPIC);
+    EXPECT(words_eq(back.text, signed_by.text));
+    const uint64_t others[] = { 0, 1, issuer ^ 1, UINT64_MAX };
+    for (size_t i = 0; i < ARRAY_LEN(others); i++) {
+        EXPECT(envelope_read(sealed, MAKER_GEMINI, key, others[i], &pad.scratch, &back, &kind));
+        EXPECT_EQ(back.maker, MAKER_NONE);
+        EXPECT(words_none(back.text));
+        EXPECT(words_none(back.id));
+        EXPECT(words_eq(back.thought, escaped("hm"))); // what was thought may be told to anybody
+    }
+    // What is not signed is nobody's.
+    signed_by = (struct signature){ .maker = MAKER_CHAT };
+    sink = sink_into(room, sizeof(room));
+    envelope_put(&sink, &signed_by, MAKER_ANTHROPIC, &facts, ENVELOPE_THOUGHT);
+    sealed.raw = span_of(room, (size_t)(sink.at - room));
+    EXPECT(envelope_read(sealed, MAKER_ANTHROPIC, key, 1, &pad.scratch, &back, &kind));
+    EXPECT_EQ(back.maker, MAKER_CHAT);
 }
 
 static void losses_are_told_once_and_bounded(void)
@@ -509,6 +545,7 @@ TEST_MAIN(TEST(words_lose_one_level_of_escapes), TEST(words_are_cut_between_char
           TEST(long_texts_need_a_place), TEST(calls_come_one_at_a_time),
           TEST(a_picture_waits_whole), TEST(what_waits_is_let_go_at_the_end),
           TEST(ids_are_legal_and_stay_apart), TEST(envelopes_come_back_unchanged_or_not_at_all),
+          TEST(envelopes_give_a_signature_back_to_its_account_alone),
           TEST(losses_are_told_once_and_bounded), TEST(arguments_become_objects),
           TEST(many_like_events_make_the_same_deltas), TEST(an_event_between_is_not_overlooked),
           TEST(a_thought_is_told_once), TEST(an_event_is_one_line),

@@ -103,6 +103,7 @@ struct answer_facts {
     bool json_array;          // Gemini: a stream is one JSON array, not events
     struct scratch *scratch;  // for what has to be looked at in one piece
     const uint8_t *key;       // of envelopes, ENVELOPE_KEY_BYTES
+    uint64_t account;         // who answers: envelopes name it. 0: nobody in particular
     struct span request;      // the client's body: Responses repeats parts of it
 };
 

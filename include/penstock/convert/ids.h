@@ -38,8 +38,11 @@ void name_put(struct sink *out, struct words name, enum wire_family to);
 
 // ----------------------------------------------------------------------------------- envelopes
 //
-// A signature that the client's format can carry only as an opaque text: "gw1.<maker>.<payload>",
-// see the conversion rules, 3.5 and C-150.
+// A signature that the client's format can carry only as an opaque text:
+// "pst1.<maker>.<payload>.<mac>", see the conversion rules, 3.5 and C-150.
+
+#define ENVELOPE_PREFIX "pst1."
+#define ENVELOPE_BASE64 "cHN0MS5" // how it looks in Gemini's places, which are base64
 
 enum envelope_kind { ENVELOPE_THOUGHT, ENVELOPE_REDACTED, ENVELOPE_CALL };
 
@@ -58,10 +61,11 @@ void envelope_put_with(struct sink *out, const struct signature *signature, enum
                        const struct rope *rope);
 
 // What a client sent back in a place where `native`'s signatures stand: a signature of another's,
-// or a native one as it is. False: an envelope that is not ours, or was changed, or too little
-// memory: nothing that may go to a vendor.
+// or a native one as it is. One that another account than `account` gave comes without its text and
+// its maker: nobody else takes it, but the thought may still be told. False: an envelope that is
+// not ours, or was changed, or too little memory: nothing that may go to a vendor.
 must_use bool envelope_read(struct words text, enum maker native, const uint8_t *key,
-                            struct scratch *scratch, struct signature *out,
+                            uint64_t account, struct scratch *scratch, struct signature *out,
                             enum envelope_kind *kind);
 
 #endif

@@ -167,6 +167,7 @@ struct prompt_parse {
     struct prompt *prompt;
     struct scratch *scratch; // for the arrays
     const uint8_t *key;      // of envelopes; the caller's to set
+    uint64_t account;        // who will be asked: gets back only what it signed itself (C-150)
     struct losses *losses;
     uint32_t turn_cap, part_cap, tool_cap;
     bool spoken;              // a user's or assistant's turn was seen

@@ -1,0 +1,415 @@
+#include "penstock/convert/mend.h"
+
+#include "penstock/base/guard.h"
+#include "penstock/convert/ids.h"
+
+#define PLACEHOLDER "\"skip_thought_signature_validator\"" // C-070
+
+// --- what is found ---
+
+static bool is_envelope(struct json_slice value)
+{
+    return value.kind == JK_STRING && (span_starts(json_string_raw(value), SPAN(ENVELOPE_PREFIX)) ||
+                                       span_starts(json_string_raw(value), SPAN(ENVELOPE_BASE64)));
+}
+
+typedef uint8_t lanes __attribute__((vector_size(16)));
+
+static inline lanes lanes_at(const char *at)
+{
+    lanes out;
+    memcpy(&out, at, sizeof(out));
+    return out;
+}
+
+// Whether `mark` stands in the text. Every body that passes is searched, so the common step looks
+// for the mark's last two bytes in 64 places at once.
+static bool has_mark(struct span text, struct span mark)
+{
+    enum { STEP = 64 };
+    const lanes one = (lanes){ 0 } + (uint8_t)mark.ptr[mark.len - 2];
+    const lanes two = (lanes){ 0 } + (uint8_t)mark.ptr[mark.len - 1];
+    const size_t lead = mark.len - 2, window = lead + STEP + 1;
+    if (text.len < window)
+        return text.len > 0 && memmem(text.ptr, text.len, mark.ptr, mark.len) != NULL;
+    const size_t last = text.len - window; // the last step overlaps the one before
+    for (size_t at = 0;; at = min_size(at + STEP, last)) {
+        const char *from = text.ptr + at + lead;
+        lanes found = { 0 };
+        for (unsigned i = 0; i < STEP; i += sizeof(lanes))
+            found |= (lanes)((lanes_at(from + i) == one) & (lanes_at(from + i + 1) == two));
+        uint64_t halves[2];
+        memcpy(halves, &found, sizeof(halves));
+        if (unlikely((halves[0] | halves[1]) != 0) &&
+            memmem(text.ptr + at, window, mark.ptr, mark.len) != NULL)
+            return true;
+        if (at == last)
+            return false;
+    }
+}
+
+bool mend_needed(struct span body, enum wire_family family)
+{
+    return GUARD(CONVERT_MEND) &&
+           has_mark(body, family == FAMILY_GEMINI ? SPAN(ENVELOPE_BASE64) : SPAN(ENVELOPE_PREFIX));
+}
+
+struct json_slice mend_list(struct json_slice body, enum wire_family family)
+{
+    static const struct span names[] = {
+        [FAMILY_OPENAI] = SPAN("messages"),
+        [FAMILY_RESPONSES] = SPAN("input"),
+        [FAMILY_ANTHROPIC] = SPAN("messages"),
+        [FAMILY_GEMINI] = SPAN("contents"),
+    };
+    const struct json_slice list = json_get(body, names[family]);
+    return list.kind == JK_ARRAY ? list : JSON_SLICE_NONE;
+}
+
+// --- cutting ---
+
+// A text that is copied up to `done`.
+struct mender {
+    struct sink *out;
+    const char *done;
+    const struct caps *caps;
+    bool called; // a call was seen in this content
+};
+
+static void cut(struct mender *mender, const char *from, const char *to)
+{
+    sink_put(mender->out, span_of(mender->done, (size_t)(from - mender->done)));
+    mender->done = to;
+}
+
+// The members or elements of one container, of which some go, each with one comma: the one before
+// it, or, as long as nothing has stayed, the one behind.
+struct row {
+    const char *open, *last, *close; // `last`: the end of what was before
+    bool kept, removed;
+};
+
+static struct row row_of(struct json_slice container)
+{
+    const char *open = container.text.ptr + 1;
+    return (struct row){ open, open, container.text.ptr + container.text.len - 1, false, false };
+}
+
+static void row_keep(struct mender *mender, struct row *row, const char *start,
+                     struct json_slice value)
+{
+    if (!row->kept && row->removed)
+        cut(mender, row->open, start);
+    row->kept = true;
+    row->last = value.text.ptr + value.text.len;
+}
+
+static void row_remove(struct mender *mender, struct row *row, struct json_slice value)
+{
+    const char *end = value.text.ptr + value.text.len;
+    if (row->kept)
+        cut(mender, row->last, end);
+    row->removed = true;
+    row->last = end;
+}
+
+static void row_end(struct mender *mender, const struct row *row)
+{
+    if (!row->kept && row->removed)
+        cut(mender, row->open, row->close);
+}
+
+// What becomes of an element or member: it goes, or it stays and is looked into by a function of
+// its own.
+typedef bool goes_fn(const struct mender *mender, struct json_slice element);
+typedef void inside_fn(struct mender *mender, struct json_slice element);
+
+static void mend_elements(struct mender *mender, struct json_slice array, goes_fn *goes,
+                          inside_fn *inside)
+{
+    struct row row = row_of(array);
+    struct json_iter iter = json_elements_of(array);
+    struct json_slice element;
+    while (json_element_next(&iter, &element)) {
+        if (goes(mender, element)) {
+            row_remove(mender, &row, element);
+            continue;
+        }
+        row_keep(mender, &row, element.text.ptr, element);
+        if (inside != NULL)
+            inside(mender, element);
+    }
+    row_end(mender, &row);
+}
+
+// True if the array has elements and all of them go.
+static bool all_go(const struct mender *mender, struct json_slice array, goes_fn *goes)
+{
+    struct json_iter iter = json_elements_of(array);
+    struct json_slice element;
+    bool any = false;
+    while (json_element_next(&iter, &element)) {
+        if (!goes(mender, element))
+            return false;
+        any = true;
+    }
+    return any;
+}
+
+static bool stays(const struct mender *mender, struct json_slice element)
+{
+    (void)mender, (void)element;
+    return false;
+}
+
+// --- Messages ---
+
+static bool block_goes(const struct mender *mender, struct json_slice block)
+{
+    (void)mender;
+    const struct json_slice type = json_get(block, SPAN("type"));
+    if (json_string_is(type, SPAN("thinking")))
+        return is_envelope(json_get(block, SPAN("signature")));
+    return json_string_is(type, SPAN("redacted_thinking")) &&
+           is_envelope(json_get(block, SPAN("data")));
+}
+
+static bool message_goes(const struct mender *mender, struct json_slice message)
+{
+    return all_go(mender, json_get(message, SPAN("content")), block_goes);
+}
+
+static void in_message(struct mender *mender, struct json_slice message)
+{
+    const struct json_slice content = json_get(message, SPAN("content"));
+    if (content.kind == JK_ARRAY)
+        mend_elements(mender, content, block_goes, NULL);
+}
+
+// True if the turn whose tools were just answered began with a thought, if there is such a turn.
+static bool turn_begins_thinking(struct json_slice messages)
+{
+    struct json_iter iter = json_elements_of(messages);
+    struct json_slice message, block;
+    bool begun = false, thinks = true;
+    while (json_element_next(&iter, &message)) {
+        const struct json_slice content = json_get(message, SPAN("content"));
+        const bool answers = json_string_is(json_get(message, SPAN("role")), SPAN("assistant"));
+        bool results = false, thought = false, first = true;
+        struct json_iter blocks = json_elements_of(content);
+        while (json_element_next(&blocks, &block)) {
+            const struct json_slice type = json_get(block, SPAN("type"));
+            results |= json_string_is(type, SPAN("tool_result"));
+            if (block_goes(NULL, block))
+                continue;
+            thought |= first && (json_string_is(type, SPAN("thinking")) ||
+                                 json_string_is(type, SPAN("redacted_thinking")));
+            first = false;
+        }
+        if (answers && !begun) {
+            begun = true;
+            thinks = thought;
+        } else if (!answers && !results) {
+            begun = false; // a new question
+            thinks = true;
+        }
+    }
+    return thinks;
+}
+
+struct json_slice mend_thinking(struct json_slice body, enum wire_family family,
+                                const struct caps *caps)
+{
+    if (family != FAMILY_ANTHROPIC || caps->always_thinks)
+        return JSON_SLICE_NONE;
+    const struct json_slice thinking = json_get(body, SPAN("thinking"));
+    if (!json_string_is(json_get(thinking, SPAN("type")), SPAN("enabled")) ||
+        turn_begins_thinking(mend_list(body, family)))
+        return JSON_SLICE_NONE;
+    return thinking;
+}
+
+// --- Responses ---
+
+static bool item_goes(const struct mender *mender, struct json_slice item)
+{
+    (void)mender;
+    return json_string_is(json_get(item, SPAN("type")), SPAN("reasoning")) &&
+           is_envelope(json_get(item, SPAN("encrypted_content")));
+}
+
+// --- Chat ---
+
+static bool detail_goes(const struct mender *mender, struct json_slice detail)
+{
+    (void)mender;
+    return is_envelope(json_get(detail, SPAN("signature"))) ||
+           is_envelope(json_get(detail, SPAN("data")));
+}
+
+static bool is_call_sealed(struct json_slice call)
+{
+    const struct span path[] = { SPAN("extra_content"), SPAN("google"), SPAN("thought_signature") };
+    return is_envelope(json_get_path(call, path, ARRAY_LEN(path)));
+}
+
+static void in_call(struct mender *mender, struct json_slice call)
+{
+    if (!is_call_sealed(call))
+        return;
+    struct row row = row_of(call);
+    struct json_iter iter = json_members_of(call);
+    struct span key;
+    struct json_slice value;
+    while (json_member_next(&iter, &key, &value)) {
+        if (json_key_is(key, SPAN("extra_content")))
+            row_remove(mender, &row, value);
+        else
+            row_keep(mender, &row, key.ptr - 1, value);
+    }
+    row_end(mender, &row);
+}
+
+static bool any_is(struct json_slice array, bool (*is)(struct json_slice element))
+{
+    struct json_iter iter = json_elements_of(array);
+    struct json_slice element;
+    while (json_element_next(&iter, &element))
+        if (is(element))
+            return true;
+    return false;
+}
+
+static bool is_detail_sealed(struct json_slice detail)
+{
+    return detail_goes(NULL, detail);
+}
+
+// The text of a thought in a dialect: it goes with the envelope that stands beside it, and to a
+// vendor that knows no such member it goes anyway.
+static bool is_thought(struct span key)
+{
+    return json_key_is(key, SPAN("reasoning_content")) || json_key_is(key, SPAN("reasoning"));
+}
+
+static void in_chat_message(struct mender *mender, struct json_slice message)
+{
+    const struct json_slice details = json_get(message, SPAN("reasoning_details"));
+    const bool sealed = any_is(details, is_detail_sealed) ||
+                        any_is(json_get(message, SPAN("tool_calls")), is_call_sealed);
+    const bool silent = !mender->caps->needs_reasoning && (sealed || mender->caps->official);
+    struct row row = row_of(message);
+    struct json_iter iter = json_members_of(message);
+    struct span key;
+    struct json_slice value;
+    while (json_member_next(&iter, &key, &value)) {
+        const bool is_details = json_key_is(key, SPAN("reasoning_details"));
+        if ((silent && is_thought(key)) || (is_details && all_go(mender, value, detail_goes))) {
+            row_remove(mender, &row, value);
+            continue;
+        }
+        row_keep(mender, &row, key.ptr - 1, value);
+        if (is_details && value.kind == JK_ARRAY)
+            mend_elements(mender, value, detail_goes, NULL);
+        else if (json_key_is(key, SPAN("tool_calls")) && value.kind == JK_ARRAY)
+            mend_elements(mender, value, stays, in_call);
+    }
+    row_end(mender, &row);
+}
+
+// --- Gemini ---
+
+static bool is_signature(struct span key)
+{
+    return json_key_is(key, SPAN("thoughtSignature")) ||
+           json_key_is(key, SPAN("thought_signature"));
+}
+
+static struct json_slice signature_of(struct json_slice part)
+{
+    const struct json_slice value = json_get(part, SPAN("thoughtSignature"));
+    return value.kind != JK_NONE ? value : json_get(part, SPAN("thought_signature"));
+}
+
+static bool is_part_sealed(struct json_slice part)
+{
+    return is_envelope(signature_of(part));
+}
+
+static struct json_slice call_of(struct json_slice part)
+{
+    const struct json_slice value = json_get(part, SPAN("functionCall"));
+    return value.kind != JK_NONE ? value : json_get(part, SPAN("function_call"));
+}
+
+// Of a content that has an envelope: its thoughts, and what is there only for the envelope's sake.
+static bool part_goes(const struct mender *mender, struct json_slice part)
+{
+    (void)mender;
+    if (json_get(part, SPAN("thought")).kind == JK_TRUE)
+        return signature_of(part).kind == JK_NONE || is_part_sealed(part);
+    return is_part_sealed(part) && json_string_is(json_get(part, SPAN("text")), SPAN_NONE);
+}
+
+// The first call of a content, and no other, is signed, or has what stands for a signature.
+static void in_part(struct mender *mender, struct json_slice part)
+{
+    const bool sealed = is_part_sealed(part);
+    const bool first = call_of(part).kind == JK_OBJECT && !mender->called;
+    const bool stands_in = first && mender->caps->signs_calls;
+    mender->called |= first;
+    if (!sealed) {
+        if (stands_in && signature_of(part).kind == JK_NONE) {
+            const char *close = part.text.ptr + part.text.len - 1;
+            cut(mender, close, close);
+            SINK_TEXT(mender->out, ",\"thoughtSignature\":" PLACEHOLDER);
+        }
+        return;
+    }
+    struct row row = row_of(part);
+    struct json_iter iter = json_members_of(part);
+    struct span key;
+    struct json_slice value;
+    while (json_member_next(&iter, &key, &value)) {
+        if (is_signature(key) && !stands_in) {
+            row_remove(mender, &row, value);
+            continue;
+        }
+        row_keep(mender, &row, key.ptr - 1, value);
+        if (is_signature(key)) {
+            cut(mender, value.text.ptr, value.text.ptr + value.text.len);
+            SINK_TEXT(mender->out, PLACEHOLDER);
+        }
+    }
+    row_end(mender, &row);
+}
+
+static bool content_goes(const struct mender *mender, struct json_slice content)
+{
+    const struct json_slice parts = json_get(content, SPAN("parts"));
+    return any_is(parts, is_part_sealed) && all_go(mender, parts, part_goes);
+}
+
+static void in_content(struct mender *mender, struct json_slice content)
+{
+    const struct json_slice parts = json_get(content, SPAN("parts"));
+    mender->called = false;
+    if (parts.kind == JK_ARRAY)
+        mend_elements(mender, parts, any_is(parts, is_part_sealed) ? part_goes : stays, in_part);
+}
+
+// --- all ---
+
+void mend_put(struct sink *out, struct json_slice list, enum wire_family family,
+              const struct caps *caps)
+{
+    struct mender mender = { .out = out, .done = list.text.ptr, .caps = caps };
+    switch (family) {
+    case FAMILY_OPENAI: mend_elements(&mender, list, stays, in_chat_message); break;
+    case FAMILY_RESPONSES: mend_elements(&mender, list, item_goes, NULL); break;
+    case FAMILY_ANTHROPIC: mend_elements(&mender, list, message_goes, in_message); break;
+    case FAMILY_GEMINI: mend_elements(&mender, list, content_goes, in_content); break;
+    }
+    const char *end = list.text.ptr + list.text.len;
+    cut(&mender, end, end);
+}

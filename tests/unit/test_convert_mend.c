@@ -1,0 +1,155 @@
+// A history that other vendors had a part in, mended for one of the client's own format.
+#include "penstock/convert/mend.h"
+#include "test.h"
+
+static const struct caps official = { .official = true, .signs_calls = true };
+static const struct caps wants = { .needs_reasoning = true };
+static const struct caps other = { .dialect = true };
+
+static void check(enum wire_family family, const struct caps *caps, const char *list,
+                  const char *wanted)
+{
+    char room[2048];
+    struct json_slice value;
+    EXPECT(json_check(span_str(list), &value));
+    struct sink sink = sink_into(room, sizeof(room));
+    mend_put(&sink, value, family, caps);
+    EXPECT(!sink.failed);
+    const struct span mended = span_of(room, (size_t)(sink.at - room));
+    EXPECT_SPAN(mended, wanted);
+    EXPECT(json_check(mended, &value));
+    // What is mended stays as it is.
+    char again[2048];
+    sink = sink_into(again, sizeof(again));
+    mend_put(&sink, value, family, caps);
+    EXPECT_SPAN(span_of(again, (size_t)(sink.at - again)), wanted);
+}
+
+#define SEALED "pst1.a.e30.AAAA"
+#define THOUGHT(signature) \
+    "{\"type\":\"thinking\",\"thinking\":\"t\",\"signature\":\"" signature "\"}"
+#define TEXT "{ \"type\": \"text\", \"text\": \"pst1. said\" }"
+
+static void envelopes_go_with_their_thoughts(void) // C-138
+{
+    EXPECT(mend_needed(SPAN("{\"signature\":\"" SEALED "\"}"), FAMILY_ANTHROPIC));
+    EXPECT(mend_needed(SPAN("\"cHN0MS5hLmUzMC5BQUFB\""), FAMILY_GEMINI));
+    EXPECT(!mend_needed(SPAN("{\"signature\":\"EqQB\"}"), FAMILY_ANTHROPIC));
+    EXPECT(!mend_needed(SPAN_NONE, FAMILY_ANTHROPIC));
+    check(FAMILY_ANTHROPIC, &official,
+          "[ {\"role\":\"assistant\",\"content\": [" THOUGHT(SEALED) " , " TEXT "]} ]",
+          "[ {\"role\":\"assistant\",\"content\": [" TEXT "]} ]");
+    check(FAMILY_ANTHROPIC, &official,
+          "[{\"content\":[" THOUGHT("own") ", " THOUGHT(SEALED) " ," TEXT "," THOUGHT(SEALED) "]}]",
+          "[{\"content\":[" THOUGHT("own") " ," TEXT "]}]");
+    check(FAMILY_ANTHROPIC, &official,
+          "[{\"role\":\"user\",\"content\":\"" SEALED "\"},"
+          "{\"content\":[{\"type\":\"redacted_thinking\",\"data\":\"" SEALED "\"}]},{\"n\":1}]",
+          "[{\"role\":\"user\",\"content\":\"" SEALED "\"},{\"n\":1}]"); // nothing was left of it
+    check(FAMILY_RESPONSES, &official,
+          "[{\"type\":\"reasoning\",\"encrypted_content\":\"" SEALED "\"},"
+          "{\"type\":\"reasoning\",\"encrypted_content\":\"own\"},\n{\"type\":\"message\"}]",
+          "[{\"type\":\"reasoning\",\"encrypted_content\":\"own\"},\n{\"type\":\"message\"}]");
+}
+
+#define DETAIL(data) "{\"type\":\"reasoning.encrypted\",\"data\":\"" data "\"}"
+#define CALL(more) "{\"id\":\"c\",\"type\":\"function\"" more "}"
+#define GOOGLE ",\"extra_content\":{\"google\":{\"thought_signature\":\"" SEALED "\"}}"
+
+static void chats_dialect_goes_where_nobody_wants_it(void) // C-063, C-138
+{
+    check(FAMILY_OPENAI, &other,
+          "[{\"reasoning_content\":\"r\",\"content\":\"x\"},"
+          "{\"reasoning_content\":\"r\",\"content\":\"x\",\"reasoning_details\":[" DETAIL(
+              SEALED) "]}]",
+          "[{\"reasoning_content\":\"r\",\"content\":\"x\"},{\"content\":\"x\"}]");
+    check(FAMILY_OPENAI, &official, "[{\"reasoning\":\"r\",\"content\":\"x\"}]",
+          "[{\"content\":\"x\"}]");
+    check(FAMILY_OPENAI, &wants,
+          "[{\"reasoning_content\":\"r\",\"reasoning_details\":[" DETAIL("own") "," DETAIL(
+              SEALED) "],\"content\":null}]",
+          "[{\"reasoning_content\":\"r\",\"reasoning_details\":[" DETAIL(
+              "own") "],\"content\":null}]");
+    check(FAMILY_OPENAI, &other,
+          "[{\"reasoning_content\":\"r\",\"tool_calls\":[" CALL(GOOGLE) "," CALL("") "]}]",
+          "[{\"tool_calls\":[" CALL("") "," CALL("") "]}]");
+}
+
+#define BASE64 "cHN0MS5hLmUzMC5BQUFB"
+#define PART(what, signature) "{" what ",\"thoughtSignature\":\"" signature "\"}"
+
+static void geminis_calls_get_a_placeholder(void) // C-070, C-138
+{
+    check(FAMILY_GEMINI, &official,
+          "[{\"role\":\"model\",\"parts\":[{\"text\":\"t\",\"thought\":true}," PART(
+              "\"functionCall\":{\"name\":\"f\"}", BASE64) "]}]",
+          "[{\"role\":\"model\",\"parts\":[" PART("\"functionCall\":{\"name\":\"f\"}",
+                                                  "skip_thought_signature_validator") "]}]");
+    check(FAMILY_GEMINI, &other,
+          "[{\"parts\":[" PART("\"functionCall\":{\"name\":\"f\"}", BASE64) "]}]",
+          "[{\"parts\":[{\"functionCall\":{\"name\":\"f\"}}]}]");
+    check(FAMILY_GEMINI, &official,
+          "[{\"parts\":[{\"text\":\"x\"}," PART(
+              "\"text\":\"\"", BASE64) "]},"
+                                       "{\"parts\":[" PART("\"text\":\"\"", BASE64) "]}]",
+          "[{\"parts\":[{\"text\":\"x\"}]}]");
+    check(FAMILY_GEMINI, &official,
+          "[{\"parts\":[{\"text\":\"t\",\"thought\":true}," PART("\"text\":\"x\"", "b3du") "]}]",
+          "[{\"parts\":[{\"text\":\"t\",\"thought\":true}," PART("\"text\":\"x\"", "b3du") "]}]");
+}
+
+static void a_mark_is_found_wherever_it_stands(void)
+{
+    static char text[300];
+    for (size_t len = 5; len <= sizeof(text); len += 7)
+        for (size_t at = 0; at + 5 <= len; at++) {
+            memset(text, '1', sizeof(text));
+            memcpy(text + at, "pst1.", 5);
+            EXPECT(mend_needed(span_of(text, len), FAMILY_RESPONSES));
+            EXPECT(!mend_needed(span_of(text, at + 4), FAMILY_RESPONSES));
+            text[at] = 'q';
+            EXPECT(!mend_needed(span_of(text, len), FAMILY_RESPONSES));
+        }
+}
+
+static void calls_without_a_signature_get_a_placeholder(void) // C-070
+{
+    check(FAMILY_GEMINI, &official,
+          "[{\"parts\":[{\"functionCall\":{\"name\":\"f\"}},"
+          "{\"functionCall\":{\"name\":\"g\"}}]}]",
+          "[{\"parts\":[" PART(
+              "\"functionCall\":{\"name\":\"f\"}",
+              "skip_thought_signature_validator") ","
+                                                  "{\"functionCall\":{\"name\":\"g\"}}]}]");
+}
+
+static bool stops_thinking(const char *body, const struct caps *caps)
+{
+    struct json_slice value;
+    EXPECT(json_check(span_str(body), &value));
+    return mend_thinking(value, FAMILY_ANTHROPIC, caps).kind != JK_NONE;
+}
+
+#define ENABLED "{\"thinking\":{\"type\":\"enabled\",\"budget_tokens\":1024},\"messages\":["
+#define ASKS "{\"role\":\"user\",\"content\":\"q\"}"
+#define USES(signature) \
+    ",{\"role\":\"assistant\",\"content\":[" THOUGHT(signature) ",{\"type\":\"tool_use\"}]}"
+#define RESULT ",{\"role\":\"user\",\"content\":[{\"type\":\"tool_result\"}]}"
+
+static void no_thinking_where_its_beginning_is_gone(void) // C-068
+{
+    static const struct caps always = { .official = true, .always_thinks = true };
+    EXPECT(stops_thinking(ENABLED ASKS USES(SEALED) RESULT "]}", &official));
+    EXPECT(stops_thinking(ENABLED ASKS USES(SEALED) RESULT USES("own") RESULT "]}", &official));
+    EXPECT(!stops_thinking(ENABLED ASKS USES("own") RESULT USES(SEALED) RESULT "]}", &official));
+    EXPECT(!stops_thinking(ENABLED ASKS USES(SEALED) RESULT "," ASKS "]}", &official));
+    EXPECT(!stops_thinking(ENABLED ASKS USES(SEALED) RESULT "]}", &always));
+    EXPECT(!stops_thinking("{\"thinking\":{\"type\":\"adaptive\"},\"messages\":[" ASKS USES(SEALED)
+                               RESULT "]}",
+                           &official));
+}
+
+TEST_MAIN(TEST(a_mark_is_found_wherever_it_stands),
+          TEST(calls_without_a_signature_get_a_placeholder),
+          TEST(no_thinking_where_its_beginning_is_gone), TEST(envelopes_go_with_their_thoughts),
+          TEST(chats_dialect_goes_where_nobody_wants_it), TEST(geminis_calls_get_a_placeholder))
