@@ -194,6 +194,33 @@ static void copies_replace_half_a_character(void) // C-149
     }
 }
 
-TEST_MAIN(TEST(halves_of_a_character_meet), TEST(half_a_character_is_replaced),
-          TEST(each_run_has_its_own_half), TEST(bytes_that_are_no_text_are_replaced),
-          TEST(a_stream_of_bad_bytes_needs_little_room), TEST(copies_replace_half_a_character))
+// C-077, wherever it stands, and whatever looks like one before it.
+static void a_lone_half_is_found_anywhere(void)
+{
+    static const struct {
+        const char *text;
+        size_t at; // of the half in it; its length: there is none
+    } cases[] = {
+        { "\\ud83d", 0 },         { "\\udc00", 0 },    { "\\ud83dx", 0 },
+        { "\\ud83d\\udc00", 12 }, { "\\\\ud83d", 7 },  { "\\\\\\uDE00", 2 },
+        { "\\ud7ff", 6 },         { "\\u0064\\n", 8 }, { "\\ud83d\\ud83d\\udc00", 0 },
+    };
+    char text[400];
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        size_t len = strlen(cases[i].text);
+        for (size_t before = 0; before < 300; before++) {
+            memset(text, 'd', sizeof(text));
+            memcpy(text + before, cases[i].text, len);
+            bool none = cases[i].at == len;
+            for (size_t after = 0; after < 64; after += 21) {
+                size_t all = before + len + after;
+                EXPECT_EQ(words_lone(span_of(text, all)), none ? all : before + cases[i].at);
+            }
+        }
+    }
+}
+
+TEST_MAIN(TEST(a_lone_half_is_found_anywhere), TEST(halves_of_a_character_meet),
+          TEST(half_a_character_is_replaced), TEST(each_run_has_its_own_half),
+          TEST(bytes_that_are_no_text_are_replaced), TEST(a_stream_of_bad_bytes_needs_little_room),
+          TEST(copies_replace_half_a_character))
