@@ -154,7 +154,8 @@ static void try_envelope(struct words words, struct dice *dice)
     enum maker native = (enum maker)(1 + roll(dice, 4));
     if (roll(dice, 2) == 1)
         signature.id = words;
-    struct answer_facts facts = { .model = SPAN("m"), .key = key };
+    const uint64_t account = roll(dice, 3);
+    struct answer_facts facts = { .model = SPAN("m"), .key = key, .account = account };
     struct output out;
     struct signature back;
     output_init(&out);
@@ -163,17 +164,17 @@ static void try_envelope(struct words words, struct dice *dice)
     bool own = signature.maker == (uint8_t)native && !words_none(words);
     bool fits = heap.count + 2 < HEAP_PIECES;
     if (!own && fits && words_lone(words.raw) == words.raw.len) {
-        assert(envelope_read(sealed, native, key, &heap.scratch, &back, &got));
+        assert(envelope_read(sealed, native, key, account, &heap.scratch, &back, &got));
         assert(back.maker == signature.maker && got == kind);
         assert(words_eq(back.text, words));
         if (sealed.raw.len > 0) { // a byte that was changed
             size_t at = roll(dice, 256) % sealed.raw.len;
             out.room[at] ^= 1;
-            bool read = envelope_read(sealed, native, key, &heap.scratch, &back, &got);
+            bool read = envelope_read(sealed, native, key, account, &heap.scratch, &back, &got);
             assert(!read || back.maker == (uint8_t)native);
         }
     }
-    bool read = envelope_read(words, native, key, &heap.scratch, &back, &got);
+    bool read = envelope_read(words, native, key, account, &heap.scratch, &back, &got);
     assert(!read || back.maker == (uint8_t)native); // nobody guesses the key
     output_fini(&out);
 }
