@@ -269,6 +269,7 @@ static void add_named(struct snap_builder *builder, enum format format,
         return;
     struct snap_route made = make_route(builder, format, asked, route->name, route->target);
     made.strict = route->strict;
+    made.ordered = route->accounts.count > 0;
     add_route(builder, routes, &routes->exact, asked, made);
 }
 

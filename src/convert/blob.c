@@ -25,24 +25,52 @@ static void blob_add(struct blob *blob, struct span run)
         memcpy(blob->head + blob->head_len, head.ptr, head.len);
     blob->head_len = (uint8_t)(blob->head_len + head.len);
     run = span_from(run, head.len);
-    if (run.len > BLOB_END)
-        run = span_from(run, run.len - BLOB_END);
-    const size_t kept = min_size(blob->tail_len, BLOB_END - run.len);
+    if (run.len > sizeof(blob->tail))
+        run = span_from(run, run.len - sizeof(blob->tail));
+    const size_t kept = min_size(blob->tail_len, sizeof(blob->tail) - run.len);
     memmove(blob->tail, blob->tail + blob->tail_len - kept, kept);
     if (run.len > 0)
         memcpy(blob->tail + kept, run.ptr, run.len);
     blob->tail_len = (uint8_t)(kept + run.len);
 }
 
+static size_t padding_of(struct span end)
+{
+    size_t count = 0;
+    while (count < min_size(end.len, BLOB_PADDING) && end.ptr[end.len - 1 - count] == '=')
+        count++;
+    return count;
+}
+
+static size_t put_letters(char *out, struct span letters)
+{
+    for (size_t i = 0; i < letters.len; i++) {
+        const char letter = letters.ptr[i];
+        out[i] = letter == '-' ? '+' : letter == '_' ? '/' : letter;
+    }
+    return letters.len;
+}
+
 struct span blob_text(const struct blob *blob, char out[BLOB_TEXT_MAX])
 {
+    struct span head = span_of(blob->head, blob->head_len);
+    struct span tail = span_of(blob->tail, blob->tail_len);
+    size_t padding = padding_of(tail);
+    tail.len -= padding;
+    if (tail.len == 0) {
+        const size_t more = min_size(padding_of(head), BLOB_PADDING - padding);
+        head.len -= more;
+        padding += more;
+    }
+    if (tail.len > BLOB_END)
+        tail = span_from(tail, tail.len - BLOB_END);
+    const uint64_t whole = blob->len - padding;
     size_t len = 0;
-    for (unsigned i = 0; i < sizeof(blob->len); i++)
-        out[len++] = (char)(blob->len >> (8 * i));
-    memcpy(out + len, blob->head, blob->head_len);
-    len += blob->head_len;
-    memcpy(out + len, blob->tail, blob->tail_len);
-    return span_of(out, len + blob->tail_len);
+    for (unsigned i = 0; i < sizeof(whole); i++)
+        out[len++] = (char)(whole >> (8 * i));
+    len += put_letters(out + len, head);
+    len += put_letters(out + len, tail);
+    return span_of(out, len);
 }
 
 // --- reading ---

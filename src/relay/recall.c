@@ -1,6 +1,6 @@
 // The memory of a stripe is a ring: entries are written one behind the other, and what lies in the
-// way of a new one is forgotten. An entry that is asked for in the older half moves to the front, so
-// that conversations which go on keep theirs. A table of chains finds entries by their keys.
+// way of a new one is forgotten. An entry that is asked for in the older half moves to the front,
+// so that conversations which go on keep theirs. A table of chains finds entries by their keys.
 #include "penstock/relay/recall.h"
 
 #include "penstock/base/check.h"
@@ -29,7 +29,7 @@ struct entry {
 struct stripe {
     _Alignas(CACHE_LINE) pthread_mutex_t lock;
     char *ring;
-    uint32_t *chains; // units plus 1; 0: none
+    uint32_t *chains;    // units plus 1; 0: none
     uint64_t head, tail; // units written and forgotten, since the beginning
 };
 
@@ -50,7 +50,8 @@ struct err recall_new(struct recall **out, struct env *env, uint64_t bytes)
     while (units * 2 * (UNIT + CHAIN_BYTES) * STRIPES <= bytes && units < UINT32_MAX / 4)
         units *= 2;
     assert(units * UNIT >= 2 * (uint64_t)RECALL_VALUE_MAX); // or one value could fill a stripe
-    const size_t stripe = units * (UNIT + CHAIN_BYTES), head = round_up(sizeof(struct recall), UNIT);
+    const size_t stripe = units * (UNIT + CHAIN_BYTES),
+                 head = round_up(sizeof(struct recall), UNIT);
     struct recall *recall = pages_take(head + stripe * STRIPES);
     *out = recall;
     if (recall == NULL)

@@ -49,10 +49,10 @@ static void check(enum wire_family family, const char *json, const char *const *
     }
 }
 
-#define CHECK(family, json, ...)                                             \
-    do {                                                                     \
-        static const char *const raws_[] = { __VA_ARGS__ };                  \
-        check(FAMILY_##family, json, raws_, ARRAY_LEN(raws_));               \
+#define CHECK(family, json, ...)                               \
+    do {                                                       \
+        static const char *const raws_[] = { __VA_ARGS__ };    \
+        check(FAMILY_##family, json, raws_, ARRAY_LEN(raws_)); \
     } while (0)
 
 static void signatures_are_found_in_each_format(void)
@@ -67,7 +67,8 @@ static void signatures_are_found_in_each_format(void)
           "{\"text\":\"\",\"thought_signature\":\"second" LONG "\"},\"data\":\"third" LONG "\"",
           LONG, "second" LONG);
     CHECK(RESPONSES,
-          "{\"type\":\"reasoning\",\"encrypted_content\":\"" LONG "\",\"signature\":\"no" LONG "\"}",
+          "{\"type\":\"reasoning\",\"encrypted_content\":\"" LONG "\",\"signature\":\"no" LONG
+          "\"}",
           LONG);
     CHECK(OPENAI,
           "{\"extra_content\":{\"google\":{\"thought_signature\":\"" LONG "\"}},"
@@ -98,13 +99,36 @@ static void what_only_looks_like_one_is_none(void)
 static void escapes_do_not_matter(void)
 {
     CHECK(GEMINI,
-          "{\"thoughtSignature\":\"a/b+c=" LONG "\"},{\"thoughtSignature\":\"a\\/b\\u002bc\\u003D" LONG
-          "\"}",
+          "{\"thoughtSignature\":\"a/b+c=" LONG
+          "\"},{\"thoughtSignature\":\"a\\/b\\u002bc\\u003D" LONG "\"}",
           "a/b+c=" LONG, "a/b+c=" LONG);
     struct blob one, other;
     blob_of(&one, SPAN("a\\\"b"));
     blob_of(&other, SPAN("a\\nb"));
     EXPECT(!same(&one, &other));
+}
+
+// Python's client of Gemini writes the other alphabet.
+static void the_spellings_of_base64_are_one(void)
+{
+    char text[300];
+    for (size_t i = 0; i < sizeof(text); i++)
+        text[i] = "AB-_CD"[i % 6];
+    for (size_t len = BLOB_LEAST; len + 2 < sizeof(text); len++) {
+        struct blob one, other;
+        blob_of(&one, span_of(text, len));
+        for (size_t padding = 0; padding <= 2; padding++) {
+            char spelt[sizeof(text)];
+            for (size_t i = 0; i < len; i++)
+                spelt[i] = text[i] == '-' ? '+' : text[i] == '_' ? '/' : text[i];
+            memset(spelt + len, '=', padding);
+            blob_of(&other, span_of(spelt, len + padding));
+            EXPECT(same(&one, &other));
+            spelt[len - 1] = 'z';
+            blob_of(&other, span_of(spelt, len + padding));
+            EXPECT(!same(&one, &other));
+        }
+    }
 }
 
 static void blobs_are_told_apart_by_their_ends_and_length(void)
@@ -142,5 +166,6 @@ static void a_mark_is_found_wherever_it_stands(void)
 }
 
 TEST_MAIN(TEST(signatures_are_found_in_each_format), TEST(what_only_looks_like_one_is_none),
-          TEST(escapes_do_not_matter), TEST(blobs_are_told_apart_by_their_ends_and_length),
+          TEST(escapes_do_not_matter), TEST(the_spellings_of_base64_are_one),
+          TEST(blobs_are_told_apart_by_their_ends_and_length),
           TEST(a_mark_is_found_wherever_it_stands))

@@ -1,4 +1,5 @@
-// blob.h - signatures and other opaque texts in bodies and answers that pass: found without parsing.
+// blob.h - signatures and other opaque texts in bodies and answers that pass: found without
+// parsing.
 //
 // What only its maker can read stands as a string behind one of a few keys. A quote inside a string
 // is always escaped, so a key with its closing quote is found by a search and is no text of
@@ -11,7 +12,8 @@
 #include "penstock/wire/route.h"
 
 enum {
-    BLOB_END = 96,   // bytes of each end that tell a blob from others
+    BLOB_END = 96, // bytes of each end that tell a blob from others
+    BLOB_PADDING = 2,
     BLOB_LEAST = 16, // shorter ones are none
     BLOB_TEXT_MAX = 8 + 2 * BLOB_END,
     BLOB_MARKS_MAX = 2,
@@ -19,11 +21,12 @@ enum {
 };
 
 // A blob by its length and its ends, without escapes: it is random throughout, and long ones are
-// not to be read again in each later request.
+// not to be read again in each later request. Clients that take it for bytes write it in another
+// base64 than they read, so the two alphabets are one here, and padding does not count.
 struct blob {
     uint64_t len;
     uint8_t head_len, tail_len;
-    char head[BLOB_END], tail[BLOB_END];
+    char head[BLOB_END], tail[BLOB_END + BLOB_PADDING];
 };
 
 // Of the contents of a JSON string.

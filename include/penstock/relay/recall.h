@@ -1,9 +1,9 @@
 // recall.h - what the process remembers of thoughts: bounded memory, shared by all shards, in which
 // the oldest makes room.
 //
-// An entry has a key, which is a keyed hash of whatever names it, and a value of some bytes. Nothing
-// here is needed: what was forgotten, or never learnt, costs a thought and no request. It is kept in
-// stripes with a lock each, which is held for a look or a copy.
+// An entry has a key, which is a keyed hash of whatever names it, and a value of some bytes.
+// Nothing here is needed: what was forgotten, or never learnt, costs a thought and no request. It
+// is kept in stripes with a lock each, which is held for a look or a copy.
 #ifndef PENSTOCK_RELAY_RECALL_H
 #define PENSTOCK_RELAY_RECALL_H
 

@@ -98,7 +98,7 @@ struct shard_counters {
     struct counter retries, stale_retries;
     struct counter recall_hits[2], recall_misses[2]; // [2]: who signed, what came with a call
     struct counter thoughtless; // attempts made again without the thoughts that a vendor refused
-    struct counter cut; // requests that the end of this process ended
+    struct counter cut;         // requests that the end of this process ended
     struct counter fields_dropped;
     struct figures_conversion conversions[FIGURES_FAMILIES][FIGURES_FAMILIES]; // from, to
     struct counter bytes_in, bytes_out;
