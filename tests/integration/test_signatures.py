@@ -251,3 +251,62 @@ class Issuers(SignatureTest):
         self.server = self.gateway(accounts=[form.account("one", vendor)])
         self.ask(form, [])
         self.assertEqual(self.metric("penstock_recall_entries"), 0)
+
+
+@both_backends
+class Refused(SignatureTest):
+    """A vendor that takes no thought back, though it was its own (C-064)."""
+
+    def world(self, form, events=False, accounts=1, never=False):
+        """events: it says so inside a stream; never: it refuses whatever it gets."""
+        def respond(peer, request):
+            if never or TAIL.encode() in request.body:
+                if events:
+                    return peer.answer_sse([sse(form.REFUSED, "error")])
+                return peer.answer(form.REFUSED, "400 Bad Request")
+            body = json.loads(request.body)
+            if body.get("stream") or "alt=sse" in request.target:
+                return peer.answer_sse(form.events("new" + TAIL))
+            return peer.answer(form.answer("new" + TAIL))
+
+        self.vendors = [self.vendor(serving(respond)) for _ in range(accounts)]
+        self.server = self.gateway(accounts=[form.account(f"a{n}", vendor)
+                                             for n, vendor in enumerate(self.vendors)])
+
+    def bodies(self, at=0):
+        return [json.loads(request.body) for request in self.vendors[at].requests]
+
+    def test_the_same_account_is_asked_without_thoughts(self):
+        for form in FORMS:
+            for stream in (False, True):
+                with self.subTest(format=form.name, stream=stream):
+                    self.world(form, accounts=2)
+                    turns = form.turn("old" + TAIL)
+                    answer = self.ask(form, turns, stream)
+                    first, second = self.bodies()
+                    self.assertEqual((form.turns(first), form.turns(second)), (turns, form.bare()))
+                    self.assertEqual(answer.get("x-penstock-dropped"), form.DROPPED)
+                    self.assertEqual(len(self.vendors[1].requests), 0)
+                    self.assertEqual(self.metric("penstock_thoughtless_retries_total"), 1)
+                    # What was refused is not tried again; what was made since then comes back.
+                    later = turns + form.turn("new" + TAIL)
+                    self.server.post(form.path.format("generateContent"), form.body(later))
+                    third = self.bodies()[2]
+                    self.assertEqual(form.turns(third), form.bare() + form.turn("new" + TAIL))
+
+    def test_an_error_before_the_answer_counts_too(self):
+        form = FORMS[0]
+        self.world(form, events=True)
+        self.ask(form, form.turn("old" + TAIL), True)
+        self.assertEqual([form.turns(body) for body in self.bodies()],
+                         [form.turn("old" + TAIL), form.bare()])
+
+    def test_twice_is_enough(self):
+        for form in FORMS:
+            with self.subTest(format=form.name):
+                self.world(form, never=True)
+                answer = self.server.post(form.path.format("generateContent"),
+                                          form.body(form.turn("old" + TAIL)))
+                self.assertEqual(answer.status, 400)
+                self.assertIn(form.REFUSED["error"]["message"], answer.json()["error"]["message"])
+                self.assertEqual(len(self.bodies()), 2)
