@@ -42,7 +42,8 @@ struct err convert_recall(struct req *req, struct prompt_parse *parse)
     *memory = (struct thoughts_memory){ .find = find, .keep = keep };
     const struct prompt *prompt = parse->prompt;
     const bool carries = prompt->from == FAMILY_GEMINI || prompt->envelopes_wanted;
-    conversion->remembers = recall != NULL && prompt->tool_count > 0 && !carries;
+    conversion->remembers =
+        recall != NULL && prompt->tool_count > 0 && !carries && GUARD(RELAY_RECALL);
     if (req->thoughtless && GUARD(RELAY_THOUGHTLESS)) {
         thoughts_forget(parse->prompt);
         return OK;
