@@ -285,6 +285,16 @@ static enum json_kind kind_at(char byte)
     }
 }
 
+// A long string that begins like those the caller looks for; one whose beginning is cut might.
+in_line bool is_marked(const struct run *run)
+{
+    uint32_t begin;
+    if (unlikely(run->end - run->at < JSON_MARK))
+        return run->scan->mark != 0 && !run->final;
+    memcpy(&begin, run->at, sizeof(begin));
+    return begin == run->scan->mark;
+}
+
 // The rest of a string or key. Most are short and plain, so the first bytes are looked at in line.
 in_line enum step scan_contents(struct run *run)
 {
@@ -295,6 +305,7 @@ in_line enum step scan_contents(struct run *run)
             return STEP_ON;
         }
     }
+    run->scan->marked |= is_marked(run);
     return take_part(run, scan_string(run->at, run->stop, run->end, run->final));
 }
 

@@ -13,45 +13,17 @@ static bool is_envelope(struct json_slice value)
                                        span_starts(json_string_raw(value), SPAN(ENVELOPE_BASE64)));
 }
 
-typedef uint8_t lanes __attribute__((vector_size(16)));
-
-static inline lanes lanes_at(const char *at)
+void mend_watch(struct json_scan *scan, enum wire_family family)
 {
-    lanes out;
-    memcpy(&out, at, sizeof(out));
-    return out;
+    _Static_assert(sizeof(ENVELOPE_PREFIX) > JSON_MARK, "a mark is the beginning of a prefix");
+    _Static_assert(sizeof(ENVELOPE_BASE64) > JSON_MARK, "a mark is the beginning of a prefix");
+    _Static_assert((int)ENVELOPE_MIN > (int)JSON_MARKED_MIN, "the scanner marks every envelope");
+    json_scan_mark(scan, family == FAMILY_GEMINI ? ENVELOPE_BASE64 : ENVELOPE_PREFIX);
 }
 
-// Whether `mark` stands in the text. Every body that passes is searched, so the common step looks
-// for the mark's last two bytes in 64 places at once.
-static bool has_mark(struct span text, struct span mark)
+bool mend_needed(const struct json_scan *scan)
 {
-    enum { STEP = 64 };
-    const lanes one = (lanes){ 0 } + (uint8_t)mark.ptr[mark.len - 2];
-    const lanes two = (lanes){ 0 } + (uint8_t)mark.ptr[mark.len - 1];
-    const size_t lead = mark.len - 2, window = lead + STEP + 1;
-    if (text.len < window)
-        return text.len > 0 && memmem(text.ptr, text.len, mark.ptr, mark.len) != NULL;
-    const size_t last = text.len - window; // the last step overlaps the one before
-    for (size_t at = 0;; at = min_size(at + STEP, last)) {
-        const char *from = text.ptr + at + lead;
-        lanes found = { 0 };
-        for (unsigned i = 0; i < STEP; i += sizeof(lanes))
-            found |= (lanes)((lanes_at(from + i) == one) & (lanes_at(from + i + 1) == two));
-        uint64_t halves[2];
-        memcpy(halves, &found, sizeof(halves));
-        if (unlikely((halves[0] | halves[1]) != 0) &&
-            memmem(text.ptr + at, window, mark.ptr, mark.len) != NULL)
-            return true;
-        if (at == last)
-            return false;
-    }
-}
-
-bool mend_needed(struct span body, enum wire_family family)
-{
-    return GUARD(CONVERT_MEND) &&
-           has_mark(body, family == FAMILY_GEMINI ? SPAN(ENVELOPE_BASE64) : SPAN(ENVELOPE_PREFIX));
+    return scan->marked && GUARD(CONVERT_MEND);
 }
 
 struct json_slice mend_list(struct json_slice body, enum wire_family family)

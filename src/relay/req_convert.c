@@ -400,7 +400,7 @@ struct err convert_mend(struct req *req, const struct snap_account *account,
 {
     const struct span body = req->stream->body;
     const enum wire_family family = (enum wire_family)req->family;
-    if (!wire_op_generates((enum wire_op)req->op) || !mend_needed(body, family))
+    if (!mend_needed(&req->plan->members.scan) || !wire_op_generates((enum wire_op)req->op))
         return OK;
     const struct json_slice root = body_root(req), list = mend_list(root, family);
     if (list.kind == JK_NONE)

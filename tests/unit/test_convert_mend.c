@@ -30,12 +30,21 @@ static void check(enum wire_family family, const struct caps *caps, const char *
     "{\"type\":\"thinking\",\"thinking\":\"t\",\"signature\":\"" signature "\"}"
 #define TEXT "{ \"type\": \"text\", \"text\": \"pst1. said\" }"
 
+static bool is_needed(struct span body, enum wire_family family)
+{
+    struct json_scan scan;
+    json_scan_init(&scan, false);
+    mend_watch(&scan, family);
+    EXPECT(json_scan_feed(&scan, body, true, body.len) == PARSE_DONE);
+    return mend_needed(&scan);
+}
+
 static void envelopes_go_with_their_thoughts(void) // C-138
 {
-    EXPECT(mend_needed(SPAN("{\"signature\":\"" SEALED "\"}"), FAMILY_ANTHROPIC));
-    EXPECT(mend_needed(SPAN("\"cHN0MS5hLmUzMC5BQUFB\""), FAMILY_GEMINI));
-    EXPECT(!mend_needed(SPAN("{\"signature\":\"EqQB\"}"), FAMILY_ANTHROPIC));
-    EXPECT(!mend_needed(SPAN_NONE, FAMILY_ANTHROPIC));
+    EXPECT(is_needed(SPAN("{\"signature\":\"" SEALED "AAAAAAAAAAAA\"}"), FAMILY_ANTHROPIC));
+    EXPECT(is_needed(SPAN("[\"cHN0MS5hLmUzMC5BQUFB\"]"), FAMILY_GEMINI));
+    EXPECT(!is_needed(SPAN("[\"cHN0MS5hLmUzMC5BQUFB\"]"), FAMILY_ANTHROPIC));
+    EXPECT(!is_needed(SPAN("{\"signature\":\"EqQBEqQBEqQBEqQBEqQB\"}"), FAMILY_ANTHROPIC));
     check(FAMILY_ANTHROPIC, &official,
           "[ {\"role\":\"assistant\",\"content\": [" THOUGHT(SEALED) " , " TEXT "]} ]",
           "[ {\"role\":\"assistant\",\"content\": [" TEXT "]} ]");
@@ -98,20 +107,6 @@ static void geminis_calls_get_a_placeholder(void) // C-070, C-138
           "[{\"parts\":[{\"text\":\"t\",\"thought\":true}," PART("\"text\":\"x\"", "b3du") "]}]");
 }
 
-static void a_mark_is_found_wherever_it_stands(void)
-{
-    static char text[300];
-    for (size_t len = 5; len <= sizeof(text); len += 7)
-        for (size_t at = 0; at + 5 <= len; at++) {
-            memset(text, '1', sizeof(text));
-            memcpy(text + at, "pst1.", 5);
-            EXPECT(mend_needed(span_of(text, len), FAMILY_RESPONSES));
-            EXPECT(!mend_needed(span_of(text, at + 4), FAMILY_RESPONSES));
-            text[at] = 'q';
-            EXPECT(!mend_needed(span_of(text, len), FAMILY_RESPONSES));
-        }
-}
-
 static void calls_without_a_signature_get_a_placeholder(void) // C-070
 {
     check(FAMILY_GEMINI, &official,
@@ -149,7 +144,6 @@ static void no_thinking_where_its_beginning_is_gone(void) // C-068
                            &official));
 }
 
-TEST_MAIN(TEST(a_mark_is_found_wherever_it_stands),
-          TEST(calls_without_a_signature_get_a_placeholder),
+TEST_MAIN(TEST(calls_without_a_signature_get_a_placeholder),
           TEST(no_thinking_where_its_beginning_is_gone), TEST(envelopes_go_with_their_thoughts),
           TEST(chats_dialect_goes_where_nobody_wants_it), TEST(geminis_calls_get_a_placeholder))

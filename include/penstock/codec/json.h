@@ -75,6 +75,8 @@ struct json_scan {
     uint8_t state;
     bool report;   // tell of the children of the root
     uint8_t fault; // enum json_fault, after PARSE_BAD: at `pos`
+    bool marked;   // see json_scan_mark()
+    uint32_t mark; // the four bytes as they lie in memory; 0: none
     enum json_kind root;
     uint32_t child_count;    // children of the root that are complete
     struct json_place place; // of the one that is not
@@ -85,6 +87,14 @@ struct json_scan {
 
 // `report`: tell of the children of the root, in `places`.
 void json_scan_init(struct json_scan *scan, bool report);
+
+// From now on `marked` tells whether a string may begin with these four bytes: true if one does
+// that is longer than JSON_MARKED_MIN. It is also true if a mere part of a string did.
+enum { JSON_MARK = 4, JSON_MARKED_MIN = 16 };
+static inline void json_scan_mark(struct json_scan *scan, const char mark[JSON_MARK])
+{
+    memcpy(&scan->mark, mark, sizeof(scan->mark));
+}
 
 // Goes on where the last call stopped. `text` begins with all that earlier calls saw; `final`: it
 // is complete. Whatever it returns, `places` tells of the children that it has completed before.

@@ -14,8 +14,10 @@
 #include "penstock/convert/sink.h"
 #include "penstock/wire/route.h"
 
-// Whether there may be an envelope in a body, by a search for how they begin.
-bool mend_needed(struct span body, enum wire_family family);
+// Has the pass that validates a body of this format look for envelopes on its way, and whether it
+// has seen what may be one: if not, there is nothing to mend.
+void mend_watch(struct json_scan *scan, enum wire_family family);
+bool mend_needed(const struct json_scan *scan);
 
 // The list of a body's turns, in which all that is to be mended stands; JK_NONE: there is none.
 struct json_slice mend_list(struct json_slice body, enum wire_family family);
