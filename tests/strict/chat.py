@@ -502,8 +502,13 @@ def token(text, others):
     return {**one(text, len(text)), "top_logprobs": [one(text + "?" * k, k) for k in range(others)]}
 
 
+def seed_of(asked):
+    """What an answer's cuts follow from; where they are told as tokens, from the text alone."""
+    return asked.prefix if asked.logprobs is None else ""
+
+
 def tokens_of(text, asked):
-    return [token(piece, asked.logprobs) for piece in pieces(text, asked.prefix)]
+    return [token(piece, asked.logprobs) for piece in pieces(text, seed_of(asked))]
 
 
 def cites_json(answer):
@@ -548,7 +553,7 @@ def events(asked, answer, vendor):
         for piece in pieces(answer.thought or "", asked.prefix):
             yield chunk(k, {"reasoning_content": piece})
         for name, text in (("content", choice_text(answer, k)), ("refusal", answer.refusal)):
-            for at, piece in enumerate(pieces(text, asked.prefix)):
+            for at, piece in enumerate(pieces(text, seed_of(asked))):
                 if answer.broken and at == 3:
                     yield None
                     return

@@ -5,6 +5,7 @@ import itertools
 import json
 import re
 
+from chat import seed_of
 from common import Refusal, is_int, is_number, letters, pieces, sorted_text
 from script import Asked, Call, Item, image_mark, result_text
 from seal import prefix_digest, prefix_texts
@@ -257,8 +258,7 @@ class Turns:
             fault(path + ".file_data.mime_type", "mime_type is required.")
         uri = data.get("fileUri") or ""
         if not uri.startswith("https://"):
-            refuse(f"Invalid file_uri '{uri}': files have to be uploaded first, or be public.", 403,
-                   "PERMISSION_DENIED")
+            refuse(f"Invalid or unsupported file uri: {uri}")
         return image_mark("url", uri.encode())
 
     def response_images(self, response, path):
@@ -505,7 +505,7 @@ def whole(asked, answer, vendor):
         text = choice_text(answer, k)
         texts = [last_text(asked, answer, vendor, text)] if text else []
         candidates.append({"content": {"parts": thoughts + texts + calls, "role": "model"}, "index": k,
-                           **end_of(asked, answer, *pieces(text, asked.prefix))})
+                           **end_of(asked, answer, *pieces(text, seed_of(asked)))})
     return {"candidates": candidates, "usageMetadata": usage(answer), **frame(asked)}
 
 
@@ -526,7 +526,7 @@ def chunks(asked, answer, vendor):
         for thought in thoughts:
             for piece in pieces(thought["text"], asked.prefix):
                 yield chunk(k, [{"text": piece, "thought": True}])
-        for n, piece in enumerate(pieces(choice_text(answer, k), asked.prefix)):
+        for n, piece in enumerate(pieces(choice_text(answer, k), seed_of(asked))):
             if answer.broken and n == 3:
                 yield error_body(TROUBLES[answer.why]()) if answer.broken == "break" else None
                 return

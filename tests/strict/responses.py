@@ -506,7 +506,7 @@ def item_events(event, at, item, asked, answer):
         ids["content_index"] = 0
         more = {} if kind == "refusal" else {"logprobs": [], "annotations": []}
         yield event("response.content_part.added", **ids, part={**part, **more, kind: ""})
-        for n, piece in enumerate(pieces(part[kind], seed)):
+        for n, piece in enumerate(pieces(part[kind], chat.seed_of(asked))):
             if answer.broken and n == 3:
                 yield None
                 return

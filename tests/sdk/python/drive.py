@@ -18,6 +18,7 @@ tool takes free text, or where they are no JSON.
 import concurrent.futures
 import inspect
 import json
+import logging
 import sys
 import threading
 
@@ -27,6 +28,7 @@ from google import genai
 
 TIMEOUT_S = 60
 TALKS_MAX = 16
+logging.getLogger("google_genai").setLevel(logging.ERROR)  # its advice is about functions of Python's
 
 
 clients = {}  # to make one takes longer than to ask it
