@@ -410,7 +410,8 @@ struct err convert_mend(struct req *req, const struct snap_account *account,
 {
     const struct span body = req->stream->body;
     const enum wire_family family = (enum wire_family)req->family;
-    if (!wire_op_generates((enum wire_op)req->op) || !mend_needed(body, family))
+    if (!wire_op_generates((enum wire_op)req->op) ||
+        !mend_needed(body, req->plan->members.scan.marked, family))
         return OK;
     const struct json_slice root = body_root(req), list = mend_list(root, family);
     if (list.kind == JK_NONE)
