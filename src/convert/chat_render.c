@@ -199,14 +199,13 @@ static void put_result(struct writer *writer, const struct part *call, const str
     SINK_TEXT(out, "\"}");
 }
 
-static void put_attached(struct writer *writer, const struct group *group,
-                         const struct group *before, bool *started)
+static void put_attached(struct writer *writer, const struct group *before, bool *started)
 {
     uint32_t number = 0;
     for (uint32_t c = 0; c < before->part_count; c++) {
         const struct part *call = &writer->prompt->parts[before->part + c];
         const struct part *result =
-            call->kind == PART_CALL ? result_of(writer->prompt, group, call) : NULL;
+            call->kind == PART_CALL ? result_of(writer->prompt, call) : NULL;
         for (uint32_t i = 0; result != NULL && i < inner_count(writer->prompt, result); i++) {
             const struct part *inner = result + 1 + i;
             if (!is_media(inner))
@@ -239,13 +238,12 @@ static void put_stray(struct writer *writer, const struct part *result)
 
 // What one turn of the user holds besides results that were written as tool messages.
 static void put_user_turn(struct writer *writer, const struct turn *turn,
-                          const struct group *before, const struct group *group, bool attach)
+                          const struct group *before, bool attach)
 {
     const struct part *parts = &writer->prompt->parts[turn->first];
     bool plain = !attach, any = attach;
     for (uint32_t i = 0; i < turn->count; i++) {
-        bool stray = parts[i].kind == PART_RESULT &&
-                     call_of_result(writer->prompt, before, &parts[i]) == NULL;
+        bool stray = parts[i].kind == PART_RESULT && call_of(writer->prompt, &parts[i]) == NULL;
         plain &= !stray && (parts[i].inner || !is_media(&parts[i]));
         any |= stray || (!parts[i].inner && (is_media(&parts[i]) || is_text(&parts[i])));
     }
@@ -259,11 +257,10 @@ static void put_user_turn(struct writer *writer, const struct turn *turn,
     }
     bool started = false;
     if (attach)
-        put_attached(writer, group, before, &started);
+        put_attached(writer, before, &started);
     for (uint32_t i = 0; i < turn->count; i++) {
         const struct part *part = &parts[i];
-        bool stray =
-            part->kind == PART_RESULT && call_of_result(writer->prompt, before, part) == NULL;
+        bool stray = part->kind == PART_RESULT && call_of(writer->prompt, part) == NULL;
         bool media = !part->inner && is_media(part) && may_put(writer, part);
         bool text = !part->inner && is_text(part) && !words_none(part->text);
         if (!stray && !media && !text)
@@ -291,13 +288,13 @@ static void put_user_group(struct writer *writer, const struct group *group,
     for (uint32_t i = 0; i < before->part_count; i++) { // C-006
         const struct part *call = &prompt->parts[before->part + i];
         if (call->kind == PART_CALL)
-            put_result(writer, call, result_of(prompt, group, call), &images);
+            put_result(writer, call, result_of(prompt, call), &images);
     }
     bool attach = images > 0;
     for (uint32_t t = 0; t < group->turn_count; t++) {
         const struct turn *turn = &prompt->turns[group->turn + t];
         bool user = turn->role == ROLE_USER;
-        put_user_turn(writer, turn, before, group, attach && user);
+        put_user_turn(writer, turn, before, attach && user);
         attach = attach && !user;
     }
     for (uint32_t i = 0; i < group->part_count; i++)

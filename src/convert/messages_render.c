@@ -250,7 +250,7 @@ static void put_user_parts(struct writer *writer, const struct group *group,
     for (uint32_t i = 0; i < before->part_count; i++) { // in the order of the calls (C-005)
         const struct part *call = &prompt->parts[before->part + i];
         if (call->kind == PART_CALL)
-            put_result(writer, call, result_of(prompt, group, call));
+            put_result(writer, call, result_of(prompt, call));
     }
     for (uint32_t i = 0; i < group->part_count; i++) {
         const struct part *part = &prompt->parts[group->part + i];
@@ -258,11 +258,8 @@ static void put_user_parts(struct writer *writer, const struct group *group,
         if (part->inner)
             continue;
         if (part->kind == PART_RESULT) {
-            const struct part *call = call_of_result(prompt, before, part);
-            if (call == NULL)
+            if (call_of(prompt, part) == NULL)
                 put_stray(writer, part);
-            else if (result_of(prompt, group, call) != part)
-                drop_part(writer, part);        // C-009
         } else if (turn->role == ROLE_SYSTEM) { // C-002
             comma(writer);
             SINK_TEXT(writer->out, "{\"type\":\"text\",\"text\":\"<system>");

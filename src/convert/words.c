@@ -195,6 +195,17 @@ bool words_eq(struct words a, struct words b)
     }
 }
 
+uint64_t words_hash(struct words words)
+{
+    struct pieces pieces = { .words = words };
+    struct span piece;
+    uint64_t hash = UINT64_C(14695981039346656037); // FNV-1a
+    while (piece_next(&pieces, &piece))
+        for (size_t i = 0; i < piece.len; i++)
+            hash = (hash ^ (unsigned char)piece.ptr[i]) * UINT64_C(1099511628211);
+    return hash;
+}
+
 // Takes a code point off the front.
 static void point_skip(struct words *words)
 {

@@ -56,6 +56,21 @@ struct request_row {
 #define MESSAGES(rest) "{'max_tokens':100,'messages':[" U "]," rest "}"
 #define PNG "iVBORw0KGgo="
 
+#define CALLED(id, name) "{'id':'" id "','function':{'name':'" name "','arguments':'{}'}}"
+#define ANSWER(id, text) "{'role':'tool','tool_call_id':'" id "','content':'" text "'}"
+// Two calls with one id, and a third that has the name which the second would get.
+#define TWINS                                                                                        \
+    "{'messages':[" U                                                                                \
+    ",{'role':'assistant','tool_calls':[" CALLED("c", "f") "," CALLED("c_2", "g") "," CALLED(        \
+        "c",                                                                                         \
+        "f") "]}," ANSWER("c",                                                                       \
+                          "one") "," ANSWER("c_2",                                                   \
+                                            "own") "," ANSWER("c",                                   \
+                                                              "two") "," ANSWER("c",                 \
+                                                                                "three") "]," TOOL_F \
+                                                                                         "}"
+#define TOOL_F "'tools':[{'type':'function','function':{'name':'f'}}]"
+
 static const struct request_row requests[] = {
     { "C-003 a developer only where the vendor knows one",
       A,
@@ -87,6 +102,51 @@ static const struct request_row requests[] = {
       { "'tool_use_id':'c','content':'two'" },
       { "one" },
       "messages[2]",
+      NULL,
+      NULL },
+    { "C-009 two calls with one id are told apart, and their results come in order",
+      O,
+      A,
+      { 0 },
+      TWINS,
+      { "'id':'c','name':'f'", "'id':'c_3','name':'f'",
+        "'tool_use_id':'c','content':'one'},{'type':'tool_result','tool_use_id':'c_2','content':"
+        "'own'},{'type':'tool_result','tool_use_id':'c_3','content':'three'}" },
+      { NULL },
+      "messages[4]",
+      NULL,
+      NULL },
+    { "C-009 for Responses, too",
+      O,
+      R,
+      { 0 },
+      TWINS,
+      { "'call_id':'c','output':'one'},{'type':'function_call_output','call_id':'c_2','output':'own'},"
+        "{'type':'function_call_output','call_id':'c_3','output':'three'" },
+      { NULL },
+      "messages[4]",
+      NULL,
+      NULL },
+    { "C-009 for Chat",
+      O,
+      O,
+      { 0 },
+      TWINS,
+      { "'content':'one','tool_call_id':'c'},{'role':'tool','content':'own','tool_call_id':'c_2'},{"
+        "'role':'tool','content':'three','tool_call_id':'c_3'" },
+      { NULL },
+      "messages[4]",
+      NULL,
+      NULL },
+    { "C-009 and for Gemini",
+      O,
+      G,
+      { 0 },
+      TWINS,
+      { "'output':'one'}}},{'functionResponse':{'name':'g','response':{'output':'own'}}},{"
+        "'functionResponse':{'name':'f','response':{'output':'three'" },
+      { NULL },
+      "messages[4]",
       NULL,
       NULL },
     { "C-010 P30 empty texts are not sent",

@@ -61,6 +61,8 @@ struct words words_between(struct words words, uint64_t from, uint64_t to);
 
 bool words_are(struct words words, struct span plain);
 bool words_eq(struct words a, struct words b);
+// The same for words that are equal, in every process.
+uint64_t words_hash(struct words words);
 // Resolves escapes into `out`; the bytes written. *cut: it did not fit, and ends at a character.
 size_t words_decode(struct words words, char *out, size_t cap, bool *cut);
 // Copies into `out` without escapes if there are any, else gives a view of the words themselves;
