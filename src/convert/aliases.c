@@ -39,6 +39,12 @@ bool alias_wraps(const struct tool *tool, enum wire_family to)
     return to == FAMILY_ANTHROPIC && tool->kind == TOOL_FUNCTION && schema_is_wrapped(tool->schema);
 }
 
+// True if the vendor has free-text tools.
+static bool takes_free_text(enum wire_family to, const struct caps *caps)
+{
+    return to == FAMILY_RESPONSES || (to == FAMILY_OPENAI && caps->custom_tools);
+}
+
 static bool has_tool(const struct prompt *prompt, struct span name)
 {
     for (uint32_t i = 0; i < prompt->tool_count; i++)
@@ -71,7 +77,7 @@ static struct alias *find(const struct aliases *aliases, struct span sent)
 }
 
 static bool add(struct aliases *aliases, const struct tool *tool, enum wire_family to,
-                struct losses *losses)
+                const struct caps *caps, struct losses *losses)
 {
     char room[SENT_MAX];
     struct sink sink = sink_into(room, sizeof(room));
@@ -88,6 +94,7 @@ static bool add(struct aliases *aliases, const struct tool *tool, enum wire_fami
     entry->sent = keep_words(&aliases->keep, words_plain(sent));
     entry->own = keep_words(&aliases->keep, tool->name);
     entry->wrapped = alias_wraps(tool, to);
+    entry->free_text = tool->kind == TOOL_CUSTOM && !takes_free_text(to, caps);
     entry->next = aliases->buckets[entry->hash % ALIASES_BUCKETS];
     aliases->buckets[entry->hash % ALIASES_BUCKETS] = entry;
     return !aliases->keep.failed;
@@ -103,7 +110,7 @@ bool aliases_init(struct aliases *aliases, const struct prompt *prompt, enum wir
     bool done = true;
     for (uint32_t i = 0; done && i < prompt->tool_count; i++)
         if (prompt->tools[i].kind != TOOL_HOSTED)
-            done = add(aliases, &prompt->tools[i], to, losses);
+            done = add(aliases, &prompt->tools[i], to, caps, losses);
     aliases->plain = aliases->answer_len == 0 && aliases->keep.chunks == NULL;
     return done;
 }

@@ -7,6 +7,7 @@
 #include "penstock/convert/ids.h"
 #include "penstock/convert/schema.h"
 #include "reasoning.h"
+#include "tools.h"
 
 struct writer {
     struct render *render;
@@ -417,15 +418,14 @@ static void put_tool(struct writer *writer, const struct tool *tool)
                          : SPAN("{\"type\":\"function\",\"function\":{\"name\":\""));
     name_put(out, tool->name, FAMILY_OPENAI);
     SINK_TEXT(out, "\"");
-    if (!words_none(tool->description)) {
-        SINK_TEXT(out, ",\"description\":");
-        sink_quoted(out, tool->description);
-    }
-    if (tool->kind == TOOL_CUSTOM && !custom) {
-        SINK_TEXT(out, ",\"parameters\":{\"type\":\"object\",\"properties\":{\"input\":{\"type\":"
-                       "\"string\"}},\"required\":[\"input\"],\"additionalProperties\":false}");
+    const bool wrapped = tool->kind == TOOL_CUSTOM && !custom;
+    tool_put_description(out, tool, wrapped, writer->losses);
+    if (wrapped) {
+        SINK_TEXT(out, ",\"parameters\":" TOOL_INPUT_SCHEMA ",\"additionalProperties\":false}");
+    } else if (custom) {
+        tool_put_format(out, tool->schema, true);
     } else if (tool->schema.kind == JK_OBJECT) {
-        sink_put(out, custom ? SPAN(",\"format\":") : SPAN(",\"parameters\":"));
+        SINK_TEXT(out, ",\"parameters\":");
         sink_put(out, tool->schema.text);
     }
     if (tool->strict != 0)

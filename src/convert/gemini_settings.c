@@ -4,6 +4,7 @@
 #include "penstock/convert/ids.h"
 #include "penstock/convert/schema.h"
 #include "reasoning.h"
+#include "tools.h"
 
 enum { STOPS_MAX = 5, CANDIDATES_MAX = 8 };
 
@@ -243,34 +244,15 @@ static void put_tier(struct gemini_writer *writer)
 
 // --- tools ---
 
-// Free text goes in as one string, in the form that the tool asks for (C-040).
-static void put_custom(struct gemini_writer *writer, const struct tool *tool)
-{
-    struct sink *out = writer->out;
-    struct json_slice grammar = json_get(tool->schema, SPAN("grammar"));
-    if (grammar.kind != JK_OBJECT)
-        grammar = tool->schema;
-    SINK_TEXT(out, ",\"description\":\"");
-    sink_string(out, tool->description);
-    if (!words_none(tool->description))
-        SINK_TEXT(out, "\\n\\n");
-    SINK_TEXT(out, "Pass the raw text in `input`.");
-    struct words definition = words_of(json_get(grammar, SPAN("definition")));
-    if (!words_none(definition)) {
-        SINK_TEXT(out, " Grammar (");
-        sink_string(out, words_of(json_get(grammar, SPAN("syntax"))));
-        SINK_TEXT(out, "):\\n");
-        sink_string(out, definition);
-    }
-    sink_put(out, writer->caps->json_schema ? SPAN("\",\"parametersJsonSchema\":")
-                                            : SPAN("\",\"parameters\":"));
-    SINK_TEXT(out, "{\"type\":\"object\",\"properties\":{\"input\":{\"type\":\"string\"}},"
-                   "\"required\":[\"input\"]}");
-}
-
 static void put_parameters(struct gemini_writer *writer, const struct tool *tool)
 {
     struct sink *out = writer->out;
+    if (tool->kind == TOOL_CUSTOM) { // C-040
+        sink_put(out, writer->caps->json_schema ? SPAN(",\"parametersJsonSchema\":")
+                                                : SPAN(",\"parameters\":"));
+        SINK_TEXT(out, TOOL_INPUT_SCHEMA "}");
+        return;
+    }
     if (schema_is_bare(tool->schema)) // C-034
         return;
     if (!writer->caps->json_schema) {
@@ -294,15 +276,8 @@ static void put_tool(struct gemini_writer *writer, const struct tool *tool)
     SINK_TEXT(out, "{\"name\":\"");
     name_put(out, tool->name, FAMILY_GEMINI);
     SINK_TEXT(out, "\"");
-    if (tool->kind == TOOL_CUSTOM) {
-        put_custom(writer, tool);
-    } else {
-        if (!words_none(tool->description)) {
-            SINK_TEXT(out, ",\"description\":");
-            sink_quoted(out, tool->description);
-        }
-        put_parameters(writer, tool);
-    }
+    tool_put_description(out, tool, tool->kind == TOOL_CUSTOM, writer->losses);
+    put_parameters(writer, tool);
     SINK_TEXT(out, "}");
 }
 

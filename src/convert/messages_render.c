@@ -8,6 +8,7 @@
 #include "penstock/convert/args.h"
 #include "penstock/convert/schema.h"
 #include "reasoning.h"
+#include "tools.h"
 
 #include <stdlib.h>
 
@@ -368,8 +369,7 @@ static void put_schema(struct writer *writer, const struct tool *tool)
 {
     struct sink *out = writer->out;
     if (tool->kind == TOOL_CUSTOM) // C-040
-        SINK_TEXT(out, "{\"type\":\"object\",\"properties\":{\"input\":{\"type\":\"string\"}},"
-                       "\"required\":[\"input\"],\"additionalProperties\":false}");
+        SINK_TEXT(out, TOOL_INPUT_SCHEMA ",\"additionalProperties\":false}");
     else if (schema_put_object(out, tool->schema, writer->render->scratch)) // C-034, C-036
         loss_adjust(writer->losses, "tools[%u]=schema>object", tool->at);
 }
@@ -385,10 +385,7 @@ static void put_tool(struct writer *writer, const struct tool *tool)
     SINK_TEXT(out, "{\"name\":\"");
     name_put(out, tool->name, FAMILY_ANTHROPIC);
     SINK_TEXT(out, "\"");
-    if (!words_none(tool->description)) {
-        SINK_TEXT(out, ",\"description\":");
-        sink_quoted(out, tool->description);
-    }
+    tool_put_description(out, tool, tool->kind == TOOL_CUSTOM, writer->losses);
     SINK_TEXT(out, ",\"input_schema\":");
     put_schema(writer, tool);
     put_cache(writer, tool->cache);

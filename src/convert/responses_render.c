@@ -7,6 +7,7 @@
 #include "penstock/convert/ids.h"
 #include "penstock/convert/schema.h"
 #include "reasoning.h"
+#include "tools.h"
 
 enum { OUTPUT_MIN = 16 };
 
@@ -21,24 +22,6 @@ static bool is_set(const struct writer *writer, enum knob_id id)
 }
 
 // --- tools ---
-
-static void put_description(struct writer *writer, const struct tool *tool)
-{
-    struct sink *out = writer->out;
-    bool examples = tool->examples.kind == JK_ARRAY;
-    if (words_none(tool->description) && !examples)
-        return;
-    SINK_TEXT(out, ",\"description\":\"");
-    sink_string(out, tool->description);
-    if (examples) {
-        if (!words_none(tool->description))
-            SINK_TEXT(out, "\\n\\n");
-        SINK_TEXT(out, "Examples of its input: ");
-        sink_string(out, words_plain(tool->examples.text));
-        loss_adjust(writer->losses, "tools[%u].input_examples=description", tool->at);
-    }
-    SINK_TEXT(out, "\"");
-}
 
 static void put_schema(struct writer *writer, const struct tool *tool)
 {
@@ -61,22 +44,6 @@ static void put_schema(struct writer *writer, const struct tool *tool)
     }
 }
 
-// Chat puts a grammar's members a level deeper.
-static void put_format(struct writer *writer, struct json_slice format)
-{
-    struct sink *out = writer->out;
-    struct json_slice grammar = json_get(format, SPAN("grammar"));
-    if (format.kind != JK_OBJECT)
-        return;
-    SINK_TEXT(out, ",\"format\":");
-    if (grammar.kind == JK_OBJECT && wire_has_content(grammar)) {
-        SINK_TEXT(out, "{\"type\":\"grammar\",");
-        sink_put(out, span_from(grammar.text, 1));
-    } else {
-        sink_put(out, format.text);
-    }
-}
-
 static void put_tool(struct writer *writer, const struct tool *tool)
 {
     struct sink *out = writer->out;
@@ -85,9 +52,9 @@ static void put_tool(struct writer *writer, const struct tool *tool)
                          : SPAN("{\"type\":\"function\",\"name\":\""));
     name_put(out, tool->name, FAMILY_RESPONSES);
     SINK_TEXT(out, "\"");
-    put_description(writer, tool);
+    tool_put_description(out, tool, false, writer->losses);
     if (custom) {
-        put_format(writer, tool->schema);
+        tool_put_format(out, tool->schema, false);
     } else {
         SINK_TEXT(out, ",\"parameters\":");
         put_schema(writer, tool);

@@ -214,7 +214,7 @@ static void tools_are_flat(void) // C-037, C-040, C-120, C-151
         "\"ok\"}]}");
     EXPECT_EQ(run_count(out, "\"name\":\"fs__read\""), 2);
     HAS(out,
-        "\"name\":\"fs__patch\",\"parameters\":{\"type\":\"object\",\"properties\":{\"input\"");
+        "\"name\":\"fs__patch\",\"description\":\"Pass the raw text in `input`.\",\"parameters\":{\"type\":\"object\",\"properties\":{\"input\"");
     HAS(out, "\"additionalProperties\":false},\"strict\":true");
     HAS(out, "{\"x\":{}}},\"strict\":false");
     HAS(out, "\"name\":\"tool_search\",\"description\":\"d\"");

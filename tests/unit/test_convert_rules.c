@@ -69,6 +69,9 @@ struct request_row {
                                                               "two") "," ANSWER("c",                 \
                                                                                 "three") "]," TOOL_F \
                                                                                          "}"
+#define GRAMMAR                                                                             \
+    "{'input':'u','tools':[{'type':'custom','name':'c','description':'d','format':{'type':" \
+    "'grammar','syntax':'lark','definition':'start: /a/'}}]}"
 #define TOOL_F "'tools':[{'type':'function','function':{'name':'f'}}]"
 
 static const struct request_row requests[] = {
@@ -192,6 +195,60 @@ static const struct request_row requests[] = {
       { NULL },
       NULL,
       NULL,
+      NULL },
+    { "C-040 a grammar is told in words where nothing else can",
+      R,
+      A,
+      { 0 },
+      GRAMMAR,
+      { "'description':'d\\n\\nPass the raw text in `input`. Grammar (lark):\\nstart: /a/','input_schema':{"
+        "'type':'object','properties':{'input':{'type':'string'}},'required':['input']" },
+      { NULL },
+      NULL,
+      NULL,
+      NULL },
+    { "C-040 by compatible servers, too",
+      R,
+      O,
+      { 0 },
+      GRAMMAR,
+      { "'description':'d\\n\\nPass the raw text in `input`. Grammar (lark):\\nstart: /a/','parameters':{"
+        "'type':'object','properties':{'input':{'type':'string'}},'required':['input']" },
+      { NULL },
+      NULL,
+      NULL,
+      NULL },
+    { "C-040 and as it is where there are free-text tools, as each vendor nests it",
+      R,
+      O,
+      { .custom_tools = true },
+      GRAMMAR,
+      { "'format':{'type':'grammar','grammar':{'syntax':'lark','definition':'start: /a/'}}" },
+      { "raw text" },
+      NULL,
+      NULL,
+      NULL },
+    { "C-040 the other way round",
+      O,
+      R,
+      { 0 },
+      CHAT("'tools':[{'type':'custom','custom':{'name':'c','format':{'type':'grammar','grammar':{"
+           "'definition':'start: /a/','syntax':'lark'}}}}]"),
+      { "'format':{'type':'grammar','syntax':'lark','definition':'start: /a/'}" },
+      { "raw text" },
+      NULL,
+      NULL,
+      NULL },
+    { "examples of a tool stand in its description",
+      A,
+      O,
+      { 0 },
+      MESSAGES("'tools':[{'name':'f','description':'d','input_schema':{'type':'object'},"
+               "'input_examples':[{'a':1}]}]"),
+      { "'description':'d\\n\\nExamples of its input: [{\\'a\\':1}]'" },
+      { NULL },
+      NULL,
+      "tools[0].input_examples=description",
       NULL },
     { "C-051 a vendor is always asked for usage",
       A,
