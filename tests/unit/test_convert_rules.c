@@ -753,6 +753,20 @@ struct stream_row {
     "{'tool_calls':[{'index':0,'id':'c1','type':'function','function':{'name':'f','arguments':''}}]}"
 #define MORE_ARGS(args) "{'tool_calls':[{'index':0,'function':{'arguments':'" args "'}}]}"
 
+#define R_CALL                                                                                   \
+    "{'type':'response.created','response':{'id':'resp_1'}}\n"                                   \
+    "{'type':'response.output_item.added','output_index':0,'item':{'type':'function_call','id':" \
+    "'fc','call_id':'c1','name':'f','arguments':''}}\n"
+#define R_ARGS(n, text)                                                     \
+    "{'type':'response.function_call_arguments.delta','sequence_number':" n \
+    ",'item_id':'fc','output_index':0,'delta':'" text "'}\n"
+#define R_DONE(all)                                                                         \
+    "{'type':'response.function_call_arguments.done','item_id':'fc','output_index':0,"      \
+    "'arguments':'" all "'}\n{'type':'response.output_item.done','output_index':0,'item':{" \
+    "'type':'function_call','id':'fc','call_id':'c1','name':'f','arguments':'" all          \
+    "','status':'completed'}}\n{'type':'response.completed','response':{'id':'resp_1',"     \
+    "'status':'completed','output':[]}}\n"
+
 static const struct stream_row streams[] = {
     { "C-024 C-023 P02 P20 fragments of arguments pass one by one",
       O,
@@ -907,6 +921,13 @@ static const struct stream_row streams[] = {
       "{'type':'response.completed','response':{'id':'resp_1','status':'completed','output':[]}}\n",
       { "'partial_json':'{\\'a\\':1}'" },
       { "'{}'" } },
+    { "P04 and those whose deltas are not all, however many are alike",
+      R,
+      A,
+      R_CALL R_ARGS("1", "{\\'a\\':") R_ARGS("2", "[") R_ARGS("3", "1,") R_ARGS("4", "2,")
+          R_DONE("{\\'a\\':[1,2,3]}"),
+      { "'partial_json':'2,'", "'partial_json':'3]}'", "'stop_reason':'tool_use'" },
+      { NULL } },
     { "P05 C-083 a call for a client of Responses",
       O,
       R,
@@ -1055,6 +1076,33 @@ static void streams_keep_the_rules(void) // P40: cut anywhere they are the same
     }
 }
 
+static void drop_delta(void *ctx, const struct delta *delta)
+{
+    (void)ctx, (void)delta;
+}
+
+// Arguments that are done in other words than they were told are the vendor's failure.
+static void a_vendor_may_not_contradict_itself(void)
+{
+    static char text[TEXT_MAX];
+    static struct run_stream run;
+    static const struct {
+        const char *events;
+        bool broken;
+    } rows[] = {
+        { R_CALL R_ARGS("1", "{\\'a\\':1}") R_DONE("{\\'a\\':1}"), false },
+        { R_CALL R_ARGS("1", "{\\'\xc3\xa9\\':1}") R_DONE("{\\'\\u00e9\\':1}"), false },
+        { R_CALL R_ARGS("1", "{\\'a\\':1}") R_DONE(""), false }, // it tells nothing
+        { R_CALL R_ARGS("1", "{\\'a\\':1}") R_DONE("{\\'a\\':2}"), true },
+        { R_CALL R_ARGS("1", "{\\'a\\':1}") R_DONE("{\\'a\\':"), true },
+        { R_CALL R_ARGS("1", "{") R_ARGS("2", "}") R_ARGS("3", " ") R_DONE("{}}"), true },
+    };
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        (void)run_decode(&run, R, wire_text(text, rows[i].events), 7, drop_delta, NULL);
+        EXPECT_EQ(run.decode.broken, rows[i].broken);
+    }
+}
+
 // --- citations ---
 
 #define CITED(n, url)                                      \
@@ -1118,5 +1166,6 @@ static void cited_words_are_told(void) // C-127, C-148
     EXPECT_EQ(run_count(out, "\"cited_text\":\"\""), 1);
 }
 
-TEST_MAIN(TEST(requests_keep_the_rules), TEST(streams_keep_the_rules), TEST(citations_are_placed),
+TEST_MAIN(TEST(requests_keep_the_rules), TEST(streams_keep_the_rules),
+          TEST(a_vendor_may_not_contradict_itself), TEST(citations_are_placed),
           TEST(cited_words_are_told))

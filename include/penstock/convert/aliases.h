@@ -2,8 +2,8 @@
 //
 // A tool whose name is not legal at the vendor has an alias (C-037); one whose arguments are no
 // object is wrapped in one (C-036); a schema for the answer itself may have to be a tool (C-118);
-// a free-text tool may have to be a function (C-040). Made from the request once it is parsed, kept until its answer has ended: it points to nothing
-// else.
+// a free-text tool may have to be a function (C-040). Made from the request once it is parsed, kept
+// until its answer has ended: it points to nothing else.
 #ifndef PENSTOCK_CONVERT_ALIASES_H
 #define PENSTOCK_CONVERT_ALIASES_H
 
