@@ -111,7 +111,9 @@ bool aliases_init(struct aliases *aliases, const struct prompt *prompt, enum wir
     for (uint32_t i = 0; done && i < prompt->tool_count; i++)
         if (prompt->tools[i].kind != TOOL_HOSTED)
             done = add(aliases, &prompt->tools[i], to, caps, losses);
-    aliases->plain = aliases->answer_len == 0 && aliases->keep.chunks == NULL;
+    aliases->think_tags = caps->think_tags && to == FAMILY_OPENAI;
+    aliases->plain =
+        aliases->answer_len == 0 && aliases->keep.chunks == NULL && !aliases->think_tags;
     return done;
 }
 

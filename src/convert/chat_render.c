@@ -15,6 +15,7 @@ struct writer {
     const struct caps *caps;
     struct losses *losses;
     struct sink *out;
+    struct tools tools;
     bool started; // a message stands in the list
 };
 
@@ -438,23 +439,25 @@ static void put_tools(struct writer *writer)
     const struct prompt *prompt = writer->prompt;
     bool started = false;
     for (uint32_t i = 0; i < prompt->tool_count; i++) {
-        if (prompt->tools[i].kind == TOOL_HOSTED) {
-            loss_drop(writer->losses, "tools[%u]", prompt->tools[i].at);
+        if (prompt->tools[i].kind == TOOL_HOSTED)
             continue;
-        }
         sink_put(writer->out, started ? SPAN(",") : SPAN(",\"tools\":["));
         put_tool(writer, &prompt->tools[i]);
         started = true;
     }
     if (started)
         SINK_TEXT(writer->out, "]");
+    if (writer->tools.search != NULL) {
+        SINK_TEXT(writer->out, ",\"web_search_options\":");
+        tool_put_search(writer->out, writer->tools.search, FAMILY_OPENAI);
+    }
 }
 
 static void put_choice(struct writer *writer)
 {
     const struct prompt *prompt = writer->prompt;
     struct sink *out = writer->out;
-    if (prompt->tool_count == 0)
+    if (writer->tools.functions == 0)
         return;
     switch ((enum choose)prompt->choice.mode) {
     case CHOOSE_UNSAID: break;
@@ -653,6 +656,7 @@ bool chat_render(struct render *render, struct sink *out)
                              .prompt = render->prompt,
                              .caps = render->caps,
                              .losses = render->losses,
+                             .tools = tools_judge(render, FAMILY_OPENAI),
                              .out = out };
     SINK_TEXT(out, "{\"model\":");
     sink_quoted(out, words_plain(render->model));

@@ -75,14 +75,6 @@ static void put_count(struct gemini_writer *writer)
     put_raw(writer, KNOB_CHOICES, SPAN("candidateCount"));
 }
 
-static bool has_functions(const struct prompt *prompt)
-{
-    for (uint32_t i = 0; i < prompt->tool_count; i++)
-        if (prompt->tools[i].kind != TOOL_HOSTED)
-            return true;
-    return false;
-}
-
 static void put_format(struct gemini_writer *writer)
 {
     const struct prompt *prompt = writer->prompt;
@@ -90,7 +82,7 @@ static void put_format(struct gemini_writer *writer)
     if (prompt->format.kind != ANSWER_JSON && prompt->format.kind != ANSWER_SCHEMA)
         return;
     // Older models have either the one or the other (C-119).
-    if (!writer->caps->signs_calls && has_functions(prompt)) {
+    if (!writer->caps->signs_calls && tools_have_functions(prompt)) {
         writer->schema_in_text = true;
         loss_adjust(writer->losses, "%s=instruction", prompt->format.path);
         return;
@@ -285,24 +277,24 @@ static void put_tool(struct gemini_writer *writer, const struct tool *tool)
 static void put_tools(struct gemini_writer *writer)
 {
     const struct prompt *prompt = writer->prompt;
+    const struct tools tools = tools_judge(writer->render, FAMILY_GEMINI);
     bool any = false;
-    const bool functions = has_functions(prompt);
+    if (tools.functions == 0 && tools.search == NULL)
+        return;
+    SINK_TEXT(writer->out, ",\"tools\":[");
     for (uint32_t i = 0; i < prompt->tool_count; i++) {
-        const struct tool *tool = &prompt->tools[i];
-        if (tool->kind == TOOL_HOSTED) {
-            if (functions)
-                loss_drop(writer->losses, "tools[%u]", tool->at);
-            else // the request would be useless without
-                loss_refuse(writer->losses, "only the same vendor has this tool", "tools[%u]",
-                            tool->at);
+        if (prompt->tools[i].kind == TOOL_HOSTED)
             continue;
-        }
-        sink_put(writer->out, any ? SPAN(",") : SPAN(",\"tools\":[{\"functionDeclarations\":["));
+        sink_put(writer->out, any ? SPAN(",") : SPAN("{\"functionDeclarations\":["));
         any = true;
-        put_tool(writer, tool);
+        put_tool(writer, &prompt->tools[i]);
     }
-    if (any)
-        SINK_TEXT(writer->out, "]}]");
+    sink_put(writer->out, any ? SPAN("]}") : SPAN(""));
+    if (tools.search != NULL) {
+        sink_put(writer->out, any ? SPAN(",") : SPAN(""));
+        tool_put_search(writer->out, tools.search, FAMILY_GEMINI);
+    }
+    SINK_TEXT(writer->out, "]");
 }
 
 static void put_choice(struct gemini_writer *writer)
@@ -310,7 +302,7 @@ static void put_choice(struct gemini_writer *writer)
     const struct prompt *prompt = writer->prompt;
     struct sink *out = writer->out;
     enum choose mode = (enum choose)prompt->choice.mode;
-    if (mode == CHOOSE_UNSAID || !has_functions(prompt))
+    if (mode == CHOOSE_UNSAID || !tools_have_functions(prompt))
         return;
     bool forced = mode == CHOOSE_ANY || mode == CHOOSE_ONE || mode == CHOOSE_SUBSET_ANY;
     if (forced && writer->caps->no_forced_tool) { // C-139

@@ -306,6 +306,7 @@ static void read_tools(struct prompt_parse *parse, struct json_slice tools)
         tool->examples = found[EXAMPLES];
         tool->strict = strict.kind == JK_TRUE ? 2 : strict.kind == JK_FALSE ? 1 : 0;
         tool->cache = found[CACHE].kind == JK_OBJECT;
+        tool->search = !client && span_starts(json_string_raw(type), SPAN("web_search_"));
         tool->raw = value;
     }
 }

@@ -20,6 +20,7 @@ struct writer {
     const struct caps *caps;
     struct losses *losses;
     struct sink *out;
+    struct tools tools;
     bool thinks;             // thinking is on
     bool stubs;              // calls in the history need tools, and there are none
     struct span answer_tool; // that stands for the answer; empty: none
@@ -377,10 +378,8 @@ static void put_schema(struct writer *writer, const struct tool *tool)
 static void put_tool(struct writer *writer, const struct tool *tool)
 {
     struct sink *out = writer->out;
-    if (tool->kind == TOOL_HOSTED) {
-        loss_drop(writer->losses, "tools[%u]", tool->at);
+    if (tool->kind == TOOL_HOSTED)
         return;
-    }
     comma(writer);
     SINK_TEXT(out, "{\"name\":\"");
     name_put(out, tool->name, FAMILY_ANTHROPIC);
@@ -427,16 +426,25 @@ static void put_answer_tool(struct writer *writer)
     loss_adjust(writer->losses, "%s=schema>tool", prompt->format.path);
 }
 
+static bool has_tools(const struct writer *writer)
+{
+    return writer->tools.functions > 0 || writer->tools.search != NULL;
+}
+
 static void put_tools(struct writer *writer)
 {
     const struct prompt *prompt = writer->prompt;
-    if (prompt->tool_count == 0 && !writer->stubs && writer->answer_tool.len == 0)
+    if (!has_tools(writer) && !writer->stubs && writer->answer_tool.len == 0)
         return;
     SINK_TEXT(writer->out, ",\"tools\":[");
     writer->started = false;
     for (uint32_t i = 0; i < prompt->tool_count; i++)
         if (is_chosen(prompt, &prompt->tools[i]))
             put_tool(writer, &prompt->tools[i]);
+    if (writer->tools.search != NULL) {
+        comma(writer);
+        tool_put_search(writer->out, writer->tools.search, FAMILY_ANTHROPIC);
+    }
     if (writer->stubs)
         put_stubs(writer);
     if (writer->answer_tool.len > 0)
@@ -455,7 +463,7 @@ static void put_answer_choice(struct writer *writer, enum choose mode)
 {
     const struct prompt *prompt = writer->prompt;
     struct sink *out = writer->out;
-    bool alone = prompt->tool_count == 0 || mode == CHOOSE_NONE;
+    bool alone = !has_tools(writer) || mode == CHOOSE_NONE;
     if (writer->answer_asked) {
         SINK_TEXT(out, ",\"tool_choice\":{\"type\":\"auto\"");
         if (is_forced(mode))
@@ -488,7 +496,7 @@ static void put_choice(struct writer *writer)
     }
     if (writer->stubs)
         SINK_TEXT(out, ",\"tool_choice\":{\"type\":\"none\"}");
-    if (prompt->tool_count == 0 || (mode == CHOOSE_UNSAID && !single))
+    if (!has_tools(writer) || (mode == CHOOSE_UNSAID && !single))
         return;
     if (is_forced(mode) && (writer->thinks || writer->caps->no_forced_tool)) { // C-039
         loss_adjust(writer->losses, "%s=auto", prompt->choice.path);
@@ -743,12 +751,13 @@ bool messages_render(struct render *render, struct sink *out)
                              .prompt = render->prompt,
                              .caps = render->caps,
                              .losses = render->losses,
+                             .tools = tools_judge(render, FAMILY_ANTHROPIC),
                              .out = out };
     char answer_tool[ANSWER_TOOL_MAX];
     size_t answer_len =
         alias_answer_tool(render->prompt, FAMILY_ANTHROPIC, render->caps, answer_tool);
     writer.answer_tool = span_of(answer_tool, answer_len);
-    writer.stubs = render->prompt->tool_count == 0 && has_calls(render->prompt);
+    writer.stubs = writer.tools.functions == 0 && has_calls(render->prompt);
     SINK_TEXT(out, "{\"model\":");
     sink_quoted(out, words_plain(render->model));
     put_limits(&writer);

@@ -299,8 +299,7 @@ static bool turn_has_content(const struct writer *writer, const struct turn *tur
     for (uint32_t i = 0; i < turn->count; i++) {
         const struct part *part = &writer->prompt->parts[turn->first + i];
         bool text = is_text(part) && !words_none(part->text);
-        bool stray =
-            part->kind == PART_RESULT && call_of(writer->prompt, part) == NULL;
+        bool stray = part->kind == PART_RESULT && call_of(writer->prompt, part) == NULL;
         if (!part->inner && (text || is_media(part) || stray))
             return true;
     }

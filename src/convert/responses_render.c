@@ -7,7 +7,6 @@
 #include "penstock/convert/ids.h"
 #include "penstock/convert/schema.h"
 #include "reasoning.h"
-#include "tools.h"
 
 enum { OUTPUT_MIN = 16 };
 
@@ -67,15 +66,20 @@ static void put_tool(struct writer *writer, const struct tool *tool)
 static void put_tools(struct writer *writer)
 {
     const struct prompt *prompt = writer->prompt;
+    bool started = false;
     for (uint32_t i = 0; i < prompt->tool_count; i++) {
-        if (prompt->tools[i].kind == TOOL_HOSTED) {
-            loss_drop(writer->losses, "tools[%u]", prompt->tools[i].at);
+        if (prompt->tools[i].kind == TOOL_HOSTED)
             continue;
-        }
-        sink_put(writer->out, writer->tools++ > 0 ? SPAN(",") : SPAN(",\"tools\":["));
+        sink_put(writer->out, started ? SPAN(",") : SPAN(",\"tools\":["));
         put_tool(writer, &prompt->tools[i]);
+        started = true;
     }
-    if (writer->tools > 0)
+    if (writer->tools.search != NULL) {
+        sink_put(writer->out, started ? SPAN(",") : SPAN(",\"tools\":["));
+        tool_put_search(writer->out, writer->tools.search, FAMILY_RESPONSES);
+        started = true;
+    }
+    if (started)
         SINK_TEXT(writer->out, "]");
 }
 
@@ -119,14 +123,6 @@ static void put_choice(struct writer *writer)
     }
     if (is_set(writer, KNOB_PARALLEL)) // C-020
         SINK_TEXT(out, ",\"parallel_tool_calls\":false");
-}
-
-static bool has_tools(const struct prompt *prompt)
-{
-    for (uint32_t i = 0; i < prompt->tool_count; i++)
-        if (prompt->tools[i].kind != TOOL_HOSTED)
-            return true;
-    return false;
 }
 
 // --- settings ---
@@ -326,6 +322,7 @@ bool responses_render(struct render *render, struct sink *out)
                              .prompt = render->prompt,
                              .caps = render->caps,
                              .losses = render->losses,
+                             .tools = tools_judge(render, FAMILY_RESPONSES),
                              .out = out };
     SINK_TEXT(out, "{\"model\":");
     sink_quoted(out, words_plain(render->model));
@@ -345,7 +342,7 @@ bool responses_render(struct render *render, struct sink *out)
     put_tier(&writer);
     put_user(&writer);
     lose_settings(&writer);
-    if (has_tools(render->prompt))
+    if (writer.tools.functions > 0)
         put_choice(&writer);
     put_tools(&writer);
     responses_put_instructions(&writer);

@@ -1,5 +1,6 @@
 #include "penstock/convert/undo.h"
 
+#include "tags.h"
 #include "unwrap.h"
 
 // ------------------------------------------------------------------------------------ unwrapping
@@ -263,7 +264,46 @@ void undo_fini(struct undo *undo)
     keep_fini(&undo->keep);
 }
 
+// --------------------------------------------------------------------------------------- thoughts
+
+struct undo_tags {
+    struct undo_tags *next;
+    uint16_t choice;
+    struct tags tags;
+};
+
+static void put_untagged(void *arg, const struct delta *delta);
+
+static struct tags *tags_of(struct undo *undo, uint16_t choice)
+{
+    struct undo_tags *tags = undo->tags;
+    while (tags != NULL && tags->choice != choice)
+        tags = tags->next;
+    if (tags != NULL)
+        return &tags->tags;
+    tags = keep_take(&undo->keep, sizeof(*tags));
+    if (tags == NULL)
+        return NULL;
+    *tags = (struct undo_tags){ .next = undo->tags, .choice = choice };
+    tags->tags.emit = put_untagged;
+    tags->tags.ctx = undo;
+    undo->tags = tags;
+    return &tags->tags;
+}
+
 void undo_put(void *arg, const struct delta *delta)
+{
+    struct undo *undo = arg;
+    if (!undo->aliases->think_tags) {
+        put_untagged(undo, delta);
+        return;
+    }
+    struct tags *tags = tags_of(undo, delta->choice);
+    if (tags != NULL)
+        tags_put(tags, delta);
+}
+
+static void put_untagged(void *arg, const struct delta *delta)
 {
     struct undo *undo = arg;
     const bool holds = undo->aliases->answer_len > 0;

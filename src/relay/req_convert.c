@@ -283,6 +283,14 @@ static bool is_plain(struct span text)
     return true;
 }
 
+static bool searches(const struct prompt *prompt)
+{
+    for (uint32_t i = 0; i < prompt->tool_count; i++)
+        if (prompt->tools[i].search)
+            return true;
+    return false;
+}
+
 // What the answer has to know of the request, which is gone by then.
 static bool note_facts(struct req *req, const struct snap_account *account,
                        const struct prompt *prompt, struct span vendor_model)
@@ -301,6 +309,7 @@ static bool note_facts(struct req *req, const struct snap_account *account,
         .thoughts_wanted =
             show == SHOW_YES || (show != SHOW_NO && conversion->from->shows_thoughts),
         .envelopes_wanted = prompt->envelopes_wanted,
+        .cites_expected = searches(prompt),
         .json_array = wire_op_is_array((enum wire_op)req->op, req->query),
         .scratch = &conversion->scratch,
         .key = req->shard->shared->envelope_key,
@@ -379,6 +388,8 @@ struct err convert_request(struct req *req, const struct snap_account *account, 
     struct caps caps =
         provider_caps(account, format, vendor_model.len > 0 ? vendor_model : req->model);
     caps.schema_by_tool = true;
+    caps.think_tags = req->route.think_tags;
+    caps.web_search = req->route.web_search;
     if (!failed(err))
         err = make_aliases(req, prompt, &caps);
     if (!failed(err))

@@ -157,7 +157,7 @@ static void what_others_cannot_do_is_said(void) // tables 5.2, C-121, C-129
     EXPECT(out.len > 0);
     EXPECT_SPAN(losses_dropped(&losses),
                 "input[1],truncation,max_tool_calls,include[1],reasoning.context,reasoning.mode,"
-                "context_management,brand_new,store,tools[1]");
+                "context_management,brand_new,tools[1],store");
     EXPECT(parse.prompt->envelopes_wanted);
 }
 

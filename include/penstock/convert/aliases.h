@@ -29,6 +29,7 @@ struct aliases {
     struct keep keep;
     struct alias *buckets[ALIASES_BUCKETS];
     bool plain;          // an answer needs no change
+    bool think_tags;     // its text may begin with a thought between tags
     bool answer_wrapped; // the answer is the property "value" of the tool's arguments
     uint8_t answer_len;  // 0: the answer is no tool's
     char answer[ANSWER_TOOL_MAX];

@@ -80,6 +80,7 @@ struct tool {
     uint8_t kind;   // enum tool_kind
     uint8_t strict; // 0 not said, 1 false, 2 true
     bool cache;
+    bool search; // TOOL_HOSTED: the vendor's web search
     uint32_t at, sub;
     struct words name, description, space; // `space`: the namespace it stands in
     struct words cache_ttl;
