@@ -13,45 +13,24 @@ static bool is_envelope(struct json_slice value)
                                        span_starts(json_string_raw(value), SPAN(ENVELOPE_BASE64)));
 }
 
-typedef uint8_t lanes __attribute__((vector_size(16)));
+enum { MARK_PLAIN = 1 << 0, MARK_BASE64 = 1 << 1 }; // bits of json_scan.marked
 
-static inline lanes lanes_at(const char *at)
-{
-    lanes out;
-    memcpy(&out, at, sizeof(out));
-    return out;
-}
+#define WORD_PLAIN JSON_MARK('p', 's', 't', '1')
+#define WORD_BASE64 JSON_MARK('c', 'H', 'N', '0')
 
-// Whether `mark` stands in the text. Every body that passes is searched, so the common step looks
-// for the mark's last two bytes in 64 places at once.
-static bool has_mark(struct span text, struct span mark)
-{
-    enum { STEP = 64 };
-    const lanes one = (lanes){ 0 } + (uint8_t)mark.ptr[mark.len - 2];
-    const lanes two = (lanes){ 0 } + (uint8_t)mark.ptr[mark.len - 1];
-    const size_t lead = mark.len - 2, window = lead + STEP + 1;
-    if (text.len < window)
-        return text.len > 0 && memmem(text.ptr, text.len, mark.ptr, mark.len) != NULL;
-    const size_t last = text.len - window; // the last step overlaps the one before
-    for (size_t at = 0;; at = min_size(at + STEP, last)) {
-        const char *from = text.ptr + at + lead;
-        lanes found = { 0 };
-        for (unsigned i = 0; i < STEP; i += sizeof(lanes))
-            found |= (lanes)((lanes_at(from + i) == one) & (lanes_at(from + i + 1) == two));
-        uint64_t halves[2];
-        memcpy(halves, &found, sizeof(halves));
-        if (unlikely((halves[0] | halves[1]) != 0) &&
-            memmem(text.ptr + at, window, mark.ptr, mark.len) != NULL)
-            return true;
-        if (at == last)
-            return false;
-    }
-}
+const struct json_marks mend_marks = {
+    .filter = JSON_MARK_BIT(WORD_PLAIN) | JSON_MARK_BIT(WORD_BASE64),
+    .count = 2,
+    .words = { WORD_PLAIN, WORD_BASE64 },
+};
 
-bool mend_needed(struct span body, enum wire_family family)
+bool mend_needed(struct span body, uint8_t marked, enum wire_family family)
 {
-    return GUARD(CONVERT_MEND) &&
-           has_mark(body, family == FAMILY_GEMINI ? SPAN(ENVELOPE_BASE64) : SPAN(ENVELOPE_PREFIX));
+    const bool gemini = family == FAMILY_GEMINI;
+    if ((marked & ((gemini ? MARK_BASE64 : MARK_PLAIN) | JSON_MARK_CUT)) == 0)
+        return false;
+    const struct span prefix = gemini ? SPAN(ENVELOPE_BASE64) : SPAN(ENVELOPE_PREFIX);
+    return GUARD(CONVERT_MEND) && memmem(body.ptr, body.len, prefix.ptr, prefix.len) != NULL;
 }
 
 struct json_slice mend_list(struct json_slice body, enum wire_family family)

@@ -283,6 +283,15 @@ static bool is_plain(struct span text)
     return true;
 }
 
+// A vendor may search: answers will cite, and where they do is told behind the text (C-148).
+static bool may_search(const struct prompt *prompt)
+{
+    for (uint32_t i = 0; i < prompt->tool_count; i++)
+        if (prompt->tools[i].kind == TOOL_HOSTED)
+            return true;
+    return false;
+}
+
 // What the answer has to know of the request, which is gone by then.
 static bool note_facts(struct req *req, const struct snap_account *account,
                        const struct prompt *prompt, struct span vendor_model)
@@ -301,6 +310,7 @@ static bool note_facts(struct req *req, const struct snap_account *account,
         .thoughts_wanted =
             show == SHOW_YES || (show != SHOW_NO && conversion->from->shows_thoughts),
         .envelopes_wanted = prompt->envelopes_wanted,
+        .cites_expected = may_search(prompt),
         .json_array = wire_op_is_array((enum wire_op)req->op, req->query),
         .scratch = &conversion->scratch,
         .key = req->shard->shared->envelope_key,
@@ -400,7 +410,8 @@ struct err convert_mend(struct req *req, const struct snap_account *account,
 {
     const struct span body = req->stream->body;
     const enum wire_family family = (enum wire_family)req->family;
-    if (!wire_op_generates((enum wire_op)req->op) || !mend_needed(body, family))
+    if (!wire_op_generates((enum wire_op)req->op) ||
+        !mend_needed(body, req->plan->members.scan.marked, family))
         return OK;
     const struct json_slice root = body_root(req), list = mend_list(root, family);
     if (list.kind == JK_NONE)
