@@ -4,7 +4,6 @@
 #include "penstock/base/guard.h"
 #include "penstock/base/text.h"
 #include "penstock/convert/ids.h"
-#include "penstock/convert/mark.h"
 
 #define PLACEHOLDER "\"skip_thought_signature_validator\"" // C-070
 
@@ -16,11 +15,24 @@ static bool is_envelope(struct json_slice value)
                                        span_starts(json_string_raw(value), SPAN(ENVELOPE_BASE64)));
 }
 
-bool mend_needed(struct span body, enum wire_family family)
+enum { MARK_PLAIN = 1 << 0, MARK_BASE64 = 1 << 1 }; // bits of json_scan.marked
+
+#define WORD_PLAIN JSON_MARK('p', 's', 't', '1')
+#define WORD_BASE64 JSON_MARK('c', 'H', 'N', '0')
+
+const struct json_marks mend_marks = {
+    .filter = JSON_MARK_BIT(WORD_PLAIN) | JSON_MARK_BIT(WORD_BASE64),
+    .count = 2,
+    .words = { WORD_PLAIN, WORD_BASE64 },
+};
+
+bool mend_needed(struct span body, uint8_t marked, enum wire_family family)
 {
-    const struct span mark =
-        family == FAMILY_GEMINI ? SPAN(ENVELOPE_BASE64) : SPAN(ENVELOPE_PREFIX);
-    return GUARD(CONVERT_MEND) && mark_find(body, mark) < body.len;
+    const bool gemini = family == FAMILY_GEMINI;
+    if ((marked & ((gemini ? MARK_BASE64 : MARK_PLAIN) | JSON_MARK_CUT)) == 0)
+        return false;
+    const struct span prefix = gemini ? SPAN(ENVELOPE_BASE64) : SPAN(ENVELOPE_PREFIX);
+    return GUARD(CONVERT_MEND) && memmem(body.ptr, body.len, prefix.ptr, prefix.len) != NULL;
 }
 
 static const char *mend_list_name(enum wire_family family)

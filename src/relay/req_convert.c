@@ -284,6 +284,15 @@ static bool is_plain(struct span text)
     return true;
 }
 
+// A vendor may search: answers will cite, and where they do is told behind the text (C-148).
+static bool may_search(const struct prompt *prompt)
+{
+    for (uint32_t i = 0; i < prompt->tool_count; i++)
+        if (prompt->tools[i].kind == TOOL_HOSTED)
+            return true;
+    return false;
+}
+
 // What the answer has to know of the request, which is gone by then.
 static bool note_facts(struct req *req, const struct snap_account *account,
                        const struct prompt *prompt, struct span vendor_model)
@@ -302,6 +311,7 @@ static bool note_facts(struct req *req, const struct snap_account *account,
         .thoughts_wanted =
             show == SHOW_YES || (show != SHOW_NO && conversion->from->shows_thoughts),
         .envelopes_wanted = prompt->envelopes_wanted,
+        .cites_expected = may_search(prompt),
         .json_array = wire_op_is_array((enum wire_op)req->op, req->query),
         .scratch = &conversion->scratch,
         .key = req->shard->shared->envelope_key,
@@ -380,6 +390,8 @@ struct err convert_request(struct req *req, const struct snap_account *account, 
     struct caps caps =
         provider_caps(account, format, vendor_model.len > 0 ? vendor_model : req->model);
     caps.schema_by_tool = true;
+    caps.think_tags = req->route.think_tags;
+    caps.web_search = req->route.web_search;
     if (!failed(err))
         err = make_aliases(req, prompt, &caps);
     if (!failed(err))
@@ -444,7 +456,8 @@ struct err convert_mend(struct req *req, const struct snap_account *account,
     if (!wire_op_generates(op) && !wire_op_counts(op))
         return OK;
     const bool differs = issuer_differs(req, account->usage_id);
-    if (!differs && !req->thoughtless && !mend_needed(req->stream->body, family))
+    if (!differs && !req->thoughtless &&
+        !mend_needed(req->stream->body, req->plan->members.scan.marked, family))
         return OK;
     const struct json_slice root = body_root(req), list = mend_list(root, family);
     if (list.kind == JK_NONE)

@@ -6,6 +6,7 @@
 #include "penstock/base/guard.h"
 #include "penstock/codec/http1_write.h"
 #include "penstock/codec/json_writer.h"
+#include "penstock/convert/mend.h"
 #include "penstock/provider/provider.h"
 #include "req.h"
 #include "req_convert.h"
@@ -60,6 +61,7 @@ static struct plan *plan_begin(struct req *req)
     plan->items[BODY_PREVIOUS] =
         (struct json_member){ .name = SPAN("previous_response_id"), .decides = true };
     json_members_init(&plan->members, plan->items, BODY_MEMBERS);
+    plan->members.scan.marks = &mend_marks;
     json_members_limit(&plan->members, req->shard->shared->relay->json_depth);
     return plan;
 }

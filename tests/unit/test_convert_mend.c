@@ -33,10 +33,6 @@ static void check(enum wire_family family, const struct caps *caps, const char *
 
 static void envelopes_go_with_their_thoughts(void) // C-138
 {
-    EXPECT(mend_needed(SPAN("{\"signature\":\"" SEALED "\"}"), FAMILY_ANTHROPIC));
-    EXPECT(mend_needed(SPAN("\"cHN0MS5hLmUzMC5BQUFB\""), FAMILY_GEMINI));
-    EXPECT(!mend_needed(SPAN("{\"signature\":\"EqQB\"}"), FAMILY_ANTHROPIC));
-    EXPECT(!mend_needed(SPAN_NONE, FAMILY_ANTHROPIC));
     check(FAMILY_ANTHROPIC, &official,
           "[ {\"role\":\"assistant\",\"content\": [" THOUGHT(SEALED) " , " TEXT "]} ]",
           "[ {\"role\":\"assistant\",\"content\": [" TEXT "]} ]");
@@ -99,18 +95,44 @@ static void geminis_calls_get_a_placeholder(void) // C-070, C-138
           "[{\"parts\":[{\"text\":\"t\",\"thought\":true}," PART("\"text\":\"x\"", "b3du") "]}]");
 }
 
-static void a_mark_is_found_wherever_it_stands(void)
+// What a scan says of a body that arrives in pieces of `step` bytes.
+static bool needed(struct span body, size_t step, enum wire_family family)
 {
-    static char text[300];
-    for (size_t len = 5; len <= sizeof(text); len += 7)
-        for (size_t at = 0; at + 5 <= len; at++) {
-            memset(text, '1', sizeof(text));
-            memcpy(text + at, "pst1.", 5);
-            EXPECT(mend_needed(span_of(text, len), FAMILY_RESPONSES));
-            EXPECT(!mend_needed(span_of(text, at + 4), FAMILY_RESPONSES));
-            text[at] = 'q';
-            EXPECT(!mend_needed(span_of(text, len), FAMILY_RESPONSES));
+    struct json_scan scan;
+    json_scan_init(&scan, false);
+    scan.marks = &mend_marks;
+    enum parse parse = PARSE_MORE;
+    for (size_t len = min_size(step, body.len); parse == PARSE_MORE;
+         len = min_size(len + step, body.len))
+        parse = json_scan_feed(&scan, span_of(body.ptr, len), len == body.len, SIZE_MAX);
+    EXPECT(parse == PARSE_DONE);
+    return mend_needed(body, scan.marked, family);
+}
+
+static void an_envelope_is_found_wherever_it_stands(void)
+{
+    static const struct {
+        struct span body;
+        bool plain, base64;
+    } cases[] = {
+        { SPAN("{\"a\":[{\"signature\":\"" SEALED "\"}]}"), true, false },
+        { SPAN("[\"" SEALED "\"]"), true, false },
+        { SPAN("[\"a text of more than thirty-two bytes, and then\", \"" SEALED "\"]"), true,
+          false },
+        { SPAN("{\"" SEALED "\":1}"), true, false },
+        { SPAN("{\"a\":\"cHN0MS5hLmUzMC5BQUFB\"}"), false, true },
+        { SPAN("{\"signature\":\"EqQB\"}"), false, false },
+        { SPAN("[\"pst1\",\"pst\",\"cHN0\",\"\",\"p\",\"st1.\",\"cHN0MS\"]"), false, false },
+    };
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++)
+        for (size_t step = 1; step <= cases[i].body.len; step++) {
+            EXPECT_EQ(needed(cases[i].body, step, FAMILY_RESPONSES), cases[i].plain);
+            EXPECT_EQ(needed(cases[i].body, step, FAMILY_ANTHROPIC), cases[i].plain);
+            EXPECT_EQ(needed(cases[i].body, step, FAMILY_GEMINI), cases[i].base64);
         }
+    const struct span said = SPAN("[\"said pst1. and cHN0MS5\"]");
+    EXPECT(!needed(said, said.len, FAMILY_RESPONSES));
+    EXPECT(!needed(said, said.len, FAMILY_GEMINI));
 }
 
 static void calls_without_a_signature_get_a_placeholder(void) // C-070
@@ -259,7 +281,7 @@ static void no_thinking_where_its_beginning_is_gone(void) // C-068
                            &official));
 }
 
-TEST_MAIN(TEST(a_mark_is_found_wherever_it_stands),
+TEST_MAIN(TEST(an_envelope_is_found_wherever_it_stands),
           TEST(calls_without_a_signature_get_a_placeholder),
           TEST(no_thinking_where_its_beginning_is_gone), TEST(envelopes_go_with_their_thoughts),
           TEST(chats_dialect_goes_where_nobody_wants_it), TEST(geminis_calls_get_a_placeholder),

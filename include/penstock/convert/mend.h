@@ -16,8 +16,11 @@
 #include "penstock/convert/sink.h"
 #include "penstock/wire/route.h"
 
-// Whether there may be an envelope in a body, by a search for how they begin.
-bool mend_needed(struct span body, enum wire_family family);
+// How envelopes begin, for the scan of a body.
+extern const struct json_marks mend_marks;
+
+// Whether there may be an envelope in a body, of which the scan with `mend_marks` said `marked`.
+bool mend_needed(struct span body, uint8_t marked, enum wire_family family);
 
 // The list of a body's turns, in which all that is to be mended stands; JK_NONE: there is none.
 struct json_slice mend_list(struct json_slice body, enum wire_family family);

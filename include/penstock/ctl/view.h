@@ -36,6 +36,7 @@ struct view {
     struct slot *slots;
     const char *backend; // of the shards
     const char *backend_note;
+    const char *commit;  // that the binary was built from
     uint64_t started_ns; // wall clock
     const uint64_t *published;
     const uint64_t *log_dropped; // lines that did not fit the log's buffer
