@@ -151,6 +151,12 @@ static __attribute__((noinline)) struct part scan_string(const char *at, const c
     return part_cut(at, final && stop == end);
 }
 
+const char *json_string_end(const char *at, const char *end)
+{
+    struct part part = scan_string(at, end, end, true);
+    return part.whole ? part.at - 1 : part.at;
+}
+
 static const char *digits_end(const char *at, const char *end)
 {
     while (at < end && is_digit(*at))
@@ -309,9 +315,23 @@ in_line enum step scan_contents(struct run *run)
     return take_part(run, scan_string(run->at, run->stop, run->end, run->final));
 }
 
+// A value that is a string has passed, whose contents began at `from`, or a part of it.
+static __attribute__((noinline)) void note_text(struct json_texts *texts, size_t from, size_t to,
+                                                bool whole)
+{
+    texts->lost |= !whole || texts->count == JSON_TEXTS_MAX;
+    if (texts->lost)
+        return;
+    texts->list[texts->count].at = from;
+    texts->list[texts->count++].len = to - from;
+}
+
 in_line enum step end_string(struct run *run)
 {
+    const char *from = run->at;
     enum step step = scan_contents(run);
+    if (unlikely(run->scan->texts != NULL) && run->at - from > JSON_TEXT_MIN + 1)
+        note_text(run->scan->texts, (size_t)(from - run->text), here(run) - 1, step == STEP_ON);
     return step == STEP_ON ? end_value(run) : step;
 }
 

@@ -114,6 +114,25 @@ static void look_again(struct req *req)
     req->route = snapshot_route(snap, (enum format)req->format, req->model);
 }
 
+// The pass over the body, or a look at whether it is built like the last one under such a head.
+static enum parse read_members(struct req *req, struct err *err)
+{
+    struct shard *shard = req->shard;
+    struct json_members *members = &req->plan->members;
+    const struct span body = req->stream->body;
+    const bool whole = members->scan.pos == 0 && body.len <= PLAN_STEP; // in one turn
+    struct json_shape *shape = whole && req->shape > 0 ? &shard->shapes[req->shape - 1] : NULL;
+    if (shape == NULL || !json_shape_due(shape))
+        return json_members_feed(members, body, true, PLAN_STEP, err);
+    if (likely(json_shape_take(shape, body, members)))
+        return PARSE_DONE;
+    json_scan_texts(&members->scan, &shard->texts);
+    enum parse parse = json_members_feed(members, body, true, PLAN_STEP, err);
+    if (parse == PARSE_DONE)
+        json_shape_learn(shape, body, &shard->texts, members);
+    return parse;
+}
+
 enum next step_plan(struct req *req)
 {
     struct stream *stream = req->stream;
@@ -125,7 +144,7 @@ enum next step_plan(struct req *req)
     if (req->plan == NULL)
         return req_fail(req, ERR(OVERLOADED));
     struct err err = OK;
-    switch (json_members_feed(&req->plan->members, stream->body, true, PLAN_STEP, &err)) {
+    switch (read_members(req, &err)) {
     case PARSE_MORE: // the rest of a large body is the next turn's work
         loop_ready(&shard->loop, &req->task);
         return NEXT_WAIT;

@@ -68,6 +68,16 @@ struct json_place {
 
 enum { JSON_SCAN_PLACES = 8 };
 
+// Where the contents of values that are strings lie, those that are longer than JSON_TEXT_MIN.
+enum { JSON_TEXTS_MAX = 24, JSON_TEXT_MIN = 16 };
+struct json_texts {
+    uint32_t count;
+    bool lost; // there are more, or one was met in parts
+    struct {
+        size_t at, len;
+    } list[JSON_TEXTS_MAX];
+};
+
 struct json_scan {
     size_t pos;
     uint32_t depth;
@@ -78,8 +88,9 @@ struct json_scan {
     bool marked;   // see json_scan_mark()
     uint32_t mark; // the four bytes as they lie in memory; 0: none
     enum json_kind root;
-    uint32_t child_count;    // children of the root that are complete
-    struct json_place place; // of the one that is not
+    struct json_texts *texts; // see json_scan_texts()
+    uint32_t child_count;     // children of the root that are complete
+    struct json_place place;  // of the one that is not
     uint8_t place_count;
     struct json_place places[JSON_SCAN_PLACES]; // those that the newest call completed
     uint64_t objects[JSON_DEPTH_MAX / 64];      // a bit a level: this level is an object
@@ -96,6 +107,14 @@ static inline void json_scan_mark(struct json_scan *scan, const char mark[JSON_M
     memcpy(&scan->mark, mark, sizeof(scan->mark));
 }
 
+// From now on `texts`, which must outlive the scan, is told of texts.
+static inline void json_scan_texts(struct json_scan *scan, struct json_texts *texts)
+{
+    texts->count = 0;
+    texts->lost = false;
+    scan->texts = texts;
+}
+
 // Goes on where the last call stopped. `text` begins with all that earlier calls saw; `final`: it
 // is complete. Whatever it returns, `places` tells of the children that it has completed before.
 // PARSE_MORE: `budget` bytes were scanned, or the text is used up. PARSE_DATA: `places`
@@ -107,6 +126,10 @@ must_use enum parse json_scan_feed(struct json_scan *scan, struct span text, boo
 // Scans the whole of `text`, which should be small, at once. True if it is one valid value, which
 // is then in *out without the white space around it.
 must_use bool json_check(struct span text, struct json_slice *out);
+
+// From inside a string, not behind a backslash, to its closing quote, if what lies between is as a
+// string has to be. Otherwise to where it is not, which is no quote, or to `end`.
+const char *json_string_end(const char *at, const char *end);
 
 // Writes the path of what stands at `offset` ("messages[3].content") into `out` and returns its
 // length; what lies before `offset` must have been scanned. 0 if that is the root or if `offset` is

@@ -8,6 +8,7 @@
 
 #include "penstock/acct/snapshot.h"
 #include "penstock/base/arena.h"
+#include "penstock/codec/json_shape.h"
 #include "penstock/http/client.h"
 #include "penstock/http/server.h"
 #include "penstock/model/access_port.h"
@@ -16,7 +17,7 @@
 #include "penstock/wire/figures.h"
 #include "penstock/wire/form.h"
 
-enum { SHARD_LISTENERS_MAX = 16 };
+enum { SHARD_LISTENERS_MAX = 16, SHARD_SHAPES = 8 };
 
 // What the configuration says about requests; the same object for all shards, never changed: other
 // settings come as another object, at the beginning of a turn.
@@ -73,11 +74,14 @@ struct shard {
     struct usage_port *port;
     struct access_port *access; // NULL: no access lines
     struct shard_counters counters;
-    uint64_t id_state;                 // of request ids
-    char target_room[HTTP_TARGET_MAX]; // for the path of the head being looked at
-    struct fault_note note;            // of an event being looked at; copied by who keeps it
-    struct wire_forms forms;           // of whole answers
-    struct http_head up_head;          // the answer being looked at; not kept past a step
+    uint64_t id_state;                      // of request ids
+    char target_room[HTTP_TARGET_MAX];      // for the path of the head being looked at
+    struct fault_note note;                 // of an event being looked at; copied by who keeps it
+    struct wire_forms forms;                // of whole answers
+    struct json_shape shapes[SHARD_SHAPES]; // of bodies; heads that repeat have one each, in turn
+    uint8_t shape_next;
+    struct json_texts texts;  // of a body that is being learnt
+    struct http_head up_head; // the answer being looked at; not kept past a step
     bool draining;
 };
 
