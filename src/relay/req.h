@@ -92,7 +92,7 @@ struct req {
     int16_t status;             // answered to the client, 0 if nothing
     struct err err;             // what went wrong last
     struct arena arena;         // until the commit point; holds vendor secrets, so it is wiped
-    struct span model;          // as the client wrote it, decoded; in the arena
+    struct span model;          // as the client wrote it, decoded; in the body or the arena
     struct span vendor_model;   // empty: the same
     struct span fields;         // the client's fields that go on to the vendor, ready as head lines
     struct span query;          // the client's, without the key; in the arena

@@ -52,12 +52,12 @@ static struct plan *plan_begin(struct req *req)
     if (plan == NULL)
         return NULL;
     plan->splice.count = 0; // the rest is set below, or counted by this
-    plan->items[BODY_MODEL] = (struct json_member){ .name = SPAN("model"), .decides = true };
-    plan->items[BODY_STREAM] = (struct json_member){ .name = SPAN("stream"), .decides = true };
-    plan->items[BODY_STREAM_OPTIONS] =
-        (struct json_member){ .name = SPAN("stream_options"), .decides = true };
-    plan->items[BODY_PREVIOUS] =
-        (struct json_member){ .name = SPAN("previous_response_id"), .decides = true };
+    plan->items[BODY_MODEL].name = SPAN("model");
+    plan->items[BODY_STREAM].name = SPAN("stream");
+    plan->items[BODY_STREAM_OPTIONS].name = SPAN("stream_options");
+    plan->items[BODY_PREVIOUS].name = SPAN("previous_response_id");
+    for (size_t i = 0; i < BODY_MEMBERS; i++)
+        plan->items[i].decides = true;
     json_members_init(&plan->members, plan->items, BODY_MEMBERS);
     json_members_limit(&plan->members, req->shard->shared->relay->json_depth);
     mend_watch(&plan->members.scan, (enum wire_family)req->family);
@@ -78,6 +78,10 @@ static struct err read_model(struct req *req)
         return ERR(MODEL_MISSING);
     if (model.kind != JK_STRING)
         return ERR(JSON_TYPE);
+    if (likely(json_string_is_plain(model) && json_string_raw(model).len <= MODEL_NAME_MAX)) {
+        req->model = json_string_raw(model);
+        return req->model.len > 0 ? OK : ERR(MODEL_MISSING);
+    }
     char *room = arena_take(&req->arena, MODEL_NAME_MAX);
     if (room == NULL)
         return ERR(OVERLOADED);
@@ -103,6 +107,27 @@ static struct err read_stream(struct req *req)
     return OK;
 }
 
+// Most requests of a shard ask for the model that the one before asked for.
+static struct snap_route find_route(struct req *req)
+{
+    struct shard *shard = req->shard;
+    struct route_memo *memo = &shard->route;
+    const uint64_t generation = snapshot_generation(shard->snap);
+    if (likely(memo->generation == generation && memo->format == req->format &&
+               span_eq_name(req->model, span_of(memo->model, memo->model_len))))
+        return memo->route;
+    const struct snap_route route =
+        snapshot_route(shard->snap, (enum format)req->format, req->model);
+    if (req->model.len > 0 && req->model.len <= sizeof(memo->model)) {
+        memo->generation = generation;
+        memo->format = req->format;
+        memo->model_len = (uint16_t)req->model.len;
+        memcpy(memo->model, req->model.ptr, req->model.len);
+        memo->route = route;
+    }
+    return route;
+}
+
 // What the newest snapshot says. Its parts are looked up once, and again when there is a newer one.
 static void look_again(struct req *req)
 {
@@ -111,7 +136,7 @@ static void look_again(struct req *req)
         return;
     req->generation = snapshot_generation(snap);
     req->key = snapshot_key(snap, req->key_digest);
-    req->route = snapshot_route(snap, (enum format)req->format, req->model);
+    req->route = find_route(req);
 }
 
 // The pass over the body, or a look at whether it is built like the last one under such a head.
@@ -168,7 +193,7 @@ enum next step_plan(struct req *req)
     if (req->stream_wanted)
         req->record.flags |= USAGE_STREAM;
     look_again(req); // the key may have been revoked while the body was on its way
-    req->route = snapshot_route(shard->snap, (enum format)req->format, req->model);
+    req->route = find_route(req);
     usage_record_set_model(&req->record, req->model, req->route.model_id);
 
     // A response lives at the account that made it. With one account there is no doubt which.

@@ -189,6 +189,8 @@ bool json_pick(struct json_slice object, const struct span *names, struct json_s
 
 // The raw text between a string's quotes; empty for any other kind.
 struct span json_string_raw(struct json_slice string);
+// True if the raw text is what the string says: ASCII without an escape.
+bool json_string_is_plain(struct json_slice string);
 // True if `string` is a string that says `text` once its escapes are resolved.
 bool json_string_is(struct json_slice string, struct span text);
 

@@ -55,6 +55,15 @@ struct shard_shared {
     const struct server_limits *server;
 };
 
+// The newest look for a model's route, which holds for the snapshot of this generation.
+struct route_memo {
+    uint64_t generation; // 0: none yet
+    uint16_t model_len;
+    uint8_t format;
+    char model[MODEL_NAME_MAX];
+    struct snap_route route;
+};
+
 struct shard {
     uint32_t idx;
     const struct shard_shared *shared; // `own`
@@ -71,6 +80,7 @@ struct shard {
     struct list live;            // requests
     struct req *owed;            // those of them whose own time ends with this turn (own.h)
     const struct snapshot *snap; // of this turn
+    struct route_memo route;
     struct usage_port *port;
     struct access_port *access; // NULL: no access lines
     struct shard_counters counters;
