@@ -88,8 +88,8 @@ struct req {
     uint8_t up_op;    // enum wire_op that the vendor is asked for
     uint8_t attempts, tried_count, stale_retries;
     uint8_t fields_dropped;     // of the client's head, on their way to the vendor
-    uint8_t shape;              // 1 + the shard's shape that the body may have; 0: not known
     int16_t status;             // answered to the client, 0 if nothing
+    uint64_t head_nr;           // of the client's head, if it is known to come again; else 0
     struct err err;             // what went wrong last
     struct arena arena;         // until the commit point; holds vendor secrets, so it is wiped
     struct span model;          // as the client wrote it, decoded; in the body or the arena

@@ -200,8 +200,8 @@ enum { NOTE_TEXTS = 5 };
 struct head_note {
     bool is_set;
     bool strict;
-    uint8_t shape;     // as in the request
     uint32_t settings; // that the head was read with: relay_limits.generation
+    uint64_t head_nr;
     uint8_t op, family, format;
     enum coding coding;
     uint32_t fields_dropped;
@@ -238,7 +238,7 @@ static void note_write(struct head_note *note, struct req *req)
     note->strict = req->strict;
     note->trace = req->trace;
     memcpy(note->key_digest, req->key_digest, sizeof(note->key_digest));
-    note->shape = 1 + shard->shape_next++ % SHARD_SHAPES;
+    note->head_nr = ++shard->head_count;
     note->is_set = !out.full;
 }
 
@@ -261,7 +261,7 @@ static struct err note_read(const struct head_note *note, struct req *req)
     req->coding = note->coding;
     req->fields_dropped = note->fields_dropped;
     req->strict = note->strict;
-    req->shape = note->shape;
+    req->head_nr = note->head_nr;
     req->trace = note->trace;
     memcpy(req->key_digest, note->key_digest, sizeof(req->key_digest));
     return authorise(req);

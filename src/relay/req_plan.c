@@ -4,13 +4,12 @@
 #include "own.h"
 #include "penstock/base/check.h"
 #include "penstock/base/guard.h"
-#include "penstock/codec/http1_write.h"
 #include "penstock/codec/json_writer.h"
 #include "penstock/convert/mend.h"
-#include "penstock/provider/provider.h"
 #include "req.h"
 #include "req_convert.h"
 #include "unpack.h"
+#include "up_head.h"
 
 // Of a body, in one turn: a whole one of the usual length, which is then still in the cache when it
 // is sent.
@@ -146,7 +145,8 @@ static enum parse read_members(struct req *req, struct err *err)
     struct json_members *members = &req->plan->members;
     const struct span body = req->stream->body;
     const bool whole = members->scan.pos == 0 && body.len <= PLAN_STEP; // in one turn
-    struct json_shape *shape = whole && req->shape > 0 ? &shard->shapes[req->shape - 1] : NULL;
+    struct json_shape *shape =
+        whole && req->head_nr != 0 ? &shard->habits[req->head_nr % SHARD_HABITS].shape : NULL;
     if (shape == NULL || !json_shape_due(shape))
         return json_members_feed(members, body, true, PLAN_STEP, err);
     if (likely(json_shape_take(shape, body, members)))
@@ -349,60 +349,6 @@ static struct err edit_model(struct req *req)
     return OK;
 }
 
-enum { HEAD_ROOM_MIN = 1 * KIB };
-
-// Writes the whole head for the vendor. It holds the account's secret from here to the arena's
-// wipe.
-static struct err write_head_in(struct req *req, const struct snap_account *account, size_t least)
-{
-    size_t room;
-    char *at = arena_rest(&req->arena, least, &room);
-    if (at == NULL)
-        return ERR(OVERLOADED);
-    struct put out = put_into(at, room);
-    const struct provider *provider = provider_of(account->type);
-    const struct provider_call call = {
-        .op = (enum wire_op)req->up_op,
-        .path = account->path,
-        .model = req->vendor_model.len > 0 ? req->vendor_model : req->model,
-        .version = req->converts ? SPAN_NONE : req->version,
-        .query = req->converts ? SPAN_NONE : req->query,
-        .events = req->converts && req->stream_wanted,
-    };
-    put_span(&out, SPAN("POST "));
-    provider->target(&call, &out);
-    put_span(&out, SPAN(" HTTP/1.1\r\n"));
-    put_span(&out, secret_reveal(account->lines));
-    put_span(&out, SPAN("content-type: application/json\r\naccept-encoding: identity\r\n"
-                        "user-agent: penstock/" PENSTOCK_VERSION "\r\n"));
-    http_put_field_u64(&out, SPAN("content-length"),
-                       req->converts ? convert_length(req)
-                                     : splice_length(&req->plan->splice, req->stream->body.len));
-    provider->fields(account, req->converts ? SPAN_NONE : req->fields, &out);
-    if (req->converts)
-        fields_convert(&out, req->fields);
-    else
-        put_span(&out, req->fields);
-    put_span(&out, SPAN("\r\n"));
-    req->up_head = put_done(&out);
-    arena_trim(&req->arena, room, req->up_head.len);
-    return out.full ? ERR(HEAD_TOO_LARGE) : OK;
-}
-
-static struct err write_head(struct req *req, const struct snap_account *account)
-{
-    req_head_wipe(req);
-    struct err err = write_head_in(req, account, HEAD_ROOM_MIN);
-    if (err.code != ERR_HEAD_TOO_LARGE)
-        return err;
-    req_head_wipe(req);       // once more, with room for all of it
-    const size_t encoded = 3; // the longest form of a byte in a path
-    return write_head_in(req, account,
-                         HEAD_ROOM_MIN + account->path.len + secret_reveal(account->lines).len +
-                             req->fields.len + req->version.len + req->query.len +
-                             encoded * (req->model.len + req->vendor_model.len));
-}
-
 // The credential without the scheme in front of it.
 static struct span bare_secret(struct span value)
 {
@@ -477,7 +423,7 @@ enum next step_pick(struct req *req)
         answer_note_model(req->answer, vendor_model);
     err = edit_model(req);
     if (!failed(err))
-        err = write_head(req, account);
+        err = up_head_write(req, account);
     if (req->arena.starved)
         err = ERR(OVERLOADED);
     return failed(err) ? req_fail(req, err) : req_goto(req, STEP_DIAL);

@@ -17,7 +17,7 @@
 #include "penstock/wire/figures.h"
 #include "penstock/wire/form.h"
 
-enum { SHARD_LISTENERS_MAX = 16, SHARD_SHAPES = 8 };
+enum { SHARD_LISTENERS_MAX = 16, SHARD_HABITS = 8, UP_FORM_BYTES = 1 * KIB };
 
 // What the configuration says about requests; the same object for all shards, never changed: other
 // settings come as another object, at the beginning of a turn.
@@ -64,6 +64,24 @@ struct route_memo {
     struct snap_route route;
 };
 
+// The head for a vendor that a client's head led to last, without its account's lines and the
+// length of the body.
+struct up_form {
+    uint64_t head_nr;    // the client's head; 0: nothing was kept yet
+    uint64_t generation; // of the snapshot
+    uint32_t account;    // index in it
+    uint16_t model_len;  // of the vendor's name for the model, which comes first in `text`
+    uint16_t len;        // of the head, behind it
+    uint16_t lines_at, length_at;
+    char text[UP_FORM_BYTES];
+};
+
+// What requests under one head have in common.
+struct habit {
+    struct json_shape shape; // of their bodies
+    struct up_form up;
+};
+
 struct shard {
     uint32_t idx;
     const struct shard_shared *shared; // `own`
@@ -84,14 +102,14 @@ struct shard {
     struct usage_port *port;
     struct access_port *access; // NULL: no access lines
     struct shard_counters counters;
-    uint64_t id_state;                      // of request ids
-    char target_room[HTTP_TARGET_MAX];      // for the path of the head being looked at
-    struct fault_note note;                 // of an event being looked at; copied by who keeps it
-    struct wire_forms forms;                // of whole answers
-    struct json_shape shapes[SHARD_SHAPES]; // of bodies; heads that repeat have one each, in turn
-    uint8_t shape_next;
-    struct json_texts texts;  // of a body that is being learnt
-    struct http_head up_head; // the answer being looked at; not kept past a step
+    uint64_t id_state;                 // of request ids
+    char target_room[HTTP_TARGET_MAX]; // for the path of the head being looked at
+    struct fault_note note;            // of an event being looked at; copied by who keeps it
+    struct wire_forms forms;           // of whole answers
+    struct habit habits[SHARD_HABITS]; // heads that repeat have one each, in turn
+    uint64_t head_count;               // that were noted: each has its number
+    struct json_texts texts;           // of a body that is being learnt
+    struct http_head up_head;          // the answer being looked at; not kept past a step
     bool draining;
 };
 
