@@ -1,6 +1,7 @@
 #include "penstock/codec/skeleton.h"
 
 #include "penstock/base/check.h"
+#include "penstock/codec/json.h"
 #include "penstock/codec/simd.h"
 
 void skeleton_init(struct skeleton *skeleton, struct skeleton_part *parts, size_t parts_max,
@@ -148,10 +149,11 @@ static __attribute__((noinline)) const char *far_end(uint8_t kind, const char *a
 {
     switch ((enum hole_kind)kind) {
     case HOLE_STRING: return long_string(at, end);
+    case HOLE_VALID: return json_string_end(at, end);
     case HOLE_DIGITS: return digits_end(at, end);
     case HOLE_NUMBER: return number_end(at, end);
     }
-    bug("a hole is of one of three kinds");
+    bug("a hole is of one of four kinds");
 }
 
 #if defined(__SSE2__)
@@ -260,7 +262,7 @@ size_t skeleton_match(const struct skeleton *skeleton, struct span text, struct 
             return (size_t)(at - text.ptr);
         const char *stop = likely(at <= far) ? hole_end(part->kind, at, 0, end)
                                              : hole_end_at_end(part->kind, at, end);
-        if (part->kind != HOLE_STRING && !is_number(at, stop))
+        if (part->kind >= HOLE_DIGITS && !is_number(at, stop))
             return 0;
         *holes = span_of(at, (size_t)(stop - at));
         at = stop;

@@ -15,7 +15,8 @@ enum {
 };
 
 enum hole_kind {
-    HOLE_STRING, // what stands between the quotes of a JSON string
+    HOLE_STRING, // what stands between the quotes of a JSON string, of which not all is looked at
+    HOLE_VALID,  // the same, and every byte of it is valid
     HOLE_DIGITS, // one to HOLE_DIGITS_MAX digits
     HOLE_NUMBER, // a number of any spelling
 };
