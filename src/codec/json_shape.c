@@ -19,31 +19,47 @@ bool json_shape_due(struct json_shape *shape)
 }
 
 // How far each text's end has moved. The list begins with a place before all texts.
-static void measure(const struct json_shape *shape, const struct span *texts,
+static void measure(const struct json_shape *shape, const struct filling *texts,
                     ptrdiff_t moved[JSON_TEXTS_MAX + 1])
 {
     const size_t count = skeleton_holes(&shape->skeleton);
     moved[0] = 0;
     for (size_t i = 0; i < count; i++)
-        moved[i + 1] = moved[i] + (ptrdiff_t)(texts[i].len - shape->lens[i]);
+        moved[i + 1] = moved[i] + (ptrdiff_t)(texts[i].text.len - shape->lens[i]);
+}
+
+// A likeness says nothing of escapes, and of bytes that are not ASCII.
+static bool are_valid(const struct filling *texts, size_t count, const char *end)
+{
+    for (size_t i = 0; i < count; i++) {
+        const struct span text = texts[i].text;
+        if (texts[i].number != 0 && json_string_end(text.ptr, end) != text.ptr + text.len)
+            return false;
+    }
+    return true;
+}
+
+static bool is_like(const struct json_shape *shape, struct span text, struct filling *texts)
+{
+    return text.len > 0 && skeleton_match(&shape->skeleton, text, texts) == text.len &&
+           are_valid(texts, skeleton_holes(&shape->skeleton), text.ptr + text.len);
 }
 
 bool json_shape_take(struct json_shape *shape, struct span text, struct json_members *members)
 {
-    uninitialized struct span texts[JSON_TEXTS_MAX];
+    uninitialized struct filling texts[JSON_TEXTS_MAX];
     uninitialized ptrdiff_t moved[JSON_TEXTS_MAX + 1];
     struct json_scan *scan = &members->scan;
     assert(scan->pos == 0);
-    if (text.len == 0 || shape->depth_max != scan->depth_max ||
-        skeleton_match(&shape->skeleton, text, texts) != text.len) {
+    if (shape->depth_max != scan->depth_max || !is_like(shape, text, texts)) {
         shape->misses = (uint8_t)min_size(shape->misses + 1u, JSON_SHAPE_REST_MAX);
         return false;
     }
     shape->misses = 0;
     measure(shape, texts, moved);
     for (size_t i = 0; i < skeleton_holes(&shape->skeleton); i++)
-        if (texts[i].len >= JSON_MARK_BYTES)
-            scan->marked |= json_marks_of(scan->marks, texts[i]);
+        if (texts[i].text.len >= JSON_MARK_BYTES)
+            scan->marked |= json_marks_of(scan->marks, texts[i].text);
     for (size_t i = 0; i < shape->count; i++) {
         struct json_member *item = &members->items[shape->found[i].item];
         const struct json_member *kept = &shape->found[i].member;
@@ -102,7 +118,7 @@ void json_shape_learn(struct json_shape *shape, struct span text, const struct j
         return;
     for (size_t i = 0; i < texts->count; i++) {
         const struct span hole = span_of(text.ptr + texts->list[i].at, texts->list[i].len);
-        holes[i] = (struct hole){ .text = hole, .kind = HOLE_VALID };
+        holes[i] = (struct hole){ .text = hole, .kind = HOLE_STRING };
         shape->lens[i] = hole.len;
     }
     shape->depth_max = members->scan.depth_max;

@@ -92,8 +92,8 @@ static void a_body_of_the_same_form_is_known(void)
     EXPECT(!takes(&shape, SPAN(BODY(LONG, "gpt", LONG) " ")));
     learn(&shape, SPAN(BODY(LONG, LONG, "x"))); // a long name is a text like others
     EXPECT(takes(&shape, SPAN(BODY("", LONG " 2", "x"))));
-    learn(&shape, SPAN("{}              ")); // no text at all
-    EXPECT(takes(&shape, SPAN("{}              ")));
+    learn(&shape, SPAN("{}                                 ")); // no text at all
+    EXPECT(takes(&shape, SPAN("{}                                 ")));
     EXPECT(!takes(&shape, SPAN_NONE));
     learn(&shape, SPAN(BODY("mark" LONG, "gpt", LONG))); // this one stays with the scanner
     EXPECT(!takes(&shape, SPAN(BODY("mark" LONG, "gpt", LONG))));
