@@ -290,35 +290,44 @@ static const struct snap_candidate *pick(struct req *req, bool *full)
 }
 
 // The next account that can be asked. One of another format may be no match for what this request
-// says: then the next one is looked at, and *err tells what was wrong.
+// says: then the next one is looked at, and *err tells what was wrong. *waits: the request is still
+// being carried over.
 static const struct snap_account *pick_fit(struct req *req, struct span *vendor_model,
-                                           struct err *err)
+                                           struct err *err, bool *waits)
 {
     *err = OK;
-    while (req->tried_count < REQ_TRIED_MAX) {
+    *waits = false;
+    look_again(req);
+    const struct snap_candidate *candidate = convert_candidate(req);
+    req->converts = req->converts && candidate != NULL;
+    while (candidate != NULL || req->tried_count < REQ_TRIED_MAX) {
         bool full;
-        const struct snap_candidate *candidate = pick(req, &full);
+        const bool begun = candidate != NULL;
+        candidate = begun ? candidate : pick(req, &full);
         if (candidate == NULL) {
             if (full)
                 counter_add(&req->shard->counters.limited[LIMIT_ACCOUNT], 1);
             return NULL;
         }
         const struct snap_account *account = snapshot_account(req->shard->snap, candidate->account);
-        const enum format format = (enum format)candidate->format;
-        req->tried[req->tried_count++] = account->slot;
+        if (!begun)
+            req->tried[req->tried_count++] = account->slot;
         *vendor_model = candidate->model;
-        req->converts = format != (enum format)req->format;
+        req->converts = (enum format)candidate->format != (enum format)req->format;
         req->up_op = req->op;
         if (!req->converts)
             return account;
-        struct err refused = convert_request(req, account, format, candidate->model);
-        if (!failed(refused))
-            return account;
+        struct err refused;
+        const enum parse parse = convert_request(req, candidate, &refused);
+        *waits = parse == PARSE_MORE;
+        if (parse != PARSE_BAD)
+            return parse == PARSE_DONE ? account : NULL;
         slot_leave(slot_at(req->shard->shared->slots, account->slot.idx));
         req->converts = false;
         *err = refused;
         if (refused.side != SIDE_CLIENT)
             return NULL;
+        candidate = NULL;
     }
     return NULL;
 }
@@ -411,11 +420,16 @@ enum next step_pick(struct req *req)
 {
     struct shard *shard = req->shard;
     const struct relay_limits *limits = shard->shared->relay;
+    if (convert_is_out(req))
+        return NEXT_WAIT;
     if (req->stream->client == CLIENT_GONE)
         return req_fail(req, ERR(CLIENT_GONE));
     struct span vendor_model = SPAN_NONE;
     struct err err;
-    const struct snap_account *account = pick_fit(req, &vendor_model, &err);
+    bool waits;
+    const struct snap_account *account = pick_fit(req, &vendor_model, &err, &waits);
+    if (waits)
+        return NEXT_WAIT;
     if (account == NULL) {
         if (req->attempts > 0)
             return req_give_up(req); // the last vendor's error is the answer

@@ -124,7 +124,7 @@ static void what_does_not_fit_is_not_learnt(void)
     struct pass pass;
     struct json_texts texts;
     for (size_t count = 1; count <= JSON_TEXTS_MAX + 1; count++) {
-        int more = snprintf(body, sizeof(body), "{\"list\":[");
+        int more = snprintf(body, sizeof(body), "{\"a list of more than a vector\":[");
         len = (size_t)more;
         for (size_t i = 0; i < count; i++, len += part.len)
             memcpy(body + len, part.ptr, part.len);
