@@ -9,6 +9,7 @@
 #include "own.h"
 #include "penstock/base/check.h"
 #include "penstock/base/guard.h"
+#include "req_convert.h"
 #include "req_issuer.h"
 
 static const uint32_t step_edges[STEP_COUNT] = {
@@ -191,6 +192,7 @@ enum next req_fail(struct req *req, struct err err)
     assert(failed(err));
     struct shard *shard = req->shard;
     req->wait_ns = 0;
+    convert_abandon(req);
     fetch_stop(&req->fetch, WHY_CANCELLED);
     req->err = err;
     req->stage = step_stages[req->step];
@@ -221,7 +223,7 @@ void req_run(struct task *task)
 {
     struct req *req = container_of(task, struct req, task);
     enum next next;
-    if (unlikely(req->cut) && req->step < STEP_FAIL)
+    if (unlikely(req->cut) && req->step < STEP_FAIL && !convert_is_out(req))
         (void)req_fail(req, ERR(DRAINING)); // FAIL is the next step that runs
     do
         next = step_run[req->step](req);
