@@ -271,7 +271,7 @@ static void settings_find_their_names(void)
                    "{'threshold':'OFF'}]}") != NULL);
     EXPECT_SPAN(losses_dropped(&losses), "");
     // C-111
-    const struct caps reasoning = { .no_sampling = true };
+    const struct caps reasoning = { .no_sampling = true, .reasons_unasked = true };
     made = convert(FAMILY_GEMINI, FAMILY_OPENAI,
                    "{" ASKED ",'generationConfig':{'temperature':1,'topP':1}}", &reasoning);
     EXPECT_HAS_NOT(made, "temperature");
