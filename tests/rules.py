@@ -241,7 +241,6 @@ OPEN = {
     "C-097": "nothing is fetched: a vendor that takes no URL refuses it",
     "C-130": RELAY,
     "C-132": RELAY,
-    "C-141": "no capability asks for it yet",
     "C-145": "a way of building: include/penstock/convert/prompt.h",
     "C-146": "the bound is kept; that the end is paced by the client's credit is not built",
     "P21": "shown as C-135 without an id of its own",

@@ -366,6 +366,38 @@ static const struct converter *client_converter(const struct req *req)
                                      : converter_of((enum wire_family)req->family);
 }
 
+// Whether a request of Chat has tools that the model would have to use while it thinks.
+static bool thinks_with_tools(const struct req *req, const struct caps *caps)
+{
+    enum { TOOLS, FUNCTIONS, EFFORT, COUNT };
+    static const struct span names[COUNT] = { SPAN("tools"), SPAN("functions"),
+                                              SPAN("reasoning_effort") };
+    struct json_slice found[COUNT];
+    json_get_all(body_root(req), names, found, COUNT);
+    if (!wire_has_content(found[TOOLS]) && !wire_has_content(found[FUNCTIONS]))
+        return false;
+    return found[EFFORT].kind == JK_STRING ? !json_string_is(found[EFFORT], SPAN("none"))
+                                           : caps->reasons_unasked;
+}
+
+enum format convert_format(const struct req *req, const struct snap_account *account,
+                           const struct snap_candidate *candidate)
+{
+    const enum format format = (enum format)candidate->format;
+    const bool own = format == (enum format)req->format;
+    if (format != FORMAT_OPENAI || account->type != ACCOUNT_OPENAI ||
+        (account->formats & BIT(FORMAT_RESPONSES)) == 0 || (own && req->op != OP_CHAT))
+        return format;
+    const struct caps caps =
+        provider_caps(account, format, candidate->model.len > 0 ? candidate->model : req->model);
+    switch ((enum chat_serves)caps.chat) {
+    case CHAT_ALL: return format;
+    case CHAT_BARE_TOOLS: return own && !thinks_with_tools(req, &caps) ? format : FORMAT_RESPONSES;
+    case CHAT_NOT: return FORMAT_RESPONSES;
+    }
+    bug("chat serves all, some or nothing of a model");
+}
+
 struct err convert_request(struct req *req, const struct snap_account *account, enum format format,
                            struct span vendor_model)
 {

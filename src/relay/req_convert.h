@@ -68,6 +68,10 @@ struct conversion {
 
 // --- req_convert.c ---
 
+// The format in which a candidate is asked: OpenAI's Chat serves some models only in part, or not at
+// all, and then it is asked by its other format (C-141).
+enum format convert_format(const struct req *req, const struct snap_account *account,
+                           const struct snap_candidate *candidate);
 // Carries the request over for an account that is asked in `format` for `vendor_model` (empty: the
 // same name). An error of the client's: this request is none for that format, convert_detail()
 // tells why.

@@ -214,7 +214,7 @@ static const struct snap_account *pick_fit(struct req *req, struct span *vendor_
             return NULL;
         }
         const struct snap_account *account = snapshot_account(req->shard->snap, candidate->account);
-        const enum format format = (enum format)candidate->format;
+        const enum format format = convert_format(req, account, candidate);
         req->tried[req->tried_count++] = account->slot;
         *vendor_model = candidate->model;
         req->converts = format != (enum format)req->format;

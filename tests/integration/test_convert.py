@@ -582,6 +582,66 @@ class Requests(ConvertTest):
             if vendor.name == "anthropic":
                 self.assertEqual(request.get("anthropic-version"), "2023-06-01")
 
+    def test_thoughts_between_tags(self):
+        """C-074, P14: told as thoughts where the model is said to write them so, and only there."""
+        text = "<think>Hm, a < b</think>\n\nHi"
+        models = [{"name": "tagged", "target": "to-openai", "think_tags": True}]
+        self.world(says([text[:4], text[4:18], text[18:20], text[20:]]), models=models)
+        for client in converted():
+            for stream in (False, True):
+                with self.subTest(client=client.name, stream=stream):
+                    said = self.understood(client, self.ask(client, "tagged", "hi", stream), stream)
+                    passes = client.name == "openai"  # nothing is converted
+                    self.assertEqual(said.text, text if passes else "Hi")
+                    said = self.understood(client, self.ask(client, "to-openai", "hi", stream), stream)
+                    self.assertEqual(said.text, text)
+
+    def test_a_search_for_another(self):
+        """The vendor's own web search, where the model's operator wants it so."""
+        models = [{"name": "searching", "target": "to-anthropic", "convert_web_search": True}]
+        self.world(says(), models=models)
+        chat = next(dialect for dialect in converted() if dialect.name == "openai")
+        answer = self.ask(chat, "searching", web_search_options={})
+        self.understood(chat, answer, False)
+        self.assertEqual(answer.get("x-penstock-adjusted"), "web_search_options=web_search")
+        tools = self.vendors["anthropic"].requests[-1].json()["tools"]
+        self.assertEqual([tool["name"] for tool in tools], ["web_search"])
+        answer = self.ask(chat, "to-anthropic", web_search_options={})
+        self.understood(chat, answer, False)
+        self.assertEqual(answer.get("x-penstock-dropped"), "web_search_options")
+        self.assertNotIn("tools", self.vendors["anthropic"].requests[-1].json())
+
+    def test_models_that_chat_does_not_serve(self):
+        """C-141: an account of OpenAI's own is asked by Responses for what its Chat refuses of a model."""
+        dialects = {dialect.name: dialect for dialect in converted()}
+        chat, responses = dialects["openai"], dialects["responses"]
+
+        def respond(peer, request):
+            dialect = responses if request.target.endswith("/responses") else chat
+            says()(dialect, peer, request, dialect.seen(request))
+
+        vendor = self.vendor(serving(respond))
+        listed = ["gpt-5.1", "gpt-5.3-codex", "gpt-5.4", "gpt-5.6"]
+        both = ["openai", "responses"]
+        self.server = self.gateway(accounts=[
+            chat.account(vendor, models=listed, formats=both),
+            chat.account(vendor, name="like", type="openai-compatible", models=["like-5.6"], formats=both,
+                         model_map={"like-5.6": "gpt-5.6"})])
+        tools, effort = {"tools": True}, {"reasoning_effort": "low"}
+        for model, more, asked in (
+                ("gpt-5.1", tools | effort, chat), ("gpt-5.3-codex", {}, responses), ("gpt-5.4", tools, chat),
+                ("gpt-5.4", effort, chat), ("gpt-5.4", tools | effort, responses), ("gpt-5.6", {}, chat),
+                ("gpt-5.6", tools, responses), ("gpt-5.6", tools | {"reasoning_effort": "none"}, chat),
+                ("like-5.6", tools | effort, chat)):
+            for stream in (False, True):
+                with self.subTest(model=model, asked=more, stream=stream):
+                    said = self.understood(chat, self.ask(chat, model, TEXT, stream, **more), stream)
+                    self.assertEqual((said.text, said.usage), (TEXT, USAGE))
+                    self.assertEqual(vendor.requests[-1].target.rsplit("/", 1)[-1],
+                                     "responses" if asked is responses else "completions")
+        self.understood(dialects["anthropic"], self.ask(dialects["anthropic"], "gpt-5.4"), False)
+        self.assertTrue(vendor.requests[-1].target.endswith("/responses"))
+
 
 @both_backends
 class Accounts(ConvertTest):
