@@ -27,6 +27,7 @@ struct run {
     const char *at;
     const char *stop; // of this call: the budget or the end
     const char *end;
+    uint64_t filter; // of the marks
     uint32_t depth;
     enum state state;
     bool final;
@@ -285,6 +286,27 @@ static enum json_kind kind_at(char byte)
     }
 }
 
+static __attribute__((noinline)) void note_mark(struct json_scan *scan, uint32_t word)
+{
+    for (uint32_t i = 0; i < scan->marks->count; i++) {
+        if (scan->marks->words[i] == word)
+            scan->marked |= (uint8_t)(1U << i);
+    }
+}
+
+// A string or key begins.
+in_line void look_for_mark(struct run *run)
+{
+    uint32_t word;
+    if (likely((size_t)(run->end - run->at) >= sizeof(word))) {
+        memcpy(&word, run->at, sizeof(word));
+        if (unlikely((run->filter & JSON_MARK_BIT(word)) != 0))
+            note_mark(run->scan, word);
+    } else if (!run->final) {
+        run->scan->marked |= JSON_MARK_CUT;
+    }
+}
+
 // The rest of a string or key. Most are short and plain, so the first bytes are looked at in line.
 in_line enum step scan_contents(struct run *run)
 {
@@ -333,6 +355,7 @@ in_line enum step scan_value(struct run *run)
     case '"':
         run->at++;
         run->state = ST_IN_STRING;
+        look_for_mark(run);
         return end_string(run);
     case '{': return open_container(run, true);
     case '[': return open_container(run, false);
@@ -356,6 +379,7 @@ in_line enum step scan_key(struct run *run)
         run->scan->place.key_at = here(run);
     run->at++;
     run->state = ST_IN_KEY;
+    look_for_mark(run);
     return end_key(run);
 }
 
@@ -445,6 +469,7 @@ enum parse json_scan_feed(struct json_scan *scan, struct span text, bool final, 
         .at = ptr + scan->pos,
         .stop = ptr + (text.len - scan->pos > budget ? scan->pos + budget : text.len),
         .end = ptr + text.len,
+        .filter = scan->marks != NULL ? scan->marks->filter : 0,
         .depth = scan->depth,
         .state = (enum state)scan->state,
         .final = final,

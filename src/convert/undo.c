@@ -233,7 +233,8 @@ static void finish(struct undo *undo, struct delta delta)
         for (; piece != NULL; piece = piece->next) {
             text.text = (struct words){ .raw = span_of(piece->bytes, piece->len),
                                         .escaped = true,
-                                        .whole = true };
+                                        .whole = true,
+                                        .lasting = true };
             undo->emit(undo->ctx, &text);
         }
     } else if (delta.finish == FINISH_CALLS && !undo->shown) {

@@ -68,13 +68,29 @@ struct json_place {
 
 enum { JSON_SCAN_PLACES = 8 };
 
+// How strings and keys begin that a caller wants to hear of, four bytes each. The scan passes every
+// string anyway, so that asking here costs less than any search afterwards.
+enum { JSON_MARKS_MAX = 7, JSON_MARK_CUT = 1 << JSON_MARKS_MAX };
+struct json_marks {
+    uint64_t filter; // JSON_MARK_BIT() of each
+    uint32_t count;
+    uint32_t words[JSON_MARKS_MAX];
+};
+#define JSON_MARK(a, b, c, d) \
+    ((uint32_t)(a) | (uint32_t)(b) << 8 | (uint32_t)(c) << 16 | (uint32_t)(d) << 24)
+#define JSON_MARK_BIT(word) (UINT64_C(1) << ((word)*UINT32_C(0x9E3779B1) >> 26))
+
 struct json_scan {
     size_t pos;
+    const struct json_marks *marks; // NULL: none are looked for
     uint32_t depth;
     uint32_t depth_max; // at most JSON_DEPTH_MAX, which it is unless the caller sets less
     uint8_t state;
     bool report;   // tell of the children of the root
     uint8_t fault; // enum json_fault, after PARSE_BAD: at `pos`
+    // Bit i: a string or key begins as marks->words[i] does, as it is written. JSON_MARK_CUT: the
+    // end of what was there cut the beginning of one, which may be any.
+    uint8_t marked;
     enum json_kind root;
     uint32_t child_count;    // children of the root that are complete
     struct json_place place; // of the one that is not
@@ -83,7 +99,7 @@ struct json_scan {
     uint64_t objects[JSON_DEPTH_MAX / 64];      // a bit a level: this level is an object
 };
 
-// `report`: tell of the children of the root, in `places`.
+// `report`: tell of the children of the root, in `places`. `marks` may be set behind it.
 void json_scan_init(struct json_scan *scan, bool report);
 
 // Goes on where the last call stopped. `text` begins with all that earlier calls saw; `final`: it

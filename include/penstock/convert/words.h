@@ -14,6 +14,7 @@ struct words {
     struct span raw;
     bool escaped; // `raw` is what stands between the quotes of a JSON string that was validated
     bool whole;   // and no escape in it is half a pair of surrogates: it can be copied unseen
+    bool lasting; // `raw` stays where it is until the end of the answer that it is written into
 };
 
 #define WORDS_NONE ((struct words){ .raw = SPAN_NONE })
