@@ -75,8 +75,8 @@ struct conversion {
 
 // --- req_convert.c ---
 
-// The format in which a candidate is asked: OpenAI's Chat serves some models only in part, or not at
-// all, and then it is asked by its other format (C-141).
+// The format in which a candidate is asked: OpenAI's Chat serves some models only in part, or not
+// at all, and then it is asked by its other format (C-141).
 enum format convert_format(const struct req *req, const struct snap_account *account,
                            const struct snap_candidate *candidate);
 // Carries the request over for an account that is asked in `format` for `vendor_model` (empty: the
@@ -121,6 +121,10 @@ void convert_text_drop(struct convert_text *text);
 void convert_answer(struct req *req);
 must_use struct err convert_piece(struct req *req, const struct seg *piece);
 enum next convert_finish(struct req *req);
+// When the client has to be shown that its answer is still on its way (C-087); UINT64_MAX: never.
+uint64_t convert_life_at(const struct req *req);
+// Shows it, if it is time. False: no memory.
+must_use bool convert_show_life(struct req *req);
 // More was written than the client has taken: no more of the vendor's answer is read.
 static inline bool convert_is_behind(const struct req *req)
 {

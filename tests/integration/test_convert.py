@@ -91,6 +91,7 @@ def says(texts=PIECES, calls=()):
 @both_backends
 class Answers(ConvertTest):
     def test_text_comes_through(self):
+        """P37, P38: every pair, whole and streamed."""
         self.world(says())
         @self.each
         def _(client, vendor, model):
@@ -110,6 +111,7 @@ class Answers(ConvertTest):
                 self.assertNotIn(self.server.key, repr(request.fields))
 
     def test_usage_is_recorded_as_the_vendor_told_it(self):
+        """P67: in both kinds of answers, for every vendor."""
         self.world(says())
         @self.each
         def _(client, _vendor, model):
@@ -190,6 +192,7 @@ class Answers(ConvertTest):
                 self.assertEqual(said.usage, USAGE)
 
     def test_compressed_bodies(self):
+        """C-130: of clients and of vendors; a coding that nobody knows is a 415."""
         def respond(dialect, peer, request, said):
             self.assertIsNone(request.get("content-encoding"))
             body = gzip.compress(json.dumps(dialect.whole(TEXT, model=said.model)).encode())
@@ -202,6 +205,8 @@ class Answers(ConvertTest):
             answer = self.server.post(client.path(model, False), body,
                                       headers=[("content-encoding", "gzip")])
             self.assertEqual(self.understood(client, answer, False).text, TEXT)
+            answer = self.server.post(client.path(model, False), body, headers=[("content-encoding", "zip")])
+            self.refused(client, answer, 415)
 
     def test_large_bodies(self):
         large = "0123456789abcdé\n" * 40_000
@@ -281,6 +286,38 @@ class Streams(ConvertTest):
             said = self.broken(client, model)
             self.assertIn("out of steam", said.error)
             self.assertTrue(said.text and TEXT.startswith(said.text), said.text)
+
+    def test_a_silent_vendor_leaves_no_silent_client(self):
+        """C-087: after ten seconds without a word each client is shown that its answer is on its way."""
+        life = {"openai": b"\n: keep-alive\n", "responses": b"\n: keep-alive\n", "anthropic": b"event: ping\n",
+                "gemini": b"\n\n\n"}
+
+        def respond(dialect, peer, request, said):
+            events = dialect.events(PIECES)
+            peer.sse_head()
+            for number, event in enumerate(events):
+                if number == dialect.opening:
+                    time.sleep(11)
+                peer.chunk(event)
+            peer.last_chunk()
+
+        self.world(respond)
+        answers = {}
+
+        def ask(client, vendor):
+            answers[client.name] = self.ask(client, f"to-{vendor.name}", "hi", True)
+
+        threads = [threading.Thread(target=ask, args=pair) for pair in few_pairs()]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        for client, vendor in few_pairs():
+            with self.subTest(client=client.name, vendor=vendor.name):
+                answer = answers[client.name]
+                self.assertEqual(self.understood(client, answer, True).text, TEXT)
+                begun = client.name == "anthropic"  # one belongs to the beginning
+                self.assertEqual(answer.body.count(life[client.name]), 1 + begun, answer.body)
 
     def test_a_cut_stream_ends_in_an_error(self):
         self.events_of(lambda events, dialect: events[:dialect.opening])  # and the body ends properly
@@ -378,6 +415,7 @@ class Streams(ConvertTest):
             self.assertTrue(said.ended)
 
     def test_events_arrive_as_they_are_sent(self):
+        """C-095: what a read brings leaves before the next."""
         def respond(dialect, peer, request, said):
             peer.answer_sse(dialect.events(PIECES), gap_s=0.15)
 
@@ -559,6 +597,7 @@ class Requests(ConvertTest):
             self.understood(client, self.ask(client, model), False)  # and no account was blamed
 
     def test_no_other_operation_is_converted(self):
+        """P36: nobody serves it to such a client, which is said; it is no fault of the gateway's."""
         self.world(says())
         paths = {"/v1/embeddings": "anthropic", "/v1/responses/compact": "anthropic"}
         for path, vendor in paths.items():
@@ -583,7 +622,7 @@ class Requests(ConvertTest):
                 self.assertEqual(request.get("anthropic-version"), "2023-06-01")
 
     def test_thoughts_between_tags(self):
-        """C-074, P14: told as thoughts where the model is said to write them so, and only there."""
+        """C-074: told as thoughts where the model is said to write them so, and only there."""
         text = "<think>Hm, a < b</think>\n\nHi"
         models = [{"name": "tagged", "target": "to-openai", "think_tags": True}]
         self.world(says([text[:4], text[4:18], text[18:20], text[20:]]), models=models)
@@ -702,6 +741,7 @@ class Accounts(ConvertTest):
                 self.assertEqual(vendor.seen(self.at_other.requests[-1]).text, TEXT)
 
     def test_an_error_event_before_the_text_is_followed_by_another_account(self):
+        """C-088: the beginning is held until there is content, so the client sees nothing of the first."""
         def error(dialect, peer, request, said):
             peer.answer_sse([dialect.error_event("no")])
 

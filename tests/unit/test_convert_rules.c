@@ -999,6 +999,15 @@ static const struct stream_row streams[] = {
       "'totalTokenCount':29}}\n",
       { "'prompt_tokens':20", "'cached_tokens':5" },
       { NULL } },
+    { "P58 what Gemini tells by kinds of content is told once",
+      G,
+      O,
+      "{'candidates':[{'index':0,'content':{'parts':[{'text':'a'}]},'finishReason':'STOP'}],"
+      "'usageMetadata':{'promptTokenCount':20,'cachedContentTokenCount':5,'candidatesTokenCount':9,"
+      "'totalTokenCount':29,'promptTokensDetails':[{'modality':'TEXT','tokenCount':12},{'modality':"
+      "'IMAGE','tokenCount':8}],'cacheTokensDetails':[{'modality':'TEXT','tokenCount':5}]}}\n",
+      { "'prompt_tokens':20,'completion_tokens':9,'total_tokens':29", "'cached_tokens':5" },
+      { NULL } },
     { "C-057 what is not known of reasoning is left out",
       A,
       O,
