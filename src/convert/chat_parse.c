@@ -569,5 +569,5 @@ bool chat_parse(struct prompt_parse *parse, struct json_slice root)
         chat_read_member(parse, key, value);
     if (parse->prompt->turn_count == 0)
         prompt_bad(parse, "at least one message is required", "messages");
-    return prompt_end(parse);
+    return !failed(parse->err);
 }

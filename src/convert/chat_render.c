@@ -653,6 +653,8 @@ static void put_settings(struct writer *writer)
 
 bool chat_render(struct render *render, struct sink *out)
 {
+    if (!pairs_link(render))
+        return false;
     struct writer writer = { .render = render,
                              .prompt = render->prompt,
                              .caps = render->caps,

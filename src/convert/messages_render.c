@@ -753,6 +753,8 @@ static bool has_calls(const struct prompt *prompt)
 
 bool messages_render(struct render *render, struct sink *out)
 {
+    if (!pairs_link(render))
+        return false;
     struct writer writer = { .render = render,
                              .prompt = render->prompt,
                              .caps = render->caps,

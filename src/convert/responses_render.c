@@ -318,6 +318,8 @@ static void lose_settings(struct writer *writer)
 
 bool responses_render(struct render *render, struct sink *out)
 {
+    if (!pairs_link(render))
+        return false;
     struct writer writer = { .render = render,
                              .prompt = render->prompt,
                              .caps = render->caps,
