@@ -570,7 +570,7 @@ static void put_user(struct writer *writer)
     SINK_TEXT(writer->out, "\"");
 }
 
-// Models that reason refuse all of it (C-111).
+// Models refuse all of it while they reason (C-111).
 static void put_sampling(struct writer *writer)
 {
     static const struct {
@@ -584,8 +584,9 @@ static void put_sampling(struct writer *writer)
         { KNOB_LOGPROBS, SPAN("logprobs") },
         { KNOB_TOP_LOGPROBS, SPAN("top_logprobs") },
     };
+    const bool refused = writer->caps->no_sampling && reasoning_is_on(writer->prompt, writer->caps);
     for (size_t i = 0; i < ARRAY_LEN(knobs); i++) {
-        if (!writer->caps->no_sampling)
+        if (!refused)
             put_raw(writer, knobs[i].id, knobs[i].name);
         else if (is_set(writer, knobs[i].id))
             loss_drop(writer->losses, "%s", knob(writer, knobs[i].id)->path);
@@ -652,6 +653,8 @@ static void put_settings(struct writer *writer)
 
 bool chat_render(struct render *render, struct sink *out)
 {
+    if (!pairs_link(render))
+        return false;
     struct writer writer = { .render = render,
                              .prompt = render->prompt,
                              .caps = render->caps,

@@ -546,6 +546,8 @@ static void put_system(struct gemini_writer *writer)
 
 bool gemini_render(struct render *render, struct sink *out)
 {
+    if (!pairs_link(render))
+        return false;
     struct gemini_writer writer = { .render = render,
                                     .prompt = render->prompt,
                                     .caps = render->caps,

@@ -21,7 +21,8 @@ struct writer {
     struct losses *losses;
     struct sink *out;
     struct tools tools;
-    bool thinks;             // thinking is on
+    bool thinks;             // thinking is asked for
+    bool recalls;            // the vendor takes its thoughts back
     bool stubs;              // calls in the history need tools, and there are none
     struct span answer_tool; // that stands for the answer; empty: none
     bool answer_asked;       // by an instruction: it cannot be forced
@@ -119,7 +120,7 @@ static void put_media(struct writer *writer, const struct part *part)
 static void put_thought(struct writer *writer, const struct part *part)
 {
     // Only who made a thought may have it back, and only while thinking is on (C-064).
-    if (part->signature.maker != MAKER_ANTHROPIC || !writer->thinks ||
+    if (part->signature.maker != MAKER_ANTHROPIC || !writer->recalls ||
         words_none(part->signature.text))
         return;
     struct sink *out = writer->out;
@@ -237,7 +238,7 @@ static bool group_has_content(const struct writer *writer, const struct group *g
         const struct part *part = &writer->prompt->parts[group->part + i];
         bool text = part->kind == PART_TEXT || part->kind == PART_REFUSAL;
         bool thought = part->kind == PART_THINK || part->kind == PART_REDACTED;
-        bool own = part->signature.maker == MAKER_ANTHROPIC && writer->thinks;
+        bool own = part->signature.maker == MAKER_ANTHROPIC && writer->recalls;
         if (!part->inner && part->kind != PART_RAW && (!text || !words_none(part->text)) &&
             (!thought || own))
             return true;
@@ -611,8 +612,13 @@ static void put_limits(struct writer *writer)
         return;
     SINK_TEXT(out, ",\"output_config\":{");
     if (adaptive) {
+        const struct span word = effort_word(effort < EFFORT_LOW ? EFFORT_LOW : effort);
         SINK_TEXT(out, "\"effort\":\"");
-        sink_put(out, effort_word(effort < EFFORT_LOW ? EFFORT_LOW : effort));
+        sink_put(out, word);
+        if (!words_are(prompt->reasoning.said, word))
+            loss_adjust(writer->losses, "%s=%.*s>%.*s", prompt->reasoning.path,
+                        (int)min_size(prompt->reasoning.said.raw.len, 16),
+                        prompt->reasoning.said.raw.ptr, (int)word.len, word.ptr);
         sink_put(out, schema ? SPAN("\",") : SPAN("\""));
     }
     if (schema) {
@@ -747,6 +753,8 @@ static bool has_calls(const struct prompt *prompt)
 
 bool messages_render(struct render *render, struct sink *out)
 {
+    if (!pairs_link(render))
+        return false;
     struct writer writer = { .render = render,
                              .prompt = render->prompt,
                              .caps = render->caps,
@@ -761,6 +769,8 @@ bool messages_render(struct render *render, struct sink *out)
     SINK_TEXT(out, "{\"model\":");
     sink_quoted(out, words_plain(render->model));
     put_limits(&writer);
+    writer.recalls = writer.thinks || (render->caps->reasons_unasked &&
+                                       reasoning_is_on(render->prompt, render->caps));
     writer.answer_asked = answer_len > 0 && (writer.thinks || render->caps->no_forced_tool);
     if (render->prompt->stream)
         SINK_TEXT(out, ",\"stream\":true");

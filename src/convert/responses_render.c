@@ -205,7 +205,7 @@ static void put_sampling(struct writer *writer)
 {
     static const enum knob_id refused[] = { KNOB_TEMPERATURE, KNOB_TOP_P, KNOB_LOGPROBS,
                                             KNOB_TOP_LOGPROBS };
-    if (writer->caps->no_sampling || writer->thinks) {
+    if (reasoning_is_on(writer->prompt, writer->caps)) {
         for (size_t i = 0; i < ARRAY_LEN(refused); i++)
             drop_knob(writer, refused[i]);
         return;
@@ -318,6 +318,8 @@ static void lose_settings(struct writer *writer)
 
 bool responses_render(struct render *render, struct sink *out)
 {
+    if (!pairs_link(render))
+        return false;
     struct writer writer = { .render = render,
                              .prompt = render->prompt,
                              .caps = render->caps,

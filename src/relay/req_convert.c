@@ -454,8 +454,41 @@ void convert_abandon(struct req *req)
     carry_end(conversion);
 }
 
+// Whether a request of Chat has tools that the model would have to use while it thinks.
+static bool thinks_with_tools(const struct req *req, const struct caps *caps)
+{
+    enum { TOOLS, FUNCTIONS, EFFORT, COUNT };
+    static const struct span names[COUNT] = { SPAN("tools"), SPAN("functions"),
+                                              SPAN("reasoning_effort") };
+    struct json_slice found[COUNT];
+    json_get_all(body_root(req), names, found, COUNT);
+    if (!wire_has_content(found[TOOLS]) && !wire_has_content(found[FUNCTIONS]))
+        return false;
+    return found[EFFORT].kind == JK_STRING ? !json_string_is(found[EFFORT], SPAN("none"))
+                                           : caps->reasons_unasked;
+}
+
+enum format convert_format(const struct req *req, const struct snap_account *account,
+                           const struct snap_candidate *candidate)
+{
+    const enum format format = (enum format)candidate->format;
+    const bool own = format == (enum format)req->format;
+    if (format != FORMAT_OPENAI || account->type != ACCOUNT_OPENAI ||
+        (account->formats & BIT(FORMAT_RESPONSES)) == 0 || (own && req->op != OP_CHAT))
+        return format;
+    const struct caps caps =
+        provider_caps(account, format, candidate->model.len > 0 ? candidate->model : req->model);
+    switch ((enum chat_serves)caps.chat) {
+    case CHAT_ALL: return format;
+    case CHAT_BARE_TOOLS: return own && !thinks_with_tools(req, &caps) ? format : FORMAT_RESPONSES;
+    case CHAT_NOT: return FORMAT_RESPONSES;
+    }
+    bug("chat serves all, some or nothing of a model");
+}
+
 // Where the first stage may begin. False: no memory.
-static bool request_begin(struct req *req, const struct snap_candidate *candidate)
+static bool request_begin(struct req *req, const struct snap_candidate *candidate,
+                          enum format format)
 {
     struct conversion *conversion = conversion_of(req);
     if (conversion == NULL)
@@ -465,9 +498,12 @@ static bool request_begin(struct req *req, const struct snap_candidate *candidat
     aliases_drop(conversion);
     convert_text_drop(&conversion->text);
     conversion->from = client_converter(req);
-    conversion->to = converter_of(families[candidate->format]);
+    conversion->to = converter_of(families[format]);
     assert(conversion->from != NULL && conversion->to != NULL); // or they were no candidates
-    return carry_begin(req, account, candidate) != NULL;
+    struct carry *carry = carry_begin(req, account, candidate);
+    if (carry != NULL)
+        carry->format = format;
+    return carry != NULL;
 }
 
 static struct err render_begin(struct carry *carry)
@@ -476,7 +512,7 @@ static struct err render_begin(struct carry *carry)
     struct conversion *conversion = req->conversion;
     const struct span model = carry->vendor_model.len > 0 ? carry->vendor_model : req->model;
     TRY(parsed(carry));
-    carry->caps = provider_caps(carry->account, (enum format)carry->candidate->format, model);
+    carry->caps = provider_caps(carry->account, carry->format, model);
     carry->caps.schema_by_tool = true;
     carry->caps.think_tags = req->route.think_tags;
     carry->caps.web_search = req->route.web_search;
@@ -494,11 +530,12 @@ static struct err render_end(struct carry *carry)
                : ERR(MODEL_UNKNOWN);
 }
 
-enum parse convert_request(struct req *req, const struct snap_candidate *candidate, struct err *err)
+enum parse convert_request(struct req *req, const struct snap_candidate *candidate,
+                           enum format format, struct err *err)
 {
     struct carry *carry = req->conversion != NULL ? req->conversion->carry : NULL;
     if (carry == NULL) {
-        if (!request_begin(req, candidate)) {
+        if (!request_begin(req, candidate, format)) {
             *err = ERR(OVERLOADED);
             return PARSE_BAD;
         }

@@ -45,6 +45,7 @@ struct carry {
     bool out;            // the carrier has it
     uint64_t generation; // of the snapshot that the next two are of
     const struct snap_candidate *candidate;
+    enum format format; // in which it is asked
     const struct snap_account *account;
     uint64_t usage_id; // of the account; 0: nobody is asked
     struct span vendor_model;
@@ -112,11 +113,16 @@ struct conversion {
 
 // --- req_convert.c ---
 
-// Carries the request over for the account that the candidate names. PARSE_MORE: the task is woken
+// The format in which a candidate is asked: OpenAI's Chat serves some models only in part, or not
+// at all, and then it is asked by its other format (C-141).
+enum format convert_format(const struct req *req, const struct snap_account *account,
+                           const struct snap_candidate *candidate);
+// Carries the request over for the account that the candidate names, which is asked in `format`.
+// PARSE_MORE: the task is woken
 // when there is more to do; then it is called again, with the same. PARSE_BAD: see *err; an error
 // of the client's says that this request is none for that format, convert_detail() tells why.
 must_use enum parse convert_request(struct req *req, const struct snap_candidate *candidate,
-                                    struct err *err);
+                                    enum format format, struct err *err);
 // The candidate that the request is being carried over for; NULL if it is for none, or if there is
 // a newer snapshot: then what was done is dropped.
 const struct snap_candidate *convert_candidate(struct req *req);
@@ -182,6 +188,10 @@ must_use struct err convert_recall(struct req *req, struct prompt_parse *parse);
 void convert_answer(struct req *req);
 must_use struct err convert_piece(struct req *req, const struct seg *piece);
 enum next convert_finish(struct req *req);
+// When the client has to be shown that its answer is still on its way (C-087); UINT64_MAX: never.
+uint64_t convert_life_at(const struct req *req);
+// Shows it, if it is time. False: no memory.
+must_use bool convert_show_life(struct req *req);
 // More was written than the client has taken: no more of the vendor's answer is read.
 static inline bool convert_is_behind(const struct req *req)
 {

@@ -312,13 +312,14 @@ static const struct snap_account *pick_fit(struct req *req, struct span *vendor_
         const struct snap_account *account = snapshot_account(req->shard->snap, candidate->account);
         if (!begun)
             req->tried[req->tried_count++] = account->slot;
+        const enum format format = convert_format(req, account, candidate);
         *vendor_model = candidate->model;
-        req->converts = (enum format)candidate->format != (enum format)req->format;
+        req->converts = format != (enum format)req->format;
         req->up_op = req->op;
         if (!req->converts)
             return account;
         struct err refused;
-        const enum parse parse = convert_request(req, candidate, &refused);
+        const enum parse parse = convert_request(req, candidate, format, &refused);
         *waits = parse == PARSE_MORE;
         if (parse != PARSE_BAD)
             return parse == PARSE_DONE ? account : NULL;
