@@ -264,6 +264,8 @@ struct err snap_builder_route(struct snap_builder *builder, const struct route *
         .enabled = route->enabled,
         .listed = route->listed,
         .strict = route->strict_conversion,
+        .think_tags = route->think_tags,
+        .web_search = route->convert_web_search,
         .created_at = route->created_at,
     };
     return OK;

@@ -179,6 +179,10 @@ must_use struct err pump_note_head(struct req *req, const struct http_head *head
 must_use bool pump_commit(struct req *req);
 // After the vendor's error in the midst of an answer, whose details are in the shard's note.
 struct err pump_event_error(struct req *req);
+// All of the vendor's answer was read: lets go of its connection.
+void pump_release(struct req *req);
+// The client is slower than the vendor: waits until it has caught up.
+enum next pump_wait(struct req *req);
 // Everything has been sent.
 enum next pump_end(struct req *req);
 

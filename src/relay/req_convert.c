@@ -389,6 +389,8 @@ struct err convert_request(struct req *req, const struct snap_account *account, 
     struct caps caps =
         provider_caps(account, format, vendor_model.len > 0 ? vendor_model : req->model);
     caps.schema_by_tool = true;
+    caps.think_tags = req->route.think_tags;
+    caps.web_search = req->route.web_search;
     if (!failed(err))
         err = make_aliases(req, prompt, &caps);
     if (!failed(err))

@@ -8,6 +8,7 @@
 #define PENSTOCK_RELAY_REQ_CONVERT_H
 
 #include "penstock/convert/convert.h"
+#include "penstock/convert/spool.h"
 #include "penstock/convert/undo.h"
 #include "req.h"
 
@@ -49,15 +50,21 @@ struct conversion {
     bool sse;     // the vendor sends events
     bool streams; // the client gets events
     bool small;   // the piece at hand
-    struct sink out;
-    struct buf *out_buf;   // what `out` writes into; NULL: nothing yet
-    struct body *out_body; // the same keeper once it has outgrown a buffer
-    size_t out_whole;      // bytes in it that are whole events
-    struct convert_text whole;
+    // What leaves: first in a buffer, from there on in the spool.
+    struct spool out;
+    struct buf *out_buf;     // NULL: nothing was written yet
+    size_t out_buf_len;      // of it, once the spool is in use
+    uint64_t out_whole;      // bytes that may leave: they are whole events, or an answer's end
+    struct err late;         // what went wrong behind those
+    bool finishing;          // the vendor's answer has ended
+    bool ends;               // more of the end of the client's stream is to be written
+    bool inside;             // a part of its last event has left
+    bool undid;              // `undone` is set up
     uint64_t quiet_since_ns; // nothing went to the client since
     struct aliases aliases;  // kept from the request to the end of its answer
     struct undo undo;
     struct completion completion;
+    struct completion undone; // the same in the client's words
     struct decode decode;
     struct encode encode;
     char model[MODEL_NAME_MAX]; // as the client wrote it
@@ -110,6 +117,13 @@ void convert_text_drop(struct convert_text *text);
 void convert_answer(struct req *req);
 must_use struct err convert_piece(struct req *req, const struct seg *piece);
 enum next convert_finish(struct req *req);
+// More was written than the client has taken: no more of the vendor's answer is read.
+static inline bool convert_is_behind(const struct req *req)
+{
+    return req->conversion->out_whole > 0 || req->conversion->finishing;
+}
+// Goes on with that. False: the client has caught up and the vendor's answer goes on.
+must_use bool convert_go_on(struct req *req, enum next *next);
 // Where the client's event stream stands.
 struct wire_place convert_place(struct req *req);
 void convert_answer_end(struct conversion *conversion);

@@ -338,13 +338,28 @@ static bool is_cut_short(struct req *req)
     return wire_pass_is_torn(answer_pass(answer)) && GUARD(RELAY_WHOLE_JSON);
 }
 
-enum next pump_end(struct req *req)
+void pump_release(struct req *req)
 {
     // A vendor that says more than its own end is not trusted with another request.
-    if (req->fetch.body_done)
+    if (fetch_is_active(&req->fetch) && req->fetch.body_done)
         fetch_end(&req->fetch);
     else
         fetch_stop(&req->fetch, WHY_PROTOCOL);
+}
+
+// The client's queue wakes us, and its own deadline watches it.
+enum next pump_wait(struct req *req)
+{
+    if (req_is_late(req))
+        return req_fail(req, ERR(UPSTREAM_TOTAL));
+    req_arm(req, req->idle_ns);
+    stream_notify(req->stream, req->shard->shared->relay->stream_bytes / 2);
+    return NEXT_WAIT;
+}
+
+enum next pump_end(struct req *req)
+{
+    pump_release(req);
     req->err = OK; // of an attempt before this one
     stream_finish(req->stream);
     return req_goto(req, STEP_DONE);
@@ -465,6 +480,9 @@ enum next step_stream(struct req *req)
     struct stream *stream = req->stream;
     if (client_left(req))
         return req_fail(req, stream->stalled ? ERR(CLIENT_STALLED) : ERR(CLIENT_GONE));
+    enum next next;
+    if (req->converts && convert_is_behind(req) && convert_go_on(req, &next))
+        return next;
     size_t high = shard->shared->relay->stream_bytes;
     size_t moved = 0;
     while (stream_queued(stream) < high || !GUARD(RELAY_CREDIT)) {
@@ -507,10 +525,5 @@ enum next step_stream(struct req *req)
     }
     if (moved > 0 && req->streaming)
         note_gap(req);
-    // The client is slower than the vendor: its queue wakes us, and its own deadline watches it.
-    if (req_is_late(req))
-        return req_fail(req, ERR(UPSTREAM_TOTAL));
-    req_arm(req, req->idle_ns);
-    stream_notify(stream, (uint32_t)high / 2);
-    return NEXT_WAIT;
+    return pump_wait(req);
 }

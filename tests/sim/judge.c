@@ -11,7 +11,6 @@ enum {
     JUDGE_SLACK_MS = 250,
     JUDGE_ROOM_MS = 500,
     JUDGE_SLEEP_MS = 20,
-    JUDGE_WHOLE_MAX = 1 * MIB,
 };
 
 static bool network_is_to_blame(const struct sim_world *world, const struct call *call)
@@ -394,8 +393,6 @@ static void judge_sleep(struct sim_world *world, const struct req *req)
 static void judge_serve(struct sim_world *world, const struct serve *serve)
 {
     size_t queue_max = world->relay.stream_bytes + 2 * REQ_HOLD_MAX + 2 * BUF_LARGE_BYTES;
-    if (world->converts)
-        queue_max += JUDGE_WHOLE_MAX; // a converted answer leaves as one piece
     if (serve->conn->tx_len > queue_max)
         world_violation(world, "%u bytes are queued for one client", serve->conn->tx_len);
     // Between requests and behind the last one nothing but the client's bytes can wake it.

@@ -78,6 +78,8 @@ struct snap_route {
     uint32_t count;
     uint16_t own_count; // of them, those that are asked in the client's own format
     bool strict;        // what a conversion cannot carry over is refused
+    bool think_tags;    // the model writes thoughts into its text, between tags
+    bool web_search;    // a vendor's own may stand for another's
     uint64_t model_id;  // usage_model_id() of the model where it is known beforehand, else 0
 };
 
