@@ -394,6 +394,8 @@ static struct err finish_accounts(struct snap_builder *builder)
         snap->lines[i] = build->lines;
         build->lines = NULL; // the snapshot's now
         snap->account_count++;
+        for (unsigned format = 0; format < FORMAT_COUNT && build->snap.enabled; format++)
+            snap->serving[format] += (build->snap.formats & BIT(format)) != 0;
         index_add(&snap->account_names, &snap->region, build->snap.name, i);
     }
     return OK;

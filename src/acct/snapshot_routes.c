@@ -271,6 +271,7 @@ static void add_named(struct snap_builder *builder, enum format format,
     made.strict = route->strict;
     made.think_tags = route->think_tags;
     made.web_search = route->web_search;
+    made.ordered = route->accounts.count > 0;
     add_route(builder, routes, &routes->exact, asked, made);
 }
 

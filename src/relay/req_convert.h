@@ -95,7 +95,7 @@ struct span convert_param(const struct req *req);
 size_t convert_length(const struct req *req);
 // Queues the body for the vendor. False: no memory.
 must_use bool convert_send(struct req *req, struct conn *conn);
-// Writes the fields of the answer's head that tell of the conversion.
+// Writes the fields of the answer's head that tell of the conversion, or of the edits.
 void convert_fields(struct req *req, struct put *out);
 // The client's body is needed until the end of its answer.
 bool convert_keeps_body(const struct req *req);
