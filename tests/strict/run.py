@@ -12,7 +12,7 @@ import warnings
 from pathlib import Path
 
 HERE = Path(__file__).parent
-FILES = ("test_refusals", "test_native", "test_errors", "test_through")
+FILES = ("test_refusals", "test_native", "test_errors", "test_features", "test_through")
 
 
 def chosen(suite, names):
