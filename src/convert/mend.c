@@ -4,7 +4,6 @@
 #include "penstock/base/guard.h"
 #include "penstock/base/text.h"
 #include "penstock/convert/ids.h"
-#include "penstock/convert/mark.h"
 
 #define PLACEHOLDER "\"skip_thought_signature_validator\"" // C-070
 

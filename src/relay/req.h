@@ -94,6 +94,7 @@ struct req {
     bool converts;    // the attempt's vendor speaks another format than the client
     bool strict;      // what conversion cannot carry over is refused
     bool notes;       // the answer passes, and who signed what in it is noted
+    bool again;       // the account that was asked is the next to be asked
     bool thoughtless; // the vendor refused a signature: no thought goes to it
     uint8_t up_op;    // enum wire_op that the vendor is asked for
     uint8_t attempts, tried_count, stale_retries;

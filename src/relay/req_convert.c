@@ -257,7 +257,7 @@ static struct err parse_body(struct req *req, uint64_t account, struct prompt *p
     if (conversion->losses->refused)
         return refuse_loss(req);
     if (good)
-        return OK;
+        return account != 0 ? convert_recall(req, &parse) : OK;
     if (parse.err.side != SIDE_CLIENT)
         return parse.err;
     const char *why = parse.why != NULL ? parse.why : "this is not what the API takes here";

@@ -7,8 +7,10 @@
 #ifndef PENSTOCK_RELAY_REQ_CONVERT_H
 #define PENSTOCK_RELAY_REQ_CONVERT_H
 
+#include "penstock/base/guard.h"
 #include "penstock/convert/convert.h"
 #include "penstock/convert/spool.h"
+#include "penstock/convert/thoughts.h"
 #include "penstock/convert/undo.h"
 #include "req.h"
 
@@ -44,8 +46,10 @@ struct conversion {
     // The answer.
     struct arena_source chunks;
     struct answer_facts facts;
-    bool aliased; // `aliases` are made
-    bool undoes;  // what the vendor says is put into the client's words
+    bool aliased;   // `aliases` are made
+    bool undoes;    // what the vendor says is put into the client's words
+    bool remembers; // what it signs is kept for the client, who may lose it
+    struct thoughts_memory memory;
     bool begun;   // the next ones are set up
     bool sse;     // the vendor sends events
     bool streams; // the client gets events
@@ -63,6 +67,7 @@ struct conversion {
     uint64_t quiet_since_ns; // nothing went to the client since
     struct aliases aliases;  // kept from the request to the end of its answer
     struct undo undo;
+    struct thoughts thoughts;
     struct completion completion;
     struct completion undone; // the same in the client's words
     struct decode decode;
@@ -110,6 +115,12 @@ void convert_pieces_drop(struct conversion *conversion);
 void convert_text_begin(struct convert_text *text, struct net *net, size_t expected);
 size_t convert_text_len(const struct convert_text *text);
 void convert_text_drop(struct convert_text *text);
+
+// --- req_thoughts.c ---
+
+// Gives a parsed history back what its client lost of it; or takes all thoughts out of it, if the
+// vendor refused one.
+must_use struct err convert_recall(struct req *req, struct prompt_parse *parse);
 
 // --- req_recode.c ---
 

@@ -203,6 +203,13 @@ static bool take(const struct req *req, uint32_t at, bool *full)
     return taken;
 }
 
+// Whether this is the account that was asked last.
+static bool is_asked(const struct req *req, uint32_t at)
+{
+    const struct slot_ref slot = account_of(req, at)->slot;
+    return slot.idx == req->account_slot.idx && slot.generation == req->account_slot.generation;
+}
+
 // Who signed the newest thought of the history takes the place of others of its priority.
 static uint32_t prefer(const struct req *req, uint32_t at)
 {
@@ -222,6 +229,12 @@ static const struct snap_candidate *pick(struct req *req, bool *full)
 {
     *full = false;
     look_again(req);
+    for (uint32_t i = 0; i < req->route.count && req->again; i++)
+        if (is_asked(req, i) && take(req, i, full)) {
+            req->again = false;
+            return &req->route.candidates[i];
+        }
+    req->again = false;
     for (uint32_t i = 0; i < req->route.count; i++) {
         const uint32_t better = prefer(req, i);
         if (better != i && take(req, better, full))

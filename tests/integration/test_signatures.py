@@ -251,3 +251,145 @@ class Issuers(SignatureTest):
         self.server = self.gateway(accounts=[form.account("one", vendor)])
         self.ask(form, [])
         self.assertEqual(self.metric("penstock_recall_entries"), 0)
+
+
+@both_backends
+class Refused(SignatureTest):
+    """A vendor that takes no thought back, though it was its own (C-064)."""
+
+    def world(self, form, events=False, accounts=1, never=False):
+        """events: it says so inside a stream; never: it refuses whatever it gets."""
+        def respond(peer, request):
+            if never or TAIL.encode() in request.body:
+                if events:
+                    return peer.answer_sse([sse(form.REFUSED, "error")])
+                return peer.answer(form.REFUSED, "400 Bad Request")
+            body = json.loads(request.body)
+            if body.get("stream") or "alt=sse" in request.target:
+                return peer.answer_sse(form.events("new" + TAIL))
+            return peer.answer(form.answer("new" + TAIL))
+
+        self.vendors = [self.vendor(serving(respond)) for _ in range(accounts)]
+        self.server = self.gateway(accounts=[form.account(f"a{n}", vendor)
+                                             for n, vendor in enumerate(self.vendors)])
+
+    def bodies(self, at=0):
+        return [json.loads(request.body) for request in self.vendors[at].requests]
+
+    def test_the_same_account_is_asked_without_thoughts(self):
+        for form in FORMS:
+            for stream in (False, True):
+                with self.subTest(format=form.name, stream=stream):
+                    self.world(form, accounts=2)
+                    turns = form.turn("old" + TAIL)
+                    answer = self.ask(form, turns, stream)
+                    first, second = self.bodies()
+                    self.assertEqual((form.turns(first), form.turns(second)), (turns, form.bare()))
+                    self.assertEqual(answer.get("x-penstock-dropped"), form.DROPPED)
+                    self.assertEqual(len(self.vendors[1].requests), 0)
+                    self.assertEqual(self.metric("penstock_thoughtless_retries_total"), 1)
+                    # What was refused is not tried again; what was made since then comes back.
+                    later = turns + form.turn("new" + TAIL)
+                    self.server.post(form.path.format("generateContent"), form.body(later))
+                    third = self.bodies()[2]
+                    self.assertEqual(form.turns(third), form.bare() + form.turn("new" + TAIL))
+
+    def test_an_error_before_the_answer_counts_too(self):
+        form = FORMS[0]
+        self.world(form, events=True)
+        self.ask(form, form.turn("old" + TAIL), True)
+        self.assertEqual([form.turns(body) for body in self.bodies()],
+                         [form.turn("old" + TAIL), form.bare()])
+
+    def test_twice_is_enough(self):
+        for form in FORMS:
+            with self.subTest(format=form.name):
+                self.world(form, never=True)
+                answer = self.server.post(form.path.format("generateContent"),
+                                          form.body(form.turn("old" + TAIL)))
+                self.assertEqual(answer.status, 400)
+                self.assertIn(form.REFUSED["error"]["message"], answer.json()["error"]["message"])
+                self.assertEqual(len(self.bodies()), 2)
+
+
+CALL_ANSWERS = {
+    "anthropic": {"id": "msg_1", "type": "message", "role": "assistant", "model": "m", "content": [
+        {"type": "thinking", "thinking": "so", "signature": "kept" + TAIL},
+        {"type": "tool_use", "id": "toolu_1", "name": "look", "input": {"a": 1, "b": "é"}}],
+        "stop_reason": "tool_use", "stop_sequence": None, "usage": {"input_tokens": 3, "output_tokens": 2}},
+    "responses": {"id": "resp_1", "object": "response", "created_at": 1, "status": "completed",
+                  "model": "m", "output": [
+                      {"type": "reasoning", "id": "rs_1", "summary": [], "encrypted_content": "kept" + TAIL},
+                      {"type": "function_call", "id": "fc_1", "call_id": "call_1", "name": "look",
+                       "arguments": '{"a":1,"b":"é"}', "status": "completed"}],
+                  "usage": {"input_tokens": 3, "output_tokens": 2, "total_tokens": 5}},
+    "gemini": {"candidates": [{"index": 0, "finishReason": "STOP", "content": {"role": "model", "parts": [
+        {"functionCall": {"name": "look", "args": {"a": 1, "b": "é"}}, "thoughtSignature": "kept" + TAIL}]}}],
+        "modelVersion": "m", "responseId": "r",
+        "usageMetadata": {"promptTokenCount": 3, "candidatesTokenCount": 2, "totalTokenCount": 5}},
+}
+
+
+@both_backends
+class Lost(SignatureTest):
+    """A Chat client, whose format has no place for them (C-150)."""
+
+    def ask_chat(self, messages, model="m", key=None, **more):
+        answer = self.server.post("/v1/chat/completions", {
+            "model": model, "reasoning_effort": "high", "messages": messages, "tools": [
+                {"type": "function", "function": {"name": "look", "parameters": {"type": "object"}}}],
+            **more}, key=key)
+        self.assertEqual((answer.status, answer.complete), (200, True), answer.body)
+        return answer
+
+    def world(self, form, refuses=False):
+        def respond(peer, request):
+            if refuses and TAIL.encode() in request.body:
+                peer.answer(form.REFUSED, "400 Bad Request")
+            else:
+                peer.answer(CALL_ANSWERS[form.name])
+
+        self.vendors = [self.vendor(serving(respond)) for _ in range(2)]
+        self.server = self.gateway(accounts=[
+            form.account("one", self.vendors[0]), form.account("two", self.vendors[1], models=["m2"])])
+
+    def history(self):
+        """What such a client makes of the answer to its first question."""
+        message = self.ask_chat([{"role": "user", "content": "q"}]).json()["choices"][0]["message"]
+        call = message["tool_calls"][0]
+        call = {"id": call["id"], "type": "function", "function": {"name": "look", "arguments": json.dumps(
+            dict(reversed(json.loads(call["function"]["arguments"]).items())), indent=1)}}
+        return [{"role": "user", "content": "q"}, {"role": "assistant", "content": None, "tool_calls": [call]},
+                {"role": "tool", "tool_call_id": call["id"], "content": "r"}]
+
+    def seen(self, at=0):
+        return self.vendors[at].requests[-1].body.decode()
+
+    def test_what_a_client_lost_goes_back(self):
+        for form in FORMS:
+            with self.subTest(format=form.name):
+                self.world(form)
+                history = self.history()
+                self.ask_chat(history)
+                self.assertEqual(self.seen().count("kept" + TAIL), 1)
+                self.assertEqual(self.metric('penstock_recall_hits_total{kind="call"}'), 1)
+                # Not to another account, and not for another key.
+                self.ask_chat(history, "m2")
+                self.assertNotIn(TAIL, self.seen(1))
+                other = self.server.cli("key", "create", "--name", "other").stdout.split()[-1]
+                self.ask_chat(history, key=other)
+                self.assertNotIn(TAIL, self.seen())
+                # Another call of the same id is another call.
+                history[1]["tool_calls"][0]["function"]["arguments"] = '{"a":2}'
+                self.ask_chat(history)
+                self.assertNotIn(TAIL, self.seen())
+
+    def test_what_is_refused_is_left_out(self):
+        """C-064, of a request that was converted."""
+        for form in FORMS:
+            with self.subTest(format=form.name):
+                self.world(form, refuses=True)
+                self.ask_chat(self.history())
+                self.assertEqual([TAIL.encode() in request.body for request in self.vendors[0].requests],
+                                 [False, True, False])
+                self.assertEqual(self.metric("penstock_thoughtless_retries_total"), 1)

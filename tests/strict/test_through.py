@@ -15,6 +15,7 @@ import unittest
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
+import forgetful  # noqa: E402
 import plan  # noqa: E402
 from driver import FORMATS, NAMES, PROGRAMS, Driver, Failed  # noqa: E402
 from fabric import Fabric, account_key, account_name  # noqa: E402
@@ -22,7 +23,8 @@ from vendor import MODELS, StrictVendor  # noqa: E402
 
 SEED = 41
 MORE_SEEDS = range(1000, 1016) if os.environ.get("CHECK_LONG") else ()
-TURNS = {"node": plan.TURNS, "python": plan.TURNS // 2}  # the Python clients take their time
+# The Python clients take their time.
+TURNS = {"node": plan.TURNS, "forgetful": plan.TURNS, "python": plan.TURNS // 2}
 HOPS_WITHIN = 0.3  # how often the route turns in the middle of a turn's tool calls
 
 # What does not hold yet. A test here is skipped with these words as long as it fails, and fails as soon
@@ -36,6 +38,7 @@ shared = {}
 
 def setUpModule():
     shared["drivers"] = {language: Driver(language) for language in PROGRAMS}
+    shared["drivers"]["forgetful"] = forgetful.Driver()
     shared["fabric"] = Fabric()
     shared["cells"] = shared["fabric"].cells()
     shared["native"] = StrictVendor()
@@ -127,6 +130,35 @@ class OneVendor(Conversations):
     """A whole conversation at one account: a test each pair of formats."""
 
 
+class Forgetful(Conversations):
+    """Clients that lose thoughts and signatures: what came with a call is given back for them (C-150)."""
+
+    def check_signatures(self, entries):
+        """Of the answers that call; nobody needs the others."""
+        given = {}
+        for entry in entries:
+            for account, sign in given.items():
+                if account == entry.account:
+                    self.assertLessEqual(sign, entry.came_back,
+                                         f"{account}: signatures were lost on their way back")
+            if entry.answer.calls:
+                given.setdefault(entry.account, set()).update(entry.given)
+        self.assertGreater(sum(map(len, given.values())), 2)
+
+    def lose(self, client, vendors, hops=False):
+        for vendor in vendors:
+            if shared["cells"][client, vendor] is not None:
+                self.skipTest(shared["cells"][client, vendor])
+        marker = f"lose-{client}-{'-'.join(vendors)}"
+        rng = random.Random(f"{SEED} {marker}") if hops else None
+        accounts = [account_name(vendor, number) for vendor in vendors for number in ((1, 2) if hops else (1,))]
+        entries = self.converse("forgetful", client, SEED, marker, accounts, rng)
+        self.assertGreater(len(entries), plan.TURNS)
+        self.check_signatures(entries)
+        if not hops:
+            self.check_thoughts(entries, "forgetful", marker)
+
+
 class Hops(Conversations):
     """Conversations that move from account to account, also in the middle of a turn."""
 
@@ -137,6 +169,12 @@ def one_vendor(client, vendor):
         if why is not None:
             self.skipTest(f"{NAMES[client]} to {NAMES[vendor]}: {why}")
         self.in_all_languages(client, f"one-{client}-{vendor}", [account_name(vendor)], False)
+    return test
+
+
+def forgetful_to(client, *vendors):
+    def test(self):
+        self.lose(client, vendors, hops=len(vendors) > 1)
     return test
 
 
@@ -201,6 +239,12 @@ def hops_everywhere(client, seed):
         self.in_all_languages(client, f"every-{client}-{seed}", accounts, True, seed)
     return test
 
+
+for one in ("openai", "anthropic"):
+    rest = [other for other in ("responses", "anthropic", "gemini") if other != one]
+    for other in rest:
+        add(Forgetful, f"test_{one}_to_{other}", forgetful_to(one, other))
+    add(Forgetful, f"test_{one}_between_all", forgetful_to(one, *rest))
 
 for one in FORMATS:
     for seed in (SEED, *MORE_SEEDS):

@@ -86,7 +86,7 @@ static void what_only_looks_like_one_is_none(void)
         "{\"signature\":null,\"a\":\"" LONG "\"}",
         "{\"signature\":{\"b\":\"" LONG "\"}}",
         "[\"signature\",\"" LONG "\"]",
-        "{\"signature\":\"" LONG, // torn
+        ("{\"signature\":\"" LONG), // torn
     };
     for (size_t i = 0; i < ARRAY_LEN(texts); i++)
         for (size_t step = 1; step < 80; step++) {
