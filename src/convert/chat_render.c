@@ -504,6 +504,11 @@ enum { STOPS_MAX = 4 };
 static void put_stops(struct writer *writer)
 {
     struct json_slice stop = knob(writer, KNOB_STOP)->value;
+    if (writer->caps->no_sampling) { // models that reason refuse it, too
+        if (is_set(writer, KNOB_STOP))
+            loss_drop(writer->losses, "%s", knob(writer, KNOB_STOP)->path);
+        return;
+    }
     struct json_iter iter = json_elements_of(stop);
     struct json_slice text;
     uint32_t count = 0;
@@ -639,7 +644,6 @@ static void put_settings(struct writer *writer)
     put_stops(writer);
     put_raw(writer, KNOB_SEED, SPAN("seed"));
     put_raw(writer, KNOB_CHOICES, SPAN("n"));
-    put_raw(writer, KNOB_METADATA, SPAN("metadata"));
     put_raw(writer, KNOB_VERBOSITY, SPAN("verbosity"));
     put_tier(writer);
     put_shared(writer);

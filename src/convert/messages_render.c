@@ -14,6 +14,8 @@
 
 enum { CAP_DEFAULT = 8192, BUDGET_MIN = 1024, CALLS_MAX = 1024 };
 
+enum { CACHE_MARKS_MAX = 4 };
+
 struct writer {
     struct render *render;
     const struct prompt *prompt;
@@ -27,6 +29,7 @@ struct writer {
     struct span answer_tool; // that stands for the answer; empty: none
     bool answer_asked;       // by an instruction: it cannot be forced
     bool started;            // something stands in the list that is being written
+    uint32_t marks;          // for the cache, that are still to come
 };
 
 static void comma(struct writer *writer)
@@ -46,10 +49,21 @@ static bool is_set(const struct writer *writer, enum knob_id id)
     return knob(writer, id)->value.kind != JK_NONE;
 }
 
+// The last ones of the marks that the client set, as many as the vendor takes (C-115).
 static void put_cache(struct writer *writer, bool cache)
 {
-    if (cache && writer->prompt->from == FAMILY_ANTHROPIC)
+    if (cache && writer->marks-- <= CACHE_MARKS_MAX)
         SINK_TEXT(writer->out, ",\"cache_control\":{\"type\":\"ephemeral\"}");
+}
+
+static uint32_t marks_in(const struct prompt *prompt)
+{
+    uint32_t marks = 0;
+    for (uint32_t i = 0; i < prompt->tool_count; i++)
+        marks += prompt->tools[i].cache && prompt->tools[i].kind != TOOL_HOSTED;
+    for (uint32_t i = 0; i < prompt->part_count; i++)
+        marks += prompt->parts[i].cache;
+    return marks;
 }
 
 // --- parts ---
@@ -760,6 +774,7 @@ bool messages_render(struct render *render, struct sink *out)
                              .caps = render->caps,
                              .losses = render->losses,
                              .tools = tools_judge(render, FAMILY_ANTHROPIC),
+                             .marks = marks_in(render->prompt),
                              .out = out };
     char answer_tool[ANSWER_TOOL_MAX];
     size_t answer_len =
