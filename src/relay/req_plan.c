@@ -1,6 +1,7 @@
 // BODY, PLAN and PICK: from the client's bytes to an account and the request it will get.
 #include "answer.h"
 #include "fields.h"
+#include "lack.h"
 #include "own.h"
 #include "penstock/base/check.h"
 #include "penstock/base/guard.h"
@@ -235,7 +236,11 @@ static bool take(const struct req *req, uint32_t at, bool *full)
     const struct snap_account *account = account_of(req, at);
     if (!account->enabled || was_tried(req, account->slot))
         return false;
-    if (req->route.candidates[at].format != req->format && !wire_op_converts((enum wire_op)req->op))
+    const struct snap_candidate *candidate = &req->route.candidates[at];
+    const enum wire_op op = (enum wire_op)req->op;
+    if (candidate->format != req->format && !wire_op_converts(op))
+        return false;
+    if (wire_op_counts(op) && lack_is_known(req, account, candidate->model))
         return false;
     if (account->expires_at != 0 && account->expires_at <= shard->loop.wall_ns)
         return false;
@@ -314,7 +319,9 @@ static const struct snap_account *pick_fit(struct req *req, struct span *vendor_
             req->tried[req->tried_count++] = account->slot;
         const enum format format = convert_format(req, account, candidate);
         *vendor_model = candidate->model;
-        req->converts = format != (enum format)req->format;
+        req->converts =
+            format != (enum format)req->format ||
+            (req->op == OP_COMPLETIONS && lack_is_known(req, account, candidate->model));
         req->up_op = req->op;
         if (!req->converts)
             return account;
