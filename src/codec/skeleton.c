@@ -1,5 +1,6 @@
 #include "penstock/codec/skeleton.h"
 
+#include "http1_scan.h"
 #include "penstock/base/check.h"
 #include "penstock/codec/json.h"
 #include "penstock/codec/simd.h"
@@ -152,8 +153,9 @@ static __attribute__((noinline)) const char *far_end(uint8_t kind, const char *a
     case HOLE_VALID: return json_string_end(at, end);
     case HOLE_DIGITS: return digits_end(at, end);
     case HOLE_NUMBER: return number_end(at, end);
+    case HOLE_LINE: return scan_value(at, end);
     }
-    bug("a hole is of one of four kinds");
+    bug("a hole is of one of five kinds");
 }
 
 #if defined(__SSE2__)
@@ -262,7 +264,7 @@ size_t skeleton_match(const struct skeleton *skeleton, struct span text, struct 
             return (size_t)(at - text.ptr);
         const char *stop = likely(at <= far) ? hole_end(part->kind, at, 0, end)
                                              : hole_end_at_end(part->kind, at, end);
-        if (part->kind >= HOLE_DIGITS && !is_number(at, stop))
+        if ((part->kind == HOLE_DIGITS || part->kind == HOLE_NUMBER) && !is_number(at, stop))
             return 0;
         *holes = span_of(at, (size_t)(stop - at));
         at = stop;

@@ -19,6 +19,7 @@ enum hole_kind {
     HOLE_VALID,  // the same, and every byte of it is valid
     HOLE_DIGITS, // one to HOLE_DIGITS_MAX digits
     HOLE_NUMBER, // a number of any spelling
+    HOLE_LINE,   // what may stand in a line of an HTTP head
 };
 
 enum { HOLE_DIGITS_MAX = 18 }; // what they say fits 64 bits
@@ -68,6 +69,26 @@ void skeleton_learn(struct skeleton *skeleton, struct span text, const struct ho
 // `text` has less than sixteen bytes, 0.
 must_use size_t skeleton_match(const struct skeleton *skeleton, struct span text,
                                struct span *holes);
+
+// Whether comparing is worth while. Texts that keep differing are tried ever more rarely, since
+// what is only almost alike is read twice, and then learnt.
+enum { LIKENESS_REST_MAX = 8 }; // as a power of two: texts that are not compared after a miss
+struct likeness {
+    uint16_t rest;  // texts until the next one is tried
+    uint8_t misses; // in a row
+};
+must_use static inline bool likeness_due(struct likeness *likeness)
+{
+    if (likely(likeness->rest == 0))
+        return true;
+    likeness->rest--;
+    return false;
+}
+static inline void likeness_miss(struct likeness *likeness)
+{
+    likeness->misses = (uint8_t)min_size(likeness->misses + 1u, LIKENESS_REST_MAX);
+    likeness->rest = likeness->misses > 1 ? (uint16_t)BIT(likeness->misses) : 0;
+}
 
 // The value of a hole of digits.
 static inline uint64_t hole_number(struct span digits)
