@@ -150,7 +150,7 @@ static enum parse read_members(struct req *req, struct err *err)
     const bool whole = members->scan.pos == 0 && body.len <= PLAN_STEP; // in one turn
     struct json_shape *shape =
         whole && req->head_nr != 0 ? &shard->habits[req->head_nr % SHARD_HABITS].shape : NULL;
-    if (shape == NULL || !json_shape_due(shape))
+    if (shape == NULL || !likeness_due(&shape->likeness))
         return json_members_feed(members, body, true, PLAN_STEP, err);
     if (likely(json_shape_take(shape, body, members)))
         return PARSE_DONE;
