@@ -2,12 +2,12 @@
 // longer one begins with the same bytes.
 #include "media.h"
 #include "messages.h"
-#include "pairs.h"
 #include "penstock/base/text.h"
 #include "penstock/convert/aliases.h"
 #include "penstock/convert/args.h"
 #include "penstock/convert/schema.h"
 #include "reasoning.h"
+#include "render.h"
 #include "tools.h"
 
 #include <stdlib.h>
@@ -36,16 +36,6 @@ static void comma(struct writer *writer)
     writer->started = true;
 }
 
-static const struct knob *knob(const struct writer *writer, enum knob_id id)
-{
-    return &writer->prompt->knobs[id];
-}
-
-static bool is_set(const struct writer *writer, enum knob_id id)
-{
-    return knob(writer, id)->value.kind != JK_NONE;
-}
-
 static void put_cache(struct writer *writer, bool cache)
 {
     if (cache && writer->prompt->from == FAMILY_ANTHROPIC)
@@ -63,20 +53,6 @@ static void put_text(struct writer *writer, struct words text, bool cache)
     SINK_TEXT(writer->out, "}");
 }
 
-static void refuse_part(struct writer *writer, const struct part *part, const char *why)
-{
-    char path[LOSS_PATH_MAX];
-    (void)prompt_path(writer->prompt, part, path);
-    loss_refuse(writer->losses, why, "%s", path);
-}
-
-static void drop_part(struct writer *writer, const struct part *part)
-{
-    char path[LOSS_PATH_MAX];
-    (void)prompt_path(writer->prompt, part, path);
-    loss_drop(writer->losses, "%s", path);
-}
-
 static void drop_detail(struct writer *writer, const struct part *part)
 {
     char path[LOSS_PATH_MAX];
@@ -91,7 +67,8 @@ static void put_media(struct writer *writer, const struct part *part)
     if (image && !words_none(part->extra) && !words_are(part->extra, SPAN("auto")))
         drop_detail(writer, part); // C-102
     if (part->source == MEDIA_FILE_ID) {
-        refuse_part(writer, part, "a file's id is known only to the vendor that gave it");
+        render_refuse_part(writer->render, part,
+                           "a file's id is known only to the vendor that gave it");
         return;
     }
     comma(writer);
@@ -150,9 +127,7 @@ static void put_call(struct writer *writer, const struct part *part)
         sink_quoted(out, part->text);
         SINK_TEXT(out, "}");
     } else if (!args_put_object(out, part->text, writer->render->scratch)) {
-        char path[LOSS_PATH_MAX];
-        (void)prompt_path(writer->prompt, part, path);
-        loss_adjust(writer->losses, "%s=no_object>_raw", path);
+        render_tell_part(writer->render, part, "no_object>_raw");
     }
     put_cache(writer, part->cache);
     SINK_TEXT(out, "}");
@@ -169,12 +144,12 @@ static void put_part(struct writer *writer, const struct part *part)
         break;
     case PART_IMAGE:
     case PART_FILE: put_media(writer, part); break;
-    case PART_AUDIO: refuse_part(writer, part, "this vendor takes no sound"); break;
-    case PART_VIDEO: refuse_part(writer, part, "this vendor takes no video"); break;
+    case PART_AUDIO: render_refuse_part(writer->render, part, "this vendor takes no sound"); break;
+    case PART_VIDEO: render_refuse_part(writer->render, part, "this vendor takes no video"); break;
     case PART_THINK:
     case PART_REDACTED: put_thought(writer, part); break;
     case PART_CALL: put_call(writer, part); break;
-    case PART_RAW: drop_part(writer, part); break;
+    case PART_RAW: render_drop_part(writer->render, part); break;
     case PART_RESULT: break; // written by the group
     }
 }
@@ -190,7 +165,7 @@ static void put_result(struct writer *writer, const struct part *call, const str
     SINK_TEXT(out, "\"");
     if (result == NULL) { // the client cut its history (C-007)
         SINK_TEXT(out, ",\"content\":\"[no result]\",\"is_error\":true}");
-        loss_adjust(writer->losses, "messages[%u].tool_calls=no_result", call->at);
+        render_tell_turn(writer->render, call->at, ".tool_calls=no_result");
         return;
     }
     uint32_t count = inner_count(writer->prompt, result);
@@ -214,19 +189,12 @@ static void put_result(struct writer *writer, const struct part *call, const str
     SINK_TEXT(out, "}");
 }
 
-// A result that answers no call keeps its content, as text (C-008).
 static void put_stray(struct writer *writer, const struct part *result)
 {
-    struct sink *out = writer->out;
     comma(writer);
-    SINK_TEXT(out, "{\"type\":\"text\",\"text\":\"[result of unknown call ");
-    sink_string(out, result->id);
-    SINK_TEXT(out, "]\\n");
-    for (uint32_t i = 0; i < inner_count(writer->prompt, result); i++)
-        if (result[1 + i].kind == PART_TEXT)
-            sink_string(out, result[1 + i].text);
-    SINK_TEXT(out, "\"}");
-    loss_adjust(writer->losses, "messages[%u]=text", result->at);
+    SINK_TEXT(writer->out, "{\"type\":\"text\",\"text\":");
+    render_put_stray(writer->render, writer->out, result);
+    SINK_TEXT(writer->out, "}");
 }
 
 // --- turns ---
@@ -268,7 +236,7 @@ static void put_user_parts(struct writer *writer, const struct group *group,
             SINK_TEXT(writer->out, "{\"type\":\"text\",\"text\":\"<system>");
             sink_string(writer->out, part->text);
             SINK_TEXT(writer->out, "</system>\"}");
-            loss_adjust(writer->losses, "messages[%u].role=user", turn->at);
+            render_tell_turn(writer->render, turn->at, ".role=user");
         } else {
             put_part(writer, part);
         }
@@ -313,12 +281,10 @@ static void put_messages(struct writer *writer)
     if (!writer->started) // C-019
         loss_refuse(writer->losses, "at least one message with content is required", "%s",
                     prompt_list(prompt));
-    if (last.assistant && !writer->caps->prefill && writer->started) { // C-012
+    if (render_has_to_go_on(writer->render, &last) && writer->started) {
         comma(writer);
         SINK_TEXT(writer->out, "{\"role\":\"user\",\"content\":[{\"type\":\"text\",\"text\":"
-                               "\"Continue exactly where the last message stops.\"}]}");
-        loss_adjust(writer->losses, "messages[%u]=continue",
-                    prompt->turns[prompt->turn_count - 1].at);
+                               "\"" RENDER_CONTINUE "\"}]}");
     }
     SINK_TEXT(writer->out, "]");
 }
@@ -480,7 +446,7 @@ static void put_answer_choice(struct writer *writer, enum choose mode)
         sink_put(out, writer->answer_tool);
         SINK_TEXT(out, "\"");
     }
-    sink_put(out, alone || is_set(writer, KNOB_PARALLEL)
+    sink_put(out, alone || render_is_set(writer->render, KNOB_PARALLEL)
                       ? SPAN(",\"disable_parallel_tool_use\":true}")
                       : SPAN("}"));
 }
@@ -490,7 +456,7 @@ static void put_choice(struct writer *writer)
     const struct prompt *prompt = writer->prompt;
     struct sink *out = writer->out;
     enum choose mode = (enum choose)prompt->choice.mode;
-    bool single = is_set(writer, KNOB_PARALLEL) && mode != CHOOSE_NONE;
+    bool single = render_is_set(writer->render, KNOB_PARALLEL) && mode != CHOOSE_NONE;
     if (writer->answer_tool.len > 0) {
         put_answer_choice(writer, mode);
         return;
@@ -559,12 +525,13 @@ static void put_limits(struct writer *writer)
     struct sink *out = writer->out;
     const uint64_t model_max = writer->caps->output_max;
     uint64_t cap, budget = 0;
-    bool said = json_u64(knob(writer, KNOB_MAX_OUTPUT)->value, &cap);
+    bool said = json_u64(render_knob(writer->render, KNOB_MAX_OUTPUT)->value, &cap);
     if (!said)
         cap = model_max != 0 ? model_max : CAP_DEFAULT;
     if (model_max != 0 && cap > model_max) {
-        loss_adjust(writer->losses, "%s=%llu>%llu", knob(writer, KNOB_MAX_OUTPUT)->path,
-                    (unsigned long long)cap, (unsigned long long)model_max);
+        loss_adjust(writer->losses, "%s=%llu>%llu",
+                    render_knob(writer->render, KNOB_MAX_OUTPUT)->path, (unsigned long long)cap,
+                    (unsigned long long)model_max);
         cap = model_max;
     }
     enum effort effort = effort_wanted(prompt, writer->caps);
@@ -615,10 +582,7 @@ static void put_limits(struct writer *writer)
         const struct span word = effort_word(effort < EFFORT_LOW ? EFFORT_LOW : effort);
         SINK_TEXT(out, "\"effort\":\"");
         sink_put(out, word);
-        if (!words_are(prompt->reasoning.said, word))
-            loss_adjust(writer->losses, "%s=%.*s>%.*s", prompt->reasoning.path,
-                        (int)min_size(prompt->reasoning.said.raw.len, 16),
-                        prompt->reasoning.said.raw.ptr, (int)word.len, word.ptr);
+        render_tell_effort(writer->render, word);
         sink_put(out, schema ? SPAN("\",") : SPAN("\""));
     }
     if (schema) {
@@ -629,29 +593,13 @@ static void put_limits(struct writer *writer)
     SINK_TEXT(out, "}");
 }
 
-static void drop_knob(struct writer *writer, enum knob_id id)
-{
-    if (is_set(writer, id))
-        loss_drop(writer->losses, "%s", knob(writer, id)->path);
-}
-
-static void put_number(struct writer *writer, enum knob_id id, struct span name)
-{
-    if (!is_set(writer, id))
-        return;
-    SINK_TEXT(writer->out, ",\"");
-    sink_put(writer->out, name);
-    SINK_TEXT(writer->out, "\":");
-    sink_put(writer->out, knob(writer, id)->value.text);
-}
-
 static void put_sampling(struct writer *writer)
 {
-    const struct knob *heat = knob(writer, KNOB_TEMPERATURE);
+    const struct knob *heat = render_knob(writer->render, KNOB_TEMPERATURE);
     if (writer->caps->no_sampling || writer->thinks) { // C-062, C-111
-        drop_knob(writer, KNOB_TEMPERATURE);
-        drop_knob(writer, KNOB_TOP_P);
-        drop_knob(writer, KNOB_TOP_K);
+        render_drop_knob(writer->render, KNOB_TEMPERATURE);
+        render_drop_knob(writer->render, KNOB_TOP_P);
+        render_drop_knob(writer->render, KNOB_TOP_K);
         return;
     }
     if (heat->value.kind == JK_NUMBER) {
@@ -663,19 +611,19 @@ static void put_sampling(struct writer *writer)
             SINK_TEXT(writer->out, ",\"temperature\":1");
             loss_adjust(writer->losses, "%s=%s>1", heat->path, text);
         } else {
-            put_number(writer, KNOB_TEMPERATURE, SPAN("temperature"));
+            render_put_knob(writer->render, writer->out, KNOB_TEMPERATURE, SPAN("temperature"));
         }
     }
     if (writer->caps->one_sampling && heat->value.kind == JK_NUMBER) // C-110
-        drop_knob(writer, KNOB_TOP_P);
+        render_drop_knob(writer->render, KNOB_TOP_P);
     else
-        put_number(writer, KNOB_TOP_P, SPAN("top_p"));
-    put_number(writer, KNOB_TOP_K, SPAN("top_k"));
+        render_put_knob(writer->render, writer->out, KNOB_TOP_P, SPAN("top_p"));
+    render_put_knob(writer->render, writer->out, KNOB_TOP_K, SPAN("top_k"));
 }
 
 static void put_stops(struct writer *writer)
 {
-    struct json_slice stop = knob(writer, KNOB_STOP)->value;
+    struct json_slice stop = render_knob(writer->render, KNOB_STOP)->value;
     if (stop.kind == JK_NONE)
         return;
     struct json_iter iter = json_elements_of(stop);
@@ -684,7 +632,7 @@ static void put_stops(struct writer *writer)
     for (uint32_t at = 0; more; at++) {
         bool blank = words_blank(words_of(text)); // C-112
         if (blank && !words_none(words_of(text)))
-            loss_drop(writer->losses, "%s[%u]", knob(writer, KNOB_STOP)->path, at);
+            loss_drop(writer->losses, "%s[%u]", render_knob(writer->render, KNOB_STOP)->path, at);
         if (!blank) {
             sink_put(writer->out, any ? SPAN(",") : SPAN(",\"stop_sequences\":["));
             sink_put(writer->out, text.text);
@@ -698,9 +646,9 @@ static void put_stops(struct writer *writer)
 
 static void put_user(struct writer *writer)
 {
-    const struct knob *user = knob(writer, KNOB_USER);
+    const struct knob *user = render_knob(writer->render, KNOB_USER);
     if (user->value.kind != JK_STRING || user->value.text.len > 258) {
-        drop_knob(writer, KNOB_USER);
+        render_drop_knob(writer->render, KNOB_USER);
         return;
     }
     SINK_TEXT(writer->out, ",\"metadata\":{\"user_id\":");
@@ -710,33 +658,19 @@ static void put_user(struct writer *writer)
 
 static void put_tier(struct writer *writer)
 {
-    const struct json_slice tier = knob(writer, KNOB_TIER)->value;
+    const struct json_slice tier = render_knob(writer->render, KNOB_TIER)->value;
     if (json_string_is(tier, SPAN("default")) || json_string_is(tier, SPAN("standard_only")))
         SINK_TEXT(writer->out, ",\"service_tier\":\"standard_only\"");
     else if (json_string_is(tier, SPAN("auto")) || json_string_is(tier, SPAN("priority")))
         SINK_TEXT(writer->out, ",\"service_tier\":\"auto\"");
     else
-        drop_knob(writer, KNOB_TIER);
+        render_drop_knob(writer->render, KNOB_TIER);
 }
 
-// What the format has no word for, by the table of settings.
 static void lose_settings(struct writer *writer)
 {
-    static const uint8_t classes[KNOB_COUNT] = {
-#define KNOB(id, chat, responses, messages, gemini) [KNOB_##id] = LOSS_##messages,
-#include "penstock/convert/knobs.def"
-#undef KNOB
-    };
-    for (unsigned id = 0; id < KNOB_COUNT; id++) {
-        if (!is_set(writer, (enum knob_id)id))
-            continue;
-        if (classes[id] == LOSS_DROP)
-            drop_knob(writer, (enum knob_id)id);
-        else if (classes[id] == LOSS_REFUSE)
-            loss_refuse(writer->losses, "this vendor has no such thing", "%s",
-                        knob(writer, (enum knob_id)id)->path);
-    }
     const struct prompt *prompt = writer->prompt;
+    render_lose_settings(writer->render, FAMILY_ANTHROPIC);
     if (prompt->format.kind == ANSWER_SCHEMA && !writer->caps->native_schema &&
         writer->answer_tool.len == 0)
         loss_refuse(writer->losses, "this model cannot be held to a schema", "%s",
