@@ -1,33 +1,12 @@
 // Anthropic Messages, writing a request. Parameters come first and the conversation last, so that a
 // longer one begins with the same bytes.
+#include "messages_render.h"
+
 #include "media.h"
-#include "messages.h"
 #include "penstock/base/text.h"
 #include "penstock/convert/aliases.h"
 #include "penstock/convert/args.h"
 #include "penstock/convert/schema.h"
-#include "reasoning.h"
-#include "render.h"
-#include "tools.h"
-
-#include <stdlib.h>
-
-enum { CAP_DEFAULT = 8192, BUDGET_MIN = 1024, CALLS_MAX = 1024 };
-
-struct writer {
-    struct render *render;
-    const struct prompt *prompt;
-    const struct caps *caps;
-    struct losses *losses;
-    struct sink *out;
-    struct tools tools;
-    bool thinks;             // thinking is asked for
-    bool recalls;            // the vendor takes its thoughts back
-    bool stubs;              // calls in the history need tools, and there are none
-    struct span answer_tool; // that stands for the answer; empty: none
-    bool answer_asked;       // by an instruction: it cannot be forced
-    bool started;            // something stands in the list that is being written
-};
 
 static void comma(struct writer *writer)
 {
@@ -490,193 +469,6 @@ static void put_choice(struct writer *writer)
     SINK_TEXT(out, "}");
 }
 
-// --- settings ---
-
-// Whether the conversation stands in the middle of a loop of tools whose thoughts are not there:
-// the vendor then refuses to think on.
-static bool lacks_thought(const struct prompt *prompt)
-{
-    bool lacks = false;
-    for (uint32_t turn = group_first(prompt); turn < prompt->turn_count;) {
-        struct group group = group_at(prompt, turn);
-        bool calls = false, thought = false, results = false, text = false;
-        for (uint32_t i = 0; i < group.part_count; i++) {
-            const struct part *part = &prompt->parts[group.part + i];
-            calls |= part->kind == PART_CALL;
-            thought |= (part->kind == PART_THINK || part->kind == PART_REDACTED) &&
-                       part->signature.maker == MAKER_ANTHROPIC &&
-                       !words_none(part->signature.text);
-            results |= part->kind == PART_RESULT;
-            text |= part->kind != PART_RESULT && !part->inner;
-        }
-        if (group.assistant)
-            lacks = calls && !thought;
-        else if (text || !results)
-            lacks = false; // a new question: the loop is over
-        turn += group.turn_count;
-    }
-    return lacks;
-}
-
-// The limit of the answer, and how much of it may be thought (C-061, C-106).
-static void put_limits(struct writer *writer)
-{
-    const struct prompt *prompt = writer->prompt;
-    struct sink *out = writer->out;
-    const uint64_t model_max = writer->caps->output_max;
-    uint64_t cap, budget = 0;
-    bool said = json_u64(render_knob(writer->render, KNOB_MAX_OUTPUT)->value, &cap);
-    if (!said)
-        cap = model_max != 0 ? model_max : CAP_DEFAULT;
-    if (model_max != 0 && cap > model_max) {
-        loss_adjust(writer->losses, "%s=%llu>%llu",
-                    render_knob(writer->render, KNOB_MAX_OUTPUT)->path, (unsigned long long)cap,
-                    (unsigned long long)model_max);
-        cap = model_max;
-    }
-    enum effort effort = effort_wanted(prompt, writer->caps);
-    // What is left to the model has to be a number where it cannot be.
-    const bool left = effort == EFFORT_UNSAID && prompt->reasoning.adaptive;
-    if (left && writer->caps->reasons != REASONS_ADAPTIVE)
-        effort = EFFORT_MEDIUM;
-    bool on = (left || effort != EFFORT_UNSAID) && effort != EFFORT_NONE &&
-              writer->caps->reasons != REASONS_NOT;
-    if (on && writer->caps->reasons != REASONS_ADAPTIVE && lacks_thought(prompt)) {
-        loss_adjust(writer->losses, "%s=disabled", prompt->reasoning.path); // C-068
-        effort = EFFORT_NONE;
-    } else if (on && writer->caps->reasons != REASONS_ADAPTIVE) {
-        bool exact = prompt->reasoning.budget_set && prompt->reasoning.budget > 0;
-        budget = exact ? (uint64_t)prompt->reasoning.budget : effort_budget(effort);
-        budget = budget < BUDGET_MIN ? BUDGET_MIN : budget;
-        if (!said)
-            cap += budget;
-        else if (budget + BUDGET_MIN > cap)
-            budget = cap > 2 * BUDGET_MIN ? cap - BUDGET_MIN : 0;
-        writer->thinks = budget > 0;
-        if (!exact || !writer->thinks)
-            loss_adjust(writer->losses, "%s=%.*s>%llu", prompt->reasoning.path,
-                        (int)min_size(prompt->reasoning.said.raw.len, 16),
-                        prompt->reasoning.said.raw.ptr, (unsigned long long)budget);
-    } else if (on) {
-        writer->thinks = true;
-    }
-    SINK_TEXT(out, ",\"max_tokens\":");
-    sink_u64(out, cap);
-    if (budget > 0) {
-        SINK_TEXT(out, ",\"thinking\":{\"type\":\"enabled\",\"budget_tokens\":");
-        sink_u64(out, budget);
-        SINK_TEXT(out, "}");
-    } else if (writer->thinks) {
-        SINK_TEXT(out, ",\"thinking\":{\"type\":\"adaptive\"}");
-    } else if (effort == EFFORT_NONE && (on || prompt->reasoning.effort == EFFORT_NONE) &&
-               !writer->caps->always_thinks) {
-        SINK_TEXT(out, ",\"thinking\":{\"type\":\"disabled\"}");
-    }
-    bool schema = prompt->format.kind == ANSWER_SCHEMA && writer->caps->native_schema &&
-                  prompt->format.schema.kind == JK_OBJECT;
-    bool adaptive = writer->thinks && budget == 0 && !left;
-    if (!schema && !adaptive)
-        return;
-    SINK_TEXT(out, ",\"output_config\":{");
-    if (adaptive) {
-        const struct span word = effort_word(effort < EFFORT_LOW ? EFFORT_LOW : effort);
-        SINK_TEXT(out, "\"effort\":\"");
-        sink_put(out, word);
-        render_tell_effort(writer->render, word);
-        sink_put(out, schema ? SPAN("\",") : SPAN("\""));
-    }
-    if (schema) {
-        SINK_TEXT(out, "\"format\":{\"type\":\"json_schema\",\"schema\":");
-        sink_put(out, prompt->format.schema.text);
-        SINK_TEXT(out, "}");
-    }
-    SINK_TEXT(out, "}");
-}
-
-static void put_sampling(struct writer *writer)
-{
-    const struct knob *heat = render_knob(writer->render, KNOB_TEMPERATURE);
-    if (writer->caps->no_sampling || writer->thinks) { // C-062, C-111
-        render_drop_knob(writer->render, KNOB_TEMPERATURE);
-        render_drop_knob(writer->render, KNOB_TOP_P);
-        render_drop_knob(writer->render, KNOB_TOP_K);
-        return;
-    }
-    if (heat->value.kind == JK_NUMBER) {
-        char text[32];
-        size_t len = min_size(heat->value.text.len, sizeof(text) - 1);
-        memcpy(text, heat->value.text.ptr, len);
-        text[len] = '\0';
-        if (strtod(text, NULL) > 1) { // C-109
-            SINK_TEXT(writer->out, ",\"temperature\":1");
-            loss_adjust(writer->losses, "%s=%s>1", heat->path, text);
-        } else {
-            render_put_knob(writer->render, writer->out, KNOB_TEMPERATURE, SPAN("temperature"));
-        }
-    }
-    if (writer->caps->one_sampling && heat->value.kind == JK_NUMBER) // C-110
-        render_drop_knob(writer->render, KNOB_TOP_P);
-    else
-        render_put_knob(writer->render, writer->out, KNOB_TOP_P, SPAN("top_p"));
-    render_put_knob(writer->render, writer->out, KNOB_TOP_K, SPAN("top_k"));
-}
-
-static void put_stops(struct writer *writer)
-{
-    struct json_slice stop = render_knob(writer->render, KNOB_STOP)->value;
-    if (stop.kind == JK_NONE)
-        return;
-    struct json_iter iter = json_elements_of(stop);
-    struct json_slice text = stop;
-    bool more = stop.kind == JK_STRING || json_element_next(&iter, &text), any = false;
-    for (uint32_t at = 0; more; at++) {
-        bool blank = words_blank(words_of(text)); // C-112
-        if (blank && !words_none(words_of(text)))
-            loss_drop(writer->losses, "%s[%u]", render_knob(writer->render, KNOB_STOP)->path, at);
-        if (!blank) {
-            sink_put(writer->out, any ? SPAN(",") : SPAN(",\"stop_sequences\":["));
-            sink_put(writer->out, text.text);
-            any = true;
-        }
-        more = stop.kind == JK_ARRAY && json_element_next(&iter, &text);
-    }
-    if (any)
-        SINK_TEXT(writer->out, "]");
-}
-
-static void put_user(struct writer *writer)
-{
-    const struct knob *user = render_knob(writer->render, KNOB_USER);
-    if (user->value.kind != JK_STRING || user->value.text.len > 258) {
-        render_drop_knob(writer->render, KNOB_USER);
-        return;
-    }
-    SINK_TEXT(writer->out, ",\"metadata\":{\"user_id\":");
-    sink_put(writer->out, user->value.text);
-    SINK_TEXT(writer->out, "}");
-}
-
-static void put_tier(struct writer *writer)
-{
-    const struct json_slice tier = render_knob(writer->render, KNOB_TIER)->value;
-    if (json_string_is(tier, SPAN("default")) || json_string_is(tier, SPAN("standard_only")))
-        SINK_TEXT(writer->out, ",\"service_tier\":\"standard_only\"");
-    else if (json_string_is(tier, SPAN("auto")) || json_string_is(tier, SPAN("priority")))
-        SINK_TEXT(writer->out, ",\"service_tier\":\"auto\"");
-    else
-        render_drop_knob(writer->render, KNOB_TIER);
-}
-
-static void lose_settings(struct writer *writer)
-{
-    const struct prompt *prompt = writer->prompt;
-    render_lose_settings(writer->render, FAMILY_ANTHROPIC);
-    if (prompt->format.kind == ANSWER_SCHEMA && !writer->caps->native_schema &&
-        writer->answer_tool.len == 0)
-        loss_refuse(writer->losses, "this model cannot be held to a schema", "%s",
-                    prompt->format.path);
-}
-
 static bool has_calls(const struct prompt *prompt)
 {
     for (uint32_t i = 0; i < prompt->part_count; i++)
@@ -702,17 +494,7 @@ bool messages_render(struct render *render, struct sink *out)
     writer.stubs = writer.tools.functions == 0 && has_calls(render->prompt);
     SINK_TEXT(out, "{\"model\":");
     sink_quoted(out, words_plain(render->model));
-    put_limits(&writer);
-    writer.recalls = writer.thinks || (render->caps->reasons_unasked &&
-                                       reasoning_is_on(render->prompt, render->caps));
-    writer.answer_asked = answer_len > 0 && (writer.thinks || render->caps->no_forced_tool);
-    if (render->prompt->stream)
-        SINK_TEXT(out, ",\"stream\":true");
-    put_sampling(&writer);
-    put_stops(&writer);
-    put_user(&writer);
-    put_tier(&writer);
-    lose_settings(&writer);
+    messages_put_settings(&writer);
     put_choice(&writer);
     put_tools(&writer);
     put_system(&writer);
