@@ -228,6 +228,7 @@ static void stop(struct process *process)
         slots_free(&process->slots);
     process_free_certs(process);
     peers_free(&process->peers);
+    recall_free(&process->recall);
     doors_free(&process->doors);
     dests_free(&process->dests);
     keyring_fini(&process->keyring);
@@ -285,6 +286,7 @@ static struct err open_control(struct process *process)
     TRY(dests_new(&process->dests));
     TRY(slots_new(&process->slots, SLOTS_MAX));
     TRY(snap_hub_new(&process->hub, process->shard_count));
+    TRY(recall_new(&process->recall, env_system(), process->cfg->limits.recall));
     TRY(peers_new(&process->peers, env_system(), connections_max(process->cfg)));
     if (process->shard_count > 1)
         TRY(doors_new(&process->doors, process->shard_count));
@@ -410,6 +412,7 @@ static int begin(struct process *process, const char *config_path)
         .peers = process->peers,
         .doors = process->doors,
         .carrier = process->carrier,
+        .recall = process->recall,
         .envelope_key = (const uint8_t *)secret_reveal(process->keyring.envelope).ptr,
         .relay = &process->newest->settings.relay,
         .server = &process->newest->settings.server,

@@ -88,6 +88,7 @@ struct process {
     struct budget_process budget;
     struct peers *peers; // of the data listeners
     struct carrier *carrier;
+    struct recall *recall;
     struct doors *doors; // of the shards; NULL: there is one
     struct shard_shared shared;
     struct shard_thread shards[PROCESS_SHARDS_MAX];

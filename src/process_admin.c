@@ -64,6 +64,7 @@ static void fill_view(struct process *process)
         .certificate = process_certificate,
         .control = &process->loop.figures,
         .peers = process->peers,
+        .recall = recall_figures(process->recall),
         .reload = reload,
         .drain = drain,
         .reload_ns = &process->reload.done_ns,

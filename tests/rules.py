@@ -235,7 +235,6 @@ COST = "about prices, which the usage tests show without an id"
 # What no test shows, and why.
 OPEN = {
     "C-013": "its edit depends on being the last message, which C-137 forbids: not made at all",
-    "C-074": "no profile asks for it yet",
     "C-087": RELAY,
     "C-088": RELAY,
     "C-095": RELAY,
@@ -245,7 +244,6 @@ OPEN = {
     "C-141": "no capability asks for it yet",
     "C-145": "a way of building: include/penstock/convert/prompt.h",
     "C-146": "the bound is kept; that the end is paced by the client's credit is not built",
-    "P14": "no profile asks for it yet (C-074)",
     "P21": "shown as C-135 without an id of its own",
     "P24": "the vault is not built; what a client carries itself comes back (C-070)",
     "P31": "shown as C-012 without an id of its own",

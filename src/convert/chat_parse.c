@@ -330,6 +330,16 @@ static void read_tools(struct prompt_parse *parse, struct json_slice tools)
     }
 }
 
+// The vendor's own search is a setting here, and a tool elsewhere.
+static void read_search(struct prompt_parse *parse, struct json_slice options)
+{
+    struct tool *tool = prompt_tool(parse, TOOL_HOSTED, 0);
+    if (tool == NULL)
+        return;
+    tool->search = true;
+    tool->raw = options;
+}
+
 static void read_old_functions(struct prompt_parse *parse, struct json_slice functions)
 {
     struct json_iter iter = json_elements_of(functions);
@@ -485,7 +495,7 @@ static bool read_structure(struct prompt_parse *parse, struct span key, struct j
         { SPAN("functions"), read_old_functions },  { SPAN("tool_choice"), read_choice },
         { SPAN("function_call"), read_old_choice }, { SPAN("response_format"), read_format },
         { SPAN("reasoning_effort"), read_effort },  { SPAN("n"), read_count },
-        { SPAN("modalities"), read_modalities },
+        { SPAN("modalities"), read_modalities },    { SPAN("web_search_options"), read_search },
     };
     for (size_t i = 0; i < ARRAY_LEN(members); i++)
         if (json_key_is(key, members[i].name)) {
@@ -557,5 +567,5 @@ bool chat_parse(struct prompt_parse *parse, struct json_slice root)
         chat_read_member(parse, key, value);
     if (parse->prompt->turn_count == 0)
         prompt_bad(parse, "at least one message is required", "messages");
-    return !failed(parse->err);
+    return prompt_end(parse);
 }

@@ -90,6 +90,8 @@ static bool feed_known(struct decode *decode)
     decode->model.text = (struct words){ .raw = text, .escaped = true, .whole = whole };
     if (text.len > 0)
         decode->emit(decode->ctx, &decode->model);
+    if (decode->args != NULL && decode->model.kind == DELTA_ARGS)
+        words_sum_add(decode->args, text);
     return true;
 }
 

@@ -110,6 +110,7 @@ static void read_tool(struct prompt_parse *parse, struct json_slice value, uint3
         if (tool == NULL)
             return;
         tool->name = (struct words){ .raw = key, .escaped = true };
+        tool->search = gemini_key_is(key, SPAN("googleSearch"));
         tool->raw = value;
     }
 }
@@ -434,5 +435,5 @@ bool gemini_parse(struct prompt_parse *parse, struct json_slice root)
         said += prompt->turns[i].role != ROLE_SYSTEM;
     if (said == 0)
         prompt_bad(parse, "at least one content is required", "contents");
-    return !failed(parse->err);
+    return prompt_end(parse);
 }

@@ -306,6 +306,7 @@ static void read_tools(struct prompt_parse *parse, struct json_slice tools)
         tool->examples = found[EXAMPLES];
         tool->strict = strict.kind == JK_TRUE ? 2 : strict.kind == JK_FALSE ? 1 : 0;
         tool->cache = found[CACHE].kind == JK_OBJECT;
+        tool->search = !client && span_starts(json_string_raw(type), SPAN("web_search_"));
         tool->raw = value;
     }
 }
@@ -532,5 +533,5 @@ bool messages_parse(struct prompt_parse *parse, struct json_slice root)
         said += prompt->turns[i].role != ROLE_SYSTEM;
     if (said == 0)
         prompt_bad(parse, "at least one message is required", "messages");
-    return !failed(parse->err);
+    return prompt_end(parse);
 }

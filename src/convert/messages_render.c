@@ -8,6 +8,7 @@
 #include "penstock/convert/args.h"
 #include "penstock/convert/schema.h"
 #include "reasoning.h"
+#include "tools.h"
 
 #include <stdlib.h>
 
@@ -19,6 +20,7 @@ struct writer {
     const struct caps *caps;
     struct losses *losses;
     struct sink *out;
+    struct tools tools;
     bool thinks;             // thinking is on
     bool stubs;              // calls in the history need tools, and there are none
     struct span answer_tool; // that stands for the answer; empty: none
@@ -250,7 +252,7 @@ static void put_user_parts(struct writer *writer, const struct group *group,
     for (uint32_t i = 0; i < before->part_count; i++) { // in the order of the calls (C-005)
         const struct part *call = &prompt->parts[before->part + i];
         if (call->kind == PART_CALL)
-            put_result(writer, call, result_of(prompt, group, call));
+            put_result(writer, call, result_of(prompt, call));
     }
     for (uint32_t i = 0; i < group->part_count; i++) {
         const struct part *part = &prompt->parts[group->part + i];
@@ -258,11 +260,8 @@ static void put_user_parts(struct writer *writer, const struct group *group,
         if (part->inner)
             continue;
         if (part->kind == PART_RESULT) {
-            const struct part *call = call_of_result(prompt, before, part);
-            if (call == NULL)
+            if (call_of(prompt, part) == NULL)
                 put_stray(writer, part);
-            else if (result_of(prompt, group, call) != part)
-                drop_part(writer, part);        // C-009
         } else if (turn->role == ROLE_SYSTEM) { // C-002
             comma(writer);
             SINK_TEXT(writer->out, "{\"type\":\"text\",\"text\":\"<system>");
@@ -371,8 +370,7 @@ static void put_schema(struct writer *writer, const struct tool *tool)
 {
     struct sink *out = writer->out;
     if (tool->kind == TOOL_CUSTOM) // C-040
-        SINK_TEXT(out, "{\"type\":\"object\",\"properties\":{\"input\":{\"type\":\"string\"}},"
-                       "\"required\":[\"input\"],\"additionalProperties\":false}");
+        SINK_TEXT(out, TOOL_INPUT_SCHEMA ",\"additionalProperties\":false}");
     else if (schema_put_object(out, tool->schema, writer->render->scratch)) // C-034, C-036
         loss_adjust(writer->losses, "tools[%u]=schema>object", tool->at);
 }
@@ -380,18 +378,13 @@ static void put_schema(struct writer *writer, const struct tool *tool)
 static void put_tool(struct writer *writer, const struct tool *tool)
 {
     struct sink *out = writer->out;
-    if (tool->kind == TOOL_HOSTED) {
-        loss_drop(writer->losses, "tools[%u]", tool->at);
+    if (tool->kind == TOOL_HOSTED)
         return;
-    }
     comma(writer);
     SINK_TEXT(out, "{\"name\":\"");
     name_put(out, tool->name, FAMILY_ANTHROPIC);
     SINK_TEXT(out, "\"");
-    if (!words_none(tool->description)) {
-        SINK_TEXT(out, ",\"description\":");
-        sink_quoted(out, tool->description);
-    }
+    tool_put_description(out, tool, tool->kind == TOOL_CUSTOM, writer->losses);
     SINK_TEXT(out, ",\"input_schema\":");
     put_schema(writer, tool);
     put_cache(writer, tool->cache);
@@ -433,16 +426,25 @@ static void put_answer_tool(struct writer *writer)
     loss_adjust(writer->losses, "%s=schema>tool", prompt->format.path);
 }
 
+static bool has_tools(const struct writer *writer)
+{
+    return writer->tools.functions > 0 || writer->tools.search != NULL;
+}
+
 static void put_tools(struct writer *writer)
 {
     const struct prompt *prompt = writer->prompt;
-    if (prompt->tool_count == 0 && !writer->stubs && writer->answer_tool.len == 0)
+    if (!has_tools(writer) && !writer->stubs && writer->answer_tool.len == 0)
         return;
     SINK_TEXT(writer->out, ",\"tools\":[");
     writer->started = false;
     for (uint32_t i = 0; i < prompt->tool_count; i++)
         if (is_chosen(prompt, &prompt->tools[i]))
             put_tool(writer, &prompt->tools[i]);
+    if (writer->tools.search != NULL) {
+        comma(writer);
+        tool_put_search(writer->out, writer->tools.search, FAMILY_ANTHROPIC);
+    }
     if (writer->stubs)
         put_stubs(writer);
     if (writer->answer_tool.len > 0)
@@ -461,7 +463,7 @@ static void put_answer_choice(struct writer *writer, enum choose mode)
 {
     const struct prompt *prompt = writer->prompt;
     struct sink *out = writer->out;
-    bool alone = prompt->tool_count == 0 || mode == CHOOSE_NONE;
+    bool alone = !has_tools(writer) || mode == CHOOSE_NONE;
     if (writer->answer_asked) {
         SINK_TEXT(out, ",\"tool_choice\":{\"type\":\"auto\"");
         if (is_forced(mode))
@@ -494,7 +496,7 @@ static void put_choice(struct writer *writer)
     }
     if (writer->stubs)
         SINK_TEXT(out, ",\"tool_choice\":{\"type\":\"none\"}");
-    if (prompt->tool_count == 0 || (mode == CHOOSE_UNSAID && !single))
+    if (!has_tools(writer) || (mode == CHOOSE_UNSAID && !single))
         return;
     if (is_forced(mode) && (writer->thinks || writer->caps->no_forced_tool)) { // C-039
         loss_adjust(writer->losses, "%s=auto", prompt->choice.path);
@@ -749,12 +751,13 @@ bool messages_render(struct render *render, struct sink *out)
                              .prompt = render->prompt,
                              .caps = render->caps,
                              .losses = render->losses,
+                             .tools = tools_judge(render, FAMILY_ANTHROPIC),
                              .out = out };
     char answer_tool[ANSWER_TOOL_MAX];
     size_t answer_len =
         alias_answer_tool(render->prompt, FAMILY_ANTHROPIC, render->caps, answer_tool);
     writer.answer_tool = span_of(answer_tool, answer_len);
-    writer.stubs = render->prompt->tool_count == 0 && has_calls(render->prompt);
+    writer.stubs = writer.tools.functions == 0 && has_calls(render->prompt);
     SINK_TEXT(out, "{\"model\":");
     sink_quoted(out, words_plain(render->model));
     put_limits(&writer);

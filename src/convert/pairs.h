@@ -19,12 +19,18 @@ struct group group_at(const struct prompt *prompt, uint32_t turn);
 // The first turn that is not a leading system's.
 uint32_t group_first(const struct prompt *prompt);
 
-// The last result in the group that answers the call (C-009), or NULL.
-const struct part *result_of(const struct prompt *prompt, const struct group *group,
-                             const struct part *call);
-// The call in the group that a result answers, or NULL.
-const struct part *call_of_result(const struct prompt *prompt, const struct group *group,
-                                  const struct part *result);
+// The result that answers a call, or NULL; the call that a result answers, or NULL. Of two results
+// for one call the last is its own, though both answer it (C-009).
+static inline const struct part *result_of(const struct prompt *prompt, const struct part *call)
+{
+    return call->mate > 0 ? &prompt->parts[call->mate - 1] : NULL;
+}
+static inline const struct part *call_of(const struct prompt *prompt, const struct part *result)
+{
+    return result->mate > 0 ? &prompt->parts[result->mate - 1] : NULL;
+}
+// Finds them, once all is read. False: no memory.
+must_use bool pairs_link(struct prompt_parse *parse);
 // The content of a result: the parts behind it.
 uint32_t inner_count(const struct prompt *prompt, const struct part *result);
 

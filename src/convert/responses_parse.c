@@ -639,7 +639,6 @@ bool responses_parse(struct prompt_parse *parse, struct json_slice root)
     struct json_slice value;
     while (json_member_next(&iter, &key, &value) && !failed(parse->err))
         read_member(parse, key, value);
-    responses_judge_tools(parse);
     prompt->usage_wanted = true; // this format always tells it
     const struct knob *top = &prompt->knobs[KNOB_TOP_LOGPROBS];
     static const struct json_slice yes = { { "true", 4 }, JK_TRUE };
@@ -650,5 +649,5 @@ bool responses_parse(struct prompt_parse *parse, struct json_slice root)
         said += prompt->turns[i].role != ROLE_SYSTEM;
     if (said == 0)
         prompt_bad(parse, "at least one message is required", "input");
-    return !failed(parse->err);
+    return prompt_end(parse);
 }

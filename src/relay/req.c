@@ -7,7 +7,9 @@
 
 #include "own.h"
 #include "penstock/base/check.h"
+#include "penstock/base/guard.h"
 #include "req_convert.h"
+#include "req_issuer.h"
 
 static const uint32_t step_edges[STEP_COUNT] = {
     [STEP_BODY] = BIT(STEP_PLAN) | BIT(STEP_FAIL) | BIT(STEP_DONE),
@@ -78,13 +80,14 @@ static const uint8_t step_stages[STEP_COUNT] = {
 
 // What is not here is told by the side that is at fault.
 static const uint8_t outcomes[ERR_CODE_COUNT] = {
-    [ERR_VENDOR_REFUSED] = OUTCOME_REFUSED,  [ERR_UPSTREAM_AUTH] = OUTCOME_REFUSED,
-    [ERR_UPSTREAM_STATUS] = OUTCOME_REFUSED, [ERR_UPSTREAM_ERROR_EVENT] = OUTCOME_REFUSED,
-    [ERR_NO_ADDRESS] = OUTCOME_CONNECT,      [ERR_DNS_FAILED] = OUTCOME_CONNECT,
-    [ERR_CONNECT_FAILED] = OUTCOME_CONNECT,  [ERR_TLS_FAILED] = OUTCOME_CONNECT,
-    [ERR_TLS_CERTIFICATE] = OUTCOME_CONNECT, [ERR_CONNECT_TIMEOUT] = OUTCOME_TIMEOUT,
-    [ERR_TLS_TIMEOUT] = OUTCOME_TIMEOUT,     [ERR_UPSTREAM_FIRST_BYTE] = OUTCOME_TIMEOUT,
-    [ERR_UPSTREAM_IDLE] = OUTCOME_TIMEOUT,   [ERR_UPSTREAM_TOTAL] = OUTCOME_TIMEOUT,
+    [ERR_THOUGHT_REFUSED] = OUTCOME_REFUSED,      [ERR_VENDOR_REFUSED] = OUTCOME_REFUSED,
+    [ERR_UPSTREAM_AUTH] = OUTCOME_REFUSED,        [ERR_UPSTREAM_STATUS] = OUTCOME_REFUSED,
+    [ERR_UPSTREAM_ERROR_EVENT] = OUTCOME_REFUSED, [ERR_NO_ADDRESS] = OUTCOME_CONNECT,
+    [ERR_DNS_FAILED] = OUTCOME_CONNECT,           [ERR_CONNECT_FAILED] = OUTCOME_CONNECT,
+    [ERR_TLS_FAILED] = OUTCOME_CONNECT,           [ERR_TLS_CERTIFICATE] = OUTCOME_CONNECT,
+    [ERR_CONNECT_TIMEOUT] = OUTCOME_TIMEOUT,      [ERR_TLS_TIMEOUT] = OUTCOME_TIMEOUT,
+    [ERR_UPSTREAM_FIRST_BYTE] = OUTCOME_TIMEOUT,  [ERR_UPSTREAM_IDLE] = OUTCOME_TIMEOUT,
+    [ERR_UPSTREAM_TOTAL] = OUTCOME_TIMEOUT,
 };
 
 static enum figures_outcome outcome_of(struct err err)
@@ -120,14 +123,34 @@ void req_arena_reset(struct req *req)
     arena_reset(&req->arena);
 }
 
+// Nothing was said to the client, who is still there.
+static bool is_open(const struct req *req)
+{
+    return !req->pump.committed && !req->stream->replied && req->stream->client != CLIENT_GONE &&
+           !req->shard->draining && !req_is_late(req);
+}
+
+// The same account is asked once more, without what it refused (C-064).
+static bool may_go_again(const struct req *req, struct err err)
+{
+    return err.code == ERR_THOUGHT_REFUSED && !req->thoughtless && is_open(req) &&
+           GUARD(RELAY_THOUGHTLESS);
+}
+
+static void go_again(struct req *req)
+{
+    assert(req->tried_count > 0); // the newest is the account at hand
+    counter_add(&req->shard->counters.thoughtless, 1);
+    req->thoughtless = req->again = true;
+    req->tried_count--;
+    if (!req->converts)
+        issuer_refused(req);
+}
+
 static bool may_retry(const struct req *req, struct err err)
 {
     const struct relay_limits *limits = req->shard->shared->relay;
-    if (err.retry != RETRY_OTHER || req->pump.committed || req->stream->replied)
-        return false;
-    if (req->stream->client == CLIENT_GONE || req->shard->draining)
-        return false;
-    if (req_is_late(req))
+    if (err.retry != RETRY_OTHER || !is_open(req))
         return false;
     return req->tried_count < REQ_TRIED_MAX && req->attempts <= limits->retries;
 }
@@ -174,6 +197,10 @@ enum next req_fail(struct req *req, struct err err)
         return req_goto(req, STEP_DIAL);
     }
     req_lease_drop(req);
+    if (may_go_again(req, err)) {
+        go_again(req);
+        return req_goto(req, STEP_PICK);
+    }
     if (may_retry(req, err)) {
         counter_add(&shard->counters.retries, 1);
         return req_goto(req, STEP_PICK);

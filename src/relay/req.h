@@ -55,6 +55,13 @@ struct pump {
     uint8_t ack;       // enum pump_ack
 };
 
+// What is known of the blobs in a client's body (req_issuer.h).
+struct issuers {
+    uint64_t newest; // the account that made the newest one that is known, 0: none is
+    bool mixed;      // others made some of them
+    bool refused;    // some of this client's blobs were refused somewhere
+};
+
 // What the body says and what becomes of it. It lives in the arena: a pass over a large body may
 // take several turns.
 enum { BODY_MODEL, BODY_STREAM, BODY_STREAM_OPTIONS, BODY_PREVIOUS, BODY_MEMBERS };
@@ -62,6 +69,7 @@ struct plan {
     struct json_members members;
     struct json_member items[BODY_MEMBERS];
     struct splice splice; // edits of the body for the account that was picked
+    struct issuers issuers;
 };
 
 struct req {
@@ -85,6 +93,9 @@ struct req {
     bool is_owed;     // among the shard's `owed`
     bool converts;    // the attempt's vendor speaks another format than the client
     bool strict;      // what conversion cannot carry over is refused
+    bool notes;       // the answer passes, and who signed what in it is noted
+    bool again;       // the account that was asked is the next to be asked
+    bool thoughtless; // the vendor refused a signature: no thought goes to it
     uint8_t up_op;    // enum wire_op that the vendor is asked for
     uint8_t attempts, tried_count, stale_retries;
     uint8_t fields_dropped;     // of the client's head, on their way to the vendor

@@ -11,6 +11,7 @@
 #include "penstock/convert/mend.h"
 #include "penstock/provider/caps.h"
 #include "penstock/wire/reply.h"
+#include "req_issuer.h"
 
 enum {
     PIECE_LEAST = 16 * KIB,
@@ -269,7 +270,9 @@ static struct err parsed(struct carry *carry)
     const struct prompt_parse *parse = &carry->parse;
     if (req->conversion->losses->refused)
         return refuse_loss(req);
-    if (!failed(carry->err) || carry->err.code == ERR_JSON_TYPE || carry->err.side != SIDE_CLIENT)
+    if (!failed(carry->err)) // where nobody is asked, nothing is given back
+        return carry->candidate != NULL ? convert_recall(req, &carry->parse) : OK;
+    if (carry->err.code == ERR_JSON_TYPE || carry->err.side != SIDE_CLIENT)
         return carry->err;
     const char *why = parse->why != NULL ? parse->why : "this is not what the API takes here";
     return refuse(req, carry->err, span_str(parse->path), span_str(why));
@@ -475,6 +478,8 @@ static struct err render_begin(struct carry *carry)
     TRY(parsed(carry));
     carry->caps = provider_caps(carry->account, (enum format)carry->candidate->format, model);
     carry->caps.schema_by_tool = true;
+    carry->caps.think_tags = req->route.think_tags;
+    carry->caps.web_search = req->route.web_search;
     TRY(make_aliases(req, &carry->prompt, &carry->caps));
     const size_t len = req->stream->body.len;
     convert_text_begin(&conversion->text, &req->shard->net, len + len / 8 + TEXT_ROOM);
@@ -519,26 +524,28 @@ enum parse convert_request(struct req *req, const struct snap_candidate *candida
     return PARSE_DONE;
 }
 
-struct err convert_mend(struct req *req, const struct snap_account *account,
-                        struct span vendor_model)
+// Nothing is lost of a request that passes but what is taken out of its history.
+static struct err mend_begin(struct req *req)
 {
-    const struct span body = req->stream->body;
-    const enum wire_family family = (enum wire_family)req->family;
-    if (!wire_op_generates((enum wire_op)req->op) ||
-        !mend_needed(body, req->plan->members.scan.marked, family))
-        return OK;
-    const struct json_slice root = body_root(req), list = mend_list(root, family);
-    if (list.kind == JK_NONE)
-        return OK;
     struct conversion *conversion = conversion_of(req);
     if (conversion == NULL)
         return ERR(OVERLOADED);
-    const struct caps caps = provider_caps(account, (enum format)req->format,
-                                           vendor_model.len > 0 ? vendor_model : req->model);
-    struct convert_text *text = &conversion->text;
-    convert_text_drop(text); // of the attempt before
+    if (conversion->losses == NULL)
+        conversion->losses = arena_take(&req->arena, sizeof(*conversion->losses));
+    if (conversion->losses == NULL)
+        return ERR(OVERLOADED);
+    losses_init(conversion->losses, false);
+    return OK;
+}
+
+// The edits that make the history one for the account that is asked.
+static struct err mend_body(struct req *req, struct json_slice root, struct json_slice list,
+                            const struct mend *mend)
+{
+    struct convert_text *text = &req->conversion->text;
+    const struct span body = req->stream->body;
     convert_text_begin(text, &req->shard->net, list.text.len + TEXT_ROOM);
-    mend_put(&text->sink, list, family, &caps);
+    mend_put(&text->sink, list, mend);
     if (text->sink.failed)
         return ERR(OVERLOADED);
     const struct span mended = span_of(text->body->buf.data, convert_text_len(text));
@@ -546,11 +553,44 @@ struct err convert_mend(struct req *req, const struct snap_account *account,
         convert_text_drop(text); // it was only a text that looked like one
     else
         splice_add(&req->plan->splice, (size_t)(list.text.ptr - body.ptr), list.text.len, mended);
-    const struct span thinking = mend_thinking(root, family, &caps).text;
+    const struct span thinking = mend_thinking(root, mend).text;
     if (thinking.len > 0)
         splice_add(&req->plan->splice, (size_t)(thinking.ptr - body.ptr), thinking.len,
                    SPAN(MEND_NO_THINKING));
     return OK;
+}
+
+struct err convert_mend(struct req *req, const struct snap_account *account,
+                        struct span vendor_model)
+{
+    const enum wire_family family = (enum wire_family)req->family;
+    const enum wire_op op = (enum wire_op)req->op;
+    if (req->conversion != NULL) { // of the attempt before
+        convert_text_drop(&req->conversion->text);
+        req->conversion->losses = NULL;
+    }
+    if (!wire_op_generates(op) && !wire_op_counts(op))
+        return OK;
+    const bool differs = issuer_differs(req, account->usage_id);
+    if (!differs && !req->thoughtless &&
+        !mend_needed(req->stream->body, req->plan->members.scan.marked, family))
+        return OK;
+    const struct json_slice root = body_root(req), list = mend_list(root, family);
+    if (list.kind == JK_NONE)
+        return OK;
+    TRY(mend_begin(req));
+    const struct caps caps = provider_caps(account, (enum format)req->format,
+                                           vendor_model.len > 0 ? vendor_model : req->model);
+    struct issuer_asked asked = { req, account->usage_id };
+    const struct mend mend = {
+        .family = family,
+        .caps = &caps,
+        .losses = req->conversion->losses,
+        .thoughtless = req->thoughtless,
+        .foreign = differs ? issuer_is_foreign : NULL,
+        .ctx = &asked,
+    };
+    return mend_body(req, root, list, &mend);
 }
 
 struct buf *convert_mended(struct req *req)
@@ -609,11 +649,14 @@ void convert_fields(struct req *req, struct put *out)
 {
     const struct conversion *conversion = req->conversion;
     const struct losses *losses = conversion->losses;
-    http_put_field(out, SPAN("content-type"),
-                   req->pump.sse ? SPAN("text/event-stream") : SPAN("application/json"));
-    if (conversion->vendor_model_len > 0)
+    if (req->converts)
+        http_put_field(out, SPAN("content-type"),
+                       req->pump.sse ? SPAN("text/event-stream") : SPAN("application/json"));
+    if (req->converts && conversion->vendor_model_len > 0)
         http_put_field(out, SPAN("x-penstock-model"),
                        span_of(conversion->vendor_model, conversion->vendor_model_len));
+    if (losses == NULL)
+        return;
     if (losses->dropped_len > 0)
         http_put_field(out, SPAN("x-penstock-dropped"), losses_dropped(losses));
     if (losses->adjusted_len > 0)

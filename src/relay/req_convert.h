@@ -7,8 +7,10 @@
 #ifndef PENSTOCK_RELAY_REQ_CONVERT_H
 #define PENSTOCK_RELAY_REQ_CONVERT_H
 
+#include "penstock/base/guard.h"
 #include "penstock/convert/convert.h"
 #include "penstock/convert/spool.h"
+#include "penstock/convert/thoughts.h"
 #include "penstock/convert/undo.h"
 #include "req.h"
 
@@ -76,8 +78,10 @@ struct conversion {
     // The answer.
     struct arena_source chunks;
     struct answer_facts facts;
-    bool aliased; // `aliases` are made
-    bool undoes;  // what the vendor says is put into the client's words
+    bool aliased;   // `aliases` are made
+    bool undoes;    // what the vendor says is put into the client's words
+    bool remembers; // what it signs is kept for the client, who may lose it
+    struct thoughts_memory memory;
     bool begun;   // the next ones are set up
     bool sse;     // the vendor sends events
     bool streams; // the client gets events
@@ -95,6 +99,7 @@ struct conversion {
     uint64_t quiet_since_ns; // nothing went to the client since
     struct aliases aliases;  // kept from the request to the end of its answer
     struct undo undo;
+    struct thoughts thoughts;
     struct completion completion;
     struct completion undone; // the same in the client's words
     struct decode decode;
@@ -134,7 +139,7 @@ struct span convert_param(const struct req *req);
 size_t convert_length(const struct req *req);
 // Queues the body for the vendor. False: no memory.
 must_use bool convert_send(struct req *req, struct conn *conn);
-// Writes the fields of the answer's head that tell of the conversion.
+// Writes the fields of the answer's head that tell of the conversion, or of the edits.
 void convert_fields(struct req *req, struct put *out);
 // The client's body is needed until the end of its answer.
 bool convert_keeps_body(const struct req *req);
@@ -164,6 +169,11 @@ void *carry_take(struct carry *carry, size_t size);
 bool carry_grow(struct carry *carry, struct body *body, size_t len);
 // What a stage does, wherever it runs.
 void carry_run(struct carry *carry);
+// --- req_thoughts.c ---
+
+// Gives a parsed history back what its client lost of it; or takes all thoughts out of it, if the
+// vendor refused one.
+must_use struct err convert_recall(struct req *req, struct prompt_parse *parse);
 
 // --- req_recode.c ---
 

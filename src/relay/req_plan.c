@@ -10,6 +10,7 @@
 #include "penstock/provider/provider.h"
 #include "req.h"
 #include "req_convert.h"
+#include "req_issuer.h"
 #include "unpack.h"
 
 // Of a body, in one turn: a whole one of the usual length, which is then still in the cache when it
@@ -52,6 +53,7 @@ static struct plan *plan_begin(struct req *req)
     if (plan == NULL)
         return NULL;
     plan->splice.count = 0; // the rest is set below, or counted by this
+    plan->issuers = (struct issuers){ 0 };
     plan->items[BODY_MODEL] = (struct json_member){ .name = SPAN("model"), .decides = true };
     plan->items[BODY_STREAM] = (struct json_member){ .name = SPAN("stream"), .decides = true };
     plan->items[BODY_STREAM_OPTIONS] =
@@ -159,7 +161,10 @@ enum next step_plan(struct req *req)
     if ((req->key == NULL || !req->key->enabled) && GUARD(RELAY_KEY_REVOKED))
         return req_fail(req, ERR(KEY_INVALID));
     err = snap_key_allows(req->key, (enum format)req->format, req->model);
-    return failed(err) ? req_fail(req, err) : req_goto(req, STEP_PICK);
+    if (failed(err))
+        return req_fail(req, err);
+    issuer_look(req);
+    return req_goto(req, STEP_PICK);
 }
 
 // --- PICK ---
@@ -174,29 +179,68 @@ static bool was_tried(const struct req *req, struct slot_ref slot)
 
 _Static_assert((int)FIGURES_PROVIDERS == 1 + (int)ACCOUNT_TYPE_COUNT, "every type is counted");
 
+static const struct snap_account *account_of(const struct req *req, uint32_t at)
+{
+    return snapshot_account(req->shard->snap, req->route.candidates[at].account);
+}
+
+// Takes the candidate if it can be asked.
+static bool take(const struct req *req, uint32_t at, bool *full)
+{
+    struct shard *shard = req->shard;
+    const struct snap_account *account = account_of(req, at);
+    if (!account->enabled || was_tried(req, account->slot))
+        return false;
+    if (req->route.candidates[at].format != req->format && !wire_op_converts((enum wire_op)req->op))
+        return false;
+    if (account->expires_at != 0 && account->expires_at <= shard->loop.wall_ns)
+        return false;
+    struct slot *slot = slot_at(shard->shared->slots, account->slot.idx);
+    if (slot_is_out(slot, shard->loop.now_ns))
+        return false;
+    const bool taken = slot_enter(slot, account->in_flight_max);
+    *full |= !taken;
+    return taken;
+}
+
+// Whether this is the account that was asked last.
+static bool is_asked(const struct req *req, uint32_t at)
+{
+    const struct slot_ref slot = account_of(req, at)->slot;
+    return slot.idx == req->account_slot.idx && slot.generation == req->account_slot.generation;
+}
+
+// Who signed the newest thought of the history takes the place of others of its priority.
+static uint32_t prefer(const struct req *req, uint32_t at)
+{
+    const struct snap_route *route = &req->route;
+    const uint64_t issuer = req->plan->issuers.newest;
+    if (issuer == 0 || route->ordered)
+        return at;
+    const int64_t priority = account_of(req, at)->priority;
+    for (uint32_t i = at; i < route->count && account_of(req, i)->priority == priority; i++)
+        if (account_of(req, i)->usage_id == issuer && route->candidates[i].format == req->format)
+            return i;
+    return at;
+}
+
 // Simple order of priority; the scheduler takes this function's place.
 static const struct snap_candidate *pick(struct req *req, bool *full)
 {
-    struct shard *shard = req->shard;
     *full = false;
     look_again(req);
-    for (uint32_t i = 0; i < req->route.count; i++) {
-        const struct snap_candidate *candidate = &req->route.candidates[i];
-        const struct snap_account *account = snapshot_account(shard->snap, candidate->account);
-        if (!account->enabled || was_tried(req, account->slot))
-            continue;
-        if (candidate->format != req->format && !wire_op_converts((enum wire_op)req->op))
-            continue;
-        if (account->expires_at != 0 && account->expires_at <= shard->loop.wall_ns)
-            continue;
-        struct slot *slot = slot_at(shard->shared->slots, account->slot.idx);
-        if (slot_is_out(slot, shard->loop.now_ns))
-            continue;
-        if (!slot_enter(slot, account->in_flight_max)) {
-            *full = true;
-            continue;
+    for (uint32_t i = 0; i < req->route.count && req->again; i++)
+        if (is_asked(req, i) && take(req, i, full)) {
+            req->again = false;
+            return &req->route.candidates[i];
         }
-        return candidate;
+    req->again = false;
+    for (uint32_t i = 0; i < req->route.count; i++) {
+        const uint32_t better = prefer(req, i);
+        if (better != i && take(req, better, full))
+            return &req->route.candidates[better];
+        if (take(req, i, full))
+            return &req->route.candidates[i];
     }
     return NULL;
 }
@@ -435,6 +479,7 @@ enum next step_pick(struct req *req)
         .handshake_ns = limits->handshake_ns,
     };
     req->usage_added = false;
+    req->notes = !req->converts && issuer_is_due(req);
     if (!req->converts) {
         edit_stream_options(req);
         err = convert_mend(req, account, vendor_model);

@@ -141,10 +141,27 @@ static void kept_delta(void *ctx, const struct delta *delta)
     completion_collect(&conversion->completion, delta);
 }
 
-// Where what the vendor said goes: into the client's stream or into what is collected.
-static delta_sink *taker_of(const struct conversion *conversion)
+// Where what the vendor said goes: into the client's stream, past what keeps thoughts, or into what
+// is collected.
+struct taker {
+    delta_sink *put;
+    void *ctx;
+};
+
+static struct taker taker_of(struct conversion *conversion)
 {
-    return conversion->streams ? told_delta : kept_delta;
+    if (!conversion->streams)
+        return (struct taker){ kept_delta, conversion };
+    if (conversion->remembers)
+        return (struct taker){ thoughts_put, &conversion->thoughts };
+    return (struct taker){ told_delta, conversion };
+}
+
+// The same in the client's words.
+static struct taker undoing(struct conversion *conversion)
+{
+    return conversion->undoes ? (struct taker){ undo_put, &conversion->undo }
+                              : taker_of(conversion);
 }
 
 // --- setting up ---
@@ -165,15 +182,20 @@ void convert_answer(struct req *req)
     if (conversion->streams)
         encode_init(&conversion->encode, conversion->from, &conversion->facts,
                     &conversion->out.sink, &conversion->chunks, CONVERT_KEEP_MAX);
+    if (conversion->remembers)
+        thoughts_init(&conversion->thoughts, &conversion->memory, &conversion->facts,
+                      conversion->from->family, &conversion->chunks,
+                      conversion->streams ? told_delta : NULL, conversion);
     conversion->undoes = !conversion->aliases.plain;
+    const struct taker taker = taker_of(conversion);
     if (conversion->undoes)
         undo_init(&conversion->undo, &conversion->aliases, &conversion->chunks, CONVERT_KEEP_MAX,
-                  taker_of(conversion), conversion);
+                  taker.put, taker.ctx);
+    const struct taker first = undoing(conversion);
     conversion->undo.keep.scratch = &conversion->scratch;
     if (conversion->sse)
         decode_init(&conversion->decode, conversion->to, &req->answer->stream, &conversion->chunks,
-                    conversion->undoes ? undo_put : taker_of(conversion),
-                    conversion->undoes ? (void *)&conversion->undo : conversion);
+                    first.put, first.ctx);
     conversion->decode.keep.scratch = &conversion->scratch;
     conversion->begun = true;
 }
@@ -194,6 +216,8 @@ void convert_answer_end(struct conversion *conversion)
         decode_fini(&conversion->decode);
     if (conversion->undoes)
         undo_fini(&conversion->undo);
+    if (conversion->remembers)
+        thoughts_fini(&conversion->thoughts);
     if (conversion->undid)
         completion_fini(&conversion->undone);
     conversion->undid = false;
@@ -347,10 +371,9 @@ static struct err read_whole(struct req *req)
         conversion->encode.facts.id = conversion->facts.id;
     if (!conversion->to->read_whole(&conversion->completion, root))
         return completion_failed(&conversion->completion) ? ERR(OVERLOADED) : malformed();
-    if (conversion->streams && conversion->undoes)
-        completion_play(&conversion->completion, undo_put, &conversion->undo);
-    else if (conversion->streams)
-        completion_play(&conversion->completion, told_delta, conversion);
+    const struct taker first = undoing(conversion);
+    if (conversion->streams)
+        completion_play(&conversion->completion, first.put, first.ctx);
     return check_memory(conversion);
 }
 
@@ -418,6 +441,8 @@ static struct err end_whole(struct req *req)
         undo_whole(&conversion->aliases, completion, undone);
         completion = undone;
     }
+    if (conversion->remembers)
+        completion_play(completion, thoughts_put, &conversion->thoughts);
     conversion->from->write_whole(completion, &conversion->facts, &conversion->out.sink);
     if (completion_failed(completion) || conversion->out.sink.failed)
         return ERR(OVERLOADED);

@@ -13,6 +13,7 @@
 #include "penstock/base/guard.h"
 #include "req.h"
 #include "req_convert.h"
+#include "req_issuer.h"
 #include "unpack.h"
 
 enum {
@@ -101,7 +102,7 @@ __attribute__((noinline)) bool pump_commit(struct req *req)
     if (!req->converts || req->reply_fields.len <= CONVERT_REPLY_FIELDS_MAX)
         put_span(&out, req->reply_fields);
     cors_fields(&out, req->origin);
-    if (req->converts)
+    if (req->conversion != NULL && req->reply_fields.len <= CONVERT_REPLY_FIELDS_MAX)
         convert_fields(req, &out);
     http_put_field(&out, SPAN("x-request-id"), req_id(req));
     if (req->family == FAMILY_ANTHROPIC)
@@ -139,6 +140,8 @@ static apart struct err pass_pieces(struct req *req, const struct seg *piece, st
     struct stream *stream = req->stream;
     struct span in = bytes, part;
     enum wire_cut cut;
+    if (unlikely(req->notes))
+        issuer_scan_feed(req, answer_issuer(req->answer), bytes);
     while (wire_pass_next(pass, &in, &part, &cut)) {
         bool sent = true;
         if (req->alias.len == 0)
@@ -221,6 +224,8 @@ static struct err take_event(struct req *req, struct span event, bool held, stru
     struct wire_event seen uninitialized;
     *forward = false;
     wire_stream_event(stream, event, &seen);
+    if (unlikely(req->notes) && (seen.flags & WIRE_KNOWN) == 0)
+        issuer_note(req, event);
     // Before the commit point another account may do better; after it, the client reads of the
     // error in our words, which hold none of the account's secrets.
     if (seen.flags & WIRE_ERROR)
@@ -384,6 +389,8 @@ static enum next finish(struct req *req)
         uint64_t count = answer->stream.event_count;
         wire_stream_event(&answer->stream, span_of(at, pump->hold_len - pump->event_at), &seen);
         bool good = answer->stream.bad_events == bad && answer->stream.event_count != count;
+        if (good && req->notes)
+            issuer_note(req, span_of(at, pump->hold_len - pump->event_at));
         if (!good || (seen.flags & WIRE_HIDE)) { // nobody gets a part of an event
             pump->hold_len = pump->event_at;
             torn = false;

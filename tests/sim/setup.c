@@ -159,6 +159,7 @@ void setup_open(struct sim_world *world)
     verify(!failed(keyring_init(&world->keyring, world->vault, master)));
     secret_free(&master);
     verify(!failed(dests_new(&world->dests)));
+    verify(!failed(recall_new(&world->recall, &world->env.env, RECALL_BYTES_MIN)));
     verify(!failed(snap_hub_new(&world->hub, world->shard_count)));
     for (unsigned i = 0; i < ARRAY_LEN(world->keys); i++)
         key_mint(&world->env.env, world->keys[i]);
@@ -176,6 +177,7 @@ void setup_open(struct sim_world *world)
         .budget = &world->budget,
         .doors = world->shard_count > 1 ? world->doors : NULL,
         .carrier = world->carrier,
+        .recall = world->recall,
         .envelope_key = (const uint8_t *)secret_reveal(world->keyring.envelope).ptr,
         .relay = &world->relay,
         .server = &world->server,
@@ -195,6 +197,7 @@ void setup_close(struct sim_world *world)
     snap_hub_free(&world->hub);
     slots_free(&world->slots);
     dests_free(&world->dests);
+    recall_free(&world->recall);
     doors_free(&world->doors);
     carrier_free(&world->carrier);
     keyring_fini(&world->keyring);

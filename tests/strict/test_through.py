@@ -14,30 +14,28 @@ import unittest
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
+import forgetful  # noqa: E402
 import plan  # noqa: E402
 from driver import FORMATS, NAMES, PROGRAMS, Driver, Failed  # noqa: E402
 from fabric import Fabric, account_key, account_name  # noqa: E402
 from vendor import MODELS, StrictVendor  # noqa: E402
 
 SEED = 41
-TURNS = {"node": plan.TURNS, "python": plan.TURNS // 2}  # the Python clients take their time
+TURNS = {"node": plan.TURNS, "forgetful": plan.TURNS, "python": plan.TURNS // 2}  # the Python clients take their time
 HOPS_WITHIN = 0.3  # how often the route turns in the middle of a turn's tool calls
 
 # What does not hold yet. A test here is skipped with these words as long as it fails, and fails as soon
 # as it would pass: then its line goes.
-STRIPS = ("in pass mode a thought goes to whichever account is next, and not only to the one that signed "
-          "it (C-138, C-150)")
 # For hops between accounts of another format: each client once, and each vendor that signs.
 ANOTHER = {"openai": "anthropic", "responses": "gemini", "anthropic": "responses", "gemini": "anthropic"}
-KNOWN = {
-    **{f"test_{form}_between_its_own": STRIPS for form in FORMATS if form != "openai"},
-}
+KNOWN = {}
 
 shared = {}
 
 
 def setUpModule():
     shared["drivers"] = {language: Driver(language) for language in PROGRAMS}
+    shared["drivers"]["forgetful"] = forgetful.Driver()
     shared["fabric"] = Fabric()
     shared["cells"] = shared["fabric"].cells()
     shared["native"] = StrictVendor()
@@ -129,6 +127,35 @@ class OneVendor(Conversations):
     """A whole conversation at one account: a test each pair of formats."""
 
 
+class Forgetful(Conversations):
+    """Clients that lose thoughts and signatures: what came with a call is given back for them (C-150)."""
+
+    def check_signatures(self, entries):
+        """Of the answers that call; nobody needs the others."""
+        given = {}
+        for entry in entries:
+            for account, sign in given.items():
+                if account == entry.account:
+                    self.assertLessEqual(sign, entry.came_back,
+                                         f"{account}: signatures were lost on their way back")
+            if entry.answer.calls:
+                given.setdefault(entry.account, set()).update(entry.given)
+        self.assertGreater(sum(map(len, given.values())), 2)
+
+    def lose(self, client, vendors, hops=False):
+        for vendor in vendors:
+            if shared["cells"][client, vendor] is not None:
+                self.skipTest(shared["cells"][client, vendor])
+        marker = f"lose-{client}-{'-'.join(vendors)}"
+        rng = random.Random(f"{SEED} {marker}") if hops else None
+        accounts = [account_name(vendor, number) for vendor in vendors for number in ((1, 2) if hops else (1,))]
+        entries = self.converse("forgetful", client, SEED, marker, accounts, rng)
+        self.assertGreater(len(entries), plan.TURNS)
+        self.check_signatures(entries)
+        if not hops:
+            self.check_thoughts(entries, "forgetful", marker)
+
+
 class Hops(Conversations):
     """Conversations that move from account to account, also in the middle of a turn."""
 
@@ -139,6 +166,12 @@ def one_vendor(client, vendor):
         if why is not None:
             self.skipTest(f"{NAMES[client]} to {NAMES[vendor]}: {why}")
         self.in_all_languages(client, f"one-{client}-{vendor}", [account_name(vendor)], False)
+    return test
+
+
+def forgetful_to(client, *vendors):
+    def test(self):
+        self.lose(client, vendors, hops=len(vendors) > 1)
     return test
 
 
@@ -195,6 +228,12 @@ def hops_of_another(client, vendor):
         self.in_all_languages(client, f"two-{client}-{vendor}", accounts, True)
     return test
 
+
+for one in ("openai", "anthropic"):
+    rest = [other for other in ("responses", "anthropic", "gemini") if other != one]
+    for other in rest:
+        add(Forgetful, f"test_{one}_to_{other}", forgetful_to(one, other))
+    add(Forgetful, f"test_{one}_between_all", forgetful_to(one, *rest))
 
 for one in FORMATS:
     for other in FORMATS:

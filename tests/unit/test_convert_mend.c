@@ -13,7 +13,8 @@ static void check(enum wire_family family, const struct caps *caps, const char *
     struct json_slice value;
     EXPECT(json_check(span_str(list), &value));
     struct sink sink = sink_into(room, sizeof(room));
-    mend_put(&sink, value, family, caps);
+    const struct mend mend = { .family = family, .caps = caps };
+    mend_put(&sink, value, &mend);
     EXPECT(!sink.failed);
     const struct span mended = span_of(room, (size_t)(sink.at - room));
     EXPECT_SPAN(mended, wanted);
@@ -21,7 +22,7 @@ static void check(enum wire_family family, const struct caps *caps, const char *
     // What is mended stays as it is.
     char again[2048];
     sink = sink_into(again, sizeof(again));
-    mend_put(&sink, value, family, caps);
+    mend_put(&sink, value, &mend);
     EXPECT_SPAN(span_of(again, (size_t)(sink.at - again)), wanted);
 }
 
@@ -145,11 +146,120 @@ static void calls_without_a_signature_get_a_placeholder(void) // C-070
                                                   "{\"functionCall\":{\"name\":\"g\"}}]}]");
 }
 
+#define MODEL(part) "{\"role\":\"model\",\"parts\":[" part "]}"
+
+static void an_answer_in_several_contents_is_one(void)
+{
+    static const char list[] = "[" MODEL(PART("\"functionCall\":{}", "own")) "," MODEL(
+        "{\"functionCall\":{}}") ",{\"role\":\"user\",\"parts\":[{\"text\":\"x\"}]}]";
+    check(FAMILY_GEMINI, &official, list, list);
+    check(
+        FAMILY_GEMINI, &official,
+        "[" MODEL("{\"functionCall\":{}}") ",{\"parts\":[]}," MODEL("{\"functionCall\":{}}") "]",
+        "[" MODEL(PART("\"functionCall\":{}", "skip_thought_signature_validator")) ",{\"parts\":[]}," MODEL(
+            PART("\"functionCall\":{}", "skip_thought_signature_validator")) "]");
+}
+
+static bool theirs(void *ctx, const struct blob *blob)
+{
+    (*(unsigned *)ctx)++;
+    struct blob wanted;
+    blob_of(&wanted, SPAN("theirs"));
+    return blob->len == wanted.len && memcmp(blob->head, wanted.head, wanted.len) == 0;
+}
+
+struct mended {
+    struct losses losses;
+    struct span text;
+    char room[1024];
+};
+
+static void mend(struct mended *mended, enum wire_family family, const char *list, bool thoughtless)
+{
+    unsigned asked = 0;
+    struct json_slice value;
+    const struct mend how = {
+        .family = family,
+        .caps = &official,
+        .losses = &mended->losses,
+        .thoughtless = thoughtless,
+        .foreign = theirs,
+        .ctx = &asked,
+    };
+    EXPECT(json_check(span_str(list), &value));
+    losses_init(&mended->losses, false);
+    struct sink sink = sink_into(mended->room, sizeof(mended->room));
+    mend_put(&sink, value, &how);
+    EXPECT(!sink.failed);
+    mended->text = span_of(mended->room, (size_t)(sink.at - mended->room));
+    EXPECT(json_check(mended->text, &value));
+    EXPECT(asked > 0 || thoughtless);
+}
+
+#define OWN_AND_THEIRS "[{\"content\":[" THOUGHT("own") "," THOUGHT("theirs") "," TEXT "]}]"
+#define SIGNED_CALL(signature) "{\"parts\":[" PART("\"functionCall\":{}", signature) "]}"
+
+static void what_another_account_signed_goes(void) // C-138, C-150
+{
+    struct mended mended;
+    mend(&mended, FAMILY_ANTHROPIC, OWN_AND_THEIRS, false);
+    EXPECT_SPAN(mended.text, "[{\"content\":[" THOUGHT("own") "," TEXT "]}]");
+    EXPECT_SPAN(losses_dropped(&mended.losses), "messages[0].content[1]");
+    mend(&mended, FAMILY_ANTHROPIC, "[{\"content\":\"x\"},{\"content\":[" THOUGHT("theirs") "]}]",
+         false);
+    EXPECT_SPAN(mended.text, "[{\"content\":\"x\"}]");
+    EXPECT_SPAN(losses_dropped(&mended.losses), "messages[1]");
+    mend(&mended, FAMILY_RESPONSES,
+         "[{\"type\":\"reasoning\",\"encrypted_content\":\"own\"},"
+         "{\"type\":\"reasoning\",\"encrypted_content\":\"theirs\"},{\"type\":\"message\"}]",
+         false);
+    EXPECT_SPAN(mended.text, "[{\"type\":\"reasoning\",\"encrypted_content\":\"own\"},"
+                             "{\"type\":\"message\"}]");
+    EXPECT_SPAN(losses_dropped(&mended.losses), "input[1]");
+    mend(&mended, FAMILY_GEMINI, "[" SIGNED_CALL("own") "," SIGNED_CALL("theirs") "]", false);
+    EXPECT_SPAN(mended.text,
+                "[" SIGNED_CALL("own") "," SIGNED_CALL("skip_thought_signature_validator") "]");
+    EXPECT_SPAN(losses_adjusted(&mended.losses),
+                "contents[1].parts[0].thoughtSignature=placeholder");
+    mend(&mended, FAMILY_OPENAI,
+         "[{\"content\":\"x\",\"reasoning_details\":[{\"signature\":\"own\"},"
+         "{\"signature\":\"theirs\"}]}]",
+         false);
+    EXPECT_SPAN(mended.text,
+                "[{\"content\":\"x\",\"reasoning_details\":[{\"signature\":\"own\"}]}]");
+    EXPECT_SPAN(losses_dropped(&mended.losses), "messages[0].reasoning_details[1]");
+}
+
+static void without_thoughts_nothing_signed_is_left(void) // C-064
+{
+    struct mended mended;
+    mend(&mended, FAMILY_ANTHROPIC,
+         "[{\"content\":[" THOUGHT("own") "," THOUGHT(
+             "") "," TEXT ",{\"type\":\"redacted_thinking\",\"data\":\"own\"}]}]",
+         true);
+    EXPECT_SPAN(mended.text, "[{\"content\":[" TEXT "]}]");
+    mend(&mended, FAMILY_RESPONSES,
+         "[{\"type\":\"reasoning\",\"id\":\"rs_1\",\"summary\":[]},{\"type\":\"message\"}]", true);
+    EXPECT_SPAN(mended.text, "[{\"type\":\"message\"}]");
+    mend(&mended, FAMILY_GEMINI,
+         "[{\"parts\":[{\"thought\":true,\"text\":\"t\"}," PART("\"text\":\"x\"", "own") "]}]",
+         true);
+    EXPECT_SPAN(mended.text, "[{\"parts\":[{\"text\":\"x\"}]}]");
+    EXPECT_SPAN(losses_dropped(&mended.losses),
+                "contents[0].parts[0],contents[0].parts[1].thoughtSignature");
+    mend(&mended, FAMILY_OPENAI,
+         "[{\"reasoning_content\":\"r\",\"content\":\"x\",\"reasoning_details\":["
+         "{\"signature\":\"own\"}]}]",
+         true);
+    EXPECT_SPAN(mended.text, "[{\"content\":\"x\"}]");
+}
+
 static bool stops_thinking(const char *body, const struct caps *caps)
 {
     struct json_slice value;
     EXPECT(json_check(span_str(body), &value));
-    return mend_thinking(value, FAMILY_ANTHROPIC, caps).kind != JK_NONE;
+    const struct mend mend = { .family = FAMILY_ANTHROPIC, .caps = caps };
+    return mend_thinking(value, &mend).kind != JK_NONE;
 }
 
 #define ENABLED "{\"thinking\":{\"type\":\"enabled\",\"budget_tokens\":1024},\"messages\":["
@@ -174,4 +284,6 @@ static void no_thinking_where_its_beginning_is_gone(void) // C-068
 TEST_MAIN(TEST(an_envelope_is_found_wherever_it_stands),
           TEST(calls_without_a_signature_get_a_placeholder),
           TEST(no_thinking_where_its_beginning_is_gone), TEST(envelopes_go_with_their_thoughts),
-          TEST(chats_dialect_goes_where_nobody_wants_it), TEST(geminis_calls_get_a_placeholder))
+          TEST(chats_dialect_goes_where_nobody_wants_it), TEST(geminis_calls_get_a_placeholder),
+          TEST(an_answer_in_several_contents_is_one), TEST(what_another_account_signed_goes),
+          TEST(without_thoughts_nothing_signed_is_left))

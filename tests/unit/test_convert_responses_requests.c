@@ -157,7 +157,7 @@ static void what_others_cannot_do_is_said(void) // tables 5.2, C-121, C-129
     EXPECT(out.len > 0);
     EXPECT_SPAN(losses_dropped(&losses),
                 "input[1],truncation,max_tool_calls,include[1],reasoning.context,reasoning.mode,"
-                "context_management,brand_new,store,tools[1]");
+                "context_management,brand_new,tools[1],store");
     EXPECT(parse.prompt->envelopes_wanted);
 }
 
@@ -214,7 +214,7 @@ static void tools_are_flat(void) // C-037, C-040, C-120, C-151
         "\"ok\"}]}");
     EXPECT_EQ(run_count(out, "\"name\":\"fs__read\""), 2);
     HAS(out,
-        "\"name\":\"fs__patch\",\"parameters\":{\"type\":\"object\",\"properties\":{\"input\"");
+        "\"name\":\"fs__patch\",\"description\":\"Pass the raw text in `input`.\",\"parameters\":{\"type\":\"object\",\"properties\":{\"input\"");
     HAS(out, "\"additionalProperties\":false},\"strict\":true");
     HAS(out, "{\"x\":{}}},\"strict\":false");
     HAS(out, "\"name\":\"tool_search\",\"description\":\"d\"");

@@ -32,6 +32,8 @@ struct caps {
     bool no_system;       // Gemini: has no place for the system's text (C-128)
     bool signs_calls;     // Gemini 3 and later: calls carry signatures (C-070)
     bool phases;          // Responses: tells what an assistant's text is for (C-143)
+    bool think_tags;      // Chat: thoughts may stand in the text, between tags (C-074)
+    bool web_search;      // the vendor's own may stand for that of the client's
     bool dialect;         // Chat clients see and send reasoning_content and its like
     uint32_t efforts;     // a bit an enum effort that the model knows; 0: not known, all
     uint64_t output_max;  // tokens; 0: not known

@@ -67,6 +67,9 @@ struct decode {
     struct delta model;
     uint32_t emitted; // deltas of the event being read, and the newest of them
     struct delta last;
+    // Of the arguments that deltas told last, where their vendor tells them once more at the end;
+    // NULL: none does.
+    struct words_sum *args;
     uint32_t unknown; // events, blocks and parts of kinds that are not known: passed over
     // The newest event that had bytes which are not UTF-8: they became U+FFFD (C-076).
     char *repaired;

@@ -28,6 +28,7 @@ struct view {
     const struct loop_figures *loops[VIEW_SHARDS_MAX]; // of the shards
     const struct loop_figures *control;                // of this thread
     struct peers *peers;                               // NULL: not counted
+    const struct recall_figures *recall;               // NULL: nothing is remembered
     const struct access_port *access;                  // shard_count of them, or NULL
     const struct budget_process *budget;
     const struct resolver *resolver;

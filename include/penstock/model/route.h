@@ -16,6 +16,8 @@ struct route {
     bool enabled;
     bool listed;            // shown by the model lists
     bool strict_conversion; // what a conversion cannot carry over is refused
+    bool think_tags;        // the model writes thoughts into its text, between tags
+    bool convert_web_search; // a vendor's own web search may stand for another's
     struct span display_name, owned_by;
     uint64_t created_at, updated_at;
 };
