@@ -330,7 +330,8 @@ static bool note_facts(struct req *req, const struct snap_account *account,
         .scratch = &conversion->scratch,
         .key = req->shard->shared->envelope_key,
         .account = account->usage_id,
-        .request = conversion->from->repeats_request ? req->stream->body : SPAN_NONE,
+        .request = convert_keeps_body(req) ? req->stream->body : SPAN_NONE,
+        .repeated = convert_keeps_body(req) ? conversion->repeated : NULL,
     };
     memcpy(&facts->random, req->record.request_id + USAGE_ID_BYTES - sizeof(facts->random),
            sizeof(facts->random));
@@ -370,8 +371,13 @@ static struct err rendered(struct carry *carry)
 
 void carry_run(struct carry *carry)
 {
+    struct conversion *conversion = carry->req->conversion;
     switch ((enum carry_stage)carry->stage) {
-    case CARRY_PARSE: parse_body(carry); break;
+    case CARRY_PARSE:
+        parse_body(carry);
+        if (!failed(carry->err) && conversion->from->find_repeated != NULL)
+            conversion->from->find_repeated(carry->req->stream->body, conversion->repeated);
+        break;
     case CARRY_RENDER: render_body(carry); break;
     case CARRY_COUNT:
         parse_body(carry);
@@ -665,5 +671,5 @@ void convert_fields(struct req *req, struct put *out)
 
 bool convert_keeps_body(const struct req *req)
 {
-    return req->conversion->from->repeats_request;
+    return req->conversion->from->find_repeated != NULL;
 }

@@ -101,7 +101,8 @@ struct conversion {
     struct undo undo;
     struct thoughts thoughts;
     struct completion completion;
-    struct completion undone; // the same in the client's words
+    struct completion undone;                 // the same in the client's words
+    struct json_slice repeated[REPEATED_MAX]; // of the request, in the answer
     struct decode decode;
     struct encode encode;
     char model[MODEL_NAME_MAX]; // as the client wrote it
