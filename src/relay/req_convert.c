@@ -231,10 +231,8 @@ static bool is_space(char byte)
     return byte == ' ' || byte == '\t' || byte == '\n' || byte == '\r';
 }
 
-// The body has been validated: what is left without the white space around it is one value.
-static struct json_slice body_root(const struct req *req)
+struct json_slice convert_root(struct span text)
 {
-    struct span text = req->stream->body;
     while (text.len > 0 && is_space(*text.ptr))
         text = span_from(text, 1);
     while (text.len > 0 && is_space(text.ptr[text.len - 1]))
@@ -248,7 +246,7 @@ static void parse_body(struct carry *carry)
     const struct req *req = carry->req;
     struct conversion *conversion = req->conversion;
     struct prompt_parse *parse = &carry->parse;
-    const struct json_slice root = body_root(req);
+    const struct json_slice root = convert_root(req->stream->body);
     if (root.kind != JK_OBJECT) {
         carry->err = ERR(JSON_TYPE);
         return;
@@ -581,7 +579,7 @@ struct err convert_mend(struct req *req, const struct snap_account *account,
     if (!differs && !req->thoughtless &&
         !mend_needed(req->stream->body, req->plan->members.scan.marked, family))
         return OK;
-    const struct json_slice root = body_root(req), list = mend_list(root, family);
+    const struct json_slice root = convert_root(req->stream->body), list = mend_list(root, family);
     if (list.kind == JK_NONE)
         return OK;
     TRY(mend_begin(req));

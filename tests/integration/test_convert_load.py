@@ -186,6 +186,27 @@ class Pace(test_convert.ConvertTest):
             self.assertEqual((answer.status, len(data)), (200, int(answer.get("content-length"))))
             self.assertEqual(client.understand(json.loads(data)).text, text)
 
+    def test_what_is_wrong_with_a_long_whole_answer(self):
+        """It is looked at as it comes: another account is asked, as if it were short."""
+        text = "0123456789abcdef" * (MIB // 16)
+        bad = [lambda body: body[:-1000], lambda body: body[:500_000] + b"\x00" + body[500_000:],
+               lambda body: body + b"}", lambda body: b"[" * 300_000]
+        turn = [0]
+
+        def respond(dialect, peer, request, said):
+            body = json.dumps(dialect.whole(text, model=said.model)).encode()
+            if dialect.name == "anthropic":
+                body = bad[turn[0] % len(bad)](body)
+                turn[0] += 1
+            peer.answer(body)
+
+        self.world(respond)
+        for _ in bad:
+            answer = self.server.post("/v1/chat/completions", {
+                "model": "to-anthropic", "messages": [{"role": "user", "content": "hi"}]})
+            self.assertEqual((answer.status, answer.complete), (502, True), answer.body[:300])
+        self.assertEqual(turn[0], len(bad))
+
     def test_who_stops_in_a_long_end_sees_it_cut(self):
         """A gateway that has to end is never mistaken for an answer that has."""
         text = "0123456789abcdef" * (MIB // 8)
