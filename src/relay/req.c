@@ -58,12 +58,17 @@ enum next req_goto(struct req *req, enum step to)
 
 void req_arm(struct req *req, uint64_t ns)
 {
+    req_arm_waking(req, ns, UINT64_MAX);
+}
+
+void req_arm_waking(struct req *req, uint64_t ns, uint64_t wake_ns)
+{
     struct loop *loop = &req->shard->loop;
     uint64_t at = loop->now_ns + ns;
     if (req->deadline_ns != 0 && req->deadline_ns < at)
         at = req->deadline_ns;
     req->wait_ns = at;
-    stream_wake_at(req->stream, at);
+    stream_wake_at(req->stream, min_u64(at, wake_ns));
 }
 
 void req_arm_total(struct req *req)

@@ -231,10 +231,8 @@ static bool is_space(char byte)
     return byte == ' ' || byte == '\t' || byte == '\n' || byte == '\r';
 }
 
-// The body has been validated: what is left without the white space around it is one value.
-static struct json_slice body_root(const struct req *req)
+struct json_slice convert_root(struct span text)
 {
-    struct span text = req->stream->body;
     while (text.len > 0 && is_space(*text.ptr))
         text = span_from(text, 1);
     while (text.len > 0 && is_space(text.ptr[text.len - 1]))
@@ -248,7 +246,7 @@ static void parse_body(struct carry *carry)
     const struct req *req = carry->req;
     struct conversion *conversion = req->conversion;
     struct prompt_parse *parse = &carry->parse;
-    const struct json_slice root = body_root(req);
+    const struct json_slice root = convert_root(req->stream->body);
     if (root.kind != JK_OBJECT) {
         carry->err = ERR(JSON_TYPE);
         return;
@@ -270,8 +268,8 @@ static struct err parsed(struct carry *carry)
     const struct prompt_parse *parse = &carry->parse;
     if (req->conversion->losses->refused)
         return refuse_loss(req);
-    if (!failed(carry->err))
-        return carry->usage_id != 0 ? convert_recall(req, &carry->parse) : OK;
+    if (!failed(carry->err)) // where nobody is asked, nothing is given back
+        return carry->candidate != NULL ? convert_recall(req, &carry->parse) : OK;
     if (carry->err.code == ERR_JSON_TYPE || carry->err.side != SIDE_CLIENT)
         return carry->err;
     const char *why = parse->why != NULL ? parse->why : "this is not what the API takes here";
@@ -330,7 +328,8 @@ static bool note_facts(struct req *req, const struct snap_account *account,
         .scratch = &conversion->scratch,
         .key = req->shard->shared->envelope_key,
         .account = account->usage_id,
-        .request = conversion->from->repeats_request ? req->stream->body : SPAN_NONE,
+        .request = convert_keeps_body(req) ? req->stream->body : SPAN_NONE,
+        .repeated = convert_keeps_body(req) ? conversion->repeated : NULL,
     };
     memcpy(&facts->random, req->record.request_id + USAGE_ID_BYTES - sizeof(facts->random),
            sizeof(facts->random));
@@ -370,8 +369,13 @@ static struct err rendered(struct carry *carry)
 
 void carry_run(struct carry *carry)
 {
+    struct conversion *conversion = carry->req->conversion;
     switch ((enum carry_stage)carry->stage) {
-    case CARRY_PARSE: parse_body(carry); break;
+    case CARRY_PARSE:
+        parse_body(carry);
+        if (!failed(carry->err) && conversion->from->find_repeated != NULL)
+            conversion->from->find_repeated(carry->req->stream->body, conversion->repeated);
+        break;
     case CARRY_RENDER: render_body(carry); break;
     case CARRY_COUNT:
         parse_body(carry);
@@ -454,8 +458,41 @@ void convert_abandon(struct req *req)
     carry_end(conversion);
 }
 
+// Whether a request of Chat has tools that the model would have to use while it thinks.
+static bool thinks_with_tools(const struct req *req, const struct caps *caps)
+{
+    enum { TOOLS, FUNCTIONS, EFFORT, COUNT };
+    static const struct span names[COUNT] = { SPAN("tools"), SPAN("functions"),
+                                              SPAN("reasoning_effort") };
+    struct json_slice found[COUNT];
+    json_get_all(convert_root(req->stream->body), names, found, COUNT);
+    if (!wire_has_content(found[TOOLS]) && !wire_has_content(found[FUNCTIONS]))
+        return false;
+    return found[EFFORT].kind == JK_STRING ? !json_string_is(found[EFFORT], SPAN("none"))
+                                           : caps->reasons_unasked;
+}
+
+enum format convert_format(const struct req *req, const struct snap_account *account,
+                           const struct snap_candidate *candidate)
+{
+    const enum format format = (enum format)candidate->format;
+    const bool own = format == (enum format)req->format;
+    if (format != FORMAT_OPENAI || account->type != ACCOUNT_OPENAI ||
+        (account->formats & BIT(FORMAT_RESPONSES)) == 0 || (own && req->op != OP_CHAT))
+        return format;
+    const struct caps caps =
+        provider_caps(account, format, candidate->model.len > 0 ? candidate->model : req->model);
+    switch ((enum chat_serves)caps.chat) {
+    case CHAT_ALL: return format;
+    case CHAT_BARE_TOOLS: return own && !thinks_with_tools(req, &caps) ? format : FORMAT_RESPONSES;
+    case CHAT_NOT: return FORMAT_RESPONSES;
+    }
+    bug("chat serves all, some or nothing of a model");
+}
+
 // Where the first stage may begin. False: no memory.
-static bool request_begin(struct req *req, const struct snap_candidate *candidate)
+static bool request_begin(struct req *req, const struct snap_candidate *candidate,
+                          enum format format)
 {
     struct conversion *conversion = conversion_of(req);
     if (conversion == NULL)
@@ -465,9 +502,12 @@ static bool request_begin(struct req *req, const struct snap_candidate *candidat
     aliases_drop(conversion);
     convert_text_drop(&conversion->text);
     conversion->from = client_converter(req);
-    conversion->to = converter_of(families[candidate->format]);
+    conversion->to = converter_of(families[format]);
     assert(conversion->from != NULL && conversion->to != NULL); // or they were no candidates
-    return carry_begin(req, account, candidate) != NULL;
+    struct carry *carry = carry_begin(req, account, candidate);
+    if (carry != NULL)
+        carry->format = format;
+    return carry != NULL;
 }
 
 static struct err render_begin(struct carry *carry)
@@ -476,7 +516,7 @@ static struct err render_begin(struct carry *carry)
     struct conversion *conversion = req->conversion;
     const struct span model = carry->vendor_model.len > 0 ? carry->vendor_model : req->model;
     TRY(parsed(carry));
-    carry->caps = provider_caps(carry->account, (enum format)carry->candidate->format, model);
+    carry->caps = provider_caps(carry->account, carry->format, model);
     carry->caps.schema_by_tool = true;
     carry->caps.think_tags = req->route.think_tags;
     carry->caps.web_search = req->route.web_search;
@@ -494,11 +534,12 @@ static struct err render_end(struct carry *carry)
                : ERR(MODEL_UNKNOWN);
 }
 
-enum parse convert_request(struct req *req, const struct snap_candidate *candidate, struct err *err)
+enum parse convert_request(struct req *req, const struct snap_candidate *candidate,
+                           enum format format, struct err *err)
 {
     struct carry *carry = req->conversion != NULL ? req->conversion->carry : NULL;
     if (carry == NULL) {
-        if (!request_begin(req, candidate)) {
+        if (!request_begin(req, candidate, format)) {
             *err = ERR(OVERLOADED);
             return PARSE_BAD;
         }
@@ -575,7 +616,7 @@ struct err convert_mend(struct req *req, const struct snap_account *account,
     if (!differs && !req->thoughtless &&
         !mend_needed(req->stream->body, req->plan->members.scan.marked, family))
         return OK;
-    const struct json_slice root = body_root(req), list = mend_list(root, family);
+    const struct json_slice root = convert_root(req->stream->body), list = mend_list(root, family);
     if (list.kind == JK_NONE)
         return OK;
     TRY(mend_begin(req));
@@ -665,5 +706,5 @@ void convert_fields(struct req *req, struct put *out)
 
 bool convert_keeps_body(const struct req *req)
 {
-    return req->conversion->from->repeats_request;
+    return req->conversion->from->find_repeated != NULL;
 }

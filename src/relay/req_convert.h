@@ -45,6 +45,7 @@ struct carry {
     bool out;            // the carrier has it
     uint64_t generation; // of the snapshot that the next two are of
     const struct snap_candidate *candidate;
+    enum format format; // in which it is asked
     const struct snap_account *account;
     uint64_t usage_id; // of the account; 0: nobody is asked
     struct span vendor_model;
@@ -96,12 +97,16 @@ struct conversion {
     bool ends;               // more of the end of the client's stream is to be written
     bool inside;             // a part of its last event has left
     bool undid;              // `undone` is set up
+    bool scans;              // so is `scan`: the vendor's whole answer is long
+    uint32_t counted;        // bytes of it that usage was looked for in
     uint64_t quiet_since_ns; // nothing went to the client since
     struct aliases aliases;  // kept from the request to the end of its answer
     struct undo undo;
     struct thoughts thoughts;
+    struct json_scan scan;
     struct completion completion;
-    struct completion undone; // the same in the client's words
+    struct completion undone;                 // the same in the client's words
+    struct json_slice repeated[REPEATED_MAX]; // of the request, in the answer
     struct decode decode;
     struct encode encode;
     char model[MODEL_NAME_MAX]; // as the client wrote it
@@ -112,11 +117,16 @@ struct conversion {
 
 // --- req_convert.c ---
 
-// Carries the request over for the account that the candidate names. PARSE_MORE: the task is woken
+// The format in which a candidate is asked: OpenAI's Chat serves some models only in part, or not
+// at all, and then it is asked by its other format (C-141).
+enum format convert_format(const struct req *req, const struct snap_account *account,
+                           const struct snap_candidate *candidate);
+// Carries the request over for the account that the candidate names, which is asked in `format`.
+// PARSE_MORE: the task is woken
 // when there is more to do; then it is called again, with the same. PARSE_BAD: see *err; an error
 // of the client's says that this request is none for that format, convert_detail() tells why.
 must_use enum parse convert_request(struct req *req, const struct snap_candidate *candidate,
-                                    struct err *err);
+                                    enum format format, struct err *err);
 // The candidate that the request is being carried over for; NULL if it is for none, or if there is
 // a newer snapshot: then what was done is dropped.
 const struct snap_candidate *convert_candidate(struct req *req);
@@ -149,6 +159,8 @@ void convert_end(struct req *req);
 
 // Where the pair of formats is counted.
 struct figures_conversion *convert_figures(struct req *req);
+// A validated text without the white space around it; `kind` is JK_NONE if it is no object.
+struct json_slice convert_root(struct span text);
 // Gives back all that was taken of `scratch`.
 void convert_pieces_drop(struct conversion *conversion);
 void convert_text_begin(struct convert_text *text, struct net *net, size_t expected);
@@ -182,6 +194,10 @@ must_use struct err convert_recall(struct req *req, struct prompt_parse *parse);
 void convert_answer(struct req *req);
 must_use struct err convert_piece(struct req *req, const struct seg *piece);
 enum next convert_finish(struct req *req);
+// When the client has to be shown that its answer is still on its way (C-087); UINT64_MAX: never.
+uint64_t convert_life_at(const struct req *req);
+// Shows it, if it is time. False: no memory.
+must_use bool convert_show_life(struct req *req);
 // More was written than the client has taken: no more of the vendor's answer is read.
 static inline bool convert_is_behind(const struct req *req)
 {

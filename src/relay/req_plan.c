@@ -150,7 +150,7 @@ static enum parse read_members(struct req *req, struct err *err)
     const bool whole = members->scan.pos == 0 && body.len <= PLAN_STEP; // in one turn
     struct json_shape *shape =
         whole && req->head_nr != 0 ? &shard->habits[req->head_nr % SHARD_HABITS].shape : NULL;
-    if (shape == NULL || !json_shape_due(shape))
+    if (shape == NULL || !likeness_due(&shape->likeness))
         return json_members_feed(members, body, true, PLAN_STEP, err);
     if (likely(json_shape_take(shape, body, members)))
         return PARSE_DONE;
@@ -317,15 +317,16 @@ static const struct snap_account *pick_fit(struct req *req, struct span *vendor_
         const struct snap_account *account = snapshot_account(req->shard->snap, candidate->account);
         if (!begun)
             req->tried[req->tried_count++] = account->slot;
+        const enum format format = convert_format(req, account, candidate);
         *vendor_model = candidate->model;
         req->converts =
-            (enum format)candidate->format != (enum format)req->format ||
+            format != (enum format)req->format ||
             (req->op == OP_COMPLETIONS && lack_is_known(req, account, candidate->model));
         req->up_op = req->op;
         if (!req->converts)
             return account;
         struct err refused;
-        const enum parse parse = convert_request(req, candidate, &refused);
+        const enum parse parse = convert_request(req, candidate, format, &refused);
         *waits = parse == PARSE_MORE;
         if (parse != PARSE_BAD)
             return parse == PARSE_DONE ? account : NULL;

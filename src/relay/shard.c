@@ -60,6 +60,8 @@ struct err shard_init(struct shard *shard, uint32_t idx, struct io *io, struct e
     slab_init(&shard->answers, sizeof(struct answer), conns_max);
     slab_init(&shard->secrets, sizeof(struct kept_secret), conns_max);
     wire_forms_init(&shard->forms);
+    for (size_t i = 0; i < SHARD_UP_FORMS; i++)
+        http_form_init(&shard->up_forms[i]);
     for (size_t i = 0; i < SHARD_HABITS; i++)
         json_shape_init(&shard->habits[i].shape);
     shard->chunks = (struct arena_source){ chunk_take, chunk_give, &shard->net, chunk_take_large };

@@ -31,7 +31,8 @@ static inline struct span with_quotes(struct span hole)
     return span_of(hole.ptr - 1, hole.len + 2);
 }
 
-static void take(const struct wire_form *form, struct wire_stream *stream, const struct filling *holes)
+static void take(const struct wire_form *form, struct wire_stream *stream,
+                 const struct filling *holes)
 {
     stream->told = form->told;
     stream->finished = form->finished;
@@ -44,7 +45,8 @@ static void take(const struct wire_form *form, struct wire_stream *stream, const
         if (part->kind == HOLE_DIGITS)
             wire_stream_number(stream, part->tag, holes[hole].number);
         else if (part->tag == HOLE_MODEL)
-            told_model(&stream->told, (struct json_slice){ with_quotes(holes[hole].text), JK_STRING });
+            told_model(&stream->told,
+                       (struct json_slice){ with_quotes(holes[hole].text), JK_STRING });
         else
             wire_stream_id(stream, (struct json_slice){ with_quotes(holes[hole].text), JK_STRING });
     }

@@ -183,7 +183,7 @@ static void settings_find_their_places(void)
     HAS(out, "\"safety_identifier\":\"s\"");
     HAS(out, "\"service_tier\":\"flex\",\"prompt_cache_key\":\"k\",\"prompt_cache_retention\":"
              "\"24h\",\"prompt_cache_options\":{\"mode\":\"implicit\"},\"moderation\":{}");
-    EXPECT_SPAN(losses_dropped(&losses), "store");
+    EXPECT_SPAN(losses_dropped(&losses), "metadata,store");
     HAS(out, "\"json_schema\":{\"name\":\"n\",\"schema\":{\"type\":\"object\"},\"strict\":true}");
     HAS(out, "\"allowed_tools\":{\"mode\":\"auto\"");
     EXPECT_EQ(parse.prompt->reasoning.show, 2);
@@ -399,7 +399,7 @@ static void assistants_say_what_their_texts_are_for(void) // C-014, C-143
     HAS_NOT(to(FAMILY_OPENAI, body, NULL), "phase");
 }
 
-static void the_last_turn_is_the_users(void) // C-012
+static void the_last_turn_is_the_users(void) // C-012, P31
 {
     static const char body[] = CHAT(USER ",{\"role\":\"assistant\",\"content\":\"Once\"}", "");
     struct caps caps = { .prefill = true };

@@ -207,6 +207,8 @@ static void thoughts_stand_where_they_stood(void)
                                          "\"signature\":\"two\"", "\"id\":\"toolu_1\"",
                                          "\"id\":\"toolu_2\"",    "\"data\":\"three\"",
                                          "\"id\":\"toolu_3\"",    NULL };
+    EXPECT_EQ(run_count(text, "\"text\":\"r\"") + run_count(text, "\"content\":\"r\""),
+              3); // results are theirs
     EXPECT(run_has_in_order(text, order));
     EXPECT_EQ(kept.memory.hits, 2); // toolu_2 came with none
 }

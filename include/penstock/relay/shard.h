@@ -19,7 +19,7 @@
 #include "penstock/wire/figures.h"
 #include "penstock/wire/form.h"
 
-enum { SHARD_LISTENERS_MAX = 16, SHARD_HABITS = 8, UP_FORM_BYTES = 1 * KIB };
+enum { SHARD_LISTENERS_MAX = 16, SHARD_HABITS = 8, UP_FORM_BYTES = 1 * KIB, SHARD_UP_FORMS = 4 };
 
 // What the configuration says about requests; the same object for all shards, never changed: other
 // settings come as another object, at the beginning of a turn.
@@ -113,7 +113,8 @@ struct shard {
     struct habit habits[SHARD_HABITS]; // heads that repeat have one each, in turn
     uint64_t head_count;               // that were noted: each has its number
     struct json_texts texts;           // of a body that is being learnt
-    struct http_head up_head;          // the answer being looked at; not kept past a step
+    struct http_form up_forms[SHARD_UP_FORMS]; // of answers' heads, by destination
+    struct http_head up_head;                  // the answer being looked at; not kept past a step
     bool draining;
 };
 
