@@ -138,22 +138,22 @@ void blob_of(struct blob *blob, struct span raw)
 
 // --- searching ---
 
-size_t blob_marks(enum wire_family family, struct span out[BLOB_MARKS_MAX])
+size_t blob_marks(enum wire_family family, struct blob_mark out[BLOB_MARKS_MAX])
 {
     // How a key ends is enough: `thoughtSignature`, `thought_signature`, `signature`.
-    out[0] = SPAN("ignature\"");
+    out[0] = (struct blob_mark){ SPAN("ignature\""), 1 };
     switch (family) {
     case FAMILY_GEMINI: return 1;
-    case FAMILY_RESPONSES: out[0] = SPAN("encrypted_content\""); return 1;
+    case FAMILY_RESPONSES: out[0] = (struct blob_mark){ SPAN("encrypted_content\""), 4 }; return 1;
     case FAMILY_OPENAI:
-    case FAMILY_ANTHROPIC: out[1] = SPAN("\"data\""); return 2;
+    case FAMILY_ANTHROPIC: out[1] = (struct blob_mark){ SPAN("\"data\""), 0 }; return 2;
     }
     return 0;
 }
 
-void blob_scan_init(struct blob_scan *scan, struct span mark)
+void blob_scan_init(struct blob_scan *scan, struct blob_mark mark)
 {
-    assert(mark.len <= BLOB_MARK_MAX);
+    assert(mark.text.len <= BLOB_MARK_MAX);
     scan->mark = mark;
     scan->state = SEEK;
     scan->carry_len = 0;
@@ -162,7 +162,7 @@ void blob_scan_init(struct blob_scan *scan, struct span mark)
 // The end of a piece may be the beginning of the mark.
 static void carry(struct blob_scan *scan, struct span piece)
 {
-    const size_t most = scan->mark.len - 1;
+    const size_t most = scan->mark.text.len - 1;
     const size_t new = min_size(piece.len, most);
     const size_t old = min_size(scan->carry_len, most - new);
     memmove(scan->carry, scan->carry + scan->carry_len - old, old);
@@ -174,21 +174,21 @@ static void carry(struct blob_scan *scan, struct span piece)
 // Takes from the front of `in`; true once the mark has passed.
 static bool seek(struct blob_scan *scan, struct span *in)
 {
-    const struct span mark = scan->mark;
+    const struct span mark = scan->mark.text;
     if (scan->carry_len > 0) { // a mark that two pieces share
         char both[2 * BLOB_MARK_MAX];
         const size_t more = min_size(in->len, mark.len - 1);
         memcpy(both, scan->carry, scan->carry_len);
         memcpy(both + scan->carry_len, in->ptr, more);
         const struct span text = span_of(both, scan->carry_len + more);
-        const size_t at = text.len >= mark.len ? mark_find(text, mark) : text.len;
+        const size_t at = mark_find(text, mark, scan->mark.rare);
         if (at < text.len) {
             *in = span_from(*in, at + mark.len - scan->carry_len);
             scan->carry_len = 0;
             return true;
         }
     }
-    const size_t at = mark_find(*in, mark);
+    const size_t at = mark_find(*in, mark, scan->mark.rare);
     if (at == in->len) {
         carry(scan, *in);
         *in = span_from(*in, in->len);

@@ -17,20 +17,19 @@ static size_t find_plainly(struct span text, size_t from, size_t len, struct spa
     return found != NULL ? (size_t)(found - text.ptr) : text.len;
 }
 
-// Every body that passes is searched, so the common step looks for the mark's last two bytes in 64
-// places at once.
-size_t mark_find(struct span text, struct span mark)
+// Whole bodies are searched, so the common step looks for two bytes in 64 places at once.
+size_t mark_find(struct span text, struct span mark, size_t rare)
 {
     enum { STEP = 64 };
-    assert(mark.len >= 2);
-    const lanes one = (lanes){ 0 } + (uint8_t)mark.ptr[mark.len - 2];
-    const lanes two = (lanes){ 0 } + (uint8_t)mark.ptr[mark.len - 1];
-    const size_t lead = mark.len - 2, window = lead + STEP + 1;
+    assert(rare + 2 <= mark.len);
+    const lanes one = (lanes){ 0 } + (uint8_t)mark.ptr[rare];
+    const lanes two = (lanes){ 0 } + (uint8_t)mark.ptr[rare + 1];
+    const size_t window = mark.len + STEP - 1;
     if (text.len < window)
         return text.len > 0 ? find_plainly(text, 0, text.len, mark) : 0;
     const size_t last = text.len - window; // the last step overlaps the one before
     for (size_t at = 0;; at = min_size(at + STEP, last)) {
-        const char *from = text.ptr + at + lead;
+        const char *from = text.ptr + at + rare;
         lanes found = { 0 };
         for (unsigned i = 0; i < STEP; i += sizeof(lanes))
             found |= (lanes)((lanes_at(from + i) == one) & (lanes_at(from + i + 1) == two));

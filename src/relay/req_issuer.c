@@ -169,7 +169,7 @@ void issuer_note(struct req *req, struct span block)
 
 void issuer_scan_begin(const struct req *req, struct issuer_scan *scan)
 {
-    struct span marks[BLOB_MARKS_MAX];
+    struct blob_mark marks[BLOB_MARKS_MAX];
     scan->count = blob_marks((enum wire_family)req->family, marks);
     for (size_t i = 0; i < scan->count; i++)
         blob_scan_init(&scan->scans[i], marks[i]);

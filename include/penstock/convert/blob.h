@@ -34,12 +34,17 @@ void blob_of(struct blob *blob, struct span raw);
 // The bytes that stand for it.
 struct span blob_text(const struct blob *blob, char out[BLOB_TEXT_MAX]);
 
+// How a key ends, and where two bytes of it are that few texts have.
+struct blob_mark {
+    struct span text;
+    uint8_t rare;
+};
 // The keys of a format, each a search of its own; how many.
-size_t blob_marks(enum wire_family family, struct span out[BLOB_MARKS_MAX]);
+size_t blob_marks(enum wire_family family, struct blob_mark out[BLOB_MARKS_MAX]);
 
 // One search. Text may come in pieces.
 struct blob_scan {
-    struct span mark;
+    struct blob_mark mark;
     uint8_t state;     // enum blob_state
     uint8_t carry_len; // of the end of the piece before
     uint8_t digits;    // of an escape that were seen
@@ -48,7 +53,7 @@ struct blob_scan {
     struct blob blob; // that is being read
 };
 
-void blob_scan_init(struct blob_scan *scan, struct span mark);
+void blob_scan_init(struct blob_scan *scan, struct blob_mark mark);
 // Takes text from the front of `in` up to the end of the next blob. False: there is none in it.
 bool blob_scan_next(struct blob_scan *scan, struct span *in, struct blob *out);
 

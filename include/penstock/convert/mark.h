@@ -4,7 +4,8 @@
 
 #include "penstock/base/base.h"
 
-// Where `mark`, of at least two bytes, stands first in the text; text.len if it does not.
-size_t mark_find(struct span text, struct span mark);
+// Where `mark` stands first in the text; text.len if it does not. Its bytes at `rare` and behind
+// that are the two that are looked for: the fewer texts have them, the faster.
+size_t mark_find(struct span text, struct span mark, size_t rare);
 
 #endif
