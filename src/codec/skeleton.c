@@ -177,18 +177,23 @@ static inline const char *hole_end(uint8_t kind, const char *from, ptrdiff_t bac
     return far_end(kind, from + back, end);
 }
 
-// A part of at least a vector, all of which is there; the last two vectors may overlap.
+static inline __m128i same_lanes(const char *at, const char *kept, size_t i)
+{
+    return _mm_cmpeq_epi8(load(at + i), load(kept + i));
+}
+
+// A part of at least a vector, all of which is there: vectors from both ends, which may overlap.
 static inline bool same_long(const char *at, const char *kept, size_t len)
 {
-    enum { CALL_MIN = 4 * SIMD_FIRST }; // beyond it a call costs less
-    if (len > CALL_MIN)
+    if (len > 4 * SIMD_FIRST) // a call costs less
         return memcmp(at, kept, len) == 0;
-    for (size_t i = 0;; i = min_size(i + SIMD_FIRST, len - SIMD_FIRST)) {
-        if (_mm_movemask_epi8(_mm_cmpeq_epi8(load(at + i), load(kept + i))) != 0xffff)
-            return false;
-        if (i + SIMD_FIRST == len)
-            return true;
+    const size_t last = len - SIMD_FIRST;
+    __m128i same = _mm_and_si128(same_lanes(at, kept, 0), same_lanes(at, kept, last));
+    if (len > 2 * SIMD_FIRST) {
+        same = _mm_and_si128(same, same_lanes(at, kept, SIMD_FIRST));
+        same = _mm_and_si128(same, same_lanes(at, kept, last - SIMD_FIRST));
     }
+    return _mm_movemask_epi8(same) == 0xffff;
 }
 
 // A part of less, `back` bytes behind `from`, where sixteen bytes can be read. Around what is kept
