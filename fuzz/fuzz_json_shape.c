@@ -10,6 +10,13 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 enum { NAMES = 4, DEPTH = 32 };
 static const char names[NAMES][2] = { "a", "b", "c", "d" };
 
+#define MARK JSON_MARK('m', 'a', 'r', 'k')
+static const struct json_marks marks = {
+    .filter = JSON_MARK_BIT(MARK),
+    .count = 1,
+    .words = { MARK },
+};
+
 struct pass {
     struct json_members members;
     struct json_member items[NAMES];
@@ -21,7 +28,7 @@ static void start(struct pass *pass)
         pass->items[i] = (struct json_member){ .name = span_of(names[i], 1), .decides = i % 2 };
     json_members_init(&pass->members, pass->items, NAMES);
     json_members_limit(&pass->members, DEPTH);
-    json_scan_mark(&pass->members.scan, "mark");
+    pass->members.scan.marks = &marks;
 }
 
 // data: the first body's length in two bytes, then both.

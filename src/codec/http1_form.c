@@ -22,7 +22,7 @@ static bool is_trimmed(struct span value)
 
 // Places all fields in the new text. False if a value is not as it seems.
 static bool place_fields(const struct http_form *form, struct http_head *head, const char *text,
-                         const struct span *holes)
+                         const struct filling *holes)
 {
     const char *base = text; // where the text would begin, had no value before changed its length
     for (unsigned i = 0; i < form->field_count; i++) {
@@ -32,7 +32,7 @@ static bool place_fields(const struct http_form *form, struct http_head *head, c
         field->id = (enum http_field_id)form->fields[i].id;
         field->is_hop = form->fields[i].is_hop;
         if (form->fields[i].is_hole) {
-            field->value = *holes++;
+            field->value = holes++->text;
             if (unlikely(!is_trimmed(field->value)))
                 return false;
             base += (ptrdiff_t)(field->value.len - len);
@@ -46,7 +46,7 @@ static bool place_fields(const struct http_form *form, struct http_head *head, c
 static bool take(struct http_form *form, struct http_head *head, struct span in, size_t head_max,
                  enum http_method method, size_t *used)
 {
-    uninitialized struct span holes[HTTP_FORM_FIELDS];
+    uninitialized struct filling holes[HTTP_FORM_FIELDS];
     const size_t len = skeleton_match(&form->skeleton, in, holes);
     if (len == 0 || len > head_max || method != form->method)
         return false;
@@ -55,7 +55,7 @@ static bool take(struct http_form *form, struct http_head *head, struct span in,
     if (!place_fields(form, head, in.ptr, holes))
         return false;
     if (form->length_hole < HTTP_FORM_FIELDS)
-        head->content_length = hole_number(holes[form->length_hole]);
+        head->content_length = holes[form->length_hole].number;
     *used = len;
     return true;
 }

@@ -27,6 +27,7 @@ struct run {
     const char *at;
     const char *stop; // of this call: the budget or the end
     const char *end;
+    uint64_t filter; // of the marks
     uint32_t depth;
     enum state state;
     bool final;
@@ -291,14 +292,37 @@ static enum json_kind kind_at(char byte)
     }
 }
 
-// A long string that begins like those the caller looks for; one whose beginning is cut might.
-in_line bool is_marked(const struct run *run)
+static uint8_t marks_of(const struct json_marks *marks, uint32_t word)
 {
-    uint32_t begin;
-    if (unlikely(run->end - run->at < JSON_MARK))
-        return run->scan->mark != 0 && !run->final;
-    memcpy(&begin, run->at, sizeof(begin));
-    return begin == run->scan->mark;
+    uint8_t marked = 0;
+    for (uint32_t i = 0; i < marks->count; i++) {
+        if (marks->words[i] == word)
+            marked |= (uint8_t)(1U << i);
+    }
+    return marked;
+}
+
+uint8_t json_marks_of(const struct json_marks *marks, struct span contents)
+{
+    uint32_t word;
+    if (marks == NULL)
+        return 0;
+    assert(contents.len >= sizeof(word));
+    memcpy(&word, contents.ptr, sizeof(word));
+    return (marks->filter & JSON_MARK_BIT(word)) != 0 ? marks_of(marks, word) : 0;
+}
+
+// A string or key begins.
+in_line void look_for_mark(struct run *run)
+{
+    uint32_t word;
+    if (likely((size_t)(run->end - run->at) >= sizeof(word))) {
+        memcpy(&word, run->at, sizeof(word));
+        if (unlikely((run->filter & JSON_MARK_BIT(word)) != 0))
+            run->scan->marked |= marks_of(run->scan->marks, word);
+    } else if (!run->final) {
+        run->scan->marked |= JSON_MARK_CUT;
+    }
 }
 
 // The rest of a string or key. Most are short and plain, so the first bytes are looked at in line.
@@ -311,7 +335,6 @@ in_line enum step scan_contents(struct run *run)
             return STEP_ON;
         }
     }
-    run->scan->marked |= is_marked(run);
     return take_part(run, scan_string(run->at, run->stop, run->end, run->final));
 }
 
@@ -364,6 +387,7 @@ in_line enum step scan_value(struct run *run)
     case '"':
         run->at++;
         run->state = ST_IN_STRING;
+        look_for_mark(run);
         return end_string(run);
     case '{': return open_container(run, true);
     case '[': return open_container(run, false);
@@ -387,6 +411,7 @@ in_line enum step scan_key(struct run *run)
         run->scan->place.key_at = here(run);
     run->at++;
     run->state = ST_IN_KEY;
+    look_for_mark(run);
     return end_key(run);
 }
 
@@ -476,6 +501,7 @@ enum parse json_scan_feed(struct json_scan *scan, struct span text, bool final, 
         .at = ptr + scan->pos,
         .stop = ptr + (text.len - scan->pos > budget ? scan->pos + budget : text.len),
         .end = ptr + text.len,
+        .filter = scan->marks != NULL ? scan->marks->filter : 0,
         .depth = scan->depth,
         .state = (enum state)scan->state,
         .final = final,

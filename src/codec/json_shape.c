@@ -10,41 +10,47 @@ void json_shape_init(struct json_shape *shape)
 }
 
 // How far each text's end has moved. The list begins with a place before all texts.
-static void measure(const struct json_shape *shape, const struct span *texts,
+static void measure(const struct json_shape *shape, const struct filling *texts,
                     ptrdiff_t moved[JSON_TEXTS_MAX + 1])
 {
     const size_t count = skeleton_holes(&shape->skeleton);
     moved[0] = 0;
     for (size_t i = 0; i < count; i++)
-        moved[i + 1] = moved[i] + (ptrdiff_t)(texts[i].len - shape->lens[i]);
+        moved[i + 1] = moved[i] + (ptrdiff_t)(texts[i].text.len - shape->lens[i]);
 }
 
-static bool is_marked(const struct json_scan *scan, const struct span *texts, size_t count)
+// A likeness says nothing of escapes, and of bytes that are not ASCII.
+static bool are_valid(const struct filling *texts, size_t count, const char *end)
 {
-    uint32_t begin;
-    bool marked = false;
-    for (size_t i = 0; i < count; i++)
-        if (texts[i].len >= JSON_MARK) {
-            memcpy(&begin, texts[i].ptr, sizeof(begin));
-            marked |= begin == scan->mark;
-        }
-    return marked;
+    for (size_t i = 0; i < count; i++) {
+        const struct span text = texts[i].text;
+        if (texts[i].number != 0 && json_string_end(text.ptr, end) != text.ptr + text.len)
+            return false;
+    }
+    return true;
+}
+
+static bool is_like(const struct json_shape *shape, struct span text, struct filling *texts)
+{
+    return text.len > 0 && skeleton_match(&shape->skeleton, text, texts) == text.len &&
+           are_valid(texts, skeleton_holes(&shape->skeleton), text.ptr + text.len);
 }
 
 bool json_shape_take(struct json_shape *shape, struct span text, struct json_members *members)
 {
-    uninitialized struct span texts[JSON_TEXTS_MAX];
+    uninitialized struct filling texts[JSON_TEXTS_MAX];
     uninitialized ptrdiff_t moved[JSON_TEXTS_MAX + 1];
     struct json_scan *scan = &members->scan;
     assert(scan->pos == 0);
-    if (text.len == 0 || shape->depth_max != scan->depth_max ||
-        skeleton_match(&shape->skeleton, text, texts) != text.len) {
+    if (shape->depth_max != scan->depth_max || !is_like(shape, text, texts)) {
         likeness_miss(&shape->likeness);
         return false;
     }
     shape->likeness.misses = 0;
     measure(shape, texts, moved);
-    scan->marked = is_marked(scan, texts, skeleton_holes(&shape->skeleton));
+    for (size_t i = 0; i < skeleton_holes(&shape->skeleton); i++)
+        if (texts[i].text.len >= JSON_MARK_BYTES)
+            scan->marked |= json_marks_of(scan->marks, texts[i].text);
     for (size_t i = 0; i < shape->count; i++) {
         struct json_member *item = &members->items[shape->found[i].item];
         const struct json_member *kept = &shape->found[i].member;
@@ -97,11 +103,12 @@ void json_shape_learn(struct json_shape *shape, struct span text, const struct j
     _Static_assert(JSON_TEXTS_MAX <= UINT8_MAX && JSON_MEMBERS_MAX <= UINT8_MAX, "counts fit");
     skeleton_reset(&shape->skeleton);
     // A member twice of which neither decides lies where the last one was found: that holds again.
-    if (texts->lost || !keep_members(shape, texts, members))
+    // What is marked stays with the scanner, so that no mark is ever among what is kept.
+    if (texts->lost || members->scan.marked != 0 || !keep_members(shape, texts, members))
         return;
     for (size_t i = 0; i < texts->count; i++) {
         const struct span hole = span_of(text.ptr + texts->list[i].at, texts->list[i].len);
-        holes[i] = (struct hole){ .text = hole, .kind = HOLE_VALID };
+        holes[i] = (struct hole){ .text = hole, .kind = HOLE_STRING };
         shape->lens[i] = hole.len;
     }
     shape->depth_max = members->scan.depth_max;

@@ -68,28 +68,21 @@ static bool is_clean(struct span raw, bool *whole)
     }
 }
 
-static bool is_text(const struct skeleton_part *part)
-{
-    return part->tag == HOLE_TEXT && part->kind == HOLE_STRING;
-}
-
 // An event like the last one: the same delta with another text. False if it has to be read after
-// all.
+// all. A text of plain ASCII is clean, which the comparison has seen.
 static bool feed_known(struct decode *decode)
 {
     if (!decode->repeats || decode->torn_count > 0)
         return false;
-    const struct skeleton *skeleton = &decode->wire->skeleton;
-    struct span text = SPAN_NONE;
-    for (size_t i = 0; i < skeleton_holes(skeleton); i++)
-        if (is_text(&skeleton->parts[i]))
-            text = decode->wire->holes[i];
-    bool whole;
-    if (text.ptr == NULL || !is_clean(text, &whole))
+    const struct filling *hole = &decode->wire->holes[decode->wire->text_hole];
+    bool whole = true;
+    if (hole->number != 0 && !is_clean(hole->text, &whole))
         return false;
-    decode->model.text = (struct words){ .raw = text, .escaped = true, .whole = whole };
-    if (text.len > 0)
+    decode->model.text = (struct words){ .raw = hole->text, .escaped = true, .whole = whole };
+    if (hole->text.len > 0)
         decode->emit(decode->ctx, &decode->model);
+    if (decode->args != NULL && decode->model.kind == DELTA_ARGS)
+        words_sum_add(decode->args, hole->text);
     return true;
 }
 
@@ -207,11 +200,8 @@ static bool can_repeat(const struct decode *decode)
 // The event that was read last is one that others are now known by.
 static void learn(struct decode *decode)
 {
-    const struct skeleton *skeleton = &decode->wire->skeleton;
-    unsigned texts = 0; // with two the reader of likenesses would not know which is which
-    for (size_t i = 0; skeleton_is_set(skeleton) && i < skeleton_holes(skeleton); i++)
-        texts += is_text(&skeleton->parts[i]);
-    decode->repeats = texts == 1 && can_repeat(decode);
+    // With two texts it would not be known which is which.
+    decode->repeats = decode->wire->one_text && can_repeat(decode);
     decode->model = decode->last;
 }
 
@@ -313,12 +303,33 @@ void encode_put(void *arg, const struct delta *delta)
     encode->failed = encode->failed || encode->keep.failed || encode->out->failed;
 }
 
-void encode_end(struct encode *encode, const struct usage *usage)
+static void note_failure(struct encode *encode)
+{
+    encode->failed = encode->failed || encode->keep.failed || encode->out->failed;
+}
+
+bool encode_end_begin(struct encode *encode, const struct usage *usage)
 {
     assert(!encode->ended);
     encode->facts.usage = *usage;
     start(encode);
     encode->converter->encode_end(encode);
     encode->ended = true;
-    encode->failed = encode->failed || encode->keep.failed || encode->out->failed;
+    note_failure(encode);
+    return encode->converter->encode_more != NULL && !encode->failed;
+}
+
+bool encode_end_more(struct encode *encode)
+{
+    assert(encode->ended);
+    const bool more = encode->converter->encode_more(encode);
+    note_failure(encode);
+    return more && !encode->failed;
+}
+
+void encode_end(struct encode *encode, const struct usage *usage)
+{
+    bool more = encode_end_begin(encode, usage);
+    while (more)
+        more = encode_end_more(encode);
 }

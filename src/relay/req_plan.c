@@ -1,6 +1,7 @@
 // BODY, PLAN and PICK: from the client's bytes to an account and the request it will get.
 #include "answer.h"
 #include "fields.h"
+#include "lack.h"
 #include "own.h"
 #include "penstock/base/check.h"
 #include "penstock/base/guard.h"
@@ -8,6 +9,7 @@
 #include "penstock/convert/mend.h"
 #include "req.h"
 #include "req_convert.h"
+#include "req_issuer.h"
 #include "unpack.h"
 #include "up_head.h"
 
@@ -51,6 +53,7 @@ static struct plan *plan_begin(struct req *req)
     if (plan == NULL)
         return NULL;
     plan->splice.count = 0; // the rest is set below, or counted by this
+    plan->issuers = (struct issuers){ 0 };
     plan->items[BODY_MODEL].name = SPAN("model");
     plan->items[BODY_STREAM].name = SPAN("stream");
     plan->items[BODY_STREAM_OPTIONS].name = SPAN("stream_options");
@@ -58,8 +61,8 @@ static struct plan *plan_begin(struct req *req)
     for (size_t i = 0; i < BODY_MEMBERS; i++)
         plan->items[i].decides = true;
     json_members_init(&plan->members, plan->items, BODY_MEMBERS);
+    plan->members.scan.marks = &mend_marks;
     json_members_limit(&plan->members, req->shard->shared->relay->json_depth);
-    mend_watch(&plan->members.scan, (enum wire_family)req->family);
     return plan;
 }
 
@@ -203,7 +206,10 @@ enum next step_plan(struct req *req)
     if ((req->key == NULL || !req->key->enabled) && GUARD(RELAY_KEY_REVOKED))
         return req_fail(req, ERR(KEY_INVALID));
     err = snap_key_allows(req->key, (enum format)req->format, req->model);
-    return failed(err) ? req_fail(req, err) : req_goto(req, STEP_PICK);
+    if (failed(err))
+        return req_fail(req, err);
+    issuer_look(req);
+    return req_goto(req, STEP_PICK);
 }
 
 // --- PICK ---
@@ -218,63 +224,118 @@ static bool was_tried(const struct req *req, struct slot_ref slot)
 
 _Static_assert((int)FIGURES_PROVIDERS == 1 + (int)ACCOUNT_TYPE_COUNT, "every type is counted");
 
+static const struct snap_account *account_of(const struct req *req, uint32_t at)
+{
+    return snapshot_account(req->shard->snap, req->route.candidates[at].account);
+}
+
+// Takes the candidate if it can be asked.
+static bool take(const struct req *req, uint32_t at, bool *full)
+{
+    struct shard *shard = req->shard;
+    const struct snap_account *account = account_of(req, at);
+    if (!account->enabled || was_tried(req, account->slot))
+        return false;
+    const struct snap_candidate *candidate = &req->route.candidates[at];
+    const enum wire_op op = (enum wire_op)req->op;
+    if (candidate->format != req->format && !wire_op_converts(op))
+        return false;
+    if (wire_op_counts(op) && lack_is_known(req, account, candidate->model))
+        return false;
+    if (account->expires_at != 0 && account->expires_at <= shard->loop.wall_ns)
+        return false;
+    struct slot *slot = slot_at(shard->shared->slots, account->slot.idx);
+    if (slot_is_out(slot, shard->loop.now_ns))
+        return false;
+    const bool taken = slot_enter(slot, account->in_flight_max);
+    *full |= !taken;
+    return taken;
+}
+
+// Whether this is the account that was asked last.
+static bool is_asked(const struct req *req, uint32_t at)
+{
+    const struct slot_ref slot = account_of(req, at)->slot;
+    return slot.idx == req->account_slot.idx && slot.generation == req->account_slot.generation;
+}
+
+// Who signed the newest thought of the history takes the place of others of its priority.
+static uint32_t prefer(const struct req *req, uint32_t at)
+{
+    const struct snap_route *route = &req->route;
+    const uint64_t issuer = req->plan->issuers.newest;
+    if (issuer == 0 || route->ordered)
+        return at;
+    const int64_t priority = account_of(req, at)->priority;
+    for (uint32_t i = at; i < route->count && account_of(req, i)->priority == priority; i++)
+        if (account_of(req, i)->usage_id == issuer && route->candidates[i].format == req->format)
+            return i;
+    return at;
+}
+
 // Simple order of priority; the scheduler takes this function's place.
 static const struct snap_candidate *pick(struct req *req, bool *full)
 {
-    struct shard *shard = req->shard;
     *full = false;
     look_again(req);
-    for (uint32_t i = 0; i < req->route.count; i++) {
-        const struct snap_candidate *candidate = &req->route.candidates[i];
-        const struct snap_account *account = snapshot_account(shard->snap, candidate->account);
-        if (!account->enabled || was_tried(req, account->slot))
-            continue;
-        if (candidate->format != req->format && !wire_op_converts((enum wire_op)req->op))
-            continue;
-        if (account->expires_at != 0 && account->expires_at <= shard->loop.wall_ns)
-            continue;
-        struct slot *slot = slot_at(shard->shared->slots, account->slot.idx);
-        if (slot_is_out(slot, shard->loop.now_ns))
-            continue;
-        if (!slot_enter(slot, account->in_flight_max)) {
-            *full = true;
-            continue;
+    for (uint32_t i = 0; i < req->route.count && req->again; i++)
+        if (is_asked(req, i) && take(req, i, full)) {
+            req->again = false;
+            return &req->route.candidates[i];
         }
-        return candidate;
+    req->again = false;
+    for (uint32_t i = 0; i < req->route.count; i++) {
+        const uint32_t better = prefer(req, i);
+        if (better != i && take(req, better, full))
+            return &req->route.candidates[better];
+        if (take(req, i, full))
+            return &req->route.candidates[i];
     }
     return NULL;
 }
 
 // The next account that can be asked. One of another format may be no match for what this request
-// says: then the next one is looked at, and *err tells what was wrong.
+// says: then the next one is looked at, and *err tells what was wrong. *waits: the request is still
+// being carried over.
 static const struct snap_account *pick_fit(struct req *req, struct span *vendor_model,
-                                           struct err *err)
+                                           struct err *err, bool *waits)
 {
     *err = OK;
-    while (req->tried_count < REQ_TRIED_MAX) {
+    *waits = false;
+    look_again(req);
+    const struct snap_candidate *candidate = convert_candidate(req);
+    req->converts = req->converts && candidate != NULL;
+    while (candidate != NULL || req->tried_count < REQ_TRIED_MAX) {
         bool full;
-        const struct snap_candidate *candidate = pick(req, &full);
+        const bool begun = candidate != NULL;
+        candidate = begun ? candidate : pick(req, &full);
         if (candidate == NULL) {
             if (full)
                 counter_add(&req->shard->counters.limited[LIMIT_ACCOUNT], 1);
             return NULL;
         }
         const struct snap_account *account = snapshot_account(req->shard->snap, candidate->account);
-        const enum format format = (enum format)candidate->format;
-        req->tried[req->tried_count++] = account->slot;
+        if (!begun)
+            req->tried[req->tried_count++] = account->slot;
+        const enum format format = convert_format(req, account, candidate);
         *vendor_model = candidate->model;
-        req->converts = format != (enum format)req->format;
+        req->converts =
+            format != (enum format)req->format ||
+            (req->op == OP_COMPLETIONS && lack_is_known(req, account, candidate->model));
         req->up_op = req->op;
         if (!req->converts)
             return account;
-        struct err refused = convert_request(req, account, format, candidate->model);
-        if (!failed(refused))
-            return account;
+        struct err refused;
+        const enum parse parse = convert_request(req, candidate, format, &refused);
+        *waits = parse == PARSE_MORE;
+        if (parse != PARSE_BAD)
+            return parse == PARSE_DONE ? account : NULL;
         slot_leave(slot_at(req->shard->shared->slots, account->slot.idx));
         req->converts = false;
         *err = refused;
         if (refused.side != SIDE_CLIENT)
             return NULL;
+        candidate = NULL;
     }
     return NULL;
 }
@@ -367,11 +428,16 @@ enum next step_pick(struct req *req)
 {
     struct shard *shard = req->shard;
     const struct relay_limits *limits = shard->shared->relay;
+    if (convert_is_out(req))
+        return NEXT_WAIT;
     if (req->stream->client == CLIENT_GONE)
         return req_fail(req, ERR(CLIENT_GONE));
     struct span vendor_model = SPAN_NONE;
     struct err err;
-    const struct snap_account *account = pick_fit(req, &vendor_model, &err);
+    bool waits;
+    const struct snap_account *account = pick_fit(req, &vendor_model, &err, &waits);
+    if (waits)
+        return NEXT_WAIT;
     if (account == NULL) {
         if (req->attempts > 0)
             return req_give_up(req); // the last vendor's error is the answer
@@ -411,6 +477,7 @@ enum next step_pick(struct req *req)
         .handshake_ns = limits->handshake_ns,
     };
     req->usage_added = false;
+    req->notes = !req->converts && issuer_is_due(req);
     if (!req->converts) {
         edit_stream_options(req);
         err = convert_mend(req, account, vendor_model);

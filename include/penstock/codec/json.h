@@ -68,6 +68,18 @@ struct json_place {
 
 enum { JSON_SCAN_PLACES = 8 };
 
+// How strings and keys begin that a caller wants to hear of, four bytes each. The scan passes every
+// string anyway, so that asking here costs less than any search afterwards.
+enum { JSON_MARKS_MAX = 7, JSON_MARK_CUT = 1 << JSON_MARKS_MAX, JSON_MARK_BYTES = 4 };
+struct json_marks {
+    uint64_t filter; // JSON_MARK_BIT() of each
+    uint32_t count;
+    uint32_t words[JSON_MARKS_MAX];
+};
+#define JSON_MARK(a, b, c, d) \
+    ((uint32_t)(a) | (uint32_t)(b) << 8 | (uint32_t)(c) << 16 | (uint32_t)(d) << 24)
+#define JSON_MARK_BIT(word) (UINT64_C(1) << ((word)*UINT32_C(0x9E3779B1) >> 26))
+
 // Where the contents of values that are strings lie, those that are longer than JSON_TEXT_MIN.
 enum { JSON_TEXTS_MAX = 24, JSON_TEXT_MIN = 16 };
 struct json_texts {
@@ -80,13 +92,15 @@ struct json_texts {
 
 struct json_scan {
     size_t pos;
+    const struct json_marks *marks; // NULL: none are looked for
     uint32_t depth;
     uint32_t depth_max; // at most JSON_DEPTH_MAX, which it is unless the caller sets less
     uint8_t state;
     bool report;   // tell of the children of the root
     uint8_t fault; // enum json_fault, after PARSE_BAD: at `pos`
-    bool marked;   // see json_scan_mark()
-    uint32_t mark; // the four bytes as they lie in memory; 0: none
+    // Bit i: a string or key begins as marks->words[i] does, as it is written. JSON_MARK_CUT: the
+    // end of what was there cut the beginning of one, which may be any.
+    uint8_t marked;
     enum json_kind root;
     struct json_texts *texts; // see json_scan_texts()
     uint32_t child_count;     // children of the root that are complete
@@ -96,16 +110,12 @@ struct json_scan {
     uint64_t objects[JSON_DEPTH_MAX / 64];      // a bit a level: this level is an object
 };
 
-// `report`: tell of the children of the root, in `places`.
+// `report`: tell of the children of the root, in `places`. `marks` may be set behind it.
 void json_scan_init(struct json_scan *scan, bool report);
 
-// From now on `marked` tells whether a string may begin with these four bytes: true if one does
-// that is longer than JSON_MARKED_MIN. It is also true if a mere part of a string did.
-enum { JSON_MARK = 4, JSON_MARKED_MIN = 16 };
-static inline void json_scan_mark(struct json_scan *scan, const char mark[JSON_MARK])
-{
-    memcpy(&scan->mark, mark, sizeof(scan->mark));
-}
+// What json_scan.marked would say of a string whose contents, of JSON_MARK_BYTES or more, these
+// are.
+uint8_t json_marks_of(const struct json_marks *marks, struct span contents);
 
 // From now on `texts`, which must outlive the scan, is told of texts.
 static inline void json_scan_texts(struct json_scan *scan, struct json_texts *texts)

@@ -46,12 +46,7 @@ void name_put(struct sink *out, struct words name, enum wire_family to);
 
 enum envelope_kind { ENVELOPE_THOUGHT, ENVELOPE_REDACTED, ENVELOPE_CALL };
 
-// MIN: characters, of which four for three bytes are the mac's.
-enum {
-    ENVELOPE_KEY_BYTES = 32,
-    ENVELOPE_MAC_BYTES = 12,
-    ENVELOPE_MIN = sizeof(ENVELOPE_PREFIX "a..") - 1 + ENVELOPE_MAC_BYTES * 4 / 3,
-};
+enum { ENVELOPE_KEY_BYTES = 32, ENVELOPE_MAC_BYTES = 12 };
 
 // Writes a signature as the contents of a JSON string, for a client whose own format is `native`'s:
 // its own vendor's as it is, any other in an envelope. One without a text says in an envelope only

@@ -13,6 +13,8 @@
 #include "penstock/http/server.h"
 #include "penstock/model/access_port.h"
 #include "penstock/model/usage_port.h"
+#include "penstock/relay/carrier.h"
+#include "penstock/relay/recall.h"
 #include "penstock/wire/fault.h"
 #include "penstock/wire/figures.h"
 #include "penstock/wire/form.h"
@@ -50,6 +52,8 @@ struct shard_shared {
     struct budget_process *budget;
     struct peers *peers;         // NULL: connections are not counted by address
     struct doors *doors;         // of all shards, by their index; NULL: there is only one
+    struct recall *recall;       // of thoughts, for all shards; NULL: nothing is remembered
+    struct carrier *carrier;     // for large requests; NULL: they are work for a turn as well
     const uint8_t *envelope_key; // 32 bytes: of signatures on their way through other formats
     const struct relay_limits *relay;
     const struct server_limits *server;
