@@ -107,6 +107,19 @@ static size_t plain_utf8_run(const char *text, size_t len)
     return i;
 }
 
+static size_t plain_surrogate_run(const char *text, size_t len)
+{
+    const char *at = text, *end = text + len;
+    for (; end - at >= SURROGATE_MARK; at++) {
+        at = memchr(at, '\\', (size_t)(end - at) - SURROGATE_MARK + 1);
+        if (at == NULL)
+            return len;
+        if (is_surrogate(at))
+            return (size_t)(at - text);
+    }
+    return len;
+}
+
 const struct simd simd_plain = {
     .name = "plain",
     .string_run = plain_string_run,
@@ -114,6 +127,7 @@ const struct simd simd_plain = {
     .structure_run = plain_structure_run,
     .line_run = plain_line_run,
     .utf8_run = plain_utf8_run,
+    .surrogate_run = plain_surrogate_run,
     .skeleton_match = skeleton_match_plain,
 };
 
@@ -216,6 +230,21 @@ static size_t sse2_line_run(const char *text, size_t len)
     }
 }
 
+static size_t sse2_surrogate_run(const char *text, size_t len)
+{
+    const __m128i slash = _mm_set1_epi8('\\'), u = _mm_set1_epi8('u'), d = _mm_set1_epi8('d');
+    size_t i = 0;
+    for (; len - i >= 16 + SURROGATE_MARK - 1; i += 16) {
+        __m128i third = _mm_or_si128(sse2_load(text + i + 2), _mm_set1_epi8(0x20));
+        __m128i hit = _mm_and_si128(_mm_cmpeq_epi8(sse2_load(text + i), slash),
+                                    _mm_cmpeq_epi8(sse2_load(text + i + 1), u));
+        unsigned mark = (unsigned)_mm_movemask_epi8(_mm_and_si128(hit, _mm_cmpeq_epi8(third, d)));
+        if (mark != 0)
+            return i + (size_t)__builtin_ctz(mark);
+    }
+    return i + plain_surrogate_run(text + i, len - i);
+}
+
 static const struct simd sse2 = {
     .name = "sse2",
     .string_run = sse2_string_run,
@@ -223,6 +252,7 @@ static const struct simd sse2 = {
     .structure_run = sse2_structure_run,
     .line_run = sse2_line_run,
     .utf8_run = plain_utf8_run,
+    .surrogate_run = plain_surrogate_run,
     .skeleton_match = skeleton_match_plain,
 };
 
@@ -631,6 +661,23 @@ AVX2 static size_t avx2_utf8_run(const char *text, size_t len)
     return plain_utf8_run(text, len); // finds the place
 }
 
+AVX2 static inline __m256i avx2_surrogate(const char *at)
+{
+    __m256i third = _mm256_or_si256(avx2_load(at + 2), _mm256_set1_epi8(0x20));
+    __m256i hit = _mm256_and_si256(_mm256_cmpeq_epi8(avx2_load(at), _mm256_set1_epi8('\\')),
+                                   _mm256_cmpeq_epi8(avx2_load(at + 1), _mm256_set1_epi8('u')));
+    return _mm256_and_si256(hit, _mm256_cmpeq_epi8(third, _mm256_set1_epi8('d')));
+}
+
+AVX2 static size_t avx2_surrogate_run(const char *text, size_t len)
+{
+    size_t i = 0;
+    for (; len - i >= 64 + SURROGATE_MARK - 1; i += 64)
+        if (!avx2_none(_mm256_or_si256(avx2_surrogate(text + i), avx2_surrogate(text + i + 32))))
+            break;
+    return i + sse2_surrogate_run(text + i, len - i);
+}
+
 const struct simd simd_avx2 = {
     .name = "avx2",
     .string_run = avx2_string_run,
@@ -639,6 +686,7 @@ const struct simd simd_avx2 = {
     .container_run = avx2_container_run,
     .line_run = avx2_line_run,
     .utf8_run = avx2_utf8_run,
+    .surrogate_run = avx2_surrogate_run,
     .skeleton_match = skeleton_match_avx2,
 };
 

@@ -273,15 +273,22 @@ struct err convert_piece(struct req *req, const struct seg *piece)
 
 // --- whole answers ---
 
-// Counts what the answer cost; true unless it is an error or no answer.
-static struct err count_whole(struct req *req, struct span text)
+// Counts what the answer cost, unless it is an error or no answer. *root: it has been validated.
+static struct err count_whole(struct req *req, struct span text, struct json_slice *root)
 {
     struct wire_stream *stream = &req->answer->stream;
     if (!answer_pass_begin(req, false))
         return ERR(OVERLOADED);
+    struct wire_pass *pass = answer_pass(req->answer);
+    *root = (struct json_slice){ span_trim(text), JK_OBJECT };
+    // Most answers look like others, and are read once.
+    if (!wire_pass_begin_whole(pass, text) && !json_check(text, root)) {
+        answer_pass_drop(req);
+        return malformed();
+    }
     struct span rest = text, part;
     enum wire_cut cut;
-    while (wire_pass_next(answer_pass(req->answer), &rest, &part, &cut))
+    while (wire_pass_next(pass, &rest, &part, &cut))
         continue;
     answer_pass_end(req);
     return stream->failed ? pump_event_error(req) : OK;
@@ -294,9 +301,7 @@ static struct err read_whole(struct req *req)
     struct span text =
         pump->hold != NULL ? span_of(pump->hold->buf.data, pump->hold_len) : SPAN_NONE;
     struct json_slice root;
-    if (!json_check(text, &root))
-        return malformed();
-    TRY(count_whole(req, text));
+    TRY(count_whole(req, text, &root));
     const struct wire_stream *stream = &req->answer->stream;
     conversion->facts.id = span_of(stream->id, stream->id_len);
     if (conversion->streams)
