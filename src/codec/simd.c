@@ -469,21 +469,28 @@ AVX2 static size_t avx2_quoted_run(const char *text, size_t len, bool *high)
     return avx2_quoted_rest(text, len, (size_t)(at - text), high);
 }
 
+AVX2 static inline __m256i avx2_delimiter(const char *at)
+{
+    const __m256i bytes = avx2_load(at);
+    return _mm256_or_si256(_mm256_cmpeq_epi8(bytes, _mm256_set1_epi8('"')),
+                           _mm256_cmpeq_epi8(bytes, _mm256_set1_epi8('\\')));
+}
+
 // Blocks at the start that have no quote and no backslash.
 AVX2 static inline size_t avx2_calm_run(const char *text, size_t len)
 {
-    const __m256i quote = _mm256_set1_epi8('"'), slash = _mm256_set1_epi8('\\');
     size_t i = 0;
-    for (; len - i >= 64; i += 64) {
-        const __m256i a = avx2_load(text + i), b = avx2_load(text + i + 32);
-        const __m256i quotes =
-            _mm256_or_si256(_mm256_cmpeq_epi8(a, quote), _mm256_cmpeq_epi8(b, quote));
-        const __m256i slashes =
-            _mm256_or_si256(_mm256_cmpeq_epi8(a, slash), _mm256_cmpeq_epi8(b, slash));
-        const __m256i hit = _mm256_or_si256(quotes, slashes);
-        if (!_mm256_testz_si256(hit, hit))
+    for (; len - i >= 128; i += 128) {
+        const __m256i first =
+            _mm256_or_si256(avx2_delimiter(text + i), avx2_delimiter(text + i + 32));
+        const __m256i second =
+            _mm256_or_si256(avx2_delimiter(text + i + 64), avx2_delimiter(text + i + 96));
+        if (!avx2_none(_mm256_or_si256(first, second)))
             break;
     }
+    if (len - i >= 64 &&
+        avx2_none(_mm256_or_si256(avx2_delimiter(text + i), avx2_delimiter(text + i + 32))))
+        i += 64;
     return i;
 }
 
