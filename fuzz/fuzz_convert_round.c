@@ -220,15 +220,24 @@ static bool is_legal_id(struct span id)
     return id.len > 0 && id.len <= 64;
 }
 
+// Whether an earlier call of the choice has its id: a client could not tell the two apart.
+static bool repeats_id(const struct story_choice *choice, unsigned call)
+{
+    for (unsigned k = 0; k < call; k++)
+        if (span_eq(output_text(&choice->calls[k].id), output_text(&choice->calls[call].id)))
+            return true;
+    return false;
+}
+
 static void same_call(const struct story_call *got, const struct story_call *due,
-                      enum finish finish)
+                      enum finish finish, bool keeps_id)
 {
     assert(got->begun == due->begun);
     if (!due->begun)
         return;
     assert(got->custom == due->custom);
     assert(is_legal_id(output_text(&got->id)));
-    if (is_legal_id(output_text(&due->id)))
+    if (keeps_id && is_legal_id(output_text(&due->id)))
         same_text("id", output_text(&got->id), output_text(&due->id));
     same_text("name", output_text(&got->name), output_text(&due->name));
     struct span args = output_text(&due->args);
@@ -246,7 +255,7 @@ static void same_calls(const struct story_choice *got, const struct story_choice
     for (unsigned k = 0; k < CALLS; k++) {
         if (rows[family].whole_calls && !due->calls[k].ended)
             continue;
-        same_call(&got->calls[told++], &due->calls[k], due->finish);
+        same_call(&got->calls[told++], &due->calls[k], due->finish, !repeats_id(due, k));
     }
     for (; told < CALLS; told++)
         assert(!got->calls[told].begun);

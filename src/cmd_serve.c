@@ -1,5 +1,6 @@
 // `penstock serve`, `io check`, `version`.
 #include "commands.h"
+#include "commit.h"
 #include "penstock/net/tls.h"
 #include "process.h"
 
@@ -37,6 +38,6 @@ int cmd_io_check(int argc, char **argv)
 int cmd_version(int argc, char **argv)
 {
     (void)argc, (void)argv;
-    printf("penstock %s\n%s\n", PENSTOCK_VERSION, tls_library());
+    printf("penstock %s (%s)\n%s\n", PENSTOCK_VERSION, commit, tls_library());
     return EXIT_DONE;
 }

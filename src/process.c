@@ -199,6 +199,7 @@ static void stop(struct process *process)
         for (uint32_t i = 0; i < process->started_count; i++)
             thread_join(&process->shards[i]);
     }
+    carrier_free(&process->carrier);
     process_remove_sockets(process);
     if (process->mock_runs)
         mock_thread_stop(&process->mock);
@@ -227,6 +228,7 @@ static void stop(struct process *process)
         slots_free(&process->slots);
     process_free_certs(process);
     peers_free(&process->peers);
+    recall_free(&process->recall);
     doors_free(&process->doors);
     dests_free(&process->dests);
     keyring_fini(&process->keyring);
@@ -284,9 +286,12 @@ static struct err open_control(struct process *process)
     TRY(dests_new(&process->dests));
     TRY(slots_new(&process->slots, SLOTS_MAX));
     TRY(snap_hub_new(&process->hub, process->shard_count));
+    TRY(recall_new(&process->recall, env_system(), process->cfg->limits.recall));
     TRY(peers_new(&process->peers, env_system(), connections_max(process->cfg)));
     if (process->shard_count > 1)
         TRY(doors_new(&process->doors, process->shard_count));
+    TRY(carrier_new(&process->carrier, process->shard_count, &process->budget));
+    TRY(carrier_start(process->carrier));
     TRY(resolver_new(&process->resolver, &process->loop, process->dests,
                      process->cfg->timeouts.dns_ns));
     process->publisher = (struct publisher){
@@ -406,6 +411,8 @@ static int begin(struct process *process, const char *config_path)
         .budget = &process->budget,
         .peers = process->peers,
         .doors = process->doors,
+        .recall = process->recall,
+        .carrier = process->carrier,
         .envelope_key = (const uint8_t *)secret_reveal(process->keyring.envelope).ptr,
         .relay = &process->newest->settings.relay,
         .server = &process->newest->settings.server,

@@ -1,5 +1,6 @@
 // The admin side's place in the process: its listeners, and what it sees of the rest.
 #include "commands.h"
+#include "commit.h"
 #include "penstock/base/check.h"
 #include "process.h"
 
@@ -53,6 +54,7 @@ static void fill_view(struct process *process)
         .slots = slots_base(process->slots),
         .backend = "none",
         .backend_note = "",
+        .commit = commit,
         .started_ns = env_wall_ns(env_system()),
         .access = process->access.ports,
         .published = &process->publisher.published,
@@ -62,6 +64,7 @@ static void fill_view(struct process *process)
         .certificate = process_certificate,
         .control = &process->loop.figures,
         .peers = process->peers,
+        .recall = recall_figures(process->recall),
         .reload = reload,
         .drain = drain,
         .reload_ns = &process->reload.done_ns,

@@ -39,6 +39,11 @@ uint32_t snapshot_key_count(const struct snapshot *snap)
     return snap->key_count;
 }
 
+uint32_t snapshot_serving(const struct snapshot *snap, enum format format)
+{
+    return snap->serving[format];
+}
+
 const struct snap_account *snapshot_account(const struct snapshot *snap, uint32_t idx)
 {
     assert(idx < snap->account_count);

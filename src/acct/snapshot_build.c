@@ -264,6 +264,8 @@ struct err snap_builder_route(struct snap_builder *builder, const struct route *
         .enabled = route->enabled,
         .listed = route->listed,
         .strict = route->strict_conversion,
+        .think_tags = route->think_tags,
+        .web_search = route->convert_web_search,
         .created_at = route->created_at,
     };
     return OK;
@@ -392,6 +394,8 @@ static struct err finish_accounts(struct snap_builder *builder)
         snap->lines[i] = build->lines;
         build->lines = NULL; // the snapshot's now
         snap->account_count++;
+        for (unsigned format = 0; format < FORMAT_COUNT && build->snap.enabled; format++)
+            snap->serving[format] += (build->snap.formats & BIT(format)) != 0;
         index_add(&snap->account_names, &snap->region, build->snap.name, i);
     }
     return OK;

@@ -39,7 +39,7 @@ struct build_route {
     struct span name, target, display_name, owned_by;
     struct strings aliases, accounts;
     uint32_t formats;
-    bool enabled, listed, strict;
+    bool enabled, listed, strict, think_tags, web_search;
     uint64_t created_at;
 };
 

@@ -27,6 +27,7 @@ struct snapshot {
     struct snap_account *accounts;
     struct secret **lines; // of their heads
     uint32_t account_count;
+    uint32_t serving[FORMAT_COUNT]; // enabled accounts
     struct index account_names;
 
     struct secret *hasher; // a struct key_hasher; NULL in the empty snapshot

@@ -269,6 +269,9 @@ static void add_named(struct snap_builder *builder, enum format format,
         return;
     struct snap_route made = make_route(builder, format, asked, route->name, route->target);
     made.strict = route->strict;
+    made.think_tags = route->think_tags;
+    made.web_search = route->web_search;
+    made.ordered = route->accounts.count > 0;
     add_route(builder, routes, &routes->exact, asked, made);
 }
 

@@ -27,6 +27,7 @@ struct run {
     const char *at;
     const char *stop; // of this call: the budget or the end
     const char *end;
+    uint64_t filter; // of the marks
     uint32_t depth;
     enum state state;
     bool final;
@@ -149,6 +150,12 @@ static __attribute__((noinline)) struct part scan_string(const char *at, const c
         at = escape.at;
     }
     return part_cut(at, final && stop == end);
+}
+
+const char *json_string_end(const char *at, const char *end)
+{
+    struct part part = scan_string(at, end, end, true);
+    return part.whole ? part.at - 1 : part.at;
 }
 
 static const char *digits_end(const char *at, const char *end)
@@ -285,6 +292,39 @@ static enum json_kind kind_at(char byte)
     }
 }
 
+static uint8_t marks_of(const struct json_marks *marks, uint32_t word)
+{
+    uint8_t marked = 0;
+    for (uint32_t i = 0; i < marks->count; i++) {
+        if (marks->words[i] == word)
+            marked |= (uint8_t)(1U << i);
+    }
+    return marked;
+}
+
+uint8_t json_marks_of(const struct json_marks *marks, struct span contents)
+{
+    uint32_t word;
+    if (marks == NULL)
+        return 0;
+    assert(contents.len >= sizeof(word));
+    memcpy(&word, contents.ptr, sizeof(word));
+    return (marks->filter & JSON_MARK_BIT(word)) != 0 ? marks_of(marks, word) : 0;
+}
+
+// A string or key begins.
+in_line void look_for_mark(struct run *run)
+{
+    uint32_t word;
+    if (likely((size_t)(run->end - run->at) >= sizeof(word))) {
+        memcpy(&word, run->at, sizeof(word));
+        if (unlikely((run->filter & JSON_MARK_BIT(word)) != 0))
+            run->scan->marked |= marks_of(run->scan->marks, word);
+    } else if (!run->final) {
+        run->scan->marked |= JSON_MARK_CUT;
+    }
+}
+
 // The rest of a string or key. Most are short and plain, so the first bytes are looked at in line.
 in_line enum step scan_contents(struct run *run)
 {
@@ -298,9 +338,23 @@ in_line enum step scan_contents(struct run *run)
     return take_part(run, scan_string(run->at, run->stop, run->end, run->final));
 }
 
+// A value that is a string has passed, whose contents began at `from`, or a part of it.
+static __attribute__((noinline)) void note_text(struct json_texts *texts, size_t from, size_t to,
+                                                bool whole)
+{
+    texts->lost |= !whole || texts->count == JSON_TEXTS_MAX;
+    if (texts->lost)
+        return;
+    texts->list[texts->count].at = from;
+    texts->list[texts->count++].len = to - from;
+}
+
 in_line enum step end_string(struct run *run)
 {
+    const char *from = run->at;
     enum step step = scan_contents(run);
+    if (unlikely(run->scan->texts != NULL) && run->at - from > JSON_TEXT_MIN + 1)
+        note_text(run->scan->texts, (size_t)(from - run->text), here(run) - 1, step == STEP_ON);
     return step == STEP_ON ? end_value(run) : step;
 }
 
@@ -333,6 +387,7 @@ in_line enum step scan_value(struct run *run)
     case '"':
         run->at++;
         run->state = ST_IN_STRING;
+        look_for_mark(run);
         return end_string(run);
     case '{': return open_container(run, true);
     case '[': return open_container(run, false);
@@ -356,6 +411,7 @@ in_line enum step scan_key(struct run *run)
         run->scan->place.key_at = here(run);
     run->at++;
     run->state = ST_IN_KEY;
+    look_for_mark(run);
     return end_key(run);
 }
 
@@ -445,6 +501,7 @@ enum parse json_scan_feed(struct json_scan *scan, struct span text, bool final, 
         .at = ptr + scan->pos,
         .stop = ptr + (text.len - scan->pos > budget ? scan->pos + budget : text.len),
         .end = ptr + text.len,
+        .filter = scan->marks != NULL ? scan->marks->filter : 0,
         .depth = scan->depth,
         .state = (enum state)scan->state,
         .final = final,

@@ -6,14 +6,6 @@
 
 enum { SENT_MAX = 256 };
 
-static uint64_t hash_of(struct span text)
-{
-    uint64_t hash = UINT64_C(14695981039346656037); // FNV-1a: the same in every process
-    for (size_t i = 0; i < text.len; i++)
-        hash = (hash ^ (unsigned char)text.ptr[i]) * UINT64_C(1099511628211);
-    return hash;
-}
-
 bool alias_seen_init(struct alias_seen *seen, const struct prompt *prompt, struct scratch *scratch)
 {
     uint64_t slots = 8, calls = 0;
@@ -33,7 +25,7 @@ bool alias_seen_first(struct alias_seen *seen, const struct part *call, enum wir
     char room[SENT_MAX];
     struct sink sink = sink_into(room, sizeof(room));
     name_put(&sink, call->name, to);
-    uint64_t hash = hash_of(span_of(room, (size_t)(sink.at - room))) | 1;
+    uint64_t hash = words_hash(words_plain(span_of(room, (size_t)(sink.at - room)))) | 1;
     uint64_t at = (hash >> 1) & seen->mask;
     while (seen->hashes[at] != 0 && seen->hashes[at] != hash)
         at = (at + 1) & seen->mask;
@@ -45,6 +37,12 @@ bool alias_seen_first(struct alias_seen *seen, const struct part *call, enum wir
 bool alias_wraps(const struct tool *tool, enum wire_family to)
 {
     return to == FAMILY_ANTHROPIC && tool->kind == TOOL_FUNCTION && schema_is_wrapped(tool->schema);
+}
+
+// True if the vendor has free-text tools.
+static bool takes_free_text(enum wire_family to, const struct caps *caps)
+{
+    return to == FAMILY_RESPONSES || (to == FAMILY_OPENAI && caps->custom_tools);
 }
 
 static bool has_tool(const struct prompt *prompt, struct span name)
@@ -71,7 +69,7 @@ size_t alias_answer_tool(const struct prompt *prompt, enum wire_family to, const
 
 static struct alias *find(const struct aliases *aliases, struct span sent)
 {
-    uint64_t hash = hash_of(sent);
+    uint64_t hash = words_hash(words_plain(sent));
     struct alias *tool = aliases->buckets[hash % ALIASES_BUCKETS];
     while (tool != NULL && (tool->hash != hash || !words_are(tool->sent, sent)))
         tool = tool->next;
@@ -79,7 +77,7 @@ static struct alias *find(const struct aliases *aliases, struct span sent)
 }
 
 static bool add(struct aliases *aliases, const struct tool *tool, enum wire_family to,
-                struct losses *losses)
+                const struct caps *caps, struct losses *losses)
 {
     char room[SENT_MAX];
     struct sink sink = sink_into(room, sizeof(room));
@@ -92,10 +90,11 @@ static bool add(struct aliases *aliases, const struct tool *tool, enum wire_fami
     struct alias *entry = keep_take(&aliases->keep, sizeof(*entry));
     if (entry == NULL)
         return false;
-    entry->hash = hash_of(sent);
+    entry->hash = words_hash(words_plain(sent));
     entry->sent = keep_words(&aliases->keep, words_plain(sent));
     entry->own = keep_words(&aliases->keep, tool->name);
     entry->wrapped = alias_wraps(tool, to);
+    entry->free_text = tool->kind == TOOL_CUSTOM && !takes_free_text(to, caps);
     entry->next = aliases->buckets[entry->hash % ALIASES_BUCKETS];
     aliases->buckets[entry->hash % ALIASES_BUCKETS] = entry;
     return !aliases->keep.failed;
@@ -111,8 +110,10 @@ bool aliases_init(struct aliases *aliases, const struct prompt *prompt, enum wir
     bool done = true;
     for (uint32_t i = 0; done && i < prompt->tool_count; i++)
         if (prompt->tools[i].kind != TOOL_HOSTED)
-            done = add(aliases, &prompt->tools[i], to, losses);
-    aliases->plain = aliases->answer_len == 0 && aliases->keep.chunks == NULL;
+            done = add(aliases, &prompt->tools[i], to, caps, losses);
+    aliases->think_tags = caps->think_tags && to == FAMILY_OPENAI;
+    aliases->plain =
+        aliases->answer_len == 0 && aliases->keep.chunks == NULL && !aliases->think_tags;
     return done;
 }
 

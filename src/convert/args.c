@@ -71,10 +71,10 @@ void args_put_string(struct sink *out, struct words words)
 
 void args_put_string_of(struct sink *out, const struct item *item)
 {
-    if (item_is_empty(item))
-        SINK_TEXT(out, "{}");
-    else
+    if (!item_is_empty(item))
         item_put(item, out);
+    else if (item->complete) // what was cut before it began is not whole (C-043)
+        SINK_TEXT(out, "{}");
 }
 
 void args_put_nested(struct sink *out, struct words text)

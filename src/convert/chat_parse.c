@@ -14,8 +14,8 @@ static void read_image(struct prompt_parse *parse, struct json_slice value, uint
     if (part == NULL)
         return;
     struct json_slice url = value.kind == JK_STRING ? value : json_get(value, SPAN("url"));
-    if (url.kind != JK_STRING || !media_from_url(part, words_of(url)))
-        prompt_bad(parse, "an image is a URL, or base64 data in one",
+    if (url.kind != JK_STRING || !media_from_url(part, words_of(url), parse->scratch))
+        prompt_bad(parse, "an image is a URL, or data with its type in one",
                    "messages[%u].content[%u].image_url", at, sub);
     part->extra = words_of(json_get(value, SPAN("detail")));
 }
@@ -31,9 +31,11 @@ static void read_file(struct prompt_parse *parse, struct json_slice value, uint3
     if (data.kind != JK_STRING) {
         part->source = MEDIA_FILE_ID;
         part->text = words_of(json_get(value, SPAN("file_id")));
-    } else if (!media_from_url(part, words_of(data))) {
-        prompt_bad(parse, "a file is base64 data in a URL", "messages[%u].content[%u].file", at,
-                   sub);
+    } else if (!media_from_url(part, words_of(data), parse->scratch)) {
+        prompt_bad(parse, "a file is data with its type in a URL", "messages[%u].content[%u].file",
+                   at, sub);
+    } else {
+        media_read_text(part, parse->scratch);
     }
 }
 
@@ -330,6 +332,16 @@ static void read_tools(struct prompt_parse *parse, struct json_slice tools)
     }
 }
 
+// The vendor's own search is a setting here, and a tool elsewhere.
+static void read_search(struct prompt_parse *parse, struct json_slice options)
+{
+    struct tool *tool = prompt_tool(parse, TOOL_HOSTED, 0);
+    if (tool == NULL)
+        return;
+    tool->search = true;
+    tool->raw = options;
+}
+
 static void read_old_functions(struct prompt_parse *parse, struct json_slice functions)
 {
     struct json_iter iter = json_elements_of(functions);
@@ -485,7 +497,7 @@ static bool read_structure(struct prompt_parse *parse, struct span key, struct j
         { SPAN("functions"), read_old_functions },  { SPAN("tool_choice"), read_choice },
         { SPAN("function_call"), read_old_choice }, { SPAN("response_format"), read_format },
         { SPAN("reasoning_effort"), read_effort },  { SPAN("n"), read_count },
-        { SPAN("modalities"), read_modalities },
+        { SPAN("modalities"), read_modalities },    { SPAN("web_search_options"), read_search },
     };
     for (size_t i = 0; i < ARRAY_LEN(members); i++)
         if (json_key_is(key, members[i].name)) {

@@ -7,6 +7,7 @@
 #include "penstock/convert/ids.h"
 #include "penstock/convert/schema.h"
 #include "reasoning.h"
+#include "tools.h"
 
 struct writer {
     struct render *render;
@@ -14,6 +15,7 @@ struct writer {
     const struct caps *caps;
     struct losses *losses;
     struct sink *out;
+    struct tools tools;
     bool started; // a message stands in the list
 };
 
@@ -199,14 +201,13 @@ static void put_result(struct writer *writer, const struct part *call, const str
     SINK_TEXT(out, "\"}");
 }
 
-static void put_attached(struct writer *writer, const struct group *group,
-                         const struct group *before, bool *started)
+static void put_attached(struct writer *writer, const struct group *before, bool *started)
 {
     uint32_t number = 0;
     for (uint32_t c = 0; c < before->part_count; c++) {
         const struct part *call = &writer->prompt->parts[before->part + c];
         const struct part *result =
-            call->kind == PART_CALL ? result_of(writer->prompt, group, call) : NULL;
+            call->kind == PART_CALL ? result_of(writer->prompt, call) : NULL;
         for (uint32_t i = 0; result != NULL && i < inner_count(writer->prompt, result); i++) {
             const struct part *inner = result + 1 + i;
             if (!is_media(inner))
@@ -239,13 +240,12 @@ static void put_stray(struct writer *writer, const struct part *result)
 
 // What one turn of the user holds besides results that were written as tool messages.
 static void put_user_turn(struct writer *writer, const struct turn *turn,
-                          const struct group *before, const struct group *group, bool attach)
+                          const struct group *before, bool attach)
 {
     const struct part *parts = &writer->prompt->parts[turn->first];
     bool plain = !attach, any = attach;
     for (uint32_t i = 0; i < turn->count; i++) {
-        bool stray = parts[i].kind == PART_RESULT &&
-                     call_of_result(writer->prompt, before, &parts[i]) == NULL;
+        bool stray = parts[i].kind == PART_RESULT && call_of(writer->prompt, &parts[i]) == NULL;
         plain &= !stray && (parts[i].inner || !is_media(&parts[i]));
         any |= stray || (!parts[i].inner && (is_media(&parts[i]) || is_text(&parts[i])));
     }
@@ -259,11 +259,10 @@ static void put_user_turn(struct writer *writer, const struct turn *turn,
     }
     bool started = false;
     if (attach)
-        put_attached(writer, group, before, &started);
+        put_attached(writer, before, &started);
     for (uint32_t i = 0; i < turn->count; i++) {
         const struct part *part = &parts[i];
-        bool stray =
-            part->kind == PART_RESULT && call_of_result(writer->prompt, before, part) == NULL;
+        bool stray = part->kind == PART_RESULT && call_of(writer->prompt, part) == NULL;
         bool media = !part->inner && is_media(part) && may_put(writer, part);
         bool text = !part->inner && is_text(part) && !words_none(part->text);
         if (!stray && !media && !text)
@@ -291,13 +290,13 @@ static void put_user_group(struct writer *writer, const struct group *group,
     for (uint32_t i = 0; i < before->part_count; i++) { // C-006
         const struct part *call = &prompt->parts[before->part + i];
         if (call->kind == PART_CALL)
-            put_result(writer, call, result_of(prompt, group, call), &images);
+            put_result(writer, call, result_of(prompt, call), &images);
     }
     bool attach = images > 0;
     for (uint32_t t = 0; t < group->turn_count; t++) {
         const struct turn *turn = &prompt->turns[group->turn + t];
         bool user = turn->role == ROLE_USER;
-        put_user_turn(writer, turn, before, group, attach && user);
+        put_user_turn(writer, turn, before, attach && user);
         attach = attach && !user;
     }
     for (uint32_t i = 0; i < group->part_count; i++)
@@ -420,15 +419,14 @@ static void put_tool(struct writer *writer, const struct tool *tool)
                          : SPAN("{\"type\":\"function\",\"function\":{\"name\":\""));
     name_put(out, tool->name, FAMILY_OPENAI);
     SINK_TEXT(out, "\"");
-    if (!words_none(tool->description)) {
-        SINK_TEXT(out, ",\"description\":");
-        sink_quoted(out, tool->description);
-    }
-    if (tool->kind == TOOL_CUSTOM && !custom) {
-        SINK_TEXT(out, ",\"parameters\":{\"type\":\"object\",\"properties\":{\"input\":{\"type\":"
-                       "\"string\"}},\"required\":[\"input\"],\"additionalProperties\":false}");
+    const bool wrapped = tool->kind == TOOL_CUSTOM && !custom;
+    tool_put_description(out, tool, wrapped, writer->losses);
+    if (wrapped) {
+        SINK_TEXT(out, ",\"parameters\":" TOOL_INPUT_SCHEMA ",\"additionalProperties\":false}");
+    } else if (custom) {
+        tool_put_format(out, tool->schema, true);
     } else if (tool->schema.kind == JK_OBJECT) {
-        sink_put(out, custom ? SPAN(",\"format\":") : SPAN(",\"parameters\":"));
+        SINK_TEXT(out, ",\"parameters\":");
         sink_put(out, tool->schema.text);
     }
     if (tool->strict != 0)
@@ -441,23 +439,25 @@ static void put_tools(struct writer *writer)
     const struct prompt *prompt = writer->prompt;
     bool started = false;
     for (uint32_t i = 0; i < prompt->tool_count; i++) {
-        if (prompt->tools[i].kind == TOOL_HOSTED) {
-            loss_drop(writer->losses, "tools[%u]", prompt->tools[i].at);
+        if (prompt->tools[i].kind == TOOL_HOSTED)
             continue;
-        }
         sink_put(writer->out, started ? SPAN(",") : SPAN(",\"tools\":["));
         put_tool(writer, &prompt->tools[i]);
         started = true;
     }
     if (started)
         SINK_TEXT(writer->out, "]");
+    if (writer->tools.search != NULL) {
+        SINK_TEXT(writer->out, ",\"web_search_options\":");
+        tool_put_search(writer->out, writer->tools.search, FAMILY_OPENAI);
+    }
 }
 
 static void put_choice(struct writer *writer)
 {
     const struct prompt *prompt = writer->prompt;
     struct sink *out = writer->out;
-    if (prompt->tool_count == 0)
+    if (writer->tools.functions == 0)
         return;
     switch ((enum choose)prompt->choice.mode) {
     case CHOOSE_UNSAID: break;
@@ -504,6 +504,11 @@ enum { STOPS_MAX = 4 };
 static void put_stops(struct writer *writer)
 {
     struct json_slice stop = knob(writer, KNOB_STOP)->value;
+    if (writer->caps->no_sampling) { // models that reason refuse it, too
+        if (is_set(writer, KNOB_STOP))
+            loss_drop(writer->losses, "%s", knob(writer, KNOB_STOP)->path);
+        return;
+    }
     struct json_iter iter = json_elements_of(stop);
     struct json_slice text;
     uint32_t count = 0;
@@ -570,7 +575,7 @@ static void put_user(struct writer *writer)
     SINK_TEXT(writer->out, "\"");
 }
 
-// Models that reason refuse all of it (C-111).
+// Models refuse all of it while they reason (C-111).
 static void put_sampling(struct writer *writer)
 {
     static const struct {
@@ -584,8 +589,9 @@ static void put_sampling(struct writer *writer)
         { KNOB_LOGPROBS, SPAN("logprobs") },
         { KNOB_TOP_LOGPROBS, SPAN("top_logprobs") },
     };
+    const bool refused = writer->caps->no_sampling && reasoning_is_on(writer->prompt, writer->caps);
     for (size_t i = 0; i < ARRAY_LEN(knobs); i++) {
-        if (!writer->caps->no_sampling)
+        if (!refused)
             put_raw(writer, knobs[i].id, knobs[i].name);
         else if (is_set(writer, knobs[i].id))
             loss_drop(writer->losses, "%s", knob(writer, knobs[i].id)->path);
@@ -638,7 +644,6 @@ static void put_settings(struct writer *writer)
     put_stops(writer);
     put_raw(writer, KNOB_SEED, SPAN("seed"));
     put_raw(writer, KNOB_CHOICES, SPAN("n"));
-    put_raw(writer, KNOB_METADATA, SPAN("metadata"));
     put_raw(writer, KNOB_VERBOSITY, SPAN("verbosity"));
     put_tier(writer);
     put_shared(writer);
@@ -652,10 +657,13 @@ static void put_settings(struct writer *writer)
 
 bool chat_render(struct render *render, struct sink *out)
 {
+    if (!pairs_link(render))
+        return false;
     struct writer writer = { .render = render,
                              .prompt = render->prompt,
                              .caps = render->caps,
                              .losses = render->losses,
+                             .tools = tools_judge(render, FAMILY_OPENAI),
                              .out = out };
     SINK_TEXT(out, "{\"model\":");
     sink_quoted(out, words_plain(render->model));

@@ -225,11 +225,11 @@ static void collect_logprobs(struct completion *completion, const struct delta *
 void choice_put_logprobs(const struct choice *choice, struct sink *out)
 {
     if (choice->logprobs.kind == JK_ARRAY) {
-        sink_put(out, choice->logprobs.text);
+        sink_put_lasting(out, choice->logprobs.text);
         return;
     }
     SINK_TEXT(out, "[");
-    rope_put(&choice->tokens, out);
+    rope_put_lasting(&choice->tokens, out);
     SINK_TEXT(out, "]");
 }
 
@@ -280,12 +280,14 @@ void completion_collect(void *arg, const struct delta *delta)
 static void play_text(const struct item *item, struct delta *delta, delta_sink *emit, void *ctx)
 {
     delta->text = item->text;
+    delta->text.lasting = true;
     if (!words_none(delta->text))
         emit(ctx, delta);
     for (const struct rope_piece *piece = item->rope.first; piece != NULL; piece = piece->next) {
         delta->text = (struct words){ .raw = span_of(piece->bytes, piece->len),
                                       .escaped = true,
-                                      .whole = true };
+                                      .whole = true,
+                                      .lasting = true };
         emit(ctx, delta);
     }
     delta->text = WORDS_NONE;
@@ -383,8 +385,10 @@ void completion_play(const struct completion *completion, delta_sink *emit, void
 
 void item_put(const struct item *item, struct sink *sink)
 {
-    sink_string(sink, item->text);
-    rope_put(&item->rope, sink);
+    struct words text = item->text;
+    text.lasting = true;
+    sink_string(sink, text);
+    rope_put_lasting(&item->rope, sink);
 }
 
 void item_put_plain(const struct item *item, struct sink *sink)

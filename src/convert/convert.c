@@ -81,6 +81,8 @@ static bool feed_known(struct decode *decode)
     decode->model.text = (struct words){ .raw = hole->text, .escaped = true, .whole = whole };
     if (hole->text.len > 0)
         decode->emit(decode->ctx, &decode->model);
+    if (decode->args != NULL && decode->model.kind == DELTA_ARGS)
+        words_sum_add(decode->args, hole->text);
     return true;
 }
 
@@ -301,12 +303,33 @@ void encode_put(void *arg, const struct delta *delta)
     encode->failed = encode->failed || encode->keep.failed || encode->out->failed;
 }
 
-void encode_end(struct encode *encode, const struct usage *usage)
+static void note_failure(struct encode *encode)
+{
+    encode->failed = encode->failed || encode->keep.failed || encode->out->failed;
+}
+
+bool encode_end_begin(struct encode *encode, const struct usage *usage)
 {
     assert(!encode->ended);
     encode->facts.usage = *usage;
     start(encode);
     encode->converter->encode_end(encode);
     encode->ended = true;
-    encode->failed = encode->failed || encode->keep.failed || encode->out->failed;
+    note_failure(encode);
+    return encode->converter->encode_more != NULL && !encode->failed;
+}
+
+bool encode_end_more(struct encode *encode)
+{
+    assert(encode->ended);
+    const bool more = encode->converter->encode_more(encode);
+    note_failure(encode);
+    return more && !encode->failed;
+}
+
+void encode_end(struct encode *encode, const struct usage *usage)
+{
+    bool more = encode_end_begin(encode, usage);
+    while (more)
+        more = encode_end_more(encode);
 }

@@ -110,6 +110,7 @@ static void read_tool(struct prompt_parse *parse, struct json_slice value, uint3
         if (tool == NULL)
             return;
         tool->name = (struct words){ .raw = key, .escaped = true };
+        tool->search = gemini_key_is(key, SPAN("googleSearch"));
         tool->raw = value;
     }
 }

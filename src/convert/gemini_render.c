@@ -356,11 +356,11 @@ static void put_user_group(struct gemini_writer *writer, const struct group *gro
     for (uint32_t i = 0; i < before->part_count; i++) {
         const struct part *call = &prompt->parts[before->part + i];
         if (call->kind == PART_CALL)
-            put_result(writer, call, result_of(prompt, group, call));
+            put_result(writer, call, result_of(prompt, call));
     }
     for (uint32_t i = 0; i < before->part_count && !writer->caps->signs_calls; i++) {
         const struct part *call = &prompt->parts[before->part + i];
-        const struct part *result = call->kind == PART_CALL ? result_of(prompt, group, call) : NULL;
+        const struct part *result = call->kind == PART_CALL ? result_of(prompt, call) : NULL;
         for (uint32_t k = 0; result != NULL && k < inner_count(prompt, result); k++)
             if (is_media(result + 1 + k))
                 put_media(writer, result + 1 + k);
@@ -370,7 +370,7 @@ static void put_user_group(struct gemini_writer *writer, const struct group *gro
         if (part->inner)
             continue;
         if (part->kind == PART_RESULT) {
-            if (call_of_result(prompt, before, part) == NULL)
+            if (call_of(prompt, part) == NULL)
                 put_stray(writer, part);
         } else if (prompt->turns[part->turn].role == ROLE_SYSTEM) { // C-002
             comma(writer);
@@ -546,6 +546,8 @@ static void put_system(struct gemini_writer *writer)
 
 bool gemini_render(struct render *render, struct sink *out)
 {
+    if (!pairs_link(render))
+        return false;
     struct gemini_writer writer = { .render = render,
                                     .prompt = render->prompt,
                                     .caps = render->caps,

@@ -4,6 +4,7 @@
 #include "penstock/convert/ids.h"
 #include "penstock/convert/schema.h"
 #include "reasoning.h"
+#include "tools.h"
 
 enum { STOPS_MAX = 5, CANDIDATES_MAX = 8 };
 
@@ -74,14 +75,6 @@ static void put_count(struct gemini_writer *writer)
     put_raw(writer, KNOB_CHOICES, SPAN("candidateCount"));
 }
 
-static bool has_functions(const struct prompt *prompt)
-{
-    for (uint32_t i = 0; i < prompt->tool_count; i++)
-        if (prompt->tools[i].kind != TOOL_HOSTED)
-            return true;
-    return false;
-}
-
 static void put_format(struct gemini_writer *writer)
 {
     const struct prompt *prompt = writer->prompt;
@@ -89,7 +82,7 @@ static void put_format(struct gemini_writer *writer)
     if (prompt->format.kind != ANSWER_JSON && prompt->format.kind != ANSWER_SCHEMA)
         return;
     // Older models have either the one or the other (C-119).
-    if (!writer->caps->signs_calls && has_functions(prompt)) {
+    if (!writer->caps->signs_calls && tools_have_functions(prompt)) {
         writer->schema_in_text = true;
         loss_adjust(writer->losses, "%s=instruction", prompt->format.path);
         return;
@@ -243,34 +236,15 @@ static void put_tier(struct gemini_writer *writer)
 
 // --- tools ---
 
-// Free text goes in as one string, in the form that the tool asks for (C-040).
-static void put_custom(struct gemini_writer *writer, const struct tool *tool)
-{
-    struct sink *out = writer->out;
-    struct json_slice grammar = json_get(tool->schema, SPAN("grammar"));
-    if (grammar.kind != JK_OBJECT)
-        grammar = tool->schema;
-    SINK_TEXT(out, ",\"description\":\"");
-    sink_string(out, tool->description);
-    if (!words_none(tool->description))
-        SINK_TEXT(out, "\\n\\n");
-    SINK_TEXT(out, "Pass the raw text in `input`.");
-    struct words definition = words_of(json_get(grammar, SPAN("definition")));
-    if (!words_none(definition)) {
-        SINK_TEXT(out, " Grammar (");
-        sink_string(out, words_of(json_get(grammar, SPAN("syntax"))));
-        SINK_TEXT(out, "):\\n");
-        sink_string(out, definition);
-    }
-    sink_put(out, writer->caps->json_schema ? SPAN("\",\"parametersJsonSchema\":")
-                                            : SPAN("\",\"parameters\":"));
-    SINK_TEXT(out, "{\"type\":\"object\",\"properties\":{\"input\":{\"type\":\"string\"}},"
-                   "\"required\":[\"input\"]}");
-}
-
 static void put_parameters(struct gemini_writer *writer, const struct tool *tool)
 {
     struct sink *out = writer->out;
+    if (tool->kind == TOOL_CUSTOM) { // C-040
+        sink_put(out, writer->caps->json_schema ? SPAN(",\"parametersJsonSchema\":")
+                                                : SPAN(",\"parameters\":"));
+        SINK_TEXT(out, TOOL_INPUT_SCHEMA "}");
+        return;
+    }
     if (schema_is_bare(tool->schema)) // C-034
         return;
     if (!writer->caps->json_schema) {
@@ -294,15 +268,8 @@ static void put_tool(struct gemini_writer *writer, const struct tool *tool)
     SINK_TEXT(out, "{\"name\":\"");
     name_put(out, tool->name, FAMILY_GEMINI);
     SINK_TEXT(out, "\"");
-    if (tool->kind == TOOL_CUSTOM) {
-        put_custom(writer, tool);
-    } else {
-        if (!words_none(tool->description)) {
-            SINK_TEXT(out, ",\"description\":");
-            sink_quoted(out, tool->description);
-        }
-        put_parameters(writer, tool);
-    }
+    tool_put_description(out, tool, tool->kind == TOOL_CUSTOM, writer->losses);
+    put_parameters(writer, tool);
     SINK_TEXT(out, "}");
 }
 
@@ -310,24 +277,24 @@ static void put_tool(struct gemini_writer *writer, const struct tool *tool)
 static void put_tools(struct gemini_writer *writer)
 {
     const struct prompt *prompt = writer->prompt;
+    const struct tools tools = tools_judge(writer->render, FAMILY_GEMINI);
     bool any = false;
-    const bool functions = has_functions(prompt);
+    if (tools.functions == 0 && tools.search == NULL)
+        return;
+    SINK_TEXT(writer->out, ",\"tools\":[");
     for (uint32_t i = 0; i < prompt->tool_count; i++) {
-        const struct tool *tool = &prompt->tools[i];
-        if (tool->kind == TOOL_HOSTED) {
-            if (functions)
-                loss_drop(writer->losses, "tools[%u]", tool->at);
-            else // the request would be useless without
-                loss_refuse(writer->losses, "only the same vendor has this tool", "tools[%u]",
-                            tool->at);
+        if (prompt->tools[i].kind == TOOL_HOSTED)
             continue;
-        }
-        sink_put(writer->out, any ? SPAN(",") : SPAN(",\"tools\":[{\"functionDeclarations\":["));
+        sink_put(writer->out, any ? SPAN(",") : SPAN("{\"functionDeclarations\":["));
         any = true;
-        put_tool(writer, tool);
+        put_tool(writer, &prompt->tools[i]);
     }
-    if (any)
-        SINK_TEXT(writer->out, "]}]");
+    sink_put(writer->out, any ? SPAN("]}") : SPAN(""));
+    if (tools.search != NULL) {
+        sink_put(writer->out, any ? SPAN(",") : SPAN(""));
+        tool_put_search(writer->out, tools.search, FAMILY_GEMINI);
+    }
+    SINK_TEXT(writer->out, "]");
 }
 
 static void put_choice(struct gemini_writer *writer)
@@ -335,7 +302,7 @@ static void put_choice(struct gemini_writer *writer)
     const struct prompt *prompt = writer->prompt;
     struct sink *out = writer->out;
     enum choose mode = (enum choose)prompt->choice.mode;
-    if (mode == CHOOSE_UNSAID || !has_functions(prompt))
+    if (mode == CHOOSE_UNSAID || !tools_have_functions(prompt))
         return;
     bool forced = mode == CHOOSE_ANY || mode == CHOOSE_ONE || mode == CHOOSE_SUBSET_ANY;
     if (forced && writer->caps->no_forced_tool) { // C-139

@@ -192,6 +192,12 @@ void rope_put(const struct rope *rope, struct sink *sink)
         sink_put(sink, span_of(piece->bytes, piece->len));
 }
 
+void rope_put_lasting(const struct rope *rope, struct sink *sink)
+{
+    for (const struct rope_piece *piece = rope->first; piece != NULL; piece = piece->next)
+        sink_put_lasting(sink, span_of(piece->bytes, piece->len));
+}
+
 void rope_put_plain(const struct rope *rope, struct sink *sink)
 {
     for (const struct rope_piece *piece = rope->first; piece != NULL; piece = piece->next) {

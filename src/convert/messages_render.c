@@ -8,10 +8,13 @@
 #include "penstock/convert/args.h"
 #include "penstock/convert/schema.h"
 #include "reasoning.h"
+#include "tools.h"
 
 #include <stdlib.h>
 
 enum { CAP_DEFAULT = 8192, BUDGET_MIN = 1024, CALLS_MAX = 1024 };
+
+enum { CACHE_MARKS_MAX = 4 };
 
 struct writer {
     struct render *render;
@@ -19,11 +22,14 @@ struct writer {
     const struct caps *caps;
     struct losses *losses;
     struct sink *out;
-    bool thinks;             // thinking is on
+    struct tools tools;
+    bool thinks;             // thinking is asked for
+    bool recalls;            // the vendor takes its thoughts back
     bool stubs;              // calls in the history need tools, and there are none
     struct span answer_tool; // that stands for the answer; empty: none
     bool answer_asked;       // by an instruction: it cannot be forced
     bool started;            // something stands in the list that is being written
+    uint32_t marks;          // for the cache, that are still to come
 };
 
 static void comma(struct writer *writer)
@@ -43,10 +49,21 @@ static bool is_set(const struct writer *writer, enum knob_id id)
     return knob(writer, id)->value.kind != JK_NONE;
 }
 
+// The last ones of the marks that the client set, as many as the vendor takes (C-115).
 static void put_cache(struct writer *writer, bool cache)
 {
-    if (cache && writer->prompt->from == FAMILY_ANTHROPIC)
+    if (cache && writer->marks-- <= CACHE_MARKS_MAX)
         SINK_TEXT(writer->out, ",\"cache_control\":{\"type\":\"ephemeral\"}");
+}
+
+static uint32_t marks_in(const struct prompt *prompt)
+{
+    uint32_t marks = 0;
+    for (uint32_t i = 0; i < prompt->tool_count; i++)
+        marks += prompt->tools[i].cache && prompt->tools[i].kind != TOOL_HOSTED;
+    for (uint32_t i = 0; i < prompt->part_count; i++)
+        marks += prompt->parts[i].cache;
+    return marks;
 }
 
 // --- parts ---
@@ -117,7 +134,7 @@ static void put_media(struct writer *writer, const struct part *part)
 static void put_thought(struct writer *writer, const struct part *part)
 {
     // Only who made a thought may have it back, and only while thinking is on (C-064).
-    if (part->signature.maker != MAKER_ANTHROPIC || !writer->thinks ||
+    if (part->signature.maker != MAKER_ANTHROPIC || !writer->recalls ||
         words_none(part->signature.text))
         return;
     struct sink *out = writer->out;
@@ -235,7 +252,7 @@ static bool group_has_content(const struct writer *writer, const struct group *g
         const struct part *part = &writer->prompt->parts[group->part + i];
         bool text = part->kind == PART_TEXT || part->kind == PART_REFUSAL;
         bool thought = part->kind == PART_THINK || part->kind == PART_REDACTED;
-        bool own = part->signature.maker == MAKER_ANTHROPIC && writer->thinks;
+        bool own = part->signature.maker == MAKER_ANTHROPIC && writer->recalls;
         if (!part->inner && part->kind != PART_RAW && (!text || !words_none(part->text)) &&
             (!thought || own))
             return true;
@@ -250,7 +267,7 @@ static void put_user_parts(struct writer *writer, const struct group *group,
     for (uint32_t i = 0; i < before->part_count; i++) { // in the order of the calls (C-005)
         const struct part *call = &prompt->parts[before->part + i];
         if (call->kind == PART_CALL)
-            put_result(writer, call, result_of(prompt, group, call));
+            put_result(writer, call, result_of(prompt, call));
     }
     for (uint32_t i = 0; i < group->part_count; i++) {
         const struct part *part = &prompt->parts[group->part + i];
@@ -258,11 +275,8 @@ static void put_user_parts(struct writer *writer, const struct group *group,
         if (part->inner)
             continue;
         if (part->kind == PART_RESULT) {
-            const struct part *call = call_of_result(prompt, before, part);
-            if (call == NULL)
+            if (call_of(prompt, part) == NULL)
                 put_stray(writer, part);
-            else if (result_of(prompt, group, call) != part)
-                drop_part(writer, part);        // C-009
         } else if (turn->role == ROLE_SYSTEM) { // C-002
             comma(writer);
             SINK_TEXT(writer->out, "{\"type\":\"text\",\"text\":\"<system>");
@@ -371,8 +385,7 @@ static void put_schema(struct writer *writer, const struct tool *tool)
 {
     struct sink *out = writer->out;
     if (tool->kind == TOOL_CUSTOM) // C-040
-        SINK_TEXT(out, "{\"type\":\"object\",\"properties\":{\"input\":{\"type\":\"string\"}},"
-                       "\"required\":[\"input\"],\"additionalProperties\":false}");
+        SINK_TEXT(out, TOOL_INPUT_SCHEMA ",\"additionalProperties\":false}");
     else if (schema_put_object(out, tool->schema, writer->render->scratch)) // C-034, C-036
         loss_adjust(writer->losses, "tools[%u]=schema>object", tool->at);
 }
@@ -380,18 +393,13 @@ static void put_schema(struct writer *writer, const struct tool *tool)
 static void put_tool(struct writer *writer, const struct tool *tool)
 {
     struct sink *out = writer->out;
-    if (tool->kind == TOOL_HOSTED) {
-        loss_drop(writer->losses, "tools[%u]", tool->at);
+    if (tool->kind == TOOL_HOSTED)
         return;
-    }
     comma(writer);
     SINK_TEXT(out, "{\"name\":\"");
     name_put(out, tool->name, FAMILY_ANTHROPIC);
     SINK_TEXT(out, "\"");
-    if (!words_none(tool->description)) {
-        SINK_TEXT(out, ",\"description\":");
-        sink_quoted(out, tool->description);
-    }
+    tool_put_description(out, tool, tool->kind == TOOL_CUSTOM, writer->losses);
     SINK_TEXT(out, ",\"input_schema\":");
     put_schema(writer, tool);
     put_cache(writer, tool->cache);
@@ -433,16 +441,25 @@ static void put_answer_tool(struct writer *writer)
     loss_adjust(writer->losses, "%s=schema>tool", prompt->format.path);
 }
 
+static bool has_tools(const struct writer *writer)
+{
+    return writer->tools.functions > 0 || writer->tools.search != NULL;
+}
+
 static void put_tools(struct writer *writer)
 {
     const struct prompt *prompt = writer->prompt;
-    if (prompt->tool_count == 0 && !writer->stubs && writer->answer_tool.len == 0)
+    if (!has_tools(writer) && !writer->stubs && writer->answer_tool.len == 0)
         return;
     SINK_TEXT(writer->out, ",\"tools\":[");
     writer->started = false;
     for (uint32_t i = 0; i < prompt->tool_count; i++)
         if (is_chosen(prompt, &prompt->tools[i]))
             put_tool(writer, &prompt->tools[i]);
+    if (writer->tools.search != NULL) {
+        comma(writer);
+        tool_put_search(writer->out, writer->tools.search, FAMILY_ANTHROPIC);
+    }
     if (writer->stubs)
         put_stubs(writer);
     if (writer->answer_tool.len > 0)
@@ -461,7 +478,7 @@ static void put_answer_choice(struct writer *writer, enum choose mode)
 {
     const struct prompt *prompt = writer->prompt;
     struct sink *out = writer->out;
-    bool alone = prompt->tool_count == 0 || mode == CHOOSE_NONE;
+    bool alone = !has_tools(writer) || mode == CHOOSE_NONE;
     if (writer->answer_asked) {
         SINK_TEXT(out, ",\"tool_choice\":{\"type\":\"auto\"");
         if (is_forced(mode))
@@ -494,7 +511,7 @@ static void put_choice(struct writer *writer)
     }
     if (writer->stubs)
         SINK_TEXT(out, ",\"tool_choice\":{\"type\":\"none\"}");
-    if (prompt->tool_count == 0 || (mode == CHOOSE_UNSAID && !single))
+    if (!has_tools(writer) || (mode == CHOOSE_UNSAID && !single))
         return;
     if (is_forced(mode) && (writer->thinks || writer->caps->no_forced_tool)) { // C-039
         loss_adjust(writer->losses, "%s=auto", prompt->choice.path);
@@ -609,8 +626,13 @@ static void put_limits(struct writer *writer)
         return;
     SINK_TEXT(out, ",\"output_config\":{");
     if (adaptive) {
+        const struct span word = effort_word(effort < EFFORT_LOW ? EFFORT_LOW : effort);
         SINK_TEXT(out, "\"effort\":\"");
-        sink_put(out, effort_word(effort < EFFORT_LOW ? EFFORT_LOW : effort));
+        sink_put(out, word);
+        if (!words_are(prompt->reasoning.said, word))
+            loss_adjust(writer->losses, "%s=%.*s>%.*s", prompt->reasoning.path,
+                        (int)min_size(prompt->reasoning.said.raw.len, 16),
+                        prompt->reasoning.said.raw.ptr, (int)word.len, word.ptr);
         sink_put(out, schema ? SPAN("\",") : SPAN("\""));
     }
     if (schema) {
@@ -745,19 +767,25 @@ static bool has_calls(const struct prompt *prompt)
 
 bool messages_render(struct render *render, struct sink *out)
 {
+    if (!pairs_link(render))
+        return false;
     struct writer writer = { .render = render,
                              .prompt = render->prompt,
                              .caps = render->caps,
                              .losses = render->losses,
+                             .tools = tools_judge(render, FAMILY_ANTHROPIC),
+                             .marks = marks_in(render->prompt),
                              .out = out };
     char answer_tool[ANSWER_TOOL_MAX];
     size_t answer_len =
         alias_answer_tool(render->prompt, FAMILY_ANTHROPIC, render->caps, answer_tool);
     writer.answer_tool = span_of(answer_tool, answer_len);
-    writer.stubs = render->prompt->tool_count == 0 && has_calls(render->prompt);
+    writer.stubs = writer.tools.functions == 0 && has_calls(render->prompt);
     SINK_TEXT(out, "{\"model\":");
     sink_quoted(out, words_plain(render->model));
     put_limits(&writer);
+    writer.recalls = writer.thinks || (render->caps->reasons_unasked &&
+                                       reasoning_is_on(render->prompt, render->caps));
     writer.answer_asked = answer_len > 0 && (writer.thinks || render->caps->no_forced_tool);
     if (render->prompt->stream)
         SINK_TEXT(out, ",\"stream\":true");

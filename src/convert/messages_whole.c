@@ -58,6 +58,18 @@ static void read_call(struct completion *completion, struct json_slice block, ui
     item->complete = true;
 }
 
+// The limit came inside the last call. What Anthropic tells of it is an object all the same:
+// without its end, no client takes it for a whole one (C-043).
+static void cut_call(struct item *last)
+{
+    if (last == NULL || last->kind != ITEM_CALL)
+        return;
+    last->complete = false;
+    struct span *text = &last->text.raw;
+    if (!last->text.escaped && text->len > 0 && text->ptr[text->len - 1] == '}')
+        text->len--;
+}
+
 bool messages_read_whole(struct completion *completion, struct json_slice root)
 {
     enum { CONTENT, REASON, STOP, COUNT };
@@ -88,11 +100,8 @@ bool messages_read_whole(struct completion *completion, struct json_slice root)
         }
     }
     enum finish finish = messages_finish(found[REASON]);
-    if (finish == FINISH_LENGTH || finish == FINISH_CONTEXT) {
-        struct item *last = completion->last;
-        if (last != NULL && last->kind == ITEM_CALL)
-            last->complete = false; // it was cut (C-043)
-    }
+    if (finish == FINISH_LENGTH || finish == FINISH_CONTEXT)
+        cut_call(completion->last);
     completion_end(completion, 0, finish, words_of(found[STOP]));
     return !completion_failed(completion);
 }

@@ -13,6 +13,7 @@ const struct converter converter_responses = {
     .encode_start = responses_encode_start,
     .encode_delta = responses_encode_delta,
     .encode_end = responses_encode_end,
+    .encode_more = responses_encode_more,
     .encode_fini = responses_encode_fini,
     .read_whole = responses_read_whole,
     .write_whole = responses_write_whole,

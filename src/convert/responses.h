@@ -12,6 +12,7 @@ void responses_decode_end(struct decode *decode);
 void responses_encode_start(struct encode *encode);
 void responses_encode_delta(struct encode *encode, const struct delta *delta);
 void responses_encode_end(struct encode *encode);
+bool responses_encode_more(struct encode *encode);
 void responses_encode_fini(struct encode *encode);
 bool responses_read_whole(struct completion *completion, struct json_slice root);
 void responses_write_whole(const struct completion *completion, const struct answer_facts *facts,
@@ -139,7 +140,9 @@ void output_put_cite(struct sink *out, const struct item *item, const struct cit
 // complete.
 void answer_put_head(struct sink *out, const struct answer *answer, struct span status,
                      struct span reason);
-void answer_put_items(struct sink *out, const struct answer *answer, enum finish finish);
+// The next `count` items; false once all were written.
+bool answer_put_items(struct sink *out, struct output_walk *walk, enum finish finish,
+                      uint32_t count);
 void answer_put_tail(struct sink *out, const struct answer *answer, bool usage);
 // "completed" or "incomplete", and then why.
 struct span answer_status(enum finish finish, struct span *reason);

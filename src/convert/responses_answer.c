@@ -203,7 +203,7 @@ void output_put_logprobs(struct sink *out, const struct answer *answer, const st
     }
     SINK_TEXT(out, "[");
     if (beside != NULL)
-        rope_put(&beside->logprobs, out);
+        rope_put_lasting(&beside->logprobs, out);
     SINK_TEXT(out, "]");
 }
 
@@ -270,7 +270,7 @@ static void put_reasoning(struct sink *out, const struct answer *answer,
         (sealed || !words_none(output->signature->text) || answer->facts->account != 0)) {
         SINK_TEXT(out, ",\"encrypted_content\":\"");
         if (sealed)
-            rope_put(&beside->seal, out);
+            rope_put_lasting(&beside->seal, out);
         else
             envelope_put(out, output->signature, MAKER_RESPONSES, answer->facts, output->seal);
         SINK_TEXT(out, "\"");
@@ -401,7 +401,7 @@ static void put_echo(struct sink *out, const struct answer *answer, enum echo me
     SINK_TEXT(out, ",\"");
     sink_put(out, name);
     SINK_TEXT(out, "\":");
-    sink_put(out, value.kind != JK_NONE ? value.text : otherwise);
+    sink_put_lasting(out, value.kind != JK_NONE ? value.text : otherwise);
 }
 
 void answer_put_head(struct sink *out, const struct answer *answer, struct span status,
@@ -430,20 +430,25 @@ void answer_put_head(struct sink *out, const struct answer *answer, struct span 
     SINK_TEXT(out, ",\"output\":[");
 }
 
-void answer_put_items(struct sink *out, const struct answer *answer, enum finish finish)
+bool answer_put_items(struct sink *out, struct output_walk *walk, enum finish finish,
+                      uint32_t count)
 {
-    struct output_walk walk = { .answer = answer, .at = answer->items };
     struct output output;
-    while (output_next(&walk, &output)) {
+    for (; count > 0; count--) {
+        if (!output_next(walk, &output))
+            break;
         if (output.index > 0)
             SINK_TEXT(out, ",");
-        output_put(out, answer, &output, false);
+        output_put(out, walk->answer, &output, false);
     }
-    if (walk.index > 0 || !answer_may_be_empty(finish))
-        return;
+    if (count == 0)
+        return true;
+    if (walk->index > 0 || !answer_may_be_empty(finish))
+        return false;
     static const struct item nothing = { .kind = ITEM_TEXT };
     output = (struct output){ .kind = OUTPUT_MESSAGE, .item = &nothing, .complete = true };
-    output_put(out, answer, &output, false);
+    output_put(out, walk->answer, &output, false);
+    return false;
 }
 
 bool answer_may_be_empty(enum finish finish)

@@ -22,6 +22,8 @@ struct item_state {
     uint16_t call;  // its number
     uint16_t parts; // of a message or thought, begun so far
     uint16_t cites; // of the newest part, told so far
+    bool checked;   // of a call: what came of its arguments was held against the whole
+    struct words_sum args;
 };
 
 struct state {
@@ -252,13 +254,36 @@ static void call_begin(struct decode *decode, struct item_state *item, struct js
     decode_emit(decode, &delta);
 }
 
-static void call_args(struct decode *decode, struct json_slice data, struct json_slice text,
-                      bool whole)
+static void call_args(struct decode *decode, struct json_slice data, struct json_slice text)
 {
     struct item_state *item = item_of(decode, data, KIND_CALL);
-    if (item == NULL || !item->told || (whole && item->has_text))
+    if (item == NULL || !item->told)
         return;
     emit_text(decode, DELTA_ARGS, item, words_of(text));
+    words_sum_add(&item->args, words_of(text).raw);
+    decode->args = &item->args;
+}
+
+// All arguments of a call: what no delta has told is told now, and if the deltas told others the
+// vendor contradicts itself.
+static void whole_args(struct decode *decode, struct item_state *item, struct json_slice text)
+{
+    const struct words all = words_of(text);
+    if (!item->told || item->checked || words_none(all))
+        return;
+    const size_t rest = words_sum_find(&item->args, all.raw);
+    item->checked = true;
+    decode->args = NULL;
+    decode->broken = decode->broken || rest == SIZE_MAX;
+    if (rest < all.raw.len)
+        emit_text(decode, DELTA_ARGS, item, words_escaped(span_from(all.raw, rest)));
+}
+
+static void args_done(struct decode *decode, struct json_slice data, struct span name)
+{
+    struct item_state *item = item_of(decode, data, KIND_CALL);
+    if (item != NULL)
+        whole_args(decode, item, json_get(data, name));
 }
 
 // ----------------------------------------------------------------------------- items as a whole
@@ -305,10 +330,8 @@ static void call_done(struct decode *decode, struct item_state *item, struct jso
     call_begin(decode, item, value);
     if (!item->told)
         return;
-    struct json_slice text =
-        json_get(value, responses_is_custom(value) ? SPAN("input") : SPAN("arguments"));
-    if (!item->has_text)
-        emit_text(decode, DELTA_ARGS, item, words_of(text));
+    whole_args(decode, item,
+               json_get(value, responses_is_custom(value) ? SPAN("input") : SPAN("arguments")));
     struct json_slice status = json_get(value, SPAN("status"));
     item->end_due = !json_string_is(status, SPAN("incomplete")); // C-043
     if (json_string_is(status, SPAN("completed")))
@@ -467,9 +490,9 @@ void responses_decode_event(struct decode *decode, struct json_slice data)
     case EVENT_SUMMARY_DONE: thought_text(decode, data, false, text, true); break;
     case EVENT_REASONING: thought_text(decode, data, true, delta, false); break;
     case EVENT_REASONING_DONE: thought_text(decode, data, true, text, true); break;
-    case EVENT_ARGS: call_args(decode, data, delta, false); break;
-    case EVENT_ARGS_DONE: call_args(decode, data, json_get(data, SPAN("arguments")), true); break;
-    case EVENT_INPUT_DONE: call_args(decode, data, json_get(data, SPAN("input")), true); break;
+    case EVENT_ARGS: call_args(decode, data, delta); break;
+    case EVENT_ARGS_DONE: args_done(decode, data, SPAN("arguments")); break;
+    case EVENT_INPUT_DONE: args_done(decode, data, SPAN("input")); break;
     case EVENT_ITEM: read_item(decode, data, false); break;
     case EVENT_ITEM_DONE: read_item(decode, data, true); break;
     case EVENT_LAST: read_last(decode, json_get(data, SPAN("response"))); break;

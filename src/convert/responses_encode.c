@@ -8,7 +8,11 @@
 #include "penstock/convert/serial.h"
 #include "responses.h"
 
-enum { PREFIX_MAX = 320, SEQUENCE_DIGITS = 20 };
+enum {
+    PREFIX_MAX = 320,
+    SEQUENCE_DIGITS = 20,
+    ITEMS_A_STEP = 256, // of the last event
+};
 
 struct state {
     struct serial serial;
@@ -26,7 +30,8 @@ struct state {
     uint32_t next;        // index of the next item
     uint32_t part;        // index of the newest part of the open message
     struct beside *beside;
-    struct span suffix; // what stands between a delta's text and its number
+    struct output_walk walk; // of the last event
+    struct span suffix;      // what stands between a delta's text and its number
     uint8_t digits_at;
     char digits[SEQUENCE_DIGITS];
     uint16_t prefix_len;
@@ -624,6 +629,7 @@ void responses_encode_delta(struct encode *encode, const struct delta *delta)
     encode->failed = encode->failed || state->serial.queue.keep.failed || state->kept.keep.failed;
 }
 
+// Up to the items of the last event, which repeats all of them.
 void responses_encode_end(struct encode *encode)
 {
     struct state *state = state_of(encode);
@@ -639,10 +645,18 @@ void responses_encode_end(struct encode *encode)
                                  : SPAN(EVENT("response.completed")));
     SINK_TEXT(out, ",\"response\":");
     answer_put_head(out, &state->answer, status, reason);
-    answer_put_items(out, &state->answer, finish);
-    answer_put_tail(out, &state->answer, true);
-    event_end(encode);
+    state->walk = (struct output_walk){ .answer = &state->answer, .at = state->answer.items };
     encode->failed = encode->failed || state->kept.keep.failed;
+}
+
+bool responses_encode_more(struct encode *encode)
+{
+    struct state *state = state_of(encode);
+    if (answer_put_items(encode->out, &state->walk, (enum finish)state->finish, ITEMS_A_STEP))
+        return true;
+    answer_put_tail(encode->out, &state->answer, true);
+    event_end(encode);
+    return false;
 }
 
 void responses_encode_fini(struct encode *encode)

@@ -294,25 +294,22 @@ static void put_stray(struct writer *writer, const struct part *result)
 
 // --- turns of the user, and system texts among them ---
 
-static bool turn_has_content(const struct writer *writer, const struct turn *turn,
-                             const struct group *before)
+static bool turn_has_content(const struct writer *writer, const struct turn *turn)
 {
     for (uint32_t i = 0; i < turn->count; i++) {
         const struct part *part = &writer->prompt->parts[turn->first + i];
         bool text = is_text(part) && !words_none(part->text);
-        bool stray =
-            part->kind == PART_RESULT && call_of_result(writer->prompt, before, part) == NULL;
+        bool stray = part->kind == PART_RESULT && call_of(writer->prompt, part) == NULL;
         if (!part->inner && (text || is_media(part) || stray))
             return true;
     }
     return false;
 }
 
-static void put_user_turn(struct writer *writer, const struct turn *turn,
-                          const struct group *before)
+static void put_user_turn(struct writer *writer, const struct turn *turn)
 {
     const struct prompt *prompt = writer->prompt;
-    if (!turn_has_content(writer, turn, before))
+    if (!turn_has_content(writer, turn))
         return;
     message_begin(writer, turn->role == ROLE_SYSTEM ? SPAN("developer") : SPAN("user"));
     for (uint32_t i = 0; i < turn->count; i++) {
@@ -323,7 +320,7 @@ static void put_user_turn(struct writer *writer, const struct turn *turn,
             put_text(writer, part);
         else if (is_media(part))
             put_media(writer, part);
-        else if (part->kind == PART_RESULT && call_of_result(prompt, before, part) == NULL)
+        else if (part->kind == PART_RESULT && call_of(prompt, part) == NULL)
             put_stray(writer, part);
     }
     message_end(writer);
@@ -336,19 +333,13 @@ static void put_user_group(struct writer *writer, const struct group *group,
     for (uint32_t i = 0; i < before->part_count; i++) { // in the order of the calls
         const struct part *call = &prompt->parts[before->part + i];
         if (call->kind == PART_CALL)
-            put_result(writer, call, result_of(prompt, group, call));
+            put_result(writer, call, result_of(prompt, call));
     }
     for (uint32_t t = 0; t < group->turn_count; t++)
-        put_user_turn(writer, &prompt->turns[group->turn + t], before);
+        put_user_turn(writer, &prompt->turns[group->turn + t]);
     for (uint32_t i = 0; i < group->part_count; i++) {
         const struct part *part = &prompt->parts[group->part + i];
-        if (part->inner)
-            continue;
-        if (part->kind == PART_RAW)
-            drop_part(writer, part);
-        // Of two results for one call the last counts (C-009).
-        if (part->kind == PART_RESULT && call_of_result(prompt, before, part) != NULL &&
-            result_of(prompt, group, part) != part)
+        if (!part->inner && part->kind == PART_RAW)
             drop_part(writer, part);
     }
 }
@@ -504,7 +495,7 @@ void responses_put_input(struct writer *writer)
     writer->started = false;
     if (has_breakpoint(writer, leading_parts(prompt)))
         for (uint32_t t = 0; t < turn; t++)
-            put_user_turn(writer, &prompt->turns[t], &none);
+            put_user_turn(writer, &prompt->turns[t]);
     while (turn < prompt->turn_count) {
         struct group group = group_at(prompt, turn);
         if (group.assistant)

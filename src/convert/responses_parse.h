@@ -6,8 +6,6 @@
 
 // A list of tools; `late`: out of an item, which may name what the list has already.
 void responses_read_tools(struct prompt_parse *parse, struct json_slice tools, bool late);
-// Refuses a request that is all about the vendor's own tools: it means nothing without them.
-void responses_judge_tools(struct prompt_parse *parse);
 void responses_read_choice(struct prompt_parse *parse, struct json_slice choice);
 
 // A name with its namespace, as vendors without namespaces are told it (C-037).

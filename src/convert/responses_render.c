@@ -22,24 +22,6 @@ static bool is_set(const struct writer *writer, enum knob_id id)
 
 // --- tools ---
 
-static void put_description(struct writer *writer, const struct tool *tool)
-{
-    struct sink *out = writer->out;
-    bool examples = tool->examples.kind == JK_ARRAY;
-    if (words_none(tool->description) && !examples)
-        return;
-    SINK_TEXT(out, ",\"description\":\"");
-    sink_string(out, tool->description);
-    if (examples) {
-        if (!words_none(tool->description))
-            SINK_TEXT(out, "\\n\\n");
-        SINK_TEXT(out, "Examples of its input: ");
-        sink_string(out, words_plain(tool->examples.text));
-        loss_adjust(writer->losses, "tools[%u].input_examples=description", tool->at);
-    }
-    SINK_TEXT(out, "\"");
-}
-
 static void put_schema(struct writer *writer, const struct tool *tool)
 {
     struct sink *out = writer->out;
@@ -61,22 +43,6 @@ static void put_schema(struct writer *writer, const struct tool *tool)
     }
 }
 
-// Chat puts a grammar's members a level deeper.
-static void put_format(struct writer *writer, struct json_slice format)
-{
-    struct sink *out = writer->out;
-    struct json_slice grammar = json_get(format, SPAN("grammar"));
-    if (format.kind != JK_OBJECT)
-        return;
-    SINK_TEXT(out, ",\"format\":");
-    if (grammar.kind == JK_OBJECT && wire_has_content(grammar)) {
-        SINK_TEXT(out, "{\"type\":\"grammar\",");
-        sink_put(out, span_from(grammar.text, 1));
-    } else {
-        sink_put(out, format.text);
-    }
-}
-
 static void put_tool(struct writer *writer, const struct tool *tool)
 {
     struct sink *out = writer->out;
@@ -85,9 +51,9 @@ static void put_tool(struct writer *writer, const struct tool *tool)
                          : SPAN("{\"type\":\"function\",\"name\":\""));
     name_put(out, tool->name, FAMILY_RESPONSES);
     SINK_TEXT(out, "\"");
-    put_description(writer, tool);
+    tool_put_description(out, tool, false, writer->losses);
     if (custom) {
-        put_format(writer, tool->schema);
+        tool_put_format(out, tool->schema, false);
     } else {
         SINK_TEXT(out, ",\"parameters\":");
         put_schema(writer, tool);
@@ -100,15 +66,20 @@ static void put_tool(struct writer *writer, const struct tool *tool)
 static void put_tools(struct writer *writer)
 {
     const struct prompt *prompt = writer->prompt;
+    bool started = false;
     for (uint32_t i = 0; i < prompt->tool_count; i++) {
-        if (prompt->tools[i].kind == TOOL_HOSTED) {
-            loss_drop(writer->losses, "tools[%u]", prompt->tools[i].at);
+        if (prompt->tools[i].kind == TOOL_HOSTED)
             continue;
-        }
-        sink_put(writer->out, writer->tools++ > 0 ? SPAN(",") : SPAN(",\"tools\":["));
+        sink_put(writer->out, started ? SPAN(",") : SPAN(",\"tools\":["));
         put_tool(writer, &prompt->tools[i]);
+        started = true;
     }
-    if (writer->tools > 0)
+    if (writer->tools.search != NULL) {
+        sink_put(writer->out, started ? SPAN(",") : SPAN(",\"tools\":["));
+        tool_put_search(writer->out, writer->tools.search, FAMILY_RESPONSES);
+        started = true;
+    }
+    if (started)
         SINK_TEXT(writer->out, "]");
 }
 
@@ -152,14 +123,6 @@ static void put_choice(struct writer *writer)
     }
     if (is_set(writer, KNOB_PARALLEL)) // C-020
         SINK_TEXT(out, ",\"parallel_tool_calls\":false");
-}
-
-static bool has_tools(const struct prompt *prompt)
-{
-    for (uint32_t i = 0; i < prompt->tool_count; i++)
-        if (prompt->tools[i].kind != TOOL_HOSTED)
-            return true;
-    return false;
 }
 
 // --- settings ---
@@ -242,7 +205,7 @@ static void put_sampling(struct writer *writer)
 {
     static const enum knob_id refused[] = { KNOB_TEMPERATURE, KNOB_TOP_P, KNOB_LOGPROBS,
                                             KNOB_TOP_LOGPROBS };
-    if (writer->caps->no_sampling || writer->thinks) {
+    if (reasoning_is_on(writer->prompt, writer->caps)) {
         for (size_t i = 0; i < ARRAY_LEN(refused); i++)
             drop_knob(writer, refused[i]);
         return;
@@ -355,10 +318,13 @@ static void lose_settings(struct writer *writer)
 
 bool responses_render(struct render *render, struct sink *out)
 {
+    if (!pairs_link(render))
+        return false;
     struct writer writer = { .render = render,
                              .prompt = render->prompt,
                              .caps = render->caps,
                              .losses = render->losses,
+                             .tools = tools_judge(render, FAMILY_RESPONSES),
                              .out = out };
     SINK_TEXT(out, "{\"model\":");
     sink_quoted(out, words_plain(render->model));
@@ -378,7 +344,7 @@ bool responses_render(struct render *render, struct sink *out)
     put_tier(&writer);
     put_user(&writer);
     lose_settings(&writer);
-    if (has_tools(render->prompt))
+    if (writer.tools.functions > 0)
         put_choice(&writer);
     put_tools(&writer);
     responses_put_instructions(&writer);

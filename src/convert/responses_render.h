@@ -4,6 +4,7 @@
 
 #include "pairs.h"
 #include "responses.h"
+#include "tools.h"
 
 struct writer {
     struct render *render;
@@ -11,10 +12,10 @@ struct writer {
     const struct caps *caps;
     struct losses *losses;
     struct sink *out;
-    bool thinks;    // the model is asked to reason
-    bool logprobs;  // they are asked for
-    bool started;   // something stands in the list that is being written
-    uint32_t tools; // written
+    bool thinks;   // the model is asked to reason
+    bool logprobs; // they are asked for
+    bool started;  // something stands in the list that is being written
+    struct tools tools;
     uint32_t files; // written, for those without a name
 };
 

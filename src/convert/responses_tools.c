@@ -100,6 +100,7 @@ static void read_tool(struct prompt_parse *parse, struct json_slice value,
         if (tool == NULL)
             return;
         tool->name = words_of(type);
+        tool->search = span_starts(tool->name.raw, SPAN("web_search"));
         tool->raw = value;
     }
 }
@@ -126,16 +127,6 @@ void responses_read_tools(struct prompt_parse *parse, struct json_slice tools, b
         else
             read_tool(parse, value, &place);
     }
-}
-
-void responses_judge_tools(struct prompt_parse *parse)
-{
-    const struct prompt *prompt = parse->prompt;
-    uint32_t hosted = 0;
-    for (uint32_t i = 0; i < prompt->tool_count; i++)
-        hosted += prompt->tools[i].kind == TOOL_HOSTED;
-    if (hosted > 0 && hosted == prompt->tool_count)
-        loss_refuse(parse->losses, "only the same vendor has these tools", "tools");
 }
 
 static void choose_names(struct prompt_parse *parse, struct json_slice tools)

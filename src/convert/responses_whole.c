@@ -157,6 +157,7 @@ void responses_write_whole(const struct completion *completion, const struct ans
     answer.cut = reason.len > 0;
     answer.choice = choice;
     answer_put_head(out, &answer, status, reason);
-    answer_put_items(out, &answer, finish);
+    struct output_walk walk = { .answer = &answer, .at = answer.items };
+    (void)answer_put_items(out, &walk, finish, UINT32_MAX);
     answer_put_tail(out, &answer, true);
 }

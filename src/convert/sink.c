@@ -20,6 +20,15 @@ void sink_put_slow(struct sink *sink, struct span bytes)
     }
 }
 
+void sink_put_lasting(struct sink *sink, struct span bytes)
+{
+    const bool fits = bytes.len <= (size_t)(sink->end - sink->at);
+    if (sink->view == NULL || fits || bytes.len < SINK_VIEW_MIN)
+        sink_put(sink, bytes);
+    else if (!sink->failed)
+        sink->failed = !sink->view(sink, bytes);
+}
+
 void sink_line(struct sink *sink, struct span json)
 {
     while (json.len > 0) {
@@ -40,11 +49,14 @@ void sink_u64(struct sink *sink, uint64_t value)
 }
 
 // The slow path of a copy (C-149).
-static void put_escaped(struct sink *sink, struct span raw)
+static void put_escaped(struct sink *sink, struct words words)
 {
-    for (;;) {
+    for (struct span raw = words.raw;;) {
         size_t lone = words_lone(raw);
-        sink_put(sink, span_upto(raw, lone));
+        if (words.lasting)
+            sink_put_lasting(sink, span_upto(raw, lone));
+        else
+            sink_put(sink, span_upto(raw, lone));
         if (lone == raw.len)
             return;
         SINK_TEXT(sink, "\xef\xbf\xbd");
@@ -55,11 +67,14 @@ static void put_escaped(struct sink *sink, struct span raw)
 void sink_string(struct sink *sink, struct words words)
 {
     if (likely(words.whole)) {
-        sink_put(sink, words.raw);
+        if (unlikely(words.lasting))
+            sink_put_lasting(sink, words.raw);
+        else
+            sink_put(sink, words.raw);
         return;
     }
     if (words.escaped) {
-        put_escaped(sink, words.raw);
+        put_escaped(sink, words);
         return;
     }
     struct span rest = words.raw;

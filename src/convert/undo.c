@@ -1,5 +1,8 @@
 #include "penstock/convert/undo.h"
 
+#include "tags.h"
+#include "unwrap.h"
+
 // ------------------------------------------------------------------------------------ unwrapping
 
 enum peel_state { PEEL_START, PEEL_MEMBER, PEEL_KEY, PEEL_COLON, PEEL_VALUE, PEEL_END };
@@ -105,6 +108,14 @@ struct undo_call {
     bool answers; // the tool that stands for the answer
     bool wrapped;
     struct peel peel;
+    // Of a function that stands for a free-text tool: takes its input out of the arguments.
+    struct free_text *free_text;
+};
+
+struct free_text {
+    struct undo *undo;
+    struct delta delta; // what the input is told as
+    struct unwrap unwrap;
 };
 
 static struct undo_call *call_of(const struct undo *undo, const struct delta *delta)
@@ -135,6 +146,26 @@ static uint16_t shown_number(const struct undo *undo, const struct delta *delta)
     return number;
 }
 
+static void emit_input(void *arg, struct words text)
+{
+    struct free_text *free_text = arg;
+    free_text->delta.text = text;
+    free_text->undo->emit(free_text->undo->ctx, &free_text->delta);
+}
+
+static void begin_free_text(struct undo *undo, const struct delta *delta)
+{
+    struct undo_call *call = call_new(undo, delta);
+    struct free_text *free_text = keep_take(&undo->keep, sizeof(*free_text));
+    if (call == NULL || free_text == NULL)
+        return;
+    free_text->undo = undo;
+    free_text->delta = (struct delta){ .kind = DELTA_ARGS, .choice = delta->choice };
+    free_text->delta.call = shown_number(undo, delta);
+    unwrap_init(&free_text->unwrap, &undo->keep, emit_input, free_text);
+    call->free_text = free_text;
+}
+
 static void begin_call(struct undo *undo, struct delta delta)
 {
     const struct aliases *aliases = undo->aliases;
@@ -155,6 +186,10 @@ static void begin_call(struct undo *undo, struct delta delta)
         struct undo_call *call = tool->wrapped ? call_new(undo, &delta) : NULL;
         if (call != NULL)
             call->wrapped = true;
+        if (tool->free_text && delta.form == CALL_FUNCTION) {
+            delta.form = CALL_CUSTOM;
+            begin_free_text(undo, &delta);
+        }
     }
     undo->shown = true;
     delta.call = shown_number(undo, &delta);
@@ -169,7 +204,9 @@ static void more_args(struct undo *undo, struct delta delta)
         delta.kind = DELTA_TEXT;
         delta.call = 0;
     }
-    if (call != NULL && call->wrapped)
+    if (call != NULL && call->free_text != NULL)
+        unwrap_put(&call->free_text->unwrap, delta.text);
+    else if (call != NULL && call->wrapped)
         peel_put(&call->peel, delta.text, &delta, undo->emit, undo->ctx);
     else
         undo->emit(undo->ctx, &delta);
@@ -181,6 +218,8 @@ static void end_call(struct undo *undo, struct delta delta)
     delta.call = shown_number(undo, &delta);
     if (call != NULL && call->answers)
         delta = (struct delta){ .kind = DELTA_TEXT_END, .choice = delta.choice };
+    else if (call != NULL && call->free_text != NULL)
+        unwrap_end(&call->free_text->unwrap);
     undo->emit(undo->ctx, &delta);
 }
 
@@ -194,7 +233,8 @@ static void finish(struct undo *undo, struct delta delta)
         for (; piece != NULL; piece = piece->next) {
             text.text = (struct words){ .raw = span_of(piece->bytes, piece->len),
                                         .escaped = true,
-                                        .whole = true };
+                                        .whole = true,
+                                        .lasting = true };
             undo->emit(undo->ctx, &text);
         }
     } else if (delta.finish == FINISH_CALLS && !undo->shown) {
@@ -225,7 +265,46 @@ void undo_fini(struct undo *undo)
     keep_fini(&undo->keep);
 }
 
+// --------------------------------------------------------------------------------------- thoughts
+
+struct undo_tags {
+    struct undo_tags *next;
+    uint16_t choice;
+    struct tags tags;
+};
+
+static void put_untagged(void *arg, const struct delta *delta);
+
+static struct tags *tags_of(struct undo *undo, uint16_t choice)
+{
+    struct undo_tags *tags = undo->tags;
+    while (tags != NULL && tags->choice != choice)
+        tags = tags->next;
+    if (tags != NULL)
+        return &tags->tags;
+    tags = keep_take(&undo->keep, sizeof(*tags));
+    if (tags == NULL)
+        return NULL;
+    *tags = (struct undo_tags){ .next = undo->tags, .choice = choice };
+    tags->tags.emit = put_untagged;
+    tags->tags.ctx = undo;
+    undo->tags = tags;
+    return &tags->tags;
+}
+
 void undo_put(void *arg, const struct delta *delta)
+{
+    struct undo *undo = arg;
+    if (!undo->aliases->think_tags) {
+        put_untagged(undo, delta);
+        return;
+    }
+    struct tags *tags = tags_of(undo, delta->choice);
+    if (tags != NULL)
+        tags_put(tags, delta);
+}
+
+static void put_untagged(void *arg, const struct delta *delta)
 {
     struct undo *undo = arg;
     const bool holds = undo->aliases->answer_len > 0;

@@ -176,6 +176,78 @@ bool words_eq(struct words a, struct words b)
     }
 }
 
+// --- sums ---
+
+// FNV-1a, so that nothing but the text decides.
+static uint64_t hash_more(uint64_t hash, struct span text)
+{
+    for (size_t i = 0; i < text.len; i++)
+        hash = (hash ^ (unsigned char)text.ptr[i]) * UINT64_C(1099511628211);
+    return hash;
+}
+
+static const uint64_t hash_seed = UINT64_C(14695981039346656037);
+
+uint64_t words_hash(struct words words)
+{
+    struct pieces pieces = { .words = words };
+    struct span piece;
+    uint64_t hash = hash_seed;
+    while (piece_next(&pieces, &piece))
+        hash = hash_more(hash, piece);
+    return hash;
+}
+
+static void sum_words(struct words_sum *sum, struct span raw)
+{
+    char room[WORDS_PIECE_MAX];
+    while (raw.len > 0) {
+        struct span piece = words_piece(&raw, room);
+        sum->hash = hash_more(sum->hash ^ hash_seed, piece) ^ hash_seed;
+        sum->len += piece.len;
+    }
+}
+
+void words_sum_add(struct words_sum *sum, struct span raw)
+{
+    if (raw.len == 0)
+        return;
+    if (sum->high_len > 0) {
+        char pair[2 * ESCAPE_LONG];
+        const size_t low = words_starts_low(raw) ? ESCAPE_LONG : 0;
+        memcpy(pair, sum->high, ESCAPE_LONG);
+        memcpy(pair + ESCAPE_LONG, raw.ptr, low);
+        sum_words(sum, span_of(pair, ESCAPE_LONG + low));
+        raw = span_from(raw, low);
+        sum->high_len = 0;
+    }
+    const size_t torn = words_torn(raw) == ESCAPE_LONG ? ESCAPE_LONG : 0;
+    memcpy(sum->high, raw.ptr + raw.len - torn, torn);
+    sum->high_len = (uint8_t)torn;
+    sum_words(sum, span_upto(raw, raw.len - torn));
+}
+
+size_t words_sum_find(const struct words_sum *sum, struct span raw)
+{
+    char room[WORDS_PIECE_MAX];
+    struct words_sum found = { 0 };
+    struct span rest = raw;
+    while (found.len < sum->len && rest.len > 0) {
+        const struct span before = rest;
+        const struct span piece = words_piece(&rest, room);
+        const uint64_t due = sum->len - found.len;
+        if (piece.len > due && piece.ptr == room)
+            return SIZE_MAX; // an escape is whole in either
+        const size_t take = piece.ptr == room ? before.len - rest.len : min_u64(piece.len, due);
+        rest = span_from(before, take);
+        sum_words(&found, span_upto(before, take));
+    }
+    const struct span high = span_of(sum->high, sum->high_len);
+    if (found.len != sum->len || found.hash != sum->hash || !span_starts(rest, high))
+        return SIZE_MAX;
+    return (size_t)(rest.ptr - raw.ptr) + high.len;
+}
+
 // Takes a code point off the front.
 static void point_skip(struct words *words)
 {

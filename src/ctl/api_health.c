@@ -70,6 +70,7 @@ json_t *health_json(const struct api *api)
     json_object_set_new(json, "store", store_json(api->store));
     if (view == NULL)
         return json;
+    json_object_set_new(json, "commit", json_string(view->commit));
     const char *why = unready(api);
     json_object_set_new(json, "ready", json_boolean(why == NULL));
     json_object_set_new(json, "unready_because", why != NULL ? json_string(why) : json_null());

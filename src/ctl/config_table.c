@@ -211,6 +211,9 @@ static const struct field fields[] = {
         .help = "Bytes held for peers at most; auto: 75 % of the machine's or the cgroup's."),
     ROW(SIZE, "limits.stream_memory", limits.stream_memory, LIVE, .min = KB(256), .max = MB(1),
         .init = "512KiB", .help = "Bytes held for one stream at most, beyond its request body."),
+    ROW(SIZE, "limits.recall", limits.recall, .min = MB(8), .max = GB(64), .init = "32MiB",
+        .help = "Bytes in which it is remembered who signed which thought, beside the memory held "
+                "for peers."),
     ROW(INT, "limits.connections", limits.connections, .min = 1, .max = 10000000, .init = "auto",
         .zero = "auto", .help = "Client connections; auto: from the limit of open descriptors."),
     ROW(INT, "limits.per_address", limits.per_address, LIVE, .min = 1, .max = 10000000,

@@ -247,7 +247,8 @@ void metrics_write(struct api *api, struct text *out)
     const struct view *view = api->view;
     char labels[METRIC_LABELS_MAX];
     metric_head(out, "penstock_build_info", "gauge", "The version that runs is 1.");
-    fit_printf(labels, sizeof(labels), "version=\"%s\"", PENSTOCK_VERSION);
+    fit_printf(labels, sizeof(labels), "version=\"%s\",commit=\"%s\"", PENSTOCK_VERSION,
+               view->commit);
     metric_sample(out, "penstock_build_info", labels, 1);
     uint64_t series_dropped = 0;
     metrics_relay(api, out, &series_dropped);

@@ -429,6 +429,36 @@ static void put_accounts(const struct api *api, struct text *out, uint64_t *drop
     *dropped += (uint64_t)(all - count) * (ACCOUNT_STATES + 1);
 }
 
+static uint64_t figure(const _Atomic uint64_t *value)
+{
+    return atomic_load_explicit((_Atomic uint64_t *)(uintptr_t)value, memory_order_relaxed);
+}
+
+static void put_recall(const struct view *view, struct text *out)
+{
+    const struct recall_figures *recall = view->recall;
+    const char *name = "penstock_recall_hits_total";
+    metric_head(out, name, "counter", "Signatures of requests' histories that were remembered.");
+    metric_sample(out, name, "kind=\"issuer\"", SUM(view, recall_hits[0]));
+    metric_sample(out, name, "kind=\"call\"", SUM(view, recall_hits[1]));
+    name = "penstock_recall_misses_total";
+    metric_head(out, name, "counter", "Those that nothing was known of.");
+    metric_sample(out, name, "kind=\"issuer\"", SUM(view, recall_misses[0]));
+    metric_sample(out, name, "kind=\"call\"", SUM(view, recall_misses[1]));
+    metric_one(out, "penstock_thoughtless_retries_total", "counter",
+               "Requests sent again without their thoughts, since the vendor refused one.",
+               SUM(view, thoughtless));
+    if (recall == NULL)
+        return;
+    metric_one(out, "penstock_recall_entries", "gauge", "What is remembered of thoughts.",
+               figure(&recall->entries));
+    metric_one(out, "penstock_recall_bytes", "gauge", "Bytes of it.", figure(&recall->bytes));
+    metric_one(out, "penstock_recall_limit_bytes", "gauge", "Bytes that it may have.",
+               recall->limit_bytes);
+    metric_one(out, "penstock_recall_evictions_total", "counter",
+               "Entries that made room for newer ones.", figure(&recall->evicted));
+}
+
 void metrics_relay(const struct api *api, struct text *out, uint64_t *dropped)
 {
     const struct view *view = api->view;
@@ -458,6 +488,7 @@ void metrics_relay(const struct api *api, struct text *out, uint64_t *dropped)
                   SUM(view, evicted[0]));
     metric_sample(out, "penstock_connections_evicted_total", "reason=\"idle\"",
                   SUM(view, evicted[1]));
+    put_recall(view, out);
     metric_one(out, "penstock_request_fields_dropped_total", "counter",
                "Header fields of clients that are not passed on.", SUM(view, fields_dropped));
     metric_one(out, "penstock_request_bytes_total", "counter", "Bytes of request bodies.",

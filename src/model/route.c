@@ -28,6 +28,12 @@ static const struct field fields[] = {
     ROW(BOOL, "strict_conversion", 14, strict_conversion, .init = "false",
         .help = "Whether a request that cannot be carried over to another format as it is is "
                 "refused."),
+    ROW(BOOL, "think_tags", 15, think_tags, .init = "false",
+        .help = "Whether text of the model that begins with <think> is told as a thought up to "
+                "</think>, where answers are carried over from the chat format."),
+    ROW(BOOL, "convert_web_search", 16, convert_web_search, .init = "false",
+        .help = "Whether a vendor's own web search stands for the one that the client asked for, "
+                "where requests are carried over."),
     ROW(TIME, "created_at", 12, created_at, .flags = FIELD_READ_ONLY, .help = "When it was made."),
     ROW(TIME, "updated_at", 13, updated_at, .flags = FIELD_READ_ONLY,
         .help = "When it was last changed."),

@@ -81,6 +81,8 @@ bool answer_pass_begin(struct req *req, bool sse)
         return false;
     struct answer_pass *memory = (struct answer_pass *)(void *)answer->pass_memory->data;
     wire_pass_init(&memory->pass, &answer->stream, sse, memory->values);
+    if (req->notes)
+        issuer_scan_begin(req, &memory->issuer);
     if (req->alias.len == 0)
         wire_pass_keep_model(&memory->pass);
     return true;

@@ -8,12 +8,14 @@
 #include "penstock/wire/reply.h"
 #include "penstock/wire/wire.h"
 #include "req.h"
+#include "req_issuer.h"
 
 enum { ANSWER_SECRET_MAX = 320 };
 
 // What reads a whole answer, or an overlong event. Streams have none, so it is taken when needed.
 struct answer_pass {
     struct wire_pass pass;
+    struct issuer_scan issuer; // where req->notes
     char values[WIRE_VALUES_MAX];
 };
 
@@ -42,6 +44,10 @@ void answer_end(struct req *req);
 static inline struct wire_pass *answer_pass(const struct answer *answer)
 {
     return &((struct answer_pass *)(void *)answer->pass_memory->data)->pass;
+}
+static inline struct issuer_scan *answer_issuer(const struct answer *answer)
+{
+    return &((struct answer_pass *)(void *)answer->pass_memory->data)->issuer;
 }
 
 // Starts to read a body that passes in pieces.

@@ -5,8 +5,12 @@
 // most REQ_TRIED_MAX times. What wakes a request only marks its task ready.
 #include "req.h"
 
+#include "lack.h"
 #include "own.h"
 #include "penstock/base/check.h"
+#include "penstock/base/guard.h"
+#include "req_convert.h"
+#include "req_issuer.h"
 
 static const uint32_t step_edges[STEP_COUNT] = {
     [STEP_BODY] = BIT(STEP_PLAN) | BIT(STEP_FAIL) | BIT(STEP_DONE),
@@ -54,12 +58,17 @@ enum next req_goto(struct req *req, enum step to)
 
 void req_arm(struct req *req, uint64_t ns)
 {
+    req_arm_waking(req, ns, UINT64_MAX);
+}
+
+void req_arm_waking(struct req *req, uint64_t ns, uint64_t wake_ns)
+{
     struct loop *loop = &req->shard->loop;
     uint64_t at = loop->now_ns + ns;
     if (req->deadline_ns != 0 && req->deadline_ns < at)
         at = req->deadline_ns;
     req->wait_ns = at;
-    stream_wake_at(req->stream, at);
+    stream_wake_at(req->stream, min_u64(at, wake_ns));
 }
 
 void req_arm_total(struct req *req)
@@ -77,13 +86,14 @@ static const uint8_t step_stages[STEP_COUNT] = {
 
 // What is not here is told by the side that is at fault.
 static const uint8_t outcomes[ERR_CODE_COUNT] = {
-    [ERR_VENDOR_REFUSED] = OUTCOME_REFUSED,  [ERR_UPSTREAM_AUTH] = OUTCOME_REFUSED,
-    [ERR_UPSTREAM_STATUS] = OUTCOME_REFUSED, [ERR_UPSTREAM_ERROR_EVENT] = OUTCOME_REFUSED,
-    [ERR_NO_ADDRESS] = OUTCOME_CONNECT,      [ERR_DNS_FAILED] = OUTCOME_CONNECT,
-    [ERR_CONNECT_FAILED] = OUTCOME_CONNECT,  [ERR_TLS_FAILED] = OUTCOME_CONNECT,
-    [ERR_TLS_CERTIFICATE] = OUTCOME_CONNECT, [ERR_CONNECT_TIMEOUT] = OUTCOME_TIMEOUT,
-    [ERR_TLS_TIMEOUT] = OUTCOME_TIMEOUT,     [ERR_UPSTREAM_FIRST_BYTE] = OUTCOME_TIMEOUT,
-    [ERR_UPSTREAM_IDLE] = OUTCOME_TIMEOUT,   [ERR_UPSTREAM_TOTAL] = OUTCOME_TIMEOUT,
+    [ERR_THOUGHT_REFUSED] = OUTCOME_REFUSED,      [ERR_VENDOR_REFUSED] = OUTCOME_REFUSED,
+    [ERR_UPSTREAM_AUTH] = OUTCOME_REFUSED,        [ERR_UPSTREAM_STATUS] = OUTCOME_REFUSED,
+    [ERR_UPSTREAM_ERROR_EVENT] = OUTCOME_REFUSED, [ERR_NO_ADDRESS] = OUTCOME_CONNECT,
+    [ERR_DNS_FAILED] = OUTCOME_CONNECT,           [ERR_CONNECT_FAILED] = OUTCOME_CONNECT,
+    [ERR_TLS_FAILED] = OUTCOME_CONNECT,           [ERR_TLS_CERTIFICATE] = OUTCOME_CONNECT,
+    [ERR_CONNECT_TIMEOUT] = OUTCOME_TIMEOUT,      [ERR_TLS_TIMEOUT] = OUTCOME_TIMEOUT,
+    [ERR_UPSTREAM_FIRST_BYTE] = OUTCOME_TIMEOUT,  [ERR_UPSTREAM_IDLE] = OUTCOME_TIMEOUT,
+    [ERR_UPSTREAM_TOTAL] = OUTCOME_TIMEOUT,
 };
 
 static enum figures_outcome outcome_of(struct err err)
@@ -119,24 +129,52 @@ void req_arena_reset(struct req *req)
     arena_reset(&req->arena);
 }
 
-static bool may_retry(const struct req *req, struct err err)
+// Nothing was said to the client, who is still there.
+static bool is_open(const struct req *req)
 {
-    const struct relay_limits *limits = req->shard->shared->relay;
-    if (err.retry != RETRY_OTHER || req->pump.committed || req->stream->replied)
-        return false;
-    if (req->stream->client == CLIENT_GONE || req->shard->draining)
-        return false;
-    if (req_is_late(req))
-        return false;
-    return req->tried_count < REQ_TRIED_MAX && req->attempts <= limits->retries;
+    return !req->pump.committed && !req->stream->replied && req->stream->client != CLIENT_GONE &&
+           !req->shard->draining && !req_is_late(req);
 }
 
 // The vendor has no such operation, or does not know the model there (C-059).
 static bool is_lacking(const struct req *req)
 {
-    if (req->err.code != ERR_VENDOR_REFUSED && req->err.code != ERR_MODEL_UNKNOWN)
+    if (req->err.code != ERR_VENDOR_REFUSED && req->err.code != ERR_MODEL_UNKNOWN &&
+        req->err.code != ERR_UPSTREAM_STATUS)
         return false;
     return req->up_status == 404 || req->up_status == 405 || req->up_status == 501;
+}
+
+// The same account is asked once more: without the thoughts of which it refused one (C-064), or as
+// a chat where it has no completions.
+static bool may_go_again(struct req *req, struct err err)
+{
+    if (!is_open(req))
+        return false;
+    if (err.code == ERR_THOUGHT_REFUSED)
+        return !req->thoughtless && GUARD(RELAY_THOUGHTLESS);
+    return req->op == OP_COMPLETIONS && !req->converts && is_lacking(req);
+}
+
+static void go_again(struct req *req)
+{
+    assert(req->tried_count > 0); // the newest is the account at hand
+    req->tried_count--;
+    req->again = true;
+    if (req->err.code != ERR_THOUGHT_REFUSED)
+        return;
+    counter_add(&req->shard->counters.thoughtless, 1);
+    req->thoughtless = true;
+    if (!req->converts)
+        issuer_refused(req);
+}
+
+static bool may_retry(const struct req *req, struct err err)
+{
+    const struct relay_limits *limits = req->shard->shared->relay;
+    if (err.retry != RETRY_OTHER || !is_open(req))
+        return false;
+    return req->tried_count < REQ_TRIED_MAX && req->attempts <= limits->retries;
 }
 
 // How many tokens a request has can be told without a vendor, if roughly.
@@ -159,6 +197,7 @@ enum next req_fail(struct req *req, struct err err)
     assert(failed(err));
     struct shard *shard = req->shard;
     req->wait_ns = 0;
+    convert_abandon(req);
     fetch_stop(&req->fetch, WHY_CANCELLED);
     req->err = err;
     req->stage = step_stages[req->step];
@@ -171,7 +210,13 @@ enum next req_fail(struct req *req, struct err err)
         counter_add(&shard->counters.stale_retries, 1);
         return req_goto(req, STEP_DIAL);
     }
+    if (is_lacking(req) && !req->converts)
+        lack_note(req);
     req_lease_drop(req);
+    if (may_go_again(req, err)) {
+        go_again(req);
+        return req_goto(req, STEP_PICK);
+    }
     if (may_retry(req, err)) {
         counter_add(&shard->counters.retries, 1);
         return req_goto(req, STEP_PICK);
@@ -183,7 +228,7 @@ void req_run(struct task *task)
 {
     struct req *req = container_of(task, struct req, task);
     enum next next;
-    if (unlikely(req->cut) && req->step < STEP_FAIL)
+    if (unlikely(req->cut) && req->step < STEP_FAIL && !convert_is_out(req))
         (void)req_fail(req, ERR(DRAINING)); // FAIL is the next step that runs
     do
         next = step_run[req->step](req);

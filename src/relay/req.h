@@ -55,6 +55,13 @@ struct pump {
     uint8_t ack;       // enum pump_ack
 };
 
+// What is known of the blobs in a client's body (req_issuer.h).
+struct issuers {
+    uint64_t newest; // the account that made the newest one that is known, 0: none is
+    bool mixed;      // others made some of them
+    bool refused;    // some of this client's blobs were refused somewhere
+};
+
 // What the body says and what becomes of it. It lives in the arena: a pass over a large body may
 // take several turns.
 enum { BODY_MODEL, BODY_STREAM, BODY_STREAM_OPTIONS, BODY_PREVIOUS, BODY_MEMBERS };
@@ -62,6 +69,7 @@ struct plan {
     struct json_members members;
     struct json_member items[BODY_MEMBERS];
     struct splice splice; // edits of the body for the account that was picked
+    struct issuers issuers;
 };
 
 struct req {
@@ -85,13 +93,17 @@ struct req {
     bool is_owed;     // among the shard's `owed`
     bool converts;    // the attempt's vendor speaks another format than the client
     bool strict;      // what conversion cannot carry over is refused
+    bool notes;       // the answer passes, and who signed what in it is noted
+    bool again;       // the account that was asked is the next to be asked
+    bool thoughtless; // the vendor refused a signature: no thought goes to it
     uint8_t up_op;    // enum wire_op that the vendor is asked for
     uint8_t attempts, tried_count, stale_retries;
     uint8_t fields_dropped;     // of the client's head, on their way to the vendor
     int16_t status;             // answered to the client, 0 if nothing
+    uint64_t head_nr;           // of the client's head, if it is known to come again; else 0
     struct err err;             // what went wrong last
     struct arena arena;         // until the commit point; holds vendor secrets, so it is wiped
-    struct span model;          // as the client wrote it, decoded; in the arena
+    struct span model;          // as the client wrote it, decoded; in the body or the arena
     struct span vendor_model;   // empty: the same
     struct span fields;         // the client's fields that go on to the vendor, ready as head lines
     struct span query;          // the client's, without the key; in the arena
@@ -150,6 +162,8 @@ void req_head_wipe(struct req *req);
 void req_arena_reset(struct req *req);
 // From now on the step waits for no longer than `ns`.
 void req_arm(struct req *req, uint64_t ns);
+// The same, but the step runs again at `wake_ns`, if that is earlier.
+void req_arm_waking(struct req *req, uint64_t ns, uint64_t wake_ns);
 // While nothing but the whole request has a deadline of this step's.
 void req_arm_total(struct req *req);
 static inline bool req_is_due(const struct req *req)
@@ -179,6 +193,10 @@ must_use struct err pump_note_head(struct req *req, const struct http_head *head
 must_use bool pump_commit(struct req *req);
 // After the vendor's error in the midst of an answer, whose details are in the shard's note.
 struct err pump_event_error(struct req *req);
+// All of the vendor's answer was read: lets go of its connection.
+void pump_release(struct req *req);
+// The client is slower than the vendor: waits until it has caught up.
+enum next pump_wait(struct req *req);
 // Everything has been sent.
 enum next pump_end(struct req *req);
 

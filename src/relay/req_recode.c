@@ -14,77 +14,111 @@
 #include "req_convert.h"
 #include "unpack.h"
 
-enum {
-    SMALL_PIECE = 1 * KIB, // what comes of such a piece fits a small buffer
-    OUT_GROWTH = 4,
-};
-#define QUIET_NS (UINT64_C(10) * NS_PER_S) // then the client is told that the vendor is at work
+enum { SMALL_PIECE = 1 * KIB };            // what comes of such a piece fits a small buffer
+#define QUIET_NS (UINT64_C(10) * NS_PER_S) // then the client is shown that its answer is on its way
 
 // --- what leaves ---
+//
+// What comes of one piece is as a rule short and leaves at its end, as one buffer. What outgrows it
+// goes into the spool, which leaves at the client's pace; until it has, no more is read.
+
+static bool out_more(struct sink *sink);
 
 static void out_drop(struct conversion *conversion)
 {
     if (conversion->out_buf != NULL)
         buf_put(conversion->out_buf);
     conversion->out_buf = NULL;
-    conversion->out_body = NULL;
     conversion->out_whole = 0;
-    conversion->out.at = conversion->out.end = NULL;
+    spool_fini(&conversion->out);
+    conversion->out = (struct spool){ .sink = { .more = out_more } };
+}
+
+static bool out_more(struct sink *sink)
+{
+    struct conversion *conversion = container_of(sink, struct conversion, out.sink);
+    struct net *net = &conversion->req->shard->net;
+    struct buf *buf = conversion->out_buf;
+    if (buf != NULL) {
+        conversion->out_buf_len = (size_t)(sink->at - buf->data);
+        return budget_level(&net->budget) != BUDGET_SHED &&
+               spool_begin(&conversion->out, &conversion->chunks);
+    }
+    buf = bufpool_take(net->bufs, conversion->small ? BUF_SMALL : BUF_LARGE);
+    if (buf == NULL)
+        return false;
+    conversion->out_buf = buf;
+    sink->at = buf->data;
+    sink->end = buf->data + buf->cap;
+    return true;
+}
+
+static inline bool out_is_spooled(const struct conversion *conversion)
+{
+    return conversion->out.source != NULL;
 }
 
 // Up to here the client can be told something else.
 static inline void out_mark(struct conversion *conversion)
 {
-    if (likely(!conversion->encode.failed) && conversion->out_buf != NULL)
-        conversion->out_whole = (size_t)(conversion->out.at - conversion->out_buf->data);
+    const struct spool *out = &conversion->out;
+    if (unlikely(out_is_spooled(conversion)))
+        conversion->out_whole = conversion->out_buf_len + spool_len(out);
+    else if (conversion->out_buf != NULL)
+        conversion->out_whole = (size_t)(out->sink.at - conversion->out_buf->data);
 }
 
-// All whole events that were written since the last time, as one piece. An event that memory ran
-// out for is not sent in part: what follows is the error.
+// Sends of the spool what the client has credit for.
+static bool out_go_on(struct conversion *conversion)
+{
+    struct req *req = conversion->req;
+    const size_t high = req->shard->shared->relay->stream_bytes;
+    while (conversion->out_whole > 0 &&
+           (stream_queued(req->stream) < high || !GUARD(CONVERT_CREDIT))) {
+        struct buf *buf = bufpool_take(req->shard->net.bufs, BUF_LARGE);
+        if (buf == NULL)
+            return false;
+        const size_t most = min_u64(buf->cap, conversion->out_whole);
+        const size_t len = spool_read(&conversion->out, buf->data, most);
+        assert(len == most); // what is whole was written
+        const bool sent = stream_send(req->stream, buf, buf->data, len);
+        buf_put(buf);
+        if (!sent)
+            return false;
+        conversion->out_whole -= len;
+        conversion->quiet_since_ns = req->shard->loop.now_ns;
+    }
+    if (conversion->out_whole == 0)
+        out_drop(conversion);
+    // Inside an event nothing else may be said.
+    req->pump.overlong = conversion->inside || conversion->out_whole > 0;
+    return true;
+}
+
+// All whole events that were written since the last time. An event that memory ran out for is not
+// sent in part: what follows is the error.
 static bool out_send(struct conversion *conversion)
 {
     struct buf *buf = conversion->out_buf;
-    if (buf == NULL)
-        return true;
     struct req *req = conversion->req;
-    const size_t len = conversion->out_whole;
-    const bool sent = len == 0 || stream_send(req->stream, buf, buf->data, len);
-    if (len > 0)
-        conversion->quiet_since_ns = req->shard->loop.now_ns;
-    out_drop(conversion);
-    return sent;
-}
-
-// What comes of one piece stays in one piece, since a connection's queue has few places: first in
-// a buffer, then in memory that grows.
-static bool out_more(struct sink *sink)
-{
-    struct conversion *conversion = container_of(sink, struct conversion, out);
-    struct net *net = &conversion->req->shard->net;
-    struct buf *buf = conversion->out_buf;
-    const size_t used = buf != NULL ? (size_t)(sink->at - buf->data) : 0;
-    if (buf == NULL) {
-        buf = bufpool_take(net->bufs, conversion->small ? BUF_SMALL : BUF_LARGE);
-    } else if (budget_level(&net->budget) == BUDGET_SHED) {
-        return false;
-    } else if (conversion->out_body != NULL) {
-        if (!body_grow(conversion->out_body, 2 * used))
-            return false;
-    } else {
-        struct body *body = body_take(net, OUT_GROWTH * used);
-        if (body == NULL)
-            return false;
-        memcpy(body->buf.data, buf->data, used);
-        buf_put(buf);
-        conversion->out_body = body;
-        buf = &body->buf;
+    bool sent = true;
+    if (buf != NULL && likely(!out_is_spooled(conversion))) {
+        const size_t len = conversion->out_whole;
+        sent = len == 0 || stream_send(req->stream, buf, buf->data, len);
+        if (len > 0)
+            conversion->quiet_since_ns = req->shard->loop.now_ns;
+        out_drop(conversion);
+        return sent;
     }
-    if (buf == NULL)
-        return false;
-    conversion->out_buf = buf;
-    sink->at = buf->data + used;
-    sink->end = buf->data + buf->cap;
-    return true;
+    if (buf != NULL) {
+        const size_t len = min_u64(conversion->out_whole, conversion->out_buf_len);
+        sent = len == 0 || stream_send(req->stream, buf, buf->data, len);
+        conversion->out_whole -= len;
+        conversion->out_buf_len = 0;
+        conversion->out_buf = NULL;
+        buf_put(buf);
+    }
+    return sent && (!out_is_spooled(conversion) || out_go_on(conversion));
 }
 
 // With its first delta an answer is the client's.
@@ -97,7 +131,8 @@ static void told_delta(void *ctx, const struct delta *delta)
         return;
     }
     encode_put(&conversion->encode, delta);
-    out_mark(conversion);
+    if (likely(!conversion->encode.failed))
+        out_mark(conversion);
 }
 
 static void kept_delta(void *ctx, const struct delta *delta)
@@ -106,10 +141,27 @@ static void kept_delta(void *ctx, const struct delta *delta)
     completion_collect(&conversion->completion, delta);
 }
 
-// Where what the vendor said goes: into the client's stream or into what is collected.
-static delta_sink *taker_of(const struct conversion *conversion)
+// Where what the vendor said goes: into the client's stream, past what keeps thoughts, or into what
+// is collected.
+struct taker {
+    delta_sink *put;
+    void *ctx;
+};
+
+static struct taker taker_of(struct conversion *conversion)
 {
-    return conversion->streams ? told_delta : kept_delta;
+    if (!conversion->streams)
+        return (struct taker){ kept_delta, conversion };
+    if (conversion->remembers)
+        return (struct taker){ thoughts_put, &conversion->thoughts };
+    return (struct taker){ told_delta, conversion };
+}
+
+// The same in the client's words.
+static struct taker undoing(struct conversion *conversion)
+{
+    return conversion->undoes ? (struct taker){ undo_put, &conversion->undo }
+                              : taker_of(conversion);
 }
 
 // --- setting up ---
@@ -123,23 +175,27 @@ void convert_answer(struct req *req)
     // From here on it is about what the client sees.
     req->pump.sse = conversion->streams && !conversion->facts.json_array;
     req->reply_length = -1;
-    conversion->out = (struct sink){ .more = out_more };
     conversion->quiet_since_ns = req->shard->loop.now_ns;
     if (!conversion->sse || !conversion->streams)
         completion_init(&conversion->completion, &conversion->chunks, CONVERT_KEEP_MAX);
     conversion->completion.keep.scratch = &conversion->scratch;
     if (conversion->streams)
-        encode_init(&conversion->encode, conversion->from, &conversion->facts, &conversion->out,
-                    &conversion->chunks, CONVERT_KEEP_MAX);
+        encode_init(&conversion->encode, conversion->from, &conversion->facts,
+                    &conversion->out.sink, &conversion->chunks, CONVERT_KEEP_MAX);
+    if (conversion->remembers)
+        thoughts_init(&conversion->thoughts, &conversion->memory, &conversion->facts,
+                      conversion->from->family, &conversion->chunks,
+                      conversion->streams ? told_delta : NULL, conversion);
     conversion->undoes = !conversion->aliases.plain;
+    const struct taker taker = taker_of(conversion);
     if (conversion->undoes)
         undo_init(&conversion->undo, &conversion->aliases, &conversion->chunks, CONVERT_KEEP_MAX,
-                  taker_of(conversion), conversion);
+                  taker.put, taker.ctx);
+    const struct taker first = undoing(conversion);
     conversion->undo.keep.scratch = &conversion->scratch;
     if (conversion->sse)
         decode_init(&conversion->decode, conversion->to, &req->answer->stream, &conversion->chunks,
-                    conversion->undoes ? undo_put : taker_of(conversion),
-                    conversion->undoes ? (void *)&conversion->undo : conversion);
+                    first.put, first.ctx);
     conversion->decode.keep.scratch = &conversion->scratch;
     conversion->begun = true;
 }
@@ -147,7 +203,8 @@ void convert_answer(struct req *req)
 void convert_answer_end(struct conversion *conversion)
 {
     out_drop(conversion);
-    convert_text_drop(&conversion->whole);
+    conversion->late = OK;
+    conversion->finishing = conversion->ends = conversion->inside = false;
     convert_pieces_drop(conversion);
     if (!conversion->begun)
         return;
@@ -159,6 +216,11 @@ void convert_answer_end(struct conversion *conversion)
         decode_fini(&conversion->decode);
     if (conversion->undoes)
         undo_fini(&conversion->undo);
+    if (conversion->remembers)
+        thoughts_fini(&conversion->thoughts);
+    if (conversion->undid)
+        completion_fini(&conversion->undone);
+    conversion->undid = false;
     conversion->begun = false;
 }
 
@@ -245,13 +307,19 @@ static struct err take_events(struct req *req, struct span in)
     return OK;
 }
 
-// A vendor that is at work and says nothing that the client's format could carry: the client is
-// shown that something comes.
-static bool show_life(struct conversion *conversion)
+uint64_t convert_life_at(const struct req *req)
 {
-    struct req *req = conversion->req;
+    const struct conversion *conversion = req->conversion;
+    const bool shown = conversion->streams && req->pump.committed;
+    return shown && GUARD(RELAY_LIFE) ? conversion->quiet_since_ns + QUIET_NS : UINT64_MAX;
+}
+
+// Of a vendor that thinks, or says what the client's format cannot carry.
+bool convert_show_life(struct req *req)
+{
+    struct conversion *conversion = req->conversion;
     const uint64_t now = req->shard->loop.now_ns;
-    if (!conversion->streams || !req->pump.committed || now - conversion->quiet_since_ns < QUIET_NS)
+    if (now < convert_life_at(req) || conversion->out_whole > 0)
         return true;
     conversion->quiet_since_ns = now;
     return stream_send_copy(req->stream, wire_keepalive((enum wire_family)req->family));
@@ -261,14 +329,19 @@ struct err convert_piece(struct req *req, const struct seg *piece)
 {
     struct conversion *conversion = req->conversion;
     struct span in = span_of(piece->ptr, piece->len);
+    if (unlikely(failed(conversion->late)))
+        return OK; // it is told as soon as the client has what came before
     if (!conversion->sse)
         return pump_hold(req, in, CONVERT_EVENT_MAX) ? OK : ERR(UPSTREAM_TOO_LARGE);
     conversion->small = piece->len < SMALL_PIECE;
     struct err err = take_events(req, in);
     // What was received before an error is delivered.
-    if ((!out_send(conversion) || !show_life(conversion)) && !failed(err))
+    if ((!out_send(conversion) || !convert_show_life(req)) && !failed(err))
         err = ERR(OVERLOADED);
-    return err;
+    if (likely(conversion->out_whole == 0))
+        return err;
+    conversion->late = err;
+    return OK;
 }
 
 // --- whole answers ---
@@ -308,10 +381,9 @@ static struct err read_whole(struct req *req)
         conversion->encode.facts.id = conversion->facts.id;
     if (!conversion->to->read_whole(&conversion->completion, root))
         return completion_failed(&conversion->completion) ? ERR(OVERLOADED) : malformed();
-    if (conversion->streams && conversion->undoes)
-        completion_play(&conversion->completion, undo_put, &conversion->undo);
-    else if (conversion->streams)
-        completion_play(&conversion->completion, told_delta, conversion);
+    const struct taker first = undoing(conversion);
+    if (conversion->streams)
+        completion_play(&conversion->completion, first.put, first.ctx);
     return check_memory(conversion);
 }
 
@@ -344,44 +416,49 @@ static struct err end_events(struct req *req)
     return check_memory(conversion);
 }
 
-static struct err end_stream(struct req *req, const struct usage *usage)
+// Writes more of the end of the client's stream: as a rule all of it.
+static struct err end_stream(struct req *req)
 {
     struct conversion *conversion = req->conversion;
-    if (!req->pump.committed && !pump_commit(req))
-        return ERR(OVERLOADED);
-    encode_end(&conversion->encode, usage);
-    out_mark(conversion);
-    TRY(check_memory(conversion));
-    return out_send(conversion) ? OK : ERR(OVERLOADED);
+    struct encode *encode = &conversion->encode;
+    if (!encode->ended) {
+        const struct wire_stream *stream = &req->answer->stream;
+        const struct usage usage = usage_normal(&stream->told, stream->wire->rule);
+        conversion->ends = encode_end_begin(encode, &usage);
+    }
+    while (conversion->ends && !out_is_spooled(conversion))
+        conversion->ends = encode_end_more(encode);
+    if (!encode->failed) {
+        conversion->inside = conversion->ends;
+        out_mark(conversion);
+    }
+    return check_memory(conversion);
 }
 
-static struct err end_whole(struct req *req, const struct usage *usage)
+static struct err end_whole(struct req *req)
 {
     struct conversion *conversion = req->conversion;
-    struct convert_text *whole = &conversion->whole;
+    const struct completion *completion = &conversion->completion;
     const struct wire_stream *stream = &req->answer->stream;
     conversion->facts.id = span_of(stream->id, stream->id_len);
-    conversion->facts.usage = *usage;
-    convert_text_begin(whole, &req->shard->net, BUF_LARGE_BYTES);
+    conversion->facts.usage = usage_normal(&stream->told, stream->wire->rule);
+    conversion->small = false;
     if (conversion->undoes && !conversion->sse) {
-        struct completion own;
-        completion_init(&own, &conversion->chunks, CONVERT_KEEP_MAX);
-        own.keep.scratch = &conversion->scratch;
-        undo_whole(&conversion->aliases, &conversion->completion, &own);
-        whole->sink.failed |= completion_failed(&own);
-        conversion->from->write_whole(&own, &conversion->facts, &whole->sink);
-        completion_fini(&own);
-    } else {
-        conversion->from->write_whole(&conversion->completion, &conversion->facts, &whole->sink);
+        struct completion *undone = &conversion->undone;
+        completion_init(undone, &conversion->chunks, CONVERT_KEEP_MAX);
+        conversion->undid = true;
+        undone->keep.scratch = &conversion->scratch;
+        undo_whole(&conversion->aliases, completion, undone);
+        completion = undone;
     }
-    if (whole->sink.failed)
+    if (conversion->remembers)
+        completion_play(completion, thoughts_put, &conversion->thoughts);
+    conversion->from->write_whole(completion, &conversion->facts, &conversion->out.sink);
+    if (completion_failed(completion) || conversion->out.sink.failed)
         return ERR(OVERLOADED);
-    const size_t len = convert_text_len(whole);
-    req->reply_length = (int64_t)len;
-    if (!pump_commit(req) ||
-        !stream_send(req->stream, &whole->body->buf, whole->body->buf.data, len))
-        return ERR(OVERLOADED);
-    return OK;
+    out_mark(conversion);
+    req->reply_length = (int64_t)conversion->out_whole;
+    return pump_commit(req) ? OK : ERR(OVERLOADED);
 }
 
 // What the vendor said and the client's format has no place for.
@@ -398,22 +475,55 @@ static void count_unsaid(struct req *req)
         counter_add(&convert_figures(req)->losses[FIGURES_UNSAID], sum);
 }
 
+// Everything that is still to be written and sent, as far as the client has credit. What went wrong
+// is told behind what came before.
+static enum next finish(struct req *req)
+{
+    struct conversion *conversion = req->conversion;
+    while (conversion->out_whole == 0 && conversion->ends && !failed(conversion->late)) {
+        conversion->late = end_stream(req);
+        if (!out_send(conversion))
+            return req_fail(req, ERR(OVERLOADED));
+    }
+    if (conversion->out_whole > 0)
+        return pump_wait(req);
+    if (failed(conversion->late))
+        return req_fail(req, conversion->late);
+    count_unsaid(req);
+    return pump_end(req);
+}
+
+bool convert_go_on(struct req *req, enum next *next)
+{
+    struct conversion *conversion = req->conversion;
+    if (!out_go_on(conversion))
+        *next = req_fail(req, ERR(OVERLOADED));
+    else if (conversion->finishing)
+        *next = finish(req);
+    else if (conversion->out_whole > 0)
+        *next = pump_wait(req);
+    else if (failed(conversion->late))
+        *next = req_fail(req, conversion->late);
+    else
+        return false;
+    return true;
+}
+
 enum next convert_finish(struct req *req)
 {
     struct conversion *conversion = req->conversion;
     if (req->unpack != NULL && failed(inflate_end(&req->unpack->inflate)))
         return req_fail(req, ERR(UPSTREAM_TRUNCATED));
     struct err err = conversion->sse ? end_events(req) : read_whole(req);
-    if (!failed(err)) {
-        const struct wire_stream *stream = &req->answer->stream;
-        const struct usage usage = usage_normal(&stream->told, stream->wire->rule);
-        err = conversion->streams ? end_stream(req, &usage) : end_whole(req, &usage);
-    }
-    if (failed(err)) {
-        if (conversion->streams && req->pump.committed)
-            (void)out_send(conversion); // what came before the error
+    if (!failed(err) && conversion->streams)
+        err = req->pump.committed || pump_commit(req) ? end_stream(req) : ERR(OVERLOADED);
+    else if (!failed(err))
+        err = end_whole(req);
+    if (failed(err) && !req->pump.committed)
         return req_fail(req, err);
-    }
-    count_unsaid(req);
-    return pump_end(req);
+    conversion->late = err;
+    conversion->finishing = true;
+    if (!failed(err))
+        pump_release(req); // it need not wait for the client
+    return out_send(conversion) ? finish(req) : req_fail(req, ERR(OVERLOADED));
 }

@@ -13,6 +13,7 @@
 #include "penstock/base/guard.h"
 #include "req.h"
 #include "req_convert.h"
+#include "req_issuer.h"
 #include "unpack.h"
 
 enum {
@@ -101,7 +102,7 @@ __attribute__((noinline)) bool pump_commit(struct req *req)
     if (!req->converts || req->reply_fields.len <= CONVERT_REPLY_FIELDS_MAX)
         put_span(&out, req->reply_fields);
     cors_fields(&out, req->origin);
-    if (req->converts)
+    if (req->conversion != NULL && req->reply_fields.len <= CONVERT_REPLY_FIELDS_MAX)
         convert_fields(req, &out);
     http_put_field(&out, SPAN("x-request-id"), req_id(req));
     if (req->family == FAMILY_ANTHROPIC)
@@ -139,6 +140,8 @@ static apart struct err pass_pieces(struct req *req, const struct seg *piece, st
     struct stream *stream = req->stream;
     struct span in = bytes, part;
     enum wire_cut cut;
+    if (unlikely(req->notes))
+        issuer_scan_feed(req, answer_issuer(req->answer), bytes);
     while (wire_pass_next(pass, &in, &part, &cut)) {
         bool sent = true;
         if (req->alias.len == 0)
@@ -221,6 +224,8 @@ static struct err take_event(struct req *req, struct span event, bool held, stru
     struct wire_event seen uninitialized;
     *forward = false;
     wire_stream_event(stream, event, &seen);
+    if (unlikely(req->notes) && (seen.flags & WIRE_KNOWN) == 0)
+        issuer_note(req, event);
     // Before the commit point another account may do better; after it, the client reads of the
     // error in our words, which hold none of the account's secrets.
     if (seen.flags & WIRE_ERROR)
@@ -338,13 +343,28 @@ static bool is_cut_short(struct req *req)
     return wire_pass_is_torn(answer_pass(answer)) && GUARD(RELAY_WHOLE_JSON);
 }
 
-enum next pump_end(struct req *req)
+void pump_release(struct req *req)
 {
     // A vendor that says more than its own end is not trusted with another request.
-    if (req->fetch.body_done)
+    if (fetch_is_active(&req->fetch) && req->fetch.body_done)
         fetch_end(&req->fetch);
     else
         fetch_stop(&req->fetch, WHY_PROTOCOL);
+}
+
+// The client's queue wakes us, and its own deadline watches it.
+enum next pump_wait(struct req *req)
+{
+    if (req_is_late(req))
+        return req_fail(req, ERR(UPSTREAM_TOTAL));
+    req_arm(req, req->idle_ns);
+    stream_notify(req->stream, req->shard->shared->relay->stream_bytes / 2);
+    return NEXT_WAIT;
+}
+
+enum next pump_end(struct req *req)
+{
+    pump_release(req);
     req->err = OK; // of an attempt before this one
     stream_finish(req->stream);
     return req_goto(req, STEP_DONE);
@@ -369,6 +389,8 @@ static enum next finish(struct req *req)
         uint64_t count = answer->stream.event_count;
         wire_stream_event(&answer->stream, span_of(at, pump->hold_len - pump->event_at), &seen);
         bool good = answer->stream.bad_events == bad && answer->stream.event_count != count;
+        if (good && req->notes)
+            issuer_note(req, span_of(at, pump->hold_len - pump->event_at));
         if (!good || (seen.flags & WIRE_HIDE)) { // nobody gets a part of an event
             pump->hold_len = pump->event_at;
             torn = false;
@@ -459,12 +481,33 @@ static void note_gap(struct req *req)
     req->sent_ns = now;
 }
 
+// Nothing more has come from the vendor.
+static enum next wait_more(struct req *req, bool moved)
+{
+    const bool first = moved || req->wait_ns == 0;
+    if (!req->converts && first) {
+        req_arm(req, req->idle_ns);
+    } else if (req->converts) {
+        if (!convert_show_life(req))
+            return req_fail(req, ERR(OVERLOADED));
+        const uint64_t life_at = convert_life_at(req);
+        if (first)
+            req_arm_waking(req, req->idle_ns, life_at);
+        else
+            stream_wake_at(req->stream, min_u64(req->wait_ns, life_at));
+    }
+    return NEXT_WAIT;
+}
+
 enum next step_stream(struct req *req)
 {
     struct shard *shard = req->shard;
     struct stream *stream = req->stream;
     if (client_left(req))
         return req_fail(req, stream->stalled ? ERR(CLIENT_STALLED) : ERR(CLIENT_GONE));
+    enum next next;
+    if (req->converts && convert_is_behind(req) && convert_go_on(req, &next))
+        return next;
     size_t high = shard->shared->relay->stream_bytes;
     size_t moved = 0;
     while (stream_queued(stream) < high || !GUARD(RELAY_CREDIT)) {
@@ -481,9 +524,7 @@ enum next step_stream(struct req *req)
                     return finish(req); // only the framing's end is missing
                 return req_fail(req, req_is_late(req) ? ERR(UPSTREAM_TOTAL) : ERR(UPSTREAM_IDLE));
             }
-            if (moved > 0 || req->wait_ns == 0)
-                req_arm(req, req->idle_ns);
-            return NEXT_WAIT;
+            return wait_more(req, moved > 0);
         }
         if (parse == PARSE_DONE)
             return finish(req);
@@ -507,10 +548,5 @@ enum next step_stream(struct req *req)
     }
     if (moved > 0 && req->streaming)
         note_gap(req);
-    // The client is slower than the vendor: its queue wakes us, and its own deadline watches it.
-    if (req_is_late(req))
-        return req_fail(req, ERR(UPSTREAM_TOTAL));
-    req_arm(req, req->idle_ns);
-    stream_notify(stream, (uint32_t)high / 2);
-    return NEXT_WAIT;
+    return pump_wait(req);
 }

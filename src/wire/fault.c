@@ -98,6 +98,8 @@ struct err fault_err(enum fault fault)
         err = ERR(UPSTREAM_AUTH);
     else if (fault == FAULT_MODEL_UNKNOWN)
         err = ERR(MODEL_UNKNOWN);
+    else if (fault == FAULT_THOUGHT_REFUSED)
+        err = ERR(THOUGHT_REFUSED);
     else if (fault_blame(fault) == BLAME_CLIENT)
         err = ERR(VENDOR_REFUSED);
     err.retry = rows[fault].retry;

@@ -202,6 +202,7 @@ static const struct {
 } words[] = {
     // The request.
     { "context_length_exceeded", FAULT_CONTEXT_LONG },
+    { "invalid_encrypted_content", FAULT_THOUGHT_REFUSED },
     { "string_above_max_length", FAULT_CONTEXT_LONG },
     { "model_context_window_exceeded", FAULT_CONTEXT_LONG },
     { "content_policy_violation", FAULT_CONTENT_REFUSED },
@@ -311,6 +312,26 @@ static const struct phrase request_phrases[] = {
     { "incorrect api key", FAULT_UPSTREAM_AUTH },
     { "api key not valid", FAULT_UPSTREAM_AUTH },
     { "user location is not supported", FAULT_UPSTREAM_AUTH },
+};
+
+// What a vendor says of a signature, or of a thought that should come with one (C-064): a word for
+// what it is about, and one for what is wrong.
+static const struct phrase thought_subjects[] = {
+    { "signature", FAULT_THOUGHT_REFUSED },         { "thinking", FAULT_THOUGHT_REFUSED },
+    { "redacted_thinking", FAULT_THOUGHT_REFUSED }, { "thought", FAULT_THOUGHT_REFUSED },
+    { "encrypted", FAULT_THOUGHT_REFUSED },         { "reasoning", FAULT_THOUGHT_REFUSED },
+};
+
+static const struct phrase thought_verdicts[] = {
+    { "invalid `signature`", FAULT_THOUGHT_REFUSED },
+    { "invalid `data`", FAULT_THOUGHT_REFUSED },
+    { "corrupted thought signature", FAULT_THOUGHT_REFUSED },
+    { "thought signature is not valid", FAULT_THOUGHT_REFUSED },
+    { "could not be decrypted", FAULT_THOUGHT_REFUSED },
+    { "could not be verified", FAULT_THOUGHT_REFUSED },
+    { "was not issued to this caller", FAULT_THOUGHT_REFUSED },
+    { "bound to a different conversation", FAULT_THOUGHT_REFUSED },
+    { "blocks in the latest assistant message cannot be modified", FAULT_THOUGHT_REFUSED },
 };
 
 static const struct phrase denied_phrases[] = {
@@ -434,6 +455,12 @@ static int status_of(const struct clues *clues)
     return 0;
 }
 
+static enum fault fault_of_thoughts(struct span text)
+{
+    const enum fault about = FIND(text, thought_subjects);
+    return about != FAULT_NONE ? FIND(text, thought_verdicts) : FAULT_NONE;
+}
+
 static enum fault classify(const struct clues *clues)
 {
     const struct fault_note *note = clues->note;
@@ -447,6 +474,7 @@ static enum fault classify(const struct clues *clues)
     bool about_request = status == 0 || status == 400 || status == 413 || status == 422;
     if (about_request) {
         enum fault said = or_else(FIND(text, context_phrases), FIND(text, request_phrases));
+        said = or_else(said, fault_of_thoughts(text));
         if (said != FAULT_NONE)
             return said;
     }

@@ -4,6 +4,7 @@
 
 #include "http/serve.h"
 #include "relay/req.h"
+#include "relay/req_convert.h"
 
 enum {
     JUDGE_WATCHED = 1024,
@@ -11,7 +12,6 @@ enum {
     JUDGE_SLACK_MS = 250,
     JUDGE_ROOM_MS = 500,
     JUDGE_SLEEP_MS = 20,
-    JUDGE_WHOLE_MAX = 1 * MIB,
 };
 
 static bool network_is_to_blame(const struct sim_world *world, const struct call *call)
@@ -394,8 +394,6 @@ static void judge_sleep(struct sim_world *world, const struct req *req)
 static void judge_serve(struct sim_world *world, const struct serve *serve)
 {
     size_t queue_max = world->relay.stream_bytes + 2 * REQ_HOLD_MAX + 2 * BUF_LARGE_BYTES;
-    if (world->converts)
-        queue_max += JUDGE_WHOLE_MAX; // a converted answer leaves as one piece
     if (serve->conn->tx_len > queue_max)
         world_violation(world, "%u bytes are queued for one client", serve->conn->tx_len);
     // Between requests and behind the last one nothing but the client's bytes can wake it.
@@ -453,6 +451,14 @@ static void judge_shard(struct sim_world *world, struct shard *shard)
         world_violation(world, "the memory budget is below zero");
 }
 
+// A place at an account that is held while the request is carried over for it.
+static bool is_carried_for(const struct req *req, uint32_t slot)
+{
+    const struct conversion *conversion = req->conversion;
+    return conversion != NULL && conversion->carry != NULL &&
+           conversion->carry->candidate != NULL && req->tried[req->tried_count - 1].idx == slot;
+}
+
 static void judge_slots(struct sim_world *world)
 {
     uint32_t leased[SIM_VENDORS] = { 0 };
@@ -460,8 +466,11 @@ static void judge_slots(struct sim_world *world)
         struct list *live = &world->shards[i].live;
         for (struct list *at = live->next; at != live; at = at->next) {
             const struct req *req = container_of(at, struct req, link);
-            for (unsigned k = 0; k < world->vendor_count && req->leased; k++)
-                leased[k] += req->account_slot.idx == world->account_slots[k];
+            for (unsigned k = 0; k < world->vendor_count; k++) {
+                const uint32_t slot = world->account_slots[k];
+                leased[k] += req->leased && req->account_slot.idx == slot;
+                leased[k] += is_carried_for(req, slot);
+            }
         }
     }
     for (unsigned k = 0; k < world->vendor_count; k++) {

@@ -252,7 +252,10 @@ struct sim_world {
     struct slots *slots;
     struct snap_hub *hub;
     struct doors *doors;
+    struct carrier *carrier; // its turns are the world's
+    uint64_t carrier_ns;     // when it turns at the latest
     struct dests *dests;
+    struct recall *recall;
     struct keyring keyring;
     char keys[3][KEY_TEXT_LEN]; // 0: all models; 1: of other models only; 2: nobody's
     uint32_t in_flight_max[SIM_VENDORS];

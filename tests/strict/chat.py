@@ -1,6 +1,7 @@
 """Chat Completions as a vendor that holds to its own documents serves it."""
 
 import base64
+import itertools
 import json
 import re
 
@@ -30,6 +31,9 @@ NAME = re.compile(r"[a-zA-Z0-9_-]{1,64}")
 ID_MAX = 64
 STOPS_MAX = 4
 EFFORTS = ("none", "minimal", "low", "medium", "high", "xhigh", "max")
+# Models of compatible servers, and what becomes of the reasoning that they tell: asked for again beside
+# calls, or refused (both as documented: DeepSeek's V4 and R1).
+DIALECTS = {"deepseek-v4": "wanted", "deepseek-reasoner": "refused"}
 FINISH = {"stop": "stop", "calls": "tool_calls", "length": "length", "stop_string": "stop",
           "refused": "stop", "filtered": "content_filter"}
 
@@ -122,6 +126,41 @@ def strict_schema(schema, path, param, what):
         strict_schema(inner, (*path, "anyOf", str(at)), param, what)
 
 
+def document_of(given, path, name):
+    """The mark of a file that comes along with the request; `name` is the member that has it."""
+    if given.get("file_id") is not None:
+        refuse(f"Invalid file id: '{given['file_id']}' was not found.", f"{path}.file_id", "invalid_value", 404)
+    if given.get(name) is None:
+        missing(f"{path}.{name}")
+    if not given.get("filename"):
+        missing(f"{path}.filename")
+    found = re.fullmatch(r"data:([a-z]+/[a-z0-9.+-]+);base64,([A-Za-z0-9+/]+={0,2})", given[name])
+    if found is None:
+        refuse(f"Invalid '{path}.{name}'. Expected a base64-encoded data URL with a file's MIME type.",
+               f"{path}.{name}", "invalid_value")
+    return image_mark(found.group(1), base64.b64decode(found.group(2)))
+
+
+def sound_of(given, path):
+    only(want(given, dict, path), {"data", "format"}, path)
+    if given.get("format") not in ("wav", "mp3"):
+        refuse(f"Invalid value: '{given.get('format')}'. Supported values are: 'wav' and 'mp3'.",
+               f"{path}.format", "invalid_value")
+    try:
+        data = base64.b64decode(want(given.get("data"), str, path + ".data"), validate=True)
+    except ValueError:
+        refuse(f"Invalid '{path}.data': expected base64-encoded audio.", f"{path}.data", "invalid_value")
+    return image_mark("audio/" + given["format"], data)
+
+
+def free_format(form, path):
+    """What a free-text tool says of its text. Chat wraps a grammar once more than Responses."""
+    kind = want(form, dict, path).get("type")
+    if kind not in ("text", "grammar"):
+        refuse(f"Invalid value: '{kind}'. Supported values are: 'text' and 'grammar'.", path + ".type",
+               "invalid_value")
+
+
 def data_url(url, param):
     """(media type, bytes) of a data URL; the mark of any other."""
     found = re.fullmatch(r"data:([a-z]+/[a-z0-9.+-]+);base64,([A-Za-z0-9+/]+={0,2})", url)
@@ -161,6 +200,11 @@ def read_parts(content, role, path):
             only(want(part[kind], dict, here + ".image_url"), {"url", "detail"}, here + ".image_url")
             media, data = data_url(part[kind].get("url", ""), here + ".image_url.url")
             images.append(image_mark(media, data))
+        elif kind == "input_audio":
+            images.append(sound_of(part[kind], here + ".input_audio"))
+        elif kind == "file":
+            only(want(part[kind], dict, here + ".file"), {"file_data", "file_id", "filename"}, here + ".file")
+            images.append(document_of(part[kind], here + ".file", "file_data"))
     return ("" if role == "assistant" else "\n").join(texts), images
 
 
@@ -171,11 +215,22 @@ def read_calls(calls, path):
                "empty array instead.", path, "empty_array")
     for at, call in enumerate(calls):
         here = f"{path}[{at}]"
-        only(want(call, dict, here), {"id", "type", "function"}, here)
-        for name in ("id", "type", "function"):
+        free = want(call, dict, here).get("type") == "custom"
+        kind = "custom" if free else "function"
+        only(call, {"id", "type", kind}, here)
+        for name in ("id", "type", kind):
             if name not in call:
                 missing(f"{here}.{name}")
         identifier(call["id"], here + ".id")
+        if call["id"] in [made.id for made in out]:
+            refuse(f"Duplicate value for 'tool_call_id' of '{call['id']}'", path, None)
+        if free:
+            only(call["custom"], {"name", "input"}, here + ".custom")
+            tool_name(call["custom"].get("name"), here + ".custom.name")
+            if "input" not in call["custom"]:
+                missing(here + ".custom.input")
+            out.append(Call(call["custom"]["name"], {"input": call["custom"]["input"]}, call["id"], True))
+            continue
         only(call["function"], {"name", "arguments"}, here + ".function")
         tool_name(call["function"].get("name"), here + ".function.name")
         text = call["function"].get("arguments")
@@ -185,10 +240,20 @@ def read_calls(calls, path):
             args = json.loads(want(text, str, here + ".function.arguments") or "{}")
         except ValueError:
             args = {"_text": text}
-        if call["id"] in [made.id for made in out]:
-            refuse(f"Duplicate value for 'tool_call_id' of '{call['id']}'", path, None)
         out.append(Call(call["function"]["name"], args, call["id"]))
     return out
+
+
+def reasoning_fields(message, model, at):
+    """What of a message's reasoning a compatible server takes, wants or refuses."""
+    way = DIALECTS.get(model)
+    if message.get("role") != "assistant" or way is None:
+        return set()
+    if way == "wanted" and message.get("tool_calls") and not message.get("reasoning_content"):
+        refuse("The `reasoning_content` in the thinking mode must be passed back to the API.")
+    if way == "refused" and "reasoning_content" in message:
+        refuse(f"reasoning_content is not allowed in the input messages (messages[{at}]).")
+    return {"reasoning_content"}
 
 
 def read_messages(messages, asked):
@@ -208,7 +273,7 @@ def read_messages(messages, asked):
         if role not in MESSAGE_FIELDS:
             refuse(f"Invalid value: '{role}'. Supported values are: 'system', 'assistant', 'user', "
                    "'function', 'tool', and 'developer'.", here + ".role", "invalid_value")
-        only(message, MESSAGE_FIELDS[role] | {"role"}, here)
+        only(message, MESSAGE_FIELDS[role] | {"role"} | reasoning_fields(message, asked.model, at), here)
         content = message.get("content")
         if role == "tool":
             call = message.get("tool_call_id")
@@ -250,7 +315,17 @@ def read_tools(body, asked):
                "array instead.", "tools", "empty_array")
     for at, tool in enumerate(tools or []):
         here = f"tools[{at}]"
-        if want(tool, dict, here).get("type") != "function":
+        if want(tool, dict, here).get("type") == "custom":
+            only(tool, {"type", "custom"}, here)
+            made = tool.get("custom") or {}
+            only(made, {"name", "description", "format"}, here + ".custom")
+            tool_name(made.get("name"), here + ".custom.name")
+            if made.get("format") is not None:
+                free_format(made["format"], here + ".custom.format")
+            asked.tools[made["name"]] = made.get("description") or ""
+            asked.free.add(made["name"])
+            continue
+        if tool.get("type") != "function":
             refuse(f"Invalid value: '{tool.get('type')}'. Supported values are: 'function' and "
                    "'custom'.", here + ".type", "invalid_value")
         only(tool, {"type", "function"}, here)
@@ -274,8 +349,9 @@ def read_tools(body, asked):
                    name)
     choice = body.get("tool_choice")
     if isinstance(choice, dict):
-        name = (choice.get("function") or {}).get("name")
-        if choice.get("type") != "function" or name not in asked.tools:
+        kind = choice.get("type") if choice.get("type") in ("function", "custom") else "function"
+        name = (choice.get(kind) or {}).get("name")
+        if choice.get("type") != kind or name not in asked.tools:
             refuse(f"Invalid value for 'tool_choice': no function named '{name}' was specified in the "
                    "'tools' parameter.", "tool_choice")
         asked.choice = "=" + name
@@ -302,7 +378,11 @@ def read_sampling(body, asked):
             if body.get(name) not in (None, only_value):
                 refuse(f"Unsupported value: '{name}' does not support {body[name]} with this model. Only "
                        f"the default ({only_value}) value is supported.", name, "unsupported_value")
-    elif body.get("reasoning_effort") is not None:
+        for name in ("presence_penalty", "frequency_penalty", "logprobs", "top_logprobs", "stop"):
+            if body.get(name):
+                refuse(f"Unsupported parameter: '{name}' is not supported with this model.", name,
+                       "unsupported_parameter")
+    elif body.get("reasoning_effort") is not None and asked.model not in DIALECTS:
         refuse("Unrecognized request argument supplied: reasoning_effort", None)
     effort = body.get("reasoning_effort")
     if effort is not None and effort not in EFFORTS:
@@ -312,6 +392,8 @@ def read_sampling(body, asked):
     if body.get("top_logprobs") is not None and not body.get("logprobs"):
         refuse("Invalid value for 'top_logprobs': 'top_logprobs' is only allowed when 'logprobs' is "
                "enabled.", "top_logprobs")
+    asked.choices = body.get("n") or 1
+    asked.logprobs = (body.get("top_logprobs") or 0) if body.get("logprobs") else None
     stop = body.get("stop")
     asked.stops = [stop] if isinstance(stop, str) else list(stop or [])
     if len(asked.stops) > STOPS_MAX:
@@ -368,6 +450,7 @@ def read(body, call, vendor):
                "stream_options")
     if options is not None:
         only(options, {"include_usage", "include_obfuscation"}, "stream_options")
+    asked.thinks = asked.model in DIALECTS
     asked.usage_wanted = not asked.stream or bool((options or {}).get("include_usage"))
     read_messages(body["messages"], asked)
     read_tools(body, asked)
@@ -391,9 +474,19 @@ def usage(answer):
                                           "rejected_prediction_tokens": 0}}
 
 
-def call_json(call):
+def call_json(call, half):
+    if call.free:
+        return {"id": IDS + letters(call.id, 24), "type": "custom",
+                "custom": {"name": call.name, "input": call.args["input"][:-1 if half else None]}}
+    text = json.dumps(call.args, ensure_ascii=False)
     return {"id": IDS + letters(call.id, 24), "type": "function",
-            "function": {"name": call.name, "arguments": json.dumps(call.args, ensure_ascii=False)}}
+            "function": {"name": call.name, "arguments": text[:-2] if half else text}}
+
+
+def calls_json(answer):
+    """The calls; of the last one the end is missing where the limit came first."""
+    last = len(answer.calls) - 1
+    return [call_json(call, answer.half and k == last) for k, call in enumerate(answer.calls)]
 
 
 def frame(asked):
@@ -402,44 +495,88 @@ def frame(asked):
             "system_fingerprint": "fp_strict"}
 
 
+def token(text, others):
+    """A piece's log probability, and those of what might have stood there."""
+    def one(text, at):
+        return {"token": text, "logprob": -0.125 - at, "bytes": list(text.encode())}
+    return {**one(text, len(text)), "top_logprobs": [one(text + "?" * k, k) for k in range(others)]}
+
+
+def seed_of(asked):
+    """What an answer's cuts follow from; where they are told as tokens, from the text alone."""
+    return asked.prefix if asked.logprobs is None else ""
+
+
+def tokens_of(text, asked):
+    return [token(piece, asked.logprobs) for piece in pieces(text, seed_of(asked))]
+
+
+def cites_json(answer):
+    return [{"type": "url_citation", "url_citation": {"start_index": start, "end_index": end, "title": title,
+                                                      "url": url}} for start, end, url, title in answer.cites]
+
+
+def choice_text(answer, k):
+    """What the choices after the first say is a little more."""
+    return answer.text + f" ({k})" * (k > 0)
+
+
 def whole(asked, answer, vendor):
-    message = {"role": "assistant", "content": answer.text or None, "refusal": answer.refusal or None,
-               "annotations": []}
-    if answer.calls:
-        message["tool_calls"] = [call_json(call) for call in answer.calls]
+    def choice(k):
+        text = choice_text(answer, k)
+        message = {"role": "assistant", "content": text or None, "refusal": answer.refusal or None,
+                   "annotations": cites_json(answer)}
+        if answer.calls:
+            message["tool_calls"] = calls_json(answer)
+        if answer.thought is not None:
+            message["reasoning_content"] = answer.thought
+        probable = None if asked.logprobs is None else {"content": tokens_of(text, asked), "refusal": None}
+        return {"index": k, "message": message, "logprobs": probable, "finish_reason": FINISH[answer.finish]}
+
     return {**frame(asked), "object": "chat.completion",
-            "choices": [{"index": 0, "message": message, "logprobs": None,
-                         "finish_reason": FINISH[answer.finish]}],
-            "usage": usage(answer)}
+            "choices": [choice(k) for k in range(asked.choices)], "usage": usage(answer)}
 
 
 def events(asked, answer, vendor):
-    """The bytes of each event; `broken` answers end where the error or the cut is."""
+    """The bytes of each event; `broken` answers end where the error or the cut is. Choices interleave."""
     head = {**frame(asked), "object": "chat.completion.chunk"}
     tail = {"usage": None} if asked.usage_wanted else {}
 
-    def chunk(delta, finish=None):
-        choice = {"index": 0, "delta": delta, "logprobs": None, "finish_reason": finish}
+    def chunk(k, delta, finish=None, probable=None):
+        choice = {"index": k, "delta": delta, "logprobs": probable, "finish_reason": finish}
         return event({**head, "choices": [choice], **tail,
                       "obfuscation": letters(json.dumps(delta), 5)})
 
-    yield chunk({"role": "assistant", "content": None if answer.calls and not answer.text else "",
-                 "refusal": None})
-    for name, text in (("content", answer.text), ("refusal", answer.refusal)):
-        for at, piece in enumerate(pieces(text, asked.prefix)):
-            if answer.broken and at == 3:
+    def choice(k):
+        yield chunk(k, {"role": "assistant", "content": None if answer.calls and not answer.text else "",
+                        "refusal": None})
+        for piece in pieces(answer.thought or "", asked.prefix):
+            yield chunk(k, {"reasoning_content": piece})
+        for name, text in (("content", choice_text(answer, k)), ("refusal", answer.refusal)):
+            for at, piece in enumerate(pieces(text, seed_of(asked))):
+                if answer.broken and at == 3:
+                    yield None
+                    return
+                probable = None if asked.logprobs is None else {
+                    "content": [token(piece, asked.logprobs)], "refusal": None}
+                yield chunk(k, {name: piece}, probable=probable)
+        if answer.cites:
+            yield chunk(k, {"annotations": cites_json(answer)})
+        for n, made in enumerate(calls_json(answer)):
+            kind, name = made["type"], "input" if made["type"] == "custom" else "arguments"
+            text, made[kind][name] = made[kind][name], ""
+            yield chunk(k, {"tool_calls": [{"index": n, **made}]})
+            for piece in pieces(text, asked.prefix):
+                yield chunk(k, {"tool_calls": [{"index": n, kind: {name: piece}}]})
+        yield chunk(k, {}, FINISH[answer.finish])
+
+    for round_of in itertools.zip_longest(*(choice(k) for k in range(asked.choices)), fillvalue=b""):
+        for made in round_of:
+            if made is None:
                 if answer.broken == "break":
-                    yield event(error_body(Refusal("The server had an error while processing your "
-                                                   "request.", 500, "server_error")))
+                    yield event(error_body(TROUBLES[answer.why]()))
                 return
-            yield chunk({name: piece})
-    for k, call in enumerate(answer.calls):
-        made = call_json(call)
-        text, made["function"]["arguments"] = made["function"]["arguments"], ""
-        yield chunk({"tool_calls": [{"index": k, **made}]})
-        for piece in pieces(text, asked.prefix):
-            yield chunk({"tool_calls": [{"index": k, "function": {"arguments": piece}}]})
-    yield chunk({}, FINISH[answer.finish])
+            yield made
     if asked.usage_wanted:
         yield event({**head, "choices": [], "usage": usage(answer)})
     yield b"data: [DONE]\n\n"
@@ -453,6 +590,34 @@ KINDS = {401: ("invalid_request_error", "invalid_api_key"), 403: ("permission_er
          404: ("invalid_request_error", "model_not_found"),
          429: ("rate_limit_error", "rate_limit_exceeded"), 500: ("server_error", None),
          503: ("server_error", "server_is_overloaded")}
+
+
+def trouble(message, status, kind="invalid_request_error", code=None):
+    return lambda: Refusal(message, status, kind, code)
+
+
+# Errors that have nothing to do with the request's form, by the names of the script.
+TROUBLES = {
+    "context": trouble("Your input exceeds the context window of this model. Please adjust your input and "
+                       "try again.", 400, code="context_length_exceeded"),
+    "policy": trouble("Your request was rejected as a result of our safety system.", 400,
+                      code="content_policy_violation"),
+    "key": trouble("Incorrect API key provided: sk-strict-secret. You can find your API key at "
+                   "https://platform.openai.com/account/api-keys.", 401, code="invalid_api_key"),
+    "country": trouble("Country, region, or territory not supported", 403, "request_forbidden",
+                       "unsupported_country_region_territory"),
+    "large": trouble("Request too large.", 413),
+    "rate": trouble("Rate limit reached for gpt-5 in organization org-b1WqsUxyKMm5mpA2NtaSIUzp on requests per min (RPM): "
+                    "Limit 3, Used 3, Requested 1. Please try again in 7s.", 429, "requests",
+                    "rate_limit_exceeded"),
+    "quota": trouble("You exceeded your current quota, please check your plan and billing details.", 429,
+                     "insufficient_quota", "insufficient_quota"),
+    "server": trouble("The server had an error while processing your request. Sorry about that!", 500,
+                      "server_error"),
+    "overloaded": trouble("The server is currently overloaded with other requests. Sorry about that! You "
+                          "can retry your request.", 503, "server_error", "server_is_overloaded"),
+    "timeout": trouble("The server took too long to answer.", 504, "server_error", "timeout"),
+}
 
 
 def error_body(refusal):

@@ -34,6 +34,7 @@ class Failed(Exception):
     def __init__(self, said):
         super().__init__(f"{said['class']} {said['status']}: {said['message']}")
         self.kind, self.status, self.message = said["class"], said["status"], said["message"]
+        self.code = said["code"]        # where the client tells one
         self.vendors = said["vendors"]  # of the classes that the client documents
 
 
@@ -92,14 +93,17 @@ class Talk:
         self.name = str(next(driver.numbers))
         driver.tell(do="open", talk=self.name, format=form, url=url, key=key, model=model, **options)
 
-    def ask(self, text, stream, images=()):
+    def ask(self, text, stream, images=(), parts=()):
+        """`parts` are of the format's own."""
         return self._plain(self.driver.tell(do="step", talk=self.name, user=text, stream=stream,
-                                            images=list(images)))
+                                            images=list(images), parts=list(parts)))
 
     def results(self, results, stream):
-        """results: (text, failed) a call, in the order of the calls."""
+        """results: (text, failed) a call, in the order of the calls, and parts in the text's place
+        where there are any."""
         return self._plain(self.driver.tell(do="step", talk=self.name, stream=stream, results=[
-            {"text": text, "failed": failed} for text, failed in results]))
+            {"text": text, "failed": failed, **({"parts": parts[0]} if parts else {})}
+            for text, failed, *parts in results]))
 
     def close(self):
         self.driver.tell(do="close", talk=self.name)

@@ -10,11 +10,14 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parent.parent / "integration"))
 from harness import Gateway, binary  # noqa: E402
 
+from chat import DIALECTS  # noqa: E402
 from driver import FORMATS  # noqa: E402
-from vendor import MODELS, StrictVendor  # noqa: E402
+from vendor import MODELS, PLAIN, StrictVendor  # noqa: E402
 
 TYPES = {"openai": "openai", "responses": "openai", "anthropic": "anthropic", "gemini": "gemini"}
-TARGET = "strict"  # what a route asks for; each account's map says what that is at its vendor
+# What a route asks for; each account's map says what that is at its vendor.
+TARGET = "strict"
+TARGETS = {TARGET: MODELS, "plain": PLAIN}
 PROBE_S = 20
 HELLO = {
     "openai": ("/v1/chat/completions", {"messages": [{"role": "user", "content": "hello"}]}),
@@ -43,6 +46,9 @@ class Fabric:
     def __init__(self, backend="auto", accounts=2, config=None):
         self.vendor = StrictVendor()
         made = [self.account(form, n + 1) for form in FORMATS for n in range(accounts)]
+        made.append({"name": "compatible", "type": "openai-compatible", "base_url": self.vendor.url + "/v1",
+                     "allow_private": True, "api_key": "strict-compatible", "formats": ["openai"],
+                     "model_map": {model: model for model in DIALECTS}})
         self.gateway = Gateway(backend, accounts=made, config=config)
         self.gateway.start()
         self.routes = 0
@@ -52,7 +58,7 @@ class Fabric:
         return {"name": account_name(form, number), "type": TYPES[form],
                 "base_url": self.vendor.url + suffix, "allow_private": True,
                 "api_key": account_key(form, number), "formats": [form],
-                "model_map": {TARGET: MODELS[form]}}
+                "model_map": {target: models[form] for target, models in TARGETS.items()}}
 
     def control(self, method, path, body=None):
         """A call over the gateway's own socket."""
@@ -71,12 +77,12 @@ class Fabric:
             raise AssertionError(f"{method} {path}: {raw.decode()}")
         return json.loads(rest) if rest else None
 
-    def route(self, *accounts):
+    def route(self, *accounts, target=TARGET):
         """A new model that these accounts serve, the first of them first."""
         self.routes += 1
         name = f"route-{self.routes}"
         made = self.control("POST", "/api/v1/models",
-                            {"name": name, "target": TARGET, "accounts": list(accounts)})
+                            {"name": name, "target": target, "accounts": list(accounts)})
         return Route(self, name, made["id"])
 
     def close(self):

@@ -1,9 +1,11 @@
 """generateContent as a vendor that holds to its own documents serves it."""
 
 import base64
+import itertools
 import json
 import re
 
+from chat import seed_of
 from common import Refusal, is_int, is_number, letters, pieces, sorted_text
 from script import Asked, Call, Item, image_mark, result_text
 from seal import prefix_digest, prefix_texts
@@ -27,7 +29,9 @@ SCHEMA_FIELDS = set("""type format title description nullable enum items propert
 TYPES = ("STRING", "NUMBER", "INTEGER", "BOOLEAN", "ARRAY", "OBJECT", "NULL")
 NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.:-]{0,63}")
 PLACEHOLDERS = ("skip_thought_signature_validator", "context_engineering_is_the_way_to_go")
+HOSTED = ("googleSearch", "urlContext", "codeExecution")
 STOPS_MAX = 5
+CHOICES_MAX = 8
 FINISH = {"stop": "STOP", "calls": "STOP", "length": "MAX_TOKENS", "stop_string": "STOP",
           "refused": "SAFETY", "filtered": "SAFETY"}
 SIGNATURE_DOCS = "https://ai.google.dev/gemini-api/docs/thought-signatures"
@@ -98,8 +102,8 @@ def read_schema(schema, path, field):
 def read_tools(body, asked):
     tools = body.get("tools") or []
     for at, tool in enumerate(tools if isinstance(tools, list) else [tools]):
-        tool = proto(tool, {"functionDeclarations", "googleSearch", "urlContext", "codeExecution"},
-                     f"tools[{at}]")
+        tool = proto(tool, {"functionDeclarations", *HOSTED}, f"tools[{at}]")
+        asked.tools.update({name: "(the vendor's)" for name in HOSTED if name in tool})
         for n, made in enumerate(tool.get("functionDeclarations") or []):
             path = f"tools[{at}].function_declarations[{n}]"
             made = proto(made, {"name", "description", "parameters", "parametersJsonSchema", "response",
@@ -189,10 +193,13 @@ class Turns:
                     texts.append(part["text"])
                 elif kind == "inlineData":
                     item.images.append(self.image(part["inlineData"], path))
+                elif kind == "fileData":
+                    item.images.append(self.file(part["fileData"], path))
                 elif kind == "functionCall":
                     item.calls.append(self.function_call(part["functionCall"], path, model))
                 elif kind == "functionResponse":
                     responses.append(self.response(part["functionResponse"], path, model))
+                    tools.images += self.response_images(part["functionResponse"], path)
             if item.calls and at >= turn and "thoughtSignature" not in next(
                     part for part in content["parts"] if "functionCall" in part):
                 refuse("Function call is missing a thought_signature in functionCall parts. This is "
@@ -242,7 +249,27 @@ class Turns:
             raw = base64.b64decode(text + "=" * (-len(text) % 4), validate=True)
         except ValueError:
             refuse(f"Invalid value at '{path}.inline_data.data' (TYPE_BYTES), Base64 decoding failed")
+        if data["mimeType"] == "application/pdf" and not raw.startswith(b"%PDF-"):
+            refuse("The document has no pages.")
         return image_mark(data["mimeType"], raw)
+
+    def file(self, data, path):
+        if not data.get("mimeType"):
+            fault(path + ".file_data.mime_type", "mime_type is required.")
+        uri = data.get("fileUri") or ""
+        if not uri.startswith("https://"):
+            refuse(f"Invalid or unsupported file uri: {uri}")
+        return image_mark("url", uri.encode())
+
+    def response_images(self, response, path):
+        """What stands beside a function's answer: pictures and documents of newer models."""
+        out = []
+        for n, part in enumerate(response.get("parts") or []):
+            here = f"{path}.function_response.parts[{n}]"
+            part = proto(part, {"inlineData", "fileData"}, here)
+            if "inlineData" in part:
+                out.append(self.image(proto(part["inlineData"], PART_DATA["inlineData"], here), here))
+        return out
 
     def function_call(self, call, path, model):
         if not model:
@@ -330,6 +357,12 @@ def read_config(body, asked):
     if len(asked.stops) > STOPS_MAX:
         fault("generation_config.stop_sequences", f"the number of stop sequences must not exceed "
               f"{STOPS_MAX}.")
+    asked.choices = config.get("candidateCount") or 1
+    if not is_int(asked.choices) or not 1 <= asked.choices <= CHOICES_MAX:
+        fault("generation_config.candidate_count", f"candidate_count must be in the range [1, {CHOICES_MAX}].")
+    if config.get("logprobs") is not None and not config.get("responseLogprobs"):
+        fault("generation_config.logprobs", "logprobs is only allowed with response_logprobs.")
+    asked.logprobs = (config.get("logprobs") or 0) if config.get("responseLogprobs") else None
     asked.cap = config.get("maxOutputTokens")
     if asked.cap is not None and (not is_int(asked.cap) or asked.cap < 1):
         fault("generation_config.max_output_tokens", "max_output_tokens must be positive.")
@@ -411,16 +444,21 @@ def signature(asked, vendor, mark):
 
 
 def parts_of(asked, answer, vendor):
-    """(thought parts, text, call parts); a turn without calls that thought signs its last text."""
+    """(thought parts, call parts); a turn without calls that thought signs its last text. A call that
+    the limit cut is not told at all."""
     thoughts, calls = [], []
     if answer.thought is not None and asked.extra["show"]:
         thoughts = [{"text": answer.thought, "thought": True}]
-    for k, made in enumerate(answer.calls):
+    for k, made in enumerate(answer.calls[:-1] if answer.half else answer.calls):
         part = {"functionCall": {"name": made.name, "args": made.args}}
         if k == 0:
             part["thoughtSignature"] = signature(asked, vendor, f"{made.name}({sorted_text(made.args)})")
         calls.append(part)
-    return thoughts, answer.text or answer.refusal, calls
+    return thoughts, calls
+
+
+def choice_text(answer, k):
+    return (answer.text or answer.refusal) + f" ({k})" * (k > 0)
 
 
 def last_text(asked, answer, vendor, text):
@@ -430,12 +468,45 @@ def last_text(asked, answer, vendor, text):
     return part
 
 
+def grounding(answer):
+    """What stands where: places are bytes of the text."""
+    def place(at):
+        return len(answer.text[:at].encode())
+
+    return {"webSearchQueries": ["strict"],
+            "groundingChunks": [{"web": {"uri": url, "title": title}} for _, _, url, title in answer.cites],
+            "groundingSupports": [{"segment": {"startIndex": place(start), "endIndex": place(end),
+                                               "text": answer.text[start:end]},
+                                   "groundingChunkIndices": [n], "confidenceScores": [0.5]}
+                                  for n, (start, end, _, _) in enumerate(answer.cites)]}
+
+
+def probable(asked, *texts):
+    def one(text, at):
+        return {"token": text, "tokenId": at, "logProbability": -0.125 - at}
+    return {"chosenCandidates": [one(text, len(text)) for text in texts],
+            "topCandidates": [{"candidates": [one(text + "?" * k, k) for k in range(asked.logprobs)]}
+                              for text in texts]}
+
+
+def end_of(asked, answer, *texts):
+    more = {"finishReason": FINISH[answer.finish]}
+    if answer.cites:
+        more["groundingMetadata"] = grounding(answer)
+    if asked.logprobs is not None and texts:
+        more["logprobsResult"] = probable(asked, *texts)
+    return more
+
+
 def whole(asked, answer, vendor):
-    thoughts, text, calls = parts_of(asked, answer, vendor)
-    texts = [last_text(asked, answer, vendor, text)] if text else []
-    candidate = {"content": {"parts": thoughts + texts + calls, "role": "model"},
-                 "finishReason": FINISH[answer.finish], "index": 0}
-    return {"candidates": [candidate], "usageMetadata": usage(answer), **frame(asked)}
+    thoughts, calls = parts_of(asked, answer, vendor)
+    candidates = []
+    for k in range(asked.choices):
+        text = choice_text(answer, k)
+        texts = [last_text(asked, answer, vendor, text)] if text else []
+        candidates.append({"content": {"parts": thoughts + texts + calls, "role": "model"}, "index": k,
+                           **end_of(asked, answer, *pieces(text, seed_of(asked)))})
+    return {"candidates": candidates, "usageMetadata": usage(answer), **frame(asked)}
 
 
 def event(value):
@@ -443,28 +514,34 @@ def event(value):
 
 
 def chunks(asked, answer, vendor):
-    thoughts, text, calls = parts_of(asked, answer, vendor)
+    thoughts, calls = parts_of(asked, answer, vendor)
     early = {"promptTokenCount": usage(answer)["promptTokenCount"]}
 
-    def chunk(parts, finish=None):
-        candidate = {"content": {"parts": parts, "role": "model"}, "index": 0}
-        if finish:
-            candidate["finishReason"] = finish
+    def chunk(k, parts, finish=False, more=None):
+        candidate = {"content": {"parts": parts, "role": "model"}, "index": k, **(more or {})}
         return {"candidates": [candidate], "usageMetadata": usage(answer) if finish else early,
                 **frame(asked)}
 
-    for thought in thoughts:
-        for piece in pieces(thought["text"], asked.prefix):
-            yield chunk([{"text": piece, "thought": True}])
-    for n, piece in enumerate(pieces(text, asked.prefix)):
-        if answer.broken and n == 3:
-            if answer.broken == "break":
-                yield error_body(Refusal("The model is overloaded. Please try again later.", 503))
-            return
-        yield chunk([{"text": piece}])
-    for part in calls:
-        yield chunk([part])
-    yield chunk([last_text(asked, answer, vendor, "")], FINISH[answer.finish])
+    def choice(k):
+        for thought in thoughts:
+            for piece in pieces(thought["text"], asked.prefix):
+                yield chunk(k, [{"text": piece, "thought": True}])
+        for n, piece in enumerate(pieces(choice_text(answer, k), seed_of(asked))):
+            if answer.broken and n == 3:
+                yield error_body(TROUBLES[answer.why]()) if answer.broken == "break" else None
+                return
+            yield chunk(k, [{"text": piece}], more=None if asked.logprobs is None else {
+                "logprobsResult": probable(asked, piece)})
+        for part in calls:
+            yield chunk(k, [part])
+        yield chunk(k, [last_text(asked, answer, vendor, "")], True, end_of(asked, answer))
+
+    for round_of in itertools.zip_longest(*(choice(k) for k in range(asked.choices)), fillvalue=()):
+        for made in round_of:
+            if made is None:
+                return
+            if made:
+                yield made
 
 
 def events(asked, answer, vendor):
@@ -481,6 +558,25 @@ def events(asked, answer, vendor):
 
 KINDS = {400: "INVALID_ARGUMENT", 401: "UNAUTHENTICATED", 403: "PERMISSION_DENIED", 404: "NOT_FOUND",
          429: "RESOURCE_EXHAUSTED", 500: "INTERNAL", 503: "UNAVAILABLE", 504: "DEADLINE_EXCEEDED"}
+
+
+def trouble(message, status):
+    return lambda: Refusal(message, status)
+
+
+# Errors that have nothing to do with the request's form, by the names of the script. A prompt that is
+# blocked is no error here, but an answer without a candidate.
+TROUBLES = {
+    "context": trouble("The input token count (1200000) exceeds the maximum number of tokens allowed "
+                       "(1048576).", 400),
+    "key": trouble("API key not valid. Please pass a valid API key.", 401),
+    "country": trouble("User location is not supported for the API use.", 403),
+    "rate": trouble("Resource has been exhausted (e.g. check quota).", 429),
+    "quota": trouble("You exceeded your current quota, please check your plan and billing details.", 429),
+    "server": trouble("An internal error has occurred. Please retry or report.", 500),
+    "overloaded": trouble("The model is overloaded. Please try again later.", 503),
+    "timeout": trouble("Deadline expired before operation could complete.", 504),
+}
 
 
 def error_body(refusal):

@@ -17,17 +17,21 @@ BLOCK_FIELDS = {
     "image": {"source", "cache_control"},
     "document": {"source", "title", "context", "citations", "cache_control"},
     "tool_use": {"id", "name", "input", "cache_control", "caller"},
+    "search_result": {"source", "title", "content", "citations", "cache_control"},
     "tool_result": {"tool_use_id", "content", "is_error", "cache_control"},
     "thinking": {"thinking", "signature"},
     "redacted_thinking": {"data"},
 }
-ROLE_BLOCKS = {"user": ("text", "image", "document", "tool_result"),
+ROLE_BLOCKS = {"user": ("text", "image", "document", "search_result", "tool_result"),
                "assistant": ("text", "thinking", "redacted_thinking", "tool_use")}
 MEDIA = ("image/jpeg", "image/png", "image/gif", "image/webp")
 TOOL_NAME = re.compile(r"[a-zA-Z0-9_-]{1,128}")
 ID = re.compile(r"[a-zA-Z0-9_-]+")
 EFFORTS = ("low", "medium", "high", "xhigh", "max")
 MARKS_MAX = 4
+# Tools that the vendor knows by their types, with dates behind: run by the client, or by the vendor.
+TYPED_TOOLS = ("bash_", "text_editor_", "memory_", "computer_", "web_search_", "web_fetch_",
+               "code_execution_", "tool_search_tool_")
 FINISH = {"stop": "end_turn", "calls": "tool_use", "length": "max_tokens",
           "stop_string": "stop_sequence", "refused": "refusal", "filtered": "refusal"}
 THINKING_DOCS = ("Please consult our documentation at https://docs.claude.com/en/docs/"
@@ -73,6 +77,31 @@ def read_image(source, path):
         return image_mark(source["media_type"], base64.b64decode(source["data"], validate=True))
     except ValueError:
         refuse(f"{path}.base64: invalid base64 data")
+
+
+def read_document(source, path):
+    """The mark of a document, or its text where it is one."""
+    kind = source.get("type")
+    if kind == "url":
+        need(source, ("url",), f"{path}.url.")
+        return image_mark("url", text_of(source["url"], path + ".url.url").encode())
+    if kind not in ("base64", "text"):
+        refuse(f"{path}: Input tag '{kind}' found using 'type' does not match any of the expected tags: "
+               "'base64', 'content', 'file', 'text', 'url'")
+    wanted = {"base64": "application/pdf", "text": "text/plain"}[kind]
+    only(source, {"type", "media_type", "data"}, f"{path}.{kind}.")
+    need(source, ("media_type", "data"), f"{path}.{kind}.")
+    if source["media_type"] != wanted:
+        refuse(f"{path}.{kind}.media_type: Input should be '{wanted}'")
+    if kind == "text":
+        return image_mark(wanted, source["data"].encode())
+    try:
+        data = base64.b64decode(source["data"], validate=True)
+    except ValueError:
+        refuse(f"{path}.base64: invalid base64 data")
+    if not data.startswith(b"%PDF-"):
+        refuse(f"{path}.base64.data: The PDF specified was not valid.")
+    return image_mark(wanted, data)
 
 
 def block_of(block, role, path):
@@ -156,6 +185,11 @@ class Turns:
             elif kind == "image":
                 need(block, ("source",), path + ".image.")
                 item.images.append(read_image(block["source"], path + ".image.source"))
+            elif kind == "document":
+                need(block, ("source",), path + ".document.")
+                item.images.append(read_document(block["source"], path + ".document.source"))
+            elif kind == "search_result":
+                need(block, ("source", "title", "content"), path + ".search_result.")
         self.settled(at - 1, found)
         self.owed = []
         item.text = "\n".join(texts)
@@ -187,6 +221,14 @@ class Turns:
                     texts.append(self.text(part, here))
                 elif kind == "image":
                     tools.images.append(read_image(part["source"], here + ".image.source"))
+                elif kind == "document":
+                    tools.images.append(read_document(part["source"], here + ".document.source"))
+                elif kind == "tool_reference":
+                    need(part, ("tool_name",), here + ".tool_reference.")
+                    if part["tool_name"] not in self.asked.tools:
+                        refuse(f"{here}.tool_reference: Tool reference '{part['tool_name']}' not found in "
+                               "available tools")
+                    texts.append(f"Loaded tool {part['tool_name']}")
                 else:
                     refuse(f"{here}: Input tag '{kind}' found using 'type' does not match any of the "
                            "expected tags: 'document', 'image', 'search_result', 'text', "
@@ -261,8 +303,20 @@ def read_tools(body, asked):
     if tools is not None and not isinstance(tools, list):
         refuse("tools: Input should be a valid list")
     for at, tool in enumerate(tools or []):
+        kind = tool.get("type") or "custom"
+        if kind.startswith(TYPED_TOOLS):
+            need(tool, ("name",), f"tools.{at}.{kind}.")
+            if "input_schema" in tool:
+                refuse(f"tools.{at}.{kind}.input_schema: Extra inputs are not permitted")
+            asked.tools[tool["name"]] = kind
+            continue
+        if kind != "custom":
+            tags = ", ".join(f"'{name}...'" for name in TYPED_TOOLS)
+            refuse(f"tools.{at}: Input tag '{kind}' found using 'type' does not match any of the expected "
+                   f"tags: 'custom', {tags}")
         path = f"tools.{at}.custom."
-        only(tool, {"name", "description", "input_schema", "type", "strict", "cache_control"}, path)
+        only(tool, {"name", "description", "input_schema", "type", "strict", "cache_control",
+                    "defer_loading", "input_examples", "allowed_callers", "eager_input_streaming"}, path)
         need(tool, ("name", "input_schema"), path)
         if not TOOL_NAME.fullmatch(text_of(tool["name"], path + "name")):
             refuse(f"{path}name: String should match pattern '^[a-zA-Z0-9_-]{{1,128}}$'")
@@ -371,9 +425,7 @@ def read_options(body, asked):
                 refuse("output_config.format.schema: For 'object' type, 'additionalProperties' must be "
                        "explicitly set to false")
         asked.schema = form["schema"]
-    marks = count_marks(body)
-    if marks > MARKS_MAX:
-        refuse(f"A maximum of {MARKS_MAX} blocks with cache_control may be provided. Found {marks}.")
+    read_marks(body)
 
 
 def objects_of(schema):
@@ -387,10 +439,39 @@ def objects_of(schema):
             yield from objects_of(inner)
 
 
-def count_marks(value):
+def marks_of(value, path):
+    """(path, mark) of each mark in the order of a prompt's parts."""
     if isinstance(value, dict):
-        return (value.get("cache_control") is not None) + sum(map(count_marks, value.values()))
-    return sum(map(count_marks, value)) if isinstance(value, list) else 0
+        if value.get("cache_control") is not None:
+            yield path + "cache_control", value["cache_control"]
+        for name, inner in value.items():
+            if name not in ("cache_control", "input", "input_schema"):
+                yield from marks_of(inner, f"{path}{name}.")
+    elif isinstance(value, list):
+        for at, inner in enumerate(value):
+            yield from marks_of(inner, f"{path}{at}.")
+
+
+def read_marks(body):
+    """At most four, of a length that there is, the long ones first."""
+    marks = [mark for name in ("tools", "system", "messages") for mark in marks_of(body.get(name), name + ".")]
+    if body.get("cache_control") is not None:
+        marks.append(("cache_control", body["cache_control"]))
+    short = False
+    for path, mark in marks:
+        if mark.get("type") != "ephemeral":
+            refuse(f"{path}: Input tag '{mark.get('type')}' found using 'type' does not match any of the "
+                   "expected tags: 'ephemeral'")
+        only(mark, {"type", "ttl"}, f"{path}.ephemeral.")
+        if mark.get("ttl", "5m") not in ("5m", "1h"):
+            refuse(f"{path}.ephemeral.ttl: Input should be '5m' or '1h'")
+        if short and mark.get("ttl") == "1h":
+            refuse(f"{path}.ttl: a ttl='1h' cache_control block must not come after a ttl='5m' cache_control "
+                   "block. Note that blocks are processed in the following order: `tools`, `system`, "
+                   "`messages`.")
+        short = short or mark.get("ttl", "5m") == "5m"
+    if len(marks) > MARKS_MAX:
+        refuse(f"A maximum of {MARKS_MAX} blocks with cache_control may be provided. Found {len(marks)}.")
 
 
 def read_system(system, asked):
@@ -446,12 +527,28 @@ def blocks(asked, answer, vendor):
                                  prefix_digest(asked.extra["prefix"]), answer.thought)
         vendor.issued(call, sign)
         out.append({"type": "thinking", "thinking": answer.thought, "signature": sign})
-    if answer.text or answer.refusal:
-        out.append({"type": "text", "text": answer.text or answer.refusal, "citations": None})
-    for made in answer.calls:
+    if answer.redacted:
+        data = vendor.seals.sign(FAMILY, call.account, asked.model, prefix_digest(asked.extra["prefix"]), "")
+        vendor.issued(call, data)
+        out.append({"type": "redacted_thinking", "data": data})
+    out += text_blocks(answer)
+    for k, made in enumerate(answer.calls):
+        half = answer.half and k == len(answer.calls) - 1
         out.append({"type": "tool_use", "id": "toolu_" + letters(made.id, 24), "name": made.name,
-                    "input": made.args, "caller": {"type": "direct"}})
+                    "input": {} if half else made.args, "caller": {"type": "direct"}})
     return out
+
+
+def text_blocks(answer):
+    """Cited words are blocks of their own; between them stands the rest."""
+    text, at, out = answer.text or answer.refusal, 0, []
+    for start, end, url, title in answer.cites:
+        cite = {"type": "web_search_result_location", "url": url, "title": title,
+                "cited_text": text[start:end], "encrypted_index": "RW5j"}
+        out += [(text[at:start], None), (text[start:end], [cite])]
+        at = end
+    out.append((text[at:], None))
+    return [{"type": "text", "text": part, "citations": cites} for part, cites in out if part]
 
 
 def ending(answer):
@@ -483,8 +580,7 @@ def events(asked, answer, vendor):
         for made in block_events(at, block, asked, answer):
             if made is None:
                 if answer.broken == "break":
-                    yield event({"type": "error",
-                                 "error": {"type": "overloaded_error", "message": "Overloaded"}})
+                    yield event({**error_body(TROUBLES[answer.why]())})
                 return
             yield made
     yield event({"type": "message_delta", "delta": ending(answer), "usage": usage(answer)})
@@ -504,6 +600,15 @@ def block_events(at, block, asked, answer):
     elif kind == "text":
         shell, deltas = {**block, "text": ""}, [
             {"type": "text_delta", "text": piece} for piece in pieces(block["text"], seed)]
+        if block["citations"]:
+            shell["citations"] = []
+            deltas += [{"type": "citations_delta", "citation": cite} for cite in block["citations"]]
+    elif kind == "redacted_thinking":
+        shell, deltas = block, []
+    elif answer.half and block["id"] == "toolu_" + letters(answer.calls[-1].id, 24):
+        shell = {**block, "input": {}}
+        deltas = [{"type": "input_json_delta", "partial_json": piece} for piece in pieces(
+            json.dumps(answer.calls[-1].args, ensure_ascii=False)[:-2], seed)]
     else:
         text = json.dumps(block["input"], ensure_ascii=False)
         shell = {**block, "input": {}}
@@ -522,6 +627,26 @@ def block_events(at, block, asked, answer):
 KINDS = {400: "invalid_request_error", 401: "authentication_error", 402: "billing_error",
          403: "permission_error", 404: "not_found_error", 413: "request_too_large",
          429: "rate_limit_error", 500: "api_error", 503: "api_error", 529: "overloaded_error"}
+
+
+def trouble(message, status, kind=None):
+    return lambda: Refusal(message, status, kind)
+
+
+# Errors that have nothing to do with the request's form, by the names of the script.
+TROUBLES = {
+    "context": trouble("prompt is too long: 210021 tokens > 200000 maximum", 400),
+    "policy": trouble("Output blocked by content filtering policy", 400),
+    "key": trouble("invalid x-api-key", 401),
+    "country": trouble("Your organization does not have access to Claude in this region.", 403),
+    "large": trouble("Request exceeds the maximum size", 413),
+    "rate": trouble("This request would exceed your organization's rate limit of 50 requests per minute.",
+                    429),
+    "quota": trouble("Your credit balance is too low to access the Anthropic API.", 402),
+    "server": trouble("Internal server error", 500),
+    "overloaded": trouble("Overloaded", 529),
+    "timeout": trouble("Request timed out", 504, "timeout_error"),
+}
 
 
 def error_body(refusal):

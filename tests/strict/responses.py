@@ -19,16 +19,28 @@ ITEM_FIELDS = {
     "message": {"role", "content", "phase"},
     "function_call": {"call_id", "name", "arguments", "namespace"},
     "function_call_output": {"call_id", "output"},
+    "custom_tool_call": {"call_id", "name", "input", "namespace"},
+    "custom_tool_call_output": {"call_id", "output"},
+    "tool_search_call": {"call_id", "execution", "arguments"},
+    "tool_search_output": {"call_id", "execution", "tools"},
     "reasoning": {"summary", "content", "encrypted_content"},
     "item_reference": set(),
 }
-ID_STARTS = {"message": "msg", "function_call": "fc", "reasoning": "rs", "function_call_output": "fc"}
+ID_STARTS = {"message": "msg", "function_call": "fc", "reasoning": "rs", "function_call_output": "fc",
+             "custom_tool_call": "ctc", "custom_tool_call_output": "ctc", "tool_search_call": "tsc",
+             "tool_search_output": "tso"}
+CALLS = ("function_call", "custom_tool_call", "tool_search_call")
+OUTPUTS = ("function_call_output", "custom_tool_call_output", "tool_search_output")
+# Tools that the vendor runs by itself.
+HOSTED = ("web_search", "web_search_preview", "file_search", "code_interpreter", "image_generation",
+          "local_shell", "shell", "apply_patch", "mcp", "computer")
 PART_FIELDS = {
     "input_text": {"text"}, "input_image": {"image_url", "file_id", "detail"},
     "input_file": {"file_data", "file_url", "file_id", "filename", "detail"},
+    "input_audio": {"input_audio"},
     "output_text": {"text", "annotations", "logprobs"}, "refusal": {"refusal"},
 }
-ROLE_PARTS = {"user": ("input_text", "input_image", "input_file"), "system": ("input_text",),
+ROLE_PARTS = {"user": ("input_text", "input_image", "input_file", "input_audio"), "system": ("input_text",),
               "developer": ("input_text",), "assistant": ("output_text", "refusal")}
 INCLUDES = ("file_search_call.results", "web_search_call.results", "web_search_call.action.sources",
             "message.input_image.image_url", "computer_call_output.output.image_url",
@@ -66,6 +78,12 @@ def read_parts(content, allowed, path):
             media, data = data_url(want(part["image_url"], str, here + ".image_url"),
                                    here + ".image_url")
             images.append(image_mark(media, data))
+        elif kind == "input_audio":
+            images.append(chat.sound_of(part.get("input_audio"), here + ".input_audio"))
+        elif kind == "input_file" and part.get("file_url") is not None:
+            images.append(image_mark("url", want(part["file_url"], str, here + ".file_url").encode()))
+        elif kind == "input_file":
+            images.append(chat.document_of(part, here, "file_data"))
     return ("" if "output_text" in allowed else "\n").join(texts), images, refusal
 
 
@@ -99,7 +117,7 @@ def read_reasoning(items, at, here, call, asked, vendor):
         vendor.returned(call, sealed)
     follower = items[at + 1] if at + 1 < len(items) else {}
     kind = follower.get("type", "message")
-    if not (kind in ("function_call", "reasoning")
+    if not (kind in (*CALLS, "reasoning")
             or (kind == "message" and follower.get("role") == "assistant")):
         refuse(f"Item '{name}' of type 'reasoning' was provided without its required following item.",
                "input")
@@ -145,32 +163,32 @@ def read_input(items, call, asked, vendor):
                 continue
             who = role if role in ("user", "assistant") else "system"
             asked.items.append(Item(who, text, images, refusal=refusal))
-        elif kind == "function_call":
-            for field in ("call_id", "name", "arguments"):
+        elif kind in CALLS:
+            wanted = {"function_call": ("call_id", "name", "arguments"), "custom_tool_call": (
+                "call_id", "name", "input"), "tool_search_call": ("arguments",)}[kind]
+            for field in wanted:
                 if field not in item:
                     missing(f"{here}.{field}")
             identifier(item["call_id"], here + ".call_id")
-            tool_name(item["name"], here + ".name")
             if item["call_id"] in owed or item["call_id"] in outputs:
                 refuse(f"Duplicate function call with call_id {item['call_id']}.", "input")
-            try:
-                args = json.loads(want(item["arguments"], str, here + ".arguments") or "{}")
-            except ValueError:
-                args = {"_text": item["arguments"]}
-            turn = sum(1 for other in reversed(asked.items) if other.who == "assistant")
-            owed[item["call_id"]] = turn
-            asked.items.append(Item("assistant", calls=[Call(item["name"], args, item["call_id"])]))
-        elif kind == "function_call_output":
-            for field in ("call_id", "output"):
+            owed[item["call_id"]] = kind
+            asked.items.append(Item("assistant", calls=[call_of(item, kind, here)]))
+        elif kind in OUTPUTS:
+            for field in ("call_id", "tools" if kind == "tool_search_output" else "output"):
                 if field not in item:
                     missing(f"{here}.{field}")
             identifier(item["call_id"], here + ".call_id")
-            if item["call_id"] not in owed:
+            if owed.get(item["call_id"]) != CALLS[OUTPUTS.index(kind)]:
                 refuse("No tool call found for function call output with call_id "
                        f"{item['call_id']}.", "input")
             del owed[item["call_id"]]
             outputs.add(item["call_id"])
-            text, images, _ = read_parts(item["output"], ROLE_PARTS["user"], here + ".output")
+            text, images = json.dumps(item.get("tools")), []
+            if kind == "tool_search_output":
+                read_tools({"tools": item["tools"]}, asked, here + ".tools")
+            else:
+                text, images, _ = read_parts(item["output"], ROLE_PARTS["user"][:3], here + ".output")
             place = calls_before(asked.items).index(item["call_id"])
             asked.items.append(Item("tools", results=[(place, result_text(text))], images=images))
         else:
@@ -178,6 +196,21 @@ def read_input(items, call, asked, vendor):
         lead = False
     if owed:
         refuse(f"No tool output found for function call {next(iter(owed))}.", "input")
+
+
+def call_of(item, kind, here):
+    if kind == "custom_tool_call":
+        tool_name(item["name"], here + ".name")
+        text = want(item["input"], str, here + ".input")
+        return Call(item["name"], {"input": text}, item["call_id"], True)
+    if kind == "tool_search_call":
+        return Call("tool_search", want(item["arguments"], dict, here + ".arguments"), item["call_id"])
+    tool_name(item["name"], here + ".name")
+    try:
+        args = json.loads(want(item["arguments"], str, here + ".arguments") or "{}")
+    except ValueError:
+        args = {"_text": item["arguments"]}
+    return Call(item["name"], args, item["call_id"])
 
 
 def calls_before(items):
@@ -191,14 +224,37 @@ def calls_before(items):
     return ids
 
 
-def read_tools(body, asked):
-    tools = want(body.get("tools") or [], list, "tools")
+def read_tools(body, asked, path="tools"):
+    tools = want(body.get("tools") or [], list, path)
     for at, tool in enumerate(tools):
-        here = f"tools[{at}]"
-        if tool.get("type") != "function":
+        here = f"{path}[{at}]"
+        kind = want(tool, dict, here).get("type")
+        if kind == "custom":
+            only(tool, {"type", "name", "description", "format"}, here)
+            tool_name(tool.get("name"), here + ".name")
+            if tool.get("format") is not None:
+                chat.free_format(tool["format"], here + ".format")
+            asked.tools[tool["name"]] = tool.get("description") or ""
+            asked.free.add(tool["name"])
+            continue
+        if kind == "namespace":
+            only(tool, {"type", "name", "description", "tools"}, here)
+            tool_name(tool.get("name"), here + ".name")
+            inner = Asked("", "")
+            read_tools({"tools": tool.get("tools")}, inner, here + ".tools")
+            asked.tools.update({f"{tool['name']}.{name}": about for name, about in inner.tools.items()})
+            continue
+        if kind == "tool_search":
+            only(tool, {"type", "execution", "description", "parameters"}, here)
+            asked.tools["tool_search"] = tool.get("description") or ""
+            continue
+        if kind in HOSTED:
+            asked.tools[kind] = "(the vendor's)"
+            continue
+        if kind != "function":
             refuse(f"Invalid value: '{tool.get('type')}'. Supported values are: 'function' and "
                    "'custom'.", here + ".type", "invalid_value")
-        only(tool, {"type", "name", "description", "parameters", "strict"}, here)
+        only(tool, {"type", "name", "description", "parameters", "strict", "defer_loading"}, here)
         tool_name(tool.get("name"), here + ".name")
         if "parameters" not in tool:
             missing(here + ".parameters")
@@ -214,7 +270,7 @@ def read_tools(body, asked):
         asked.tools[tool["name"]] = tool.get("description") or ""
     choice = body.get("tool_choice")
     if isinstance(choice, dict):
-        if choice.get("type") != "function" or choice.get("name") not in asked.tools:
+        if choice.get("type") not in ("function", "custom") or choice.get("name") not in asked.tools:
             refuse(f"Tool choice '{choice.get('name', choice.get('type'))}' not found in 'tools' "
                    "parameter.", "tool_choice")
         only(choice, {"type", "name"}, "tool_choice")
@@ -255,6 +311,14 @@ def read_options(body, asked):
         if name not in INCLUDES:
             refuse(f"Invalid value: '{name}'. Supported values are: " +
                    ", ".join(f"'{word}'" for word in INCLUDES) + ".", f"include[{at}]", "invalid_value")
+    asked.logprobs = None
+    if "message.output_text.logprobs" in (body.get("include") or []):
+        asked.logprobs = body.get("top_logprobs") or 0
+    if body.get("top_logprobs") is not None:
+        within(body["top_logprobs"], 0, 20, "top_logprobs")
+    if reasons(asked.model) and (asked.logprobs is not None or body.get("top_logprobs")):
+        refuse("Unsupported parameter: 'top_logprobs' is not supported with this model.", "top_logprobs",
+               "unsupported_parameter")
     asked.extra["sealed"] = "reasoning.encrypted_content" in (body.get("include") or [])
     asked.extra["store"] = body.get("store") is not False
     text = body.get("text")
@@ -332,20 +396,36 @@ def output(asked, answer, vendor, call):
         if sealed is not None:
             item["encrypted_content"] = sealed
         items.append(item)
-    content = [{"type": "output_text", "text": answer.text, "annotations": [], "logprobs": []}]
+    content = [{"type": "output_text", "text": answer.text,
+                "annotations": [cite["url_citation"] | {"type": cite["type"]}
+                                for cite in chat.cites_json(answer)],
+                "logprobs": [] if asked.logprobs is None else chat.tokens_of(answer.text, asked)}]
     if answer.refusal:
         content = [{"type": "refusal", "refusal": answer.refusal}]
     if answer.text or answer.refusal or not answer.calls:
         items.append({"id": "msg_" + letters(seed + "msg", 40), "type": "message",
                       "status": "incomplete" if answer.finish in INCOMPLETE else "completed",
                       "role": "assistant", "content": content})
-    for made in answer.calls:
-        items.append({"id": "fc_" + letters(seed + made.id, 40), "type": "function_call",
-                      "status": "completed", "call_id": chat.IDS + letters(made.id, 24),
-                      "name": made.name, "arguments": json.dumps(made.args, ensure_ascii=False)})
+    for k, made in enumerate(answer.calls):
+        items.append(call_item(made, seed + made.id, answer.half and k == len(answer.calls) - 1))
     if asked.extra["store"]:
         vendor.stored.update(item["id"] for item in items)
     return items
+
+
+def call_item(made, seed, half):
+    call_id, status = chat.IDS + letters(made.id, 24), "incomplete" if half else "completed"
+    if made.free:
+        return {"id": "ctc_" + letters(seed, 40), "type": "custom_tool_call", "status": status,
+                "call_id": call_id, "name": made.name, "input": made.args["input"][:-1 if half else None]}
+    if made.name == "tool_search":
+        return {"id": "tsc_" + letters(seed, 40), "type": "tool_search_call", "status": status,
+                "call_id": call_id, "execution": "client", "arguments": made.args}
+    text = json.dumps(made.args, ensure_ascii=False)
+    space, _, name = made.name.rpartition(".")
+    return {"id": "fc_" + letters(seed, 40), "type": "function_call", "status": status, "call_id": call_id,
+            "name": name, **({"namespace": space} if space else {}),
+            "arguments": text[:-2] if half else text}
 
 
 def envelope(asked, status, items, used, answer):
@@ -390,11 +470,11 @@ def events(asked, answer, vendor):
         for made in item_events(event, at, item, asked, answer):
             if made is None:
                 if answer.broken == "break":
-                    yield event("error", code="server_error", param=None,
-                                message="The server had an error while processing your request.")
+                    why = TROUBLES[answer.why]()
+                    code = why.code or "server_error"
+                    yield event("error", code=code, param=None, message=why.message)
                     failed = envelope(asked, "failed", [], None, answer)
-                    failed["error"] = {"code": "server_error", "message":
-                                       "The server had an error while processing your request."}
+                    failed["error"] = {"code": code, "message": why.message}
                     yield event("response.failed", response=failed)
                 return
             yield made
@@ -423,23 +503,34 @@ def item_events(event, at, item, asked, answer):
         part = item["content"][0]
         kind = "refusal" if part["type"] == "refusal" else "text"
         name = "response.refusal" if kind == "refusal" else "response.output_text"
-        more = {} if kind == "refusal" else {"logprobs": []}
         ids["content_index"] = 0
-        yield event("response.content_part.added", **ids, part={**part, kind: ""})
-        for n, piece in enumerate(pieces(part[kind], seed)):
+        more = {} if kind == "refusal" else {"logprobs": [], "annotations": []}
+        yield event("response.content_part.added", **ids, part={**part, **more, kind: ""})
+        for n, piece in enumerate(pieces(part[kind], chat.seed_of(asked))):
             if answer.broken and n == 3:
                 yield None
                 return
+            more = {} if kind == "refusal" else {"logprobs": part["logprobs"][n:n + 1]}
             yield event(name + ".delta", **ids, delta=piece, **more, obfuscation="x" * (n % 7))
+        for n, cite in enumerate(part.get("annotations", [])):
+            yield event("response.output_text.annotation.added", **ids, annotation_index=n, annotation=cite)
+        more = {} if kind == "refusal" else {"logprobs": part["logprobs"]}
         yield event(name + ".done", **ids, **{kind: part[kind]}, **more)
         yield event("response.content_part.done", **ids, part=part)
     else:
-        yield event("response.output_item.added", output_index=at,
-                    item={**item, "status": "in_progress", "arguments": ""})
-        for piece in pieces(item["arguments"], seed):
-            yield event("response.function_call_arguments.delta", **ids, delta=piece, obfuscation="")
-        yield event("response.function_call_arguments.done", **ids, arguments=item["arguments"])
+        words = {"function_call": ("arguments", "response.function_call_arguments"),
+                 "custom_tool_call": ("input", "response.custom_tool_call_input")}.get(item["type"])
+        shell = {**item, "status": "in_progress", **({words[0]: ""} if words else {})}
+        yield event("response.output_item.added", output_index=at, item=shell)
+        if words:
+            for piece in pieces(item[words[0]], seed):
+                yield event(words[1] + ".delta", **ids, delta=piece, obfuscation="")
+        if item["status"] == "incomplete":
+            return  # the limit came: nothing of it is done
+        if words:
+            yield event(words[1] + ".done", **ids, **{words[0]: item[words[0]]})
     yield event("response.output_item.done", output_index=at, item=item)
 
 
+TROUBLES = chat.TROUBLES
 error_body = chat.error_body

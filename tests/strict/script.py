@@ -8,14 +8,18 @@ to the vendor is told apart from one that did not.
     > think TEXT        thinks first, where the request asks for it
     > say TEXT
     > results           says what the tools answered
-    > see               says which images it sees
+    > see               says which images, documents and sounds it was given
+    > cite URL TITLE WORDS   says the words as what stands at the URL (no spaces in either)
+    > redact            thinks, and shows nobody what
     > call NAME JSON
+    > write NAME JSON   a call with free text, which JSON holds as a string
+    > half NAME JSON    a call that the length limit cuts
     > json JSON         answers in JSON, where a schema asks for it
     > refuse TEXT       in the model's own words
     > filter            what was said until here stands, and a filter ends it
     > bare              the text without the digest
-    > error STATUS      an error instead of an answer
-    > break             an error in the middle of the stream
+    > error STATUS      an error instead of an answer, by its status or its name
+    > break NAME        an error in the middle of the stream; an unnamed one is the server's
     > cut               the connection ends in the middle of the answer
 """
 
@@ -27,6 +31,7 @@ from dataclasses import dataclass, field
 from common import digest, sorted_text
 
 BYTES_A_TOKEN = 4
+REDACTED_TOKENS = 5
 TAIL = ' \u00ab{}\u00bb \U0001f600 "q" \\ \u2028.'  # what a copy that is not exact gets wrong
 
 
@@ -35,6 +40,7 @@ class Call:
     name: str
     args: dict
     id: str = ""
+    free: bool = False  # the arguments' `input` is what the model wrote
 
 
 @dataclass
@@ -43,7 +49,7 @@ class Item:
 
     who: str
     text: str = ""
-    images: list = field(default_factory=list)
+    images: list = field(default_factory=list)  # marks of all that is no text
     calls: list = field(default_factory=list)
     results: list = field(default_factory=list)  # (index of the call, text)
     refusal: str = ""
@@ -71,6 +77,9 @@ class Asked:
     cap: int | None = None
     stops: list = field(default_factory=list)
     stream: bool = False
+    free: set = field(default_factory=set)     # names of the tools that take free text
+    choices: int = 1
+    logprobs: int | None = None                # how many others a token, where asked for
     usage_wanted: bool = True
     prefix: str = ""                           # digest of all that stands before the answer
     extra: dict = field(default_factory=dict)  # of the format that read it
@@ -93,16 +102,20 @@ class Answer:
     calls: list = field(default_factory=list)
     finish: str = "stop"  # stop, calls, length, stop_string, refused, filtered
     stop_string: str = ""
+    cites: list = field(default_factory=list)  # (from, to, url, title): of the text's characters
+    redacted: bool = False
+    half: bool = False    # the last call was cut by the limit
     broken: str = ""      # break, cut
+    why: str = ""         # the kind of error that breaks it
     usage: Usage = field(default_factory=Usage)
 
 
 class Trouble(Exception):
     """An error that the script asks for."""
 
-    def __init__(self, status):
-        super().__init__(str(status))
-        self.status = status
+    def __init__(self, kind):
+        super().__init__(kind)
+        self.kind = kind
 
 
 def image_mark(media, data):
@@ -162,7 +175,9 @@ def answer(asked):
     """What the model says; raises Trouble."""
     items = merged(asked.items)
     told = digest(asked.system, *(item.said() for item in items))
-    at = max((i for i, item in enumerate(items) if item.who == "user"), default=None)
+    users = [i for i, item in enumerate(items) if item.who == "user"]
+    ordered = [i for i in users if orders_of(items[i].text) != [[]]]
+    at = max(ordered or users, default=None)  # pictures of results may stand behind the orders
     orders, step, results, images = [[]], 0, [], []
     if at is not None:
         orders = orders_of(items[at].text)
@@ -170,7 +185,7 @@ def answer(asked):
         results = [text for item in items[at:] for _, text in sorted(item.results)]
         images = [mark for item in items for mark in item.images]
     out = Answer(shown=asked.extra.get("show", True))
-    texts, wants_json, bare = [], None, False
+    texts, cites, wants_json, bare = [], [], None, False
     for word, rest in orders[step] if step < len(orders) else []:
         if word == "think" and asked.thinks:
             out.thought = f"{rest} <{told}>"
@@ -180,24 +195,41 @@ def answer(asked):
             texts.append("results " + "; ".join(results))
         elif word == "see":
             texts.append("I see " + (", ".join(images) or "nothing"))
+        elif word == "cite":
+            url, title, words = rest.split(" ", 2)
+            start = len(" ".join([*texts, ""]))
+            texts.append(words)
+            cites.append((start, start + len(words), url, title))
+        elif word == "redact" and asked.thinks:
+            out.redacted = True
         elif word == "call":
             name, _, args = rest.partition(" ")
             if name in asked.tools:
                 out.calls.append(Call(name, json.loads(args or "{}")))
             else:
                 texts.append(f"there is no tool {name}")
+        elif word == "write":
+            name, _, text = rest.partition(" ")
+            if name in asked.tools:
+                out.calls.append(Call(name, {"input": json.loads(text)}, free=name in asked.free))
+            else:
+                texts.append(f"there is no tool {name}")
+        elif word == "half":
+            name, _, args = rest.partition(" ")
+            out.calls.append(Call(name, json.loads(args), free=name in asked.free))
+            out.half = True
         elif word == "json":
             wants_json = rest
         elif word == "refuse":
             out.refusal = rest
         elif word == "error":
-            raise Trouble(int(rest))
+            raise Trouble(rest)
         elif word == "filter":
             out.finish, bare = "filtered", True
         elif word == "bare":
             bare = True
         elif word in ("break", "cut"):
-            out.broken = word
+            out.broken, out.why = word, rest or "server"
     forced_calls(asked, out, texts)
     if wants_json is not None and asked.schema is not None:
         out.text = wants_json
@@ -205,8 +237,9 @@ def answer(asked):
         out.finish = "refused"
     elif not out.calls or texts:
         out.text = " ".join(texts or ["ok"]) + ("" if bare else TAIL.format(told))
+    out.cites = cites
     if out.calls:
-        out.finish = "calls"
+        out.finish = "length" if out.half else "calls"
     number_calls(asked, out)
     limit(asked, out)
     count(asked, items, out)
@@ -252,6 +285,6 @@ def count(asked, items, out):
     use = out.usage
     use.cached = fixed + sum(sizes[:-1]) if len(sizes) > 1 else 0
     use.fresh = sum(sizes) + fixed - use.cached
-    use.thought = tokens(out.thought or "")
+    use.thought = tokens(out.thought or "") + (REDACTED_TOKENS if out.redacted else 0)
     use.output = use.thought + tokens(out.text) + tokens(out.refusal) + sum(
         tokens(call.name + sorted_text(call.args)) for call in out.calls)

@@ -55,6 +55,12 @@ def prefix_digest(texts):
     return digest(*texts)
 
 
+def grown(before, now):
+    """Whether a list of tools is the one that it was, and more: a search among tools brings some along."""
+    end = "]}]" if before.startswith('[{"functionDeclarations"') else "]"
+    return before.endswith(end) and now.startswith(before[:-len(end)] + ",")
+
+
 class Ledger:
     """What each conversation was, by account and by the marker in its first message."""
 
@@ -68,7 +74,7 @@ class Ledger:
         with self.lock:
             before = self.seen.get((account, family, marker), [])
             for at, text in enumerate(before):
-                if at >= len(texts) or texts[at] != text:
+                if at >= len(texts) or not (texts[at] == text or at == 0 and grown(text, texts[0])):
                     return at, text, texts[at] if at < len(texts) else "(nothing)"
             self.seen[account, family, marker] = texts
             return None

@@ -8,36 +8,37 @@ A pair of formats that the gateway does not carry yet is skipped, by name and wi
 """
 
 import concurrent.futures
+import os
 import random
 import sys
 import unittest
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
+import forgetful  # noqa: E402
 import plan  # noqa: E402
 from driver import FORMATS, NAMES, PROGRAMS, Driver, Failed  # noqa: E402
 from fabric import Fabric, account_key, account_name  # noqa: E402
 from vendor import MODELS, StrictVendor  # noqa: E402
 
 SEED = 41
-TURNS = {"node": plan.TURNS, "python": plan.TURNS // 2}  # the Python clients take their time
+MORE_SEEDS = range(1000, 1016) if os.environ.get("CHECK_LONG") else ()
+# The Python clients take their time.
+TURNS = {"node": plan.TURNS, "forgetful": plan.TURNS, "python": plan.TURNS // 2}
 HOPS_WITHIN = 0.3  # how often the route turns in the middle of a turn's tool calls
 
 # What does not hold yet. A test here is skipped with these words as long as it fails, and fails as soon
 # as it would pass: then its line goes.
-STRIPS = ("in pass mode a thought goes to whichever account is next, and not only to the one that signed "
-          "it (C-138, C-150)")
 # For hops between accounts of another format: each client once, and each vendor that signs.
 ANOTHER = {"openai": "anthropic", "responses": "gemini", "anthropic": "responses", "gemini": "anthropic"}
-KNOWN = {
-    **{f"test_{form}_between_its_own": STRIPS for form in FORMATS if form != "openai"},
-}
+KNOWN = {}
 
 shared = {}
 
 
 def setUpModule():
     shared["drivers"] = {language: Driver(language) for language in PROGRAMS}
+    shared["drivers"]["forgetful"] = forgetful.Driver()
     shared["fabric"] = Fabric()
     shared["cells"] = shared["fabric"].cells()
     shared["native"] = StrictVendor()
@@ -97,27 +98,27 @@ class Conversations(unittest.TestCase):
                                          f"{account}: signatures were lost on their way back")
                     given |= entry.given
 
-    def check_thoughts(self, entries, language, marker):
+    def check_thoughts(self, entries, language, marker, seed):
         """A vendor that thinks was asked to, each time."""
-        turns = plan.turns_of(SEED, TURNS[language], marker=marker)
+        turns = plan.turns_of(seed, TURNS[language], marker=marker)
         self.assertEqual(sum(entry.answer.thought is not None for entry in entries),
                          sum(turn.text.count("\n> think ") for turn in turns))
 
-    def in_all_languages(self, client, marker, accounts, hops):
+    def in_all_languages(self, client, marker, accounts, hops, seed=SEED):
         # The native words come first: both languages are held against the same ones.
         for language in PROGRAMS:
-            native_words(client, SEED, TURNS[language], f"{marker}-{language}")
+            native_words(client, seed, TURNS[language], f"{marker}-{language}")
 
         def one(language):
-            rng = random.Random(f"{SEED} {marker}") if hops else None
-            return self.converse(language, client, SEED, f"{marker}-{language}", accounts, rng)
+            rng = random.Random(f"{seed} {marker}") if hops else None
+            return self.converse(language, client, seed, f"{marker}-{language}", accounts, rng)
 
         with concurrent.futures.ThreadPoolExecutor(len(PROGRAMS)) as pool:
             for language, entries in zip(PROGRAMS, pool.map(one, PROGRAMS)):
                 self.assertGreater(len(entries), plan.TURNS // 2)
                 self.check_signatures(entries)
                 if not hops and entries[0].family != "openai":
-                    self.check_thoughts(entries, language, f"{marker}-{language}")
+                    self.check_thoughts(entries, language, f"{marker}-{language}", seed)
                 if hops:
                     self.assertGreater(len({entry.account for entry in entries}), 1)
 
@@ -127,6 +128,35 @@ class Conversations(unittest.TestCase):
 
 class OneVendor(Conversations):
     """A whole conversation at one account: a test each pair of formats."""
+
+
+class Forgetful(Conversations):
+    """Clients that lose thoughts and signatures: what came with a call is given back for them (C-150)."""
+
+    def check_signatures(self, entries):
+        """Of the answers that call; nobody needs the others."""
+        given = {}
+        for entry in entries:
+            for account, sign in given.items():
+                if account == entry.account:
+                    self.assertLessEqual(sign, entry.came_back,
+                                         f"{account}: signatures were lost on their way back")
+            if entry.answer.calls:
+                given.setdefault(entry.account, set()).update(entry.given)
+        self.assertGreater(sum(map(len, given.values())), 2)
+
+    def lose(self, client, vendors, hops=False):
+        for vendor in vendors:
+            if shared["cells"][client, vendor] is not None:
+                self.skipTest(shared["cells"][client, vendor])
+        marker = f"lose-{client}-{'-'.join(vendors)}"
+        rng = random.Random(f"{SEED} {marker}") if hops else None
+        accounts = [account_name(vendor, number) for vendor in vendors for number in ((1, 2) if hops else (1,))]
+        entries = self.converse("forgetful", client, SEED, marker, accounts, rng)
+        self.assertGreater(len(entries), plan.TURNS)
+        self.check_signatures(entries)
+        if not hops:
+            self.check_thoughts(entries, "forgetful", marker)
 
 
 class Hops(Conversations):
@@ -139,6 +169,12 @@ def one_vendor(client, vendor):
         if why is not None:
             self.skipTest(f"{NAMES[client]} to {NAMES[vendor]}: {why}")
         self.in_all_languages(client, f"one-{client}-{vendor}", [account_name(vendor)], False)
+    return test
+
+
+def forgetful_to(client, *vendors):
+    def test(self):
+        self.lose(client, vendors, hops=len(vendors) > 1)
     return test
 
 
@@ -196,7 +232,23 @@ def hops_of_another(client, vendor):
     return test
 
 
+def hops_everywhere(client, seed):
+    """Between vendors and between the accounts of each."""
+    def test(self):
+        accounts = [account_name(vendor, number) for vendor in self.reach(client) for number in (1, 2)]
+        self.in_all_languages(client, f"every-{client}-{seed}", accounts, True, seed)
+    return test
+
+
+for one in ("openai", "anthropic"):
+    rest = [other for other in ("responses", "anthropic", "gemini") if other != one]
+    for other in rest:
+        add(Forgetful, f"test_{one}_to_{other}", forgetful_to(one, other))
+    add(Forgetful, f"test_{one}_between_all", forgetful_to(one, *rest))
+
 for one in FORMATS:
+    for seed in (SEED, *MORE_SEEDS):
+        add(Hops, f"test_{one}_everywhere_by_seed_{seed}", hops_everywhere(one, seed))
     for other in FORMATS:
         add(OneVendor, f"test_{one}_to_{other}", one_vendor(one, other))
     add(Hops, f"test_{one}_between_its_own", hops_of_one_format(one))

@@ -32,7 +32,10 @@ FORMATS = {"openai": chat, "responses": responses, "anthropic": messages, "gemin
 # What the vendors call the models that the rules in the formats' files are about.
 MODELS = {"openai": "gpt-5", "responses": "gpt-5", "anthropic": "claude-sonnet-5",
           "gemini": "gemini-3-pro"}
-OTHER_MODELS = ("gpt-4.1", "claude-opus-5", "gemini-3-flash")
+# Models that can be steered otherwise: a vendor's that does not think, where there is one.
+PLAIN = {"openai": "gpt-4.1", "responses": "gpt-4.1", "anthropic": "claude-opus-5",
+         "gemini": "gemini-3-flash"}
+OTHER_MODELS = (*PLAIN.values(), *chat.DIALECTS)
 PATHS = {"/v1/chat/completions": "openai", "/v1/responses": "responses", "/v1/messages": "anthropic"}
 GEMINI_PATH = re.compile(
     r"/v1(?:beta|alpha|beta1)?/models/([^/:]+):(generateContent|streamGenerateContent)")
@@ -67,6 +70,13 @@ class Entry:
     came_back: set = field(default_factory=set)  # signatures in the request
     given: set = field(default_factory=set)      # signatures in the answer
     answer: script.Answer | None = None
+
+
+def trouble_of(form, kind):
+    """The error of this name, or with this status, in the vendor's words."""
+    if kind.isdigit():
+        return Refusal("The server had an error while processing your request.", int(kind))
+    return form.TROUBLES[kind]()
 
 
 class StrictVendor:
@@ -144,11 +154,11 @@ class StrictVendor:
                                   f"was {before[:600]} and is {now[:600]}")
             answer = script.answer(asked)
             if answer.broken and not asked.stream:
-                raise script.Trouble(500)
+                raise script.Trouble(answer.why)
         except script.Trouble as trouble:
-            self.note(Entry(call.family, call.account, trouble.status, "as asked for", marker, body))
-            raise Refusal("The server had an error while processing your request.",
-                          trouble.status) from None
+            refusal = trouble_of(form, trouble.kind)
+            self.note(Entry(call.family, call.account, refusal.status, "as asked for", marker, body))
+            raise refusal from None
         except Refusal as refusal:
             self.note(Entry(call.family, call.account, refusal.status, refusal.message, marker, body))
             raise

@@ -68,7 +68,7 @@ class Packages(unittest.TestCase):
     def test_lines_are_well_formed_and_groups_known(self):
         for line in read("packages").splitlines():
             if line and not line.startswith("#"):
-                self.assertRegex(line, r"^(build|run|test|fuzz|bench) +[a-z0-9][a-z0-9+.-]+( .*)?$")
+                self.assertRegex(line, r"^(build|run|test|fuzz|arm|bench) +[a-z0-9][a-z0-9+.-]+( .*)?$")
 
     def missing(self, dpkg, probe_fails):
         """What is found missing where dpkg-query says `dpkg` and every probe succeeds or fails."""

@@ -298,6 +298,7 @@ static void test_metrics_text(void)
                           .budget = &budget,
                           .backend = "epoll",
                           .backend_note = "",
+                          .commit = "0123456789ab",
                           .published = &published,
                           .log_dropped = &dropped,
                           .reload_ns = &reload_ns,
@@ -339,6 +340,7 @@ static void test_metrics_text(void)
     struct text text = { 0 };
     metrics_write(&desk.api, &text);
     static const char *const lines[] = {
+        "penstock_build_info{version=\"" PENSTOCK_VERSION "\",commit=\"0123456789ab\"} 1",
         "penstock_requests_total{route=\"chat\",format=\"openai\",provider=\"openai\","
         "status_class=\"2xx\",stream=\"false\"} 7",
         "penstock_requests_total{route=\"messages\",format=\"anthropic\",provider=\"anthropic\","
@@ -418,6 +420,7 @@ static void test_how_busy_a_loop_was(void)
                                .budget = &budget,
                                .backend = "uring",
                                .backend_note = "",
+                               .commit = "0123456789ab",
                                .published = &zero,
                                .log_dropped = &zero,
                                .reload_ns = &zero,

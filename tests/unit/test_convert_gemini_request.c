@@ -251,10 +251,9 @@ static void settings_find_their_names(void)
     EXPECT_HAS(made, "'logprobs':true,'top_logprobs':2");
     EXPECT_HAS(made, "'seed':5");
     EXPECT_HAS_NOT(made, "'n':");
-    EXPECT_HAS(made, "'metadata':{'team':'x'}");
     EXPECT_SPAN(losses_dropped(&losses), "generationConfig.mediaResolution,"
                                          "generationConfig.audioTimestamp,newField,"
-                                         "generationConfig.topK,store,safetySettings");
+                                         "generationConfig.topK,labels,store,safetySettings");
     // The conversion rules, 3.8: what it is served at.
     EXPECT_HAS(to_chat("{" ASKED ",'serviceTier':'flex'}"), "'service_tier':'flex'");
     EXPECT_HAS(to_messages("{" ASKED ",'serviceTier':'priority'}"), "'service_tier':'auto'");
@@ -271,7 +270,7 @@ static void settings_find_their_names(void)
                    "{'threshold':'OFF'}]}") != NULL);
     EXPECT_SPAN(losses_dropped(&losses), "");
     // C-111
-    const struct caps reasoning = { .no_sampling = true };
+    const struct caps reasoning = { .no_sampling = true, .reasons_unasked = true };
     made = convert(FAMILY_GEMINI, FAMILY_OPENAI,
                    "{" ASKED ",'generationConfig':{'temperature':1,'topP':1}}", &reasoning);
     EXPECT_HAS_NOT(made, "temperature");
@@ -342,7 +341,7 @@ static void choices_of_tools_are_read(void)
 
 // --- writing ---
 
-// C-001, C-002, C-004, C-010, C-011, C-012
+// C-001, C-002, C-004, C-010, C-011, C-012, P31
 static void turns_alternate_and_begin_and_end_with_the_user(void)
 {
     EXPECT_HAS(from_chat("{'messages':[{'role':'system','content':'a'},{'role':'developer',"
@@ -587,7 +586,7 @@ static void tools_are_one_entry(void)
     EXPECT(convert(FAMILY_ANTHROPIC, FAMILY_GEMINI,
                    "{'max_tokens':9,'tools':[{'type':'web_search_20250305','name':'w'}]," ASK "}",
                    NULL) == NULL);
-    EXPECT_SPAN(span_of(losses.path, losses.path_len), "tools[0]");
+    EXPECT_SPAN(span_of(losses.path, losses.path_len), "tools");
 }
 
 static void choices_of_tools_are_written(void)
@@ -656,7 +655,7 @@ static void media_are_written(void)
     EXPECT_SPAN(span_of(losses.path, losses.path_len), "messages[0].content[0]");
 }
 
-// C-135, C-137: a conversation that only grew begins with the same bytes
+// C-135, C-137, P21: a conversation that only grew begins with the same bytes
 static void rendering_is_append_only(void)
 {
 #define GROWING                                                                            \

@@ -13,7 +13,8 @@ static void check(enum wire_family family, const struct caps *caps, const char *
     struct json_slice value;
     EXPECT(json_check(span_str(list), &value));
     struct sink sink = sink_into(room, sizeof(room));
-    mend_put(&sink, value, family, caps);
+    const struct mend mend = { .family = family, .caps = caps };
+    mend_put(&sink, value, &mend);
     EXPECT(!sink.failed);
     const struct span mended = span_of(room, (size_t)(sink.at - room));
     EXPECT_SPAN(mended, wanted);
@@ -21,7 +22,7 @@ static void check(enum wire_family family, const struct caps *caps, const char *
     // What is mended stays as it is.
     char again[2048];
     sink = sink_into(again, sizeof(again));
-    mend_put(&sink, value, family, caps);
+    mend_put(&sink, value, &mend);
     EXPECT_SPAN(span_of(again, (size_t)(sink.at - again)), wanted);
 }
 
@@ -32,10 +33,6 @@ static void check(enum wire_family family, const struct caps *caps, const char *
 
 static void envelopes_go_with_their_thoughts(void) // C-138
 {
-    EXPECT(mend_needed(SPAN("{\"signature\":\"" SEALED "\"}"), FAMILY_ANTHROPIC));
-    EXPECT(mend_needed(SPAN("\"cHN0MS5hLmUzMC5BQUFB\""), FAMILY_GEMINI));
-    EXPECT(!mend_needed(SPAN("{\"signature\":\"EqQB\"}"), FAMILY_ANTHROPIC));
-    EXPECT(!mend_needed(SPAN_NONE, FAMILY_ANTHROPIC));
     check(FAMILY_ANTHROPIC, &official,
           "[ {\"role\":\"assistant\",\"content\": [" THOUGHT(SEALED) " , " TEXT "]} ]",
           "[ {\"role\":\"assistant\",\"content\": [" TEXT "]} ]");
@@ -98,18 +95,44 @@ static void geminis_calls_get_a_placeholder(void) // C-070, C-138
           "[{\"parts\":[{\"text\":\"t\",\"thought\":true}," PART("\"text\":\"x\"", "b3du") "]}]");
 }
 
-static void a_mark_is_found_wherever_it_stands(void)
+// What a scan says of a body that arrives in pieces of `step` bytes.
+static bool needed(struct span body, size_t step, enum wire_family family)
 {
-    static char text[300];
-    for (size_t len = 5; len <= sizeof(text); len += 7)
-        for (size_t at = 0; at + 5 <= len; at++) {
-            memset(text, '1', sizeof(text));
-            memcpy(text + at, "pst1.", 5);
-            EXPECT(mend_needed(span_of(text, len), FAMILY_RESPONSES));
-            EXPECT(!mend_needed(span_of(text, at + 4), FAMILY_RESPONSES));
-            text[at] = 'q';
-            EXPECT(!mend_needed(span_of(text, len), FAMILY_RESPONSES));
+    struct json_scan scan;
+    json_scan_init(&scan, false);
+    scan.marks = &mend_marks;
+    enum parse parse = PARSE_MORE;
+    for (size_t len = min_size(step, body.len); parse == PARSE_MORE;
+         len = min_size(len + step, body.len))
+        parse = json_scan_feed(&scan, span_of(body.ptr, len), len == body.len, SIZE_MAX);
+    EXPECT(parse == PARSE_DONE);
+    return mend_needed(body, scan.marked, family);
+}
+
+static void an_envelope_is_found_wherever_it_stands(void)
+{
+    static const struct {
+        struct span body;
+        bool plain, base64;
+    } cases[] = {
+        { SPAN("{\"a\":[{\"signature\":\"" SEALED "\"}]}"), true, false },
+        { SPAN("[\"" SEALED "\"]"), true, false },
+        { SPAN("[\"a text of more than thirty-two bytes, and then\", \"" SEALED "\"]"), true,
+          false },
+        { SPAN("{\"" SEALED "\":1}"), true, false },
+        { SPAN("{\"a\":\"cHN0MS5hLmUzMC5BQUFB\"}"), false, true },
+        { SPAN("{\"signature\":\"EqQB\"}"), false, false },
+        { SPAN("[\"pst1\",\"pst\",\"cHN0\",\"\",\"p\",\"st1.\",\"cHN0MS\"]"), false, false },
+    };
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++)
+        for (size_t step = 1; step <= cases[i].body.len; step++) {
+            EXPECT_EQ(needed(cases[i].body, step, FAMILY_RESPONSES), cases[i].plain);
+            EXPECT_EQ(needed(cases[i].body, step, FAMILY_ANTHROPIC), cases[i].plain);
+            EXPECT_EQ(needed(cases[i].body, step, FAMILY_GEMINI), cases[i].base64);
         }
+    const struct span said = SPAN("[\"said pst1. and cHN0MS5\"]");
+    EXPECT(!needed(said, said.len, FAMILY_RESPONSES));
+    EXPECT(!needed(said, said.len, FAMILY_GEMINI));
 }
 
 static void calls_without_a_signature_get_a_placeholder(void) // C-070
@@ -123,11 +146,120 @@ static void calls_without_a_signature_get_a_placeholder(void) // C-070
                                                   "{\"functionCall\":{\"name\":\"g\"}}]}]");
 }
 
+#define MODEL(part) "{\"role\":\"model\",\"parts\":[" part "]}"
+
+static void an_answer_in_several_contents_is_one(void)
+{
+    static const char list[] = "[" MODEL(PART("\"functionCall\":{}", "own")) "," MODEL(
+        "{\"functionCall\":{}}") ",{\"role\":\"user\",\"parts\":[{\"text\":\"x\"}]}]";
+    check(FAMILY_GEMINI, &official, list, list);
+    check(
+        FAMILY_GEMINI, &official,
+        "[" MODEL("{\"functionCall\":{}}") ",{\"parts\":[]}," MODEL("{\"functionCall\":{}}") "]",
+        "[" MODEL(PART("\"functionCall\":{}", "skip_thought_signature_validator")) ",{\"parts\":[]}," MODEL(
+            PART("\"functionCall\":{}", "skip_thought_signature_validator")) "]");
+}
+
+static bool theirs(void *ctx, const struct blob *blob)
+{
+    (*(unsigned *)ctx)++;
+    struct blob wanted;
+    blob_of(&wanted, SPAN("theirs"));
+    return blob->len == wanted.len && memcmp(blob->head, wanted.head, wanted.len) == 0;
+}
+
+struct mended {
+    struct losses losses;
+    struct span text;
+    char room[1024];
+};
+
+static void mend(struct mended *mended, enum wire_family family, const char *list, bool thoughtless)
+{
+    unsigned asked = 0;
+    struct json_slice value;
+    const struct mend how = {
+        .family = family,
+        .caps = &official,
+        .losses = &mended->losses,
+        .thoughtless = thoughtless,
+        .foreign = theirs,
+        .ctx = &asked,
+    };
+    EXPECT(json_check(span_str(list), &value));
+    losses_init(&mended->losses, false);
+    struct sink sink = sink_into(mended->room, sizeof(mended->room));
+    mend_put(&sink, value, &how);
+    EXPECT(!sink.failed);
+    mended->text = span_of(mended->room, (size_t)(sink.at - mended->room));
+    EXPECT(json_check(mended->text, &value));
+    EXPECT(asked > 0 || thoughtless);
+}
+
+#define OWN_AND_THEIRS "[{\"content\":[" THOUGHT("own") "," THOUGHT("theirs") "," TEXT "]}]"
+#define SIGNED_CALL(signature) "{\"parts\":[" PART("\"functionCall\":{}", signature) "]}"
+
+static void what_another_account_signed_goes(void) // C-138, C-150
+{
+    struct mended mended;
+    mend(&mended, FAMILY_ANTHROPIC, OWN_AND_THEIRS, false);
+    EXPECT_SPAN(mended.text, "[{\"content\":[" THOUGHT("own") "," TEXT "]}]");
+    EXPECT_SPAN(losses_dropped(&mended.losses), "messages[0].content[1]");
+    mend(&mended, FAMILY_ANTHROPIC, "[{\"content\":\"x\"},{\"content\":[" THOUGHT("theirs") "]}]",
+         false);
+    EXPECT_SPAN(mended.text, "[{\"content\":\"x\"}]");
+    EXPECT_SPAN(losses_dropped(&mended.losses), "messages[1]");
+    mend(&mended, FAMILY_RESPONSES,
+         "[{\"type\":\"reasoning\",\"encrypted_content\":\"own\"},"
+         "{\"type\":\"reasoning\",\"encrypted_content\":\"theirs\"},{\"type\":\"message\"}]",
+         false);
+    EXPECT_SPAN(mended.text, "[{\"type\":\"reasoning\",\"encrypted_content\":\"own\"},"
+                             "{\"type\":\"message\"}]");
+    EXPECT_SPAN(losses_dropped(&mended.losses), "input[1]");
+    mend(&mended, FAMILY_GEMINI, "[" SIGNED_CALL("own") "," SIGNED_CALL("theirs") "]", false);
+    EXPECT_SPAN(mended.text,
+                "[" SIGNED_CALL("own") "," SIGNED_CALL("skip_thought_signature_validator") "]");
+    EXPECT_SPAN(losses_adjusted(&mended.losses),
+                "contents[1].parts[0].thoughtSignature=placeholder");
+    mend(&mended, FAMILY_OPENAI,
+         "[{\"content\":\"x\",\"reasoning_details\":[{\"signature\":\"own\"},"
+         "{\"signature\":\"theirs\"}]}]",
+         false);
+    EXPECT_SPAN(mended.text,
+                "[{\"content\":\"x\",\"reasoning_details\":[{\"signature\":\"own\"}]}]");
+    EXPECT_SPAN(losses_dropped(&mended.losses), "messages[0].reasoning_details[1]");
+}
+
+static void without_thoughts_nothing_signed_is_left(void) // C-064
+{
+    struct mended mended;
+    mend(&mended, FAMILY_ANTHROPIC,
+         "[{\"content\":[" THOUGHT("own") "," THOUGHT(
+             "") "," TEXT ",{\"type\":\"redacted_thinking\",\"data\":\"own\"}]}]",
+         true);
+    EXPECT_SPAN(mended.text, "[{\"content\":[" TEXT "]}]");
+    mend(&mended, FAMILY_RESPONSES,
+         "[{\"type\":\"reasoning\",\"id\":\"rs_1\",\"summary\":[]},{\"type\":\"message\"}]", true);
+    EXPECT_SPAN(mended.text, "[{\"type\":\"message\"}]");
+    mend(&mended, FAMILY_GEMINI,
+         "[{\"parts\":[{\"thought\":true,\"text\":\"t\"}," PART("\"text\":\"x\"", "own") "]}]",
+         true);
+    EXPECT_SPAN(mended.text, "[{\"parts\":[{\"text\":\"x\"}]}]");
+    EXPECT_SPAN(losses_dropped(&mended.losses),
+                "contents[0].parts[0],contents[0].parts[1].thoughtSignature");
+    mend(&mended, FAMILY_OPENAI,
+         "[{\"reasoning_content\":\"r\",\"content\":\"x\",\"reasoning_details\":["
+         "{\"signature\":\"own\"}]}]",
+         true);
+    EXPECT_SPAN(mended.text, "[{\"content\":\"x\"}]");
+}
+
 static bool stops_thinking(const char *body, const struct caps *caps)
 {
     struct json_slice value;
     EXPECT(json_check(span_str(body), &value));
-    return mend_thinking(value, FAMILY_ANTHROPIC, caps).kind != JK_NONE;
+    const struct mend mend = { .family = FAMILY_ANTHROPIC, .caps = caps };
+    return mend_thinking(value, &mend).kind != JK_NONE;
 }
 
 #define ENABLED "{\"thinking\":{\"type\":\"enabled\",\"budget_tokens\":1024},\"messages\":["
@@ -149,7 +281,9 @@ static void no_thinking_where_its_beginning_is_gone(void) // C-068
                            &official));
 }
 
-TEST_MAIN(TEST(a_mark_is_found_wherever_it_stands),
+TEST_MAIN(TEST(an_envelope_is_found_wherever_it_stands),
           TEST(calls_without_a_signature_get_a_placeholder),
           TEST(no_thinking_where_its_beginning_is_gone), TEST(envelopes_go_with_their_thoughts),
-          TEST(chats_dialect_goes_where_nobody_wants_it), TEST(geminis_calls_get_a_placeholder))
+          TEST(chats_dialect_goes_where_nobody_wants_it), TEST(geminis_calls_get_a_placeholder),
+          TEST(an_answer_in_several_contents_is_one), TEST(what_another_account_signed_goes),
+          TEST(without_thoughts_nothing_signed_is_left))

@@ -157,7 +157,7 @@ static void what_others_cannot_do_is_said(void) // tables 5.2, C-121, C-129
     EXPECT(out.len > 0);
     EXPECT_SPAN(losses_dropped(&losses),
                 "input[1],truncation,max_tool_calls,include[1],reasoning.context,reasoning.mode,"
-                "context_management,brand_new,store,tools[1]");
+                "context_management,brand_new,tools[1],store");
     EXPECT(parse.prompt->envelopes_wanted);
 }
 
@@ -183,7 +183,7 @@ static void settings_find_their_places(void)
     HAS(out, "\"safety_identifier\":\"s\"");
     HAS(out, "\"service_tier\":\"flex\",\"prompt_cache_key\":\"k\",\"prompt_cache_retention\":"
              "\"24h\",\"prompt_cache_options\":{\"mode\":\"implicit\"},\"moderation\":{}");
-    EXPECT_SPAN(losses_dropped(&losses), "store");
+    EXPECT_SPAN(losses_dropped(&losses), "metadata,store");
     HAS(out, "\"json_schema\":{\"name\":\"n\",\"schema\":{\"type\":\"object\"},\"strict\":true}");
     HAS(out, "\"allowed_tools\":{\"mode\":\"auto\"");
     EXPECT_EQ(parse.prompt->reasoning.show, 2);
@@ -214,7 +214,7 @@ static void tools_are_flat(void) // C-037, C-040, C-120, C-151
         "\"ok\"}]}");
     EXPECT_EQ(run_count(out, "\"name\":\"fs__read\""), 2);
     HAS(out,
-        "\"name\":\"fs__patch\",\"parameters\":{\"type\":\"object\",\"properties\":{\"input\"");
+        "\"name\":\"fs__patch\",\"description\":\"Pass the raw text in `input`.\",\"parameters\":{\"type\":\"object\",\"properties\":{\"input\"");
     HAS(out, "\"additionalProperties\":false},\"strict\":true");
     HAS(out, "{\"x\":{}}},\"strict\":false");
     HAS(out, "\"name\":\"tool_search\",\"description\":\"d\"");
@@ -399,7 +399,7 @@ static void assistants_say_what_their_texts_are_for(void) // C-014, C-143
     HAS_NOT(to(FAMILY_OPENAI, body, NULL), "phase");
 }
 
-static void the_last_turn_is_the_users(void) // C-012
+static void the_last_turn_is_the_users(void) // C-012, P31
 {
     static const char body[] = CHAT(USER ",{\"role\":\"assistant\",\"content\":\"Once\"}", "");
     struct caps caps = { .prefill = true };

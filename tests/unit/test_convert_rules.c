@@ -2,6 +2,8 @@
 // it. A row's title begins with the ids of what it shows. In the texts, ' stands for ".
 #include "convert_run.h"
 
+#include "penstock/convert/undo.h"
+
 enum { TEXT_MAX = 64 * KIB, WANTS = 4, LACKS = 2 };
 
 #define O FAMILY_OPENAI
@@ -56,6 +58,24 @@ struct request_row {
 #define MESSAGES(rest) "{'max_tokens':100,'messages':[" U "]," rest "}"
 #define PNG "iVBORw0KGgo="
 
+#define CALLED(id, name) "{'id':'" id "','function':{'name':'" name "','arguments':'{}'}}"
+#define ANSWER(id, text) "{'role':'tool','tool_call_id':'" id "','content':'" text "'}"
+// Two calls with one id, and a third that has the name which the second would get.
+#define TWINS                                                                                        \
+    "{'messages':[" U                                                                                \
+    ",{'role':'assistant','tool_calls':[" CALLED("c", "f") "," CALLED("c_2", "g") "," CALLED(        \
+        "c",                                                                                         \
+        "f") "]}," ANSWER("c",                                                                       \
+                          "one") "," ANSWER("c_2",                                                   \
+                                            "own") "," ANSWER("c",                                   \
+                                                              "two") "," ANSWER("c",                 \
+                                                                                "three") "]," TOOL_F \
+                                                                                         "}"
+#define GRAMMAR                                                                             \
+    "{'input':'u','tools':[{'type':'custom','name':'c','description':'d','format':{'type':" \
+    "'grammar','syntax':'lark','definition':'start: /a/'}}]}"
+#define TOOL_F "'tools':[{'type':'function','function':{'name':'f'}}]"
+
 static const struct request_row requests[] = {
     { "C-003 a developer only where the vendor knows one",
       A,
@@ -87,6 +107,51 @@ static const struct request_row requests[] = {
       { "'tool_use_id':'c','content':'two'" },
       { "one" },
       "messages[2]",
+      NULL,
+      NULL },
+    { "C-009 two calls with one id are told apart, and their results come in order",
+      O,
+      A,
+      { 0 },
+      TWINS,
+      { "'id':'c','name':'f'", "'id':'c_3','name':'f'",
+        "'tool_use_id':'c','content':'one'},{'type':'tool_result','tool_use_id':'c_2','content':"
+        "'own'},{'type':'tool_result','tool_use_id':'c_3','content':'three'}" },
+      { NULL },
+      "messages[4]",
+      NULL,
+      NULL },
+    { "C-009 for Responses, too",
+      O,
+      R,
+      { 0 },
+      TWINS,
+      { "'call_id':'c','output':'one'},{'type':'function_call_output','call_id':'c_2','output':'own'},"
+        "{'type':'function_call_output','call_id':'c_3','output':'three'" },
+      { NULL },
+      "messages[4]",
+      NULL,
+      NULL },
+    { "C-009 for Chat",
+      O,
+      O,
+      { 0 },
+      TWINS,
+      { "'content':'one','tool_call_id':'c'},{'role':'tool','content':'own','tool_call_id':'c_2'},{"
+        "'role':'tool','content':'three','tool_call_id':'c_3'" },
+      { NULL },
+      "messages[4]",
+      NULL,
+      NULL },
+    { "C-009 and for Gemini",
+      O,
+      G,
+      { 0 },
+      TWINS,
+      { "'output':'one'}}},{'functionResponse':{'name':'g','response':{'output':'own'}}},{"
+        "'functionResponse':{'name':'f','response':{'output':'three'" },
+      { NULL },
+      "messages[4]",
       NULL,
       NULL },
     { "C-010 P30 empty texts are not sent",
@@ -133,6 +198,187 @@ static const struct request_row requests[] = {
       NULL,
       NULL,
       NULL },
+    { "C-040 a grammar is told in words where nothing else can",
+      R,
+      A,
+      { 0 },
+      GRAMMAR,
+      { "'description':'d\\n\\nPass the raw text in `input`. Grammar (lark):\\nstart: /a/','input_schema':{"
+        "'type':'object','properties':{'input':{'type':'string'}},'required':['input']" },
+      { NULL },
+      NULL,
+      NULL,
+      NULL },
+    { "C-040 by compatible servers, too",
+      R,
+      O,
+      { 0 },
+      GRAMMAR,
+      { "'description':'d\\n\\nPass the raw text in `input`. Grammar (lark):\\nstart: /a/','parameters':{"
+        "'type':'object','properties':{'input':{'type':'string'}},'required':['input']" },
+      { NULL },
+      NULL,
+      NULL,
+      NULL },
+    { "C-040 and as it is where there are free-text tools, as each vendor nests it",
+      R,
+      O,
+      { .custom_tools = true },
+      GRAMMAR,
+      { "'format':{'type':'grammar','grammar':{'syntax':'lark','definition':'start: /a/'}}" },
+      { "raw text" },
+      NULL,
+      NULL,
+      NULL },
+    { "C-040 the other way round",
+      O,
+      R,
+      { 0 },
+      CHAT("'tools':[{'type':'custom','custom':{'name':'c','format':{'type':'grammar','grammar':{"
+           "'definition':'start: /a/','syntax':'lark'}}}}]"),
+      { "'format':{'type':'grammar','syntax':'lark','definition':'start: /a/'}" },
+      { "raw text" },
+      NULL,
+      NULL,
+      NULL },
+    { "examples of a tool stand in its description",
+      A,
+      O,
+      { 0 },
+      MESSAGES("'tools':[{'name':'f','description':'d','input_schema':{'type':'object'},"
+               "'input_examples':[{'a':1}]}]"),
+      { "'description':'d\\n\\nExamples of its input: [{\\'a\\':1}]'" },
+      { NULL },
+      NULL,
+      "tools[0].input_examples=description",
+      NULL },
+    { "a search stands for another's where that is wanted",
+      A,
+      R,
+      { .web_search = true },
+      MESSAGES(
+          "'tools':[{'type':'web_search_20260318','name':'web_search','max_uses':3,'user_location':{'type':'approximate','city':'Ulm'}}]"),
+      { "'tools':[{'type':'web_search','user_location':{'type':'approximate','city':'Ulm'}}]" },
+      { NULL },
+      NULL,
+      "tools[0]=web_search",
+      NULL },
+    { "and is Chat's setting",
+      R,
+      O,
+      { .web_search = true },
+      "{'input':'u','tools':[{'type':'web_search','search_context_size':'low','user_location':{'type':'approximate','city':'Ulm','country':'DE'}}]}",
+      { "'web_search_options':{'search_context_size':'low','user_location':{'type':'approximate','approximate':{'city':'Ulm','country':'DE'}}}" },
+      { "'tools'" },
+      NULL,
+      "tools[0]=web_search",
+      NULL },
+    { "and Anthropic's tool",
+      O,
+      A,
+      { .web_search = true },
+      CHAT(
+          "'web_search_options':{'search_context_size':'low','user_location':{'type':'approximate','approximate':{'city':'Ulm'}}}"),
+      { "'tools':[{'type':'web_search_20250305','name':'web_search','user_location':{'type':'approximate','city':'Ulm'}}]" },
+      { NULL },
+      NULL,
+      "web_search_options=web_search",
+      NULL },
+    { "and Gemini's entry",
+      R,
+      G,
+      { .web_search = true },
+      "{'input':'u','tools':[{'type':'web_search','search_context_size':'low','user_location':{'type':'approximate','city':'Ulm','country':'DE'}}]}",
+      { "'tools':[{'googleSearch':{}}]" },
+      { NULL },
+      NULL,
+      "tools[0]=web_search",
+      NULL },
+    { "also beside functions, with newer models",
+      R,
+      G,
+      { .web_search = true, .signs_calls = true },
+      "{'input':'u','tools':[{'type':'web_search'},{'type':'function','name':'f'}]}",
+      { "]},{'googleSearch':{}}]" },
+      { NULL },
+      NULL,
+      "tools[0]=web_search",
+      NULL },
+    { "but not with older ones",
+      R,
+      G,
+      { .web_search = true },
+      "{'input':'u','tools':[{'type':'web_search'},{'type':'function','name':'f'}]}",
+      { "functionDeclarations" },
+      { "googleSearch" },
+      "tools[0]",
+      NULL,
+      NULL },
+    { "Gemini's for Anthropic's",
+      G,
+      A,
+      { .web_search = true },
+      "{'contents':[{'parts':[{'text':'u'}]}],'tools':[{'google_search':{}}]}",
+      { "'tools':[{'type':'web_search_20250305','name':'web_search'}]" },
+      { NULL },
+      NULL,
+      "tools[0]=web_search",
+      NULL },
+    { "OpenAI's two formats have one search",
+      O,
+      R,
+      { 0 },
+      CHAT(
+          "'web_search_options':{'search_context_size':'low','user_location':{'type':'approximate','approximate':{'city':'Ulm'}}}"),
+      { "'tools':[{'type':'web_search','search_context_size':'low','user_location':{'type':'approximate','city':'Ulm'}}]" },
+      { NULL },
+      NULL,
+      "web_search_options=web_search",
+      NULL },
+    { "a search that is not wanted elsewhere is lost",
+      O,
+      A,
+      { 0 },
+      CHAT(
+          "'web_search_options':{'search_context_size':'low','user_location':{'type':'approximate','approximate':{'city':'Ulm'}}}"),
+      { NULL },
+      { "search" },
+      "web_search_options",
+      NULL,
+      NULL },
+    { "and a request that is about nothing else is refused",
+      A,
+      O,
+      { 0 },
+      MESSAGES(
+          "'tools':[{'type':'web_search_20260318','name':'web_search','max_uses':3,'user_location':{'type':'approximate','city':'Ulm'}}]"),
+      { NULL },
+      { NULL },
+      NULL,
+      NULL,
+      "tools" },
+    { "beside functions it is lost",
+      A,
+      O,
+      { 0 },
+      MESSAGES(
+          "'tools':[{'type':'web_search_20250305','name':'web_search'},{'name':'f','input_schema':{'type':'object'}}]"),
+      { "'tools':[{'type':'function'" },
+      { "search" },
+      "tools[0]",
+      NULL,
+      NULL },
+    { "but may not be forced",
+      A,
+      O,
+      { 0 },
+      MESSAGES(
+          "'tools':[{'type':'web_search_20250305','name':'web_search'},{'name':'f','input_schema':{'type':'object'}}],'tool_choice':{'type':'tool','name':'web_search'}"),
+      { NULL },
+      { NULL },
+      NULL,
+      NULL,
+      "tool_choice" },
     { "C-051 a vendor is always asked for usage",
       A,
       O,
@@ -152,6 +398,49 @@ static const struct request_row requests[] = {
       { NULL },
       NULL,
       "reasoning_effort=max>high",
+      NULL },
+    { "C-060 none becomes the least where a model always thinks",
+      O,
+      A,
+      { .reasons = REASONS_ADAPTIVE,
+        .always_thinks = true,
+        .efforts = BIT(EFFORT_LOW) | BIT(EFFORT_HIGH) },
+      CHAT("'reasoning_effort':'none'"),
+      { "'thinking':{'type':'adaptive'},'output_config':{'effort':'low'}" },
+      { "disabled" },
+      NULL,
+      "reasoning_effort=none>low",
+      NULL },
+    { "C-111 a model that thinks only when asked takes settings until then",
+      A,
+      O,
+      { .no_sampling = true },
+      MESSAGES("'temperature':0.5"),
+      { "'temperature':0.5" },
+      { NULL },
+      NULL,
+      NULL,
+      NULL },
+    { "C-111 and none while it thinks",
+      A,
+      O,
+      { .no_sampling = true },
+      MESSAGES("'temperature':0.5,'output_config':{'effort':'high'}"),
+      { "'reasoning_effort':'high'" },
+      { "temperature" },
+      "temperature",
+      NULL,
+      NULL },
+    { "C-067 a model that thinks unasked takes its thoughts back",
+      O,
+      A,
+      { .reasons = REASONS_ADAPTIVE, .reasons_unasked = true },
+      "{'messages':[" U ",{'role':'assistant','content':'t','reasoning_details':[{'type':"
+      "'reasoning.text','text':'Hm','signature':'S1','format':'anthropic-claude-v1'}]}," U "]}",
+      { "[{'type':'thinking','thinking':'Hm','signature':'S1'},{'type':'text','text':'t'}]" },
+      { "'thinking':{" },
+      NULL,
+      NULL,
       NULL },
     { "C-061 a budget leaves room for the answer",
       O,
@@ -231,6 +520,86 @@ static const struct request_row requests[] = {
       NULL,
       NULL,
       NULL },
+    { "C-096 data that is not base64 becomes it",
+      O,
+      A,
+      { 0 },
+      "{'messages':[{'role':'user','content':[{'type':'image_url','image_url':{'url':'data:image/png;x=y,%89PNG%0d%0A%1A%0a'}}]}]}",
+      { "{'type':'base64','media_type':'image/png','data':'iVBORw0KGgo='}" },
+      { NULL },
+      NULL,
+      NULL,
+      NULL },
+    { "C-096 a type that nobody said is seen",
+      O,
+      A,
+      { 0 },
+      "{'messages':[{'role':'user','content':[{'type':'image_url','image_url':{'url':'data:;base64,iVBORw0KGgo='}}]}]}",
+      { "'media_type':'image/png'" },
+      { NULL },
+      NULL,
+      NULL,
+      NULL },
+    { "C-096 or asked for",
+      O,
+      A,
+      { 0 },
+      "{'messages':[{'role':'user','content':[{'type':'image_url','image_url':{'url':'data:;base64,AAAA'}}]}]}",
+      { NULL },
+      { NULL },
+      NULL,
+      NULL,
+      "messages[0].content[0].image_url" },
+    { "C-096 C-103 a text in a URL is a text",
+      O,
+      A,
+      { 0 },
+      "{'messages':[{'role':'user','content':[{'type':'file','file':{'filename':'n','file_data':'data:text/plain,a%20b'}}]}]}",
+      { "'source':{'type':'text','media_type':'text/plain','data':'a b'},'title':'n'" },
+      { NULL },
+      NULL,
+      NULL,
+      NULL },
+    { "C-097 an address goes where addresses are read",
+      A,
+      O,
+      { 0 },
+      "{'max_tokens':9,'messages':[{'role':'user','content':[{'type':'image','source':{'type':'url','url':'https://a/b.png'}}]}]}",
+      { "{'type':'image_url','image_url':{'url':'https://a/b.png'}}" },
+      { NULL },
+      NULL,
+      NULL,
+      NULL },
+    { "C-097 to Gemini with its type",
+      A,
+      G,
+      { 0 },
+      "{'max_tokens':9,'messages':[{'role':'user','content':[{'type':'image','source':{'type':'url','url':'https://a/b.png'}}]}]}",
+      { "{'fileData':{'mimeType':'image/png','fileUri':'https://a/b.png'}}" },
+      { NULL },
+      NULL,
+      NULL,
+      NULL },
+    { "C-097 a document's to Responses",
+      A,
+      R,
+      { 0 },
+      "{'max_tokens':99,'messages':[{'role':'user','content':[{'type':'document','source':{'type':'url','url':'https://a/b.pdf'}}]}]}",
+      { "'file_url':'https://a/b.pdf'" },
+      { NULL },
+      NULL,
+      NULL,
+      NULL },
+    { "C-097 and is refused where they are not: nothing is fetched",
+      A,
+      O,
+      { 0 },
+      "{'max_tokens':9,'messages':[{'role':'user','content':[{'type':'document','source':{'type':'url','url':'https://a/b.pdf'}}]}]}",
+      { NULL },
+      { NULL },
+      NULL,
+      NULL,
+      "messages[0].content[0]" },
     { "C-099 a document has a name",
       A,
       O,
@@ -636,6 +1005,20 @@ struct stream_row {
     "{'tool_calls':[{'index':0,'id':'c1','type':'function','function':{'name':'f','arguments':''}}]}"
 #define MORE_ARGS(args) "{'tool_calls':[{'index':0,'function':{'arguments':'" args "'}}]}"
 
+#define R_CALL                                                                                   \
+    "{'type':'response.created','response':{'id':'resp_1'}}\n"                                   \
+    "{'type':'response.output_item.added','output_index':0,'item':{'type':'function_call','id':" \
+    "'fc','call_id':'c1','name':'f','arguments':''}}\n"
+#define R_ARGS(n, text)                                                     \
+    "{'type':'response.function_call_arguments.delta','sequence_number':" n \
+    ",'item_id':'fc','output_index':0,'delta':'" text "'}\n"
+#define R_DONE(all)                                                                         \
+    "{'type':'response.function_call_arguments.done','item_id':'fc','output_index':0,"      \
+    "'arguments':'" all "'}\n{'type':'response.output_item.done','output_index':0,'item':{" \
+    "'type':'function_call','id':'fc','call_id':'c1','name':'f','arguments':'" all          \
+    "','status':'completed'}}\n{'type':'response.completed','response':{'id':'resp_1',"     \
+    "'status':'completed','output':[]}}\n"
+
 static const struct stream_row streams[] = {
     { "C-024 C-023 P02 P20 fragments of arguments pass one by one",
       O,
@@ -695,6 +1078,15 @@ static const struct stream_row streams[] = {
       "'usageMetadata':{'promptTokenCount':20,'cachedContentTokenCount':5,'candidatesTokenCount':9,"
       "'totalTokenCount':29}}\n",
       { "'prompt_tokens':20", "'cached_tokens':5" },
+      { NULL } },
+    { "P58 what Gemini tells by kinds of content is told once",
+      G,
+      O,
+      "{'candidates':[{'index':0,'content':{'parts':[{'text':'a'}]},'finishReason':'STOP'}],"
+      "'usageMetadata':{'promptTokenCount':20,'cachedContentTokenCount':5,'candidatesTokenCount':9,"
+      "'totalTokenCount':29,'promptTokensDetails':[{'modality':'TEXT','tokenCount':12},{'modality':"
+      "'IMAGE','tokenCount':8}],'cacheTokensDetails':[{'modality':'TEXT','tokenCount':5}]}}\n",
+      { "'prompt_tokens':20,'completion_tokens':9,'total_tokens':29", "'cached_tokens':5" },
       { NULL } },
     { "C-057 what is not known of reasoning is left out",
       A,
@@ -790,6 +1182,13 @@ static const struct stream_row streams[] = {
       "{'type':'response.completed','response':{'id':'resp_1','status':'completed','output':[]}}\n",
       { "'partial_json':'{\\'a\\':1}'" },
       { "'{}'" } },
+    { "P04 and those whose deltas are not all, however many are alike",
+      R,
+      A,
+      R_CALL R_ARGS("1", "{\\'a\\':") R_ARGS("2", "[") R_ARGS("3", "1,") R_ARGS("4", "2,")
+          R_DONE("{\\'a\\':[1,2,3]}"),
+      { "'partial_json':'2,'", "'partial_json':'3]}'", "'stop_reason':'tool_use'" },
+      { NULL } },
     { "P05 C-083 a call for a client of Responses",
       O,
       R,
@@ -938,6 +1337,122 @@ static void streams_keep_the_rules(void) // P40: cut anywhere they are the same
     }
 }
 
+// --- thoughts between tags ---
+
+// A stream of Chat's with `text` in pieces of `chop` bytes, for a client of Messages.
+static struct span tagged(const char *text, size_t chop, const char *finish, bool wanted)
+{
+    static char body[TEXT_MAX], in[TEXT_MAX];
+    static struct run_stream run;
+    static struct encode encode;
+    static struct aliases aliases;
+    static struct undo undo;
+    static const struct prompt prompt;
+    const struct caps caps = { .think_tags = wanted };
+    struct losses losses;
+    size_t len = 0, size = strlen(text);
+    for (size_t at = 0, step; at < size; at += step) {
+        step = min_size(chop, size - at);
+        while (at + step < size && words_torn(span_of(text + at, step)) > 0)
+            step++;
+        len += (size_t)snprintf(body + len, TEXT_MAX - len, DELTA("{'content':'%.*s'}"), (int)step,
+                                text + at);
+    }
+    (void)snprintf(body + len, TEXT_MAX - len, "%s", finish);
+    struct answer_facts facts = run_facts(NULL);
+    struct sink sink = run_sink();
+    EXPECT(aliases_init(&aliases, &prompt, O, &caps, &chunks, &losses));
+    EXPECT_EQ(aliases.plain, !wanted);
+    encode_init(&encode, converter_of(A), &facts, &sink, &chunks, RUN_KEPT);
+    undo_init(&undo, &aliases, &chunks, RUN_KEPT, encode_put, &encode);
+    (void)run_decode(&run, O, wire_text(in, body), SIZE_MAX / 2, undo_put, &undo);
+    struct usage usage = { 0 };
+    encode_end(&encode, &usage);
+    EXPECT(!encode.failed && !undo_failed(&undo));
+    encode_fini(&encode);
+    undo_fini(&undo);
+    aliases_fini(&aliases);
+    return run_text(&sink);
+}
+
+// What a stream says as thoughts or as text, put together.
+static const char *said_as(struct span out, const char *member)
+{
+    static char said[TEXT_MAX];
+    char mark[64];
+    const size_t len = (size_t)snprintf(mark, sizeof(mark), "_delta\",\"%s\":\"", member);
+    struct sink sink = sink_into(said, sizeof(said) - 1);
+    for (size_t i = 0; i + len <= out.len; i++) {
+        if (memcmp(out.ptr + i, mark, len) != 0)
+            continue;
+        struct span rest = span_from(out, i + len);
+        size_t end = 0;
+        while (rest.ptr[end] != '"' || rest.ptr[end - 1] == '\\')
+            end++;
+        sink_put(&sink, span_upto(rest, end));
+    }
+    *sink.at = '\0';
+    return said;
+}
+
+static void thoughts_between_tags(void) // C-074, P14
+{
+    static const struct {
+        const char *text, *thought, *answer;
+    } rows[] = {
+        { "<think>Hm, a < b</think>\\n\\nHi", "Hm, a < b", "Hi" },
+        { "\\n <think>Hm</think>Hi <think>no</think>", "Hm", "Hi <think>no</think>" },
+        { "\\u003cthink\\u003eHm\\n\\u003c\\/think>Hi", "Hm\\n", "Hi" },
+        { "<think></think>Hi", "", "Hi" },
+        { "<think>a</thin</think>b", "a</thin", "b" },
+        { "<think>a<</think>b", "a<", "b" },
+        { "Hi <think>a</think>", "", "Hi <think>a</think>" },
+        { "<thinking>a", "", "<thinking>a" },
+        { "\\n<thi", "", "\\n<thi" },
+        { "<think>never</thin", "never</thin", "" }, // no end: all of it
+    };
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++)
+        for (size_t chop = 1; chop < 40; chop++) {
+            struct span out = tagged(rows[i].text, chop, END("stop") DONE, true);
+            EXPECT_SPAN(span_str(said_as(out, "thinking")), rows[i].thought);
+            EXPECT_SPAN(span_str(said_as(out, "text")), rows[i].answer);
+            out = tagged(rows[i].text, chop, END("stop") DONE, false); // off by default
+            EXPECT_SPAN(span_str(said_as(out, "text")), rows[i].text);
+        }
+    static const char *const order[] = { "\"thinking\":\"a\"", "\"signature_delta\"", "tool_use",
+                                         NULL };
+    EXPECT(run_has_in_order(
+        tagged("<think>a", 99, DELTA(FIRST) DELTA(MORE_ARGS("{}")) END("tool_calls") DONE, true),
+        order));
+}
+
+static void drop_delta(void *ctx, const struct delta *delta)
+{
+    (void)ctx, (void)delta;
+}
+
+// Arguments that are done in other words than they were told are the vendor's failure.
+static void a_vendor_may_not_contradict_itself(void)
+{
+    static char text[TEXT_MAX];
+    static struct run_stream run;
+    static const struct {
+        const char *events;
+        bool broken;
+    } rows[] = {
+        { R_CALL R_ARGS("1", "{\\'a\\':1}") R_DONE("{\\'a\\':1}"), false },
+        { R_CALL R_ARGS("1", "{\\'\xc3\xa9\\':1}") R_DONE("{\\'\\u00e9\\':1}"), false },
+        { R_CALL R_ARGS("1", "{\\'a\\':1}") R_DONE(""), false }, // it tells nothing
+        { R_CALL R_ARGS("1", "{\\'a\\':1}") R_DONE("{\\'a\\':2}"), true },
+        { R_CALL R_ARGS("1", "{\\'a\\':1}") R_DONE("{\\'a\\':"), true },
+        { R_CALL R_ARGS("1", "{") R_ARGS("2", "}") R_ARGS("3", " ") R_DONE("{}}"), true },
+    };
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        (void)run_decode(&run, R, wire_text(text, rows[i].events), 7, drop_delta, NULL);
+        EXPECT_EQ(run.decode.broken, rows[i].broken);
+    }
+}
+
 // --- citations ---
 
 #define CITED(n, url)                                      \
@@ -1001,5 +1516,6 @@ static void cited_words_are_told(void) // C-127, C-148
     EXPECT_EQ(run_count(out, "\"cited_text\":\"\""), 1);
 }
 
-TEST_MAIN(TEST(requests_keep_the_rules), TEST(streams_keep_the_rules), TEST(citations_are_placed),
+TEST_MAIN(TEST(requests_keep_the_rules), TEST(streams_keep_the_rules), TEST(thoughts_between_tags),
+          TEST(a_vendor_may_not_contradict_itself), TEST(citations_are_placed),
           TEST(cited_words_are_told))

@@ -220,7 +220,33 @@ static void a_lone_half_is_found_anywhere(void)
     }
 }
 
-TEST_MAIN(TEST(a_lone_half_is_found_anywhere), TEST(halves_of_a_character_meet),
-          TEST(half_a_character_is_replaced), TEST(each_run_has_its_own_half),
-          TEST(bytes_that_are_no_text_are_replaced), TEST(a_stream_of_bad_bytes_needs_little_room),
-          TEST(copies_replace_half_a_character))
+// What came of a text is known by a sum, whatever its spelling and wherever its pieces end.
+static void the_rest_of_a_text_is_found(void)
+{
+    static const char all[] = "a\\n\xc3\xa9\\ud83d\\ude00b\xf0\x9f\x98\x80";
+    static const char other[] = "a\\u000a\\u00e9\xf0\x9f\x98\x80"
+                                "b\\ud83d\\ude00";
+    static const size_t cuts[][2] = { { 0, 0 },  { 1, 1 },   { 3, 7 },
+                                      { 5, 13 }, { 17, 17 }, { 18, 18 } };
+    for (size_t i = 0; i < ARRAY_LEN(cuts); i++) {
+        struct words_sum sum = { 0 };
+        words_sum_add(&sum, span_of(all, cuts[i][0]));
+        EXPECT_EQ(words_sum_find(&sum, span_str(all)), cuts[i][0]);
+        EXPECT_EQ(words_sum_find(&sum, span_str(other)), cuts[i][1]);
+    }
+    struct words_sum sum = { 0 };
+    words_sum_add(&sum, span_of(all, 11)); // half a pair
+    EXPECT_EQ(words_sum_find(&sum, span_str(all)), 11);
+    words_sum_add(&sum, span_of(all + 11, 6));
+    EXPECT_EQ(words_sum_find(&sum, span_str(all)), 17);
+    words_sum_add(&sum, span_of(all + 17, 5));
+    EXPECT_EQ(words_sum_find(&sum, span_str(all)), 22);
+    EXPECT_EQ(words_sum_find(&sum, SPAN("a\\n")), SIZE_MAX);
+    words_sum_add(&sum, SPAN("c"));
+    EXPECT_EQ(words_sum_find(&sum, span_str(all)), SIZE_MAX);
+}
+
+TEST_MAIN(TEST(the_rest_of_a_text_is_found), TEST(a_lone_half_is_found_anywhere),
+          TEST(halves_of_a_character_meet), TEST(half_a_character_is_replaced),
+          TEST(each_run_has_its_own_half), TEST(bytes_that_are_no_text_are_replaced),
+          TEST(a_stream_of_bad_bytes_needs_little_room), TEST(copies_replace_half_a_character))

@@ -230,6 +230,7 @@ static void log_delta(void *ctx, const struct delta *delta)
     // Pieces of one text are one.
     if (log->len == 0 || !more || last != delta->kind || call != delta->call) {
         sink_put(&sink, log->len > 0 ? SPAN(" ") : SPAN(""));
+        sink_put(&sink, delta->form == CALL_CUSTOM ? SPAN("free ") : SPAN(""));
         sink_put(&sink, span_str(kinds[delta->kind]));
         sink_u64(&sink, delta->kind == DELTA_FINISH ? delta->finish : delta->call);
         SINK_TEXT(&sink, ":");
@@ -320,6 +321,36 @@ static void arguments_are_unwrapped(void) // C-036
     aliases_fini(&aliases);
 }
 
+static void free_text_is_unwrapped(void) // C-040
+{
+    EXPECT(names_for(
+        "\"tools\":[{\"type\":\"custom\",\"custom\":{\"name\":\"c\"}}," TOOL("f", SCHEMA) "]",
+        (struct caps){ 0 }));
+    const struct said said[] = { { DELTA_CALL, "c", 0 },
+                                 { DELTA_ARGS, "{\\\"input\\\": \\\"a\\\\n\\\\\\\"b\\\"}", 0 },
+                                 { DELTA_CALL_END, NULL, 0 },
+                                 { DELTA_CALL, "f", 1 },
+                                 { DELTA_ARGS, "{\\\"input\\\":1}", 1 },
+                                 { DELTA_CALL_END, NULL, 1 },
+                                 { DELTA_CALL, "c", 2 },
+                                 { DELTA_ARGS, "no object", 2 },
+                                 { DELTA_CALL_END, NULL, 2 } };
+    UNDO(said, FINISH_CALLS,
+         "free call0:c args0:a\\n\\\"b end0: call1:f args1:{\\\"input\\\":1} end1: free call2:c "
+         "args2:no object end2: finish2:");
+    aliases_fini(&aliases);
+    // Where the vendor has such tools nothing is undone.
+    EXPECT(names_for("\"tools\":[{\"type\":\"custom\",\"custom\":{\"name\":\"c\"}}]",
+                     (struct caps){ 0 }));
+    const struct alias *tool = aliases_find(&aliases, escaped("c"));
+    EXPECT(tool != NULL && tool->free_text);
+    aliases_fini(&aliases);
+    EXPECT(aliases_init(&aliases, &prompt, FAMILY_OPENAI, &(struct caps){ .custom_tools = true },
+                        &chunks, &losses));
+    EXPECT(!aliases_find(&aliases, escaped("c"))->free_text);
+    aliases_fini(&aliases);
+}
+
 static void a_tool_that_answers_is_text(void) // C-118
 {
     EXPECT(names_for(FORMAT(SCHEMA) ",\"tools\":[" TOOL("f", SCHEMA) "]",
@@ -388,5 +419,5 @@ static void whole_answers_are_undone_too(void)
 TEST_MAIN(TEST(tools_of_the_history_are_stubs), TEST(roots_become_objects),
           TEST(a_schema_becomes_a_tool), TEST(names_find_back), TEST(tools_of_one_name_are_refused),
           TEST(many_tools_stay_within_their_memory), TEST(calls_get_their_names_back),
-          TEST(arguments_are_unwrapped), TEST(a_tool_that_answers_is_text),
-          TEST(whole_answers_are_undone_too))
+          TEST(arguments_are_unwrapped), TEST(free_text_is_unwrapped),
+          TEST(a_tool_that_answers_is_text), TEST(whole_answers_are_undone_too))

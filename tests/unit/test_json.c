@@ -37,6 +37,57 @@ static void refuses(struct span text, enum json_fault fault, size_t at)
 }
 #define REFUSES(text, fault, at) refuses(SPAN(text), JSON_FAULT_##fault, at)
 
+#define MARK JSON_MARK('p', 's', 't', '1')
+static const struct json_marks marks = {
+    .filter = JSON_MARK_BIT(MARK),
+    .count = 1,
+    .words = { MARK },
+};
+
+// Whether a string may begin with the mark: the text in one go, or so that each call sees some
+// bytes more of it.
+static bool is_marked(struct span text, size_t step)
+{
+    struct json_scan scan;
+    json_scan_init(&scan, false);
+    scan.marks = &marks;
+    for (size_t len = min_size(step, text.len);; len = min_size(len + step, text.len)) {
+        const bool final = len == text.len;
+        enum parse parse;
+        do
+            parse = json_scan_feed(&scan, span_upto(text, len), final, step);
+        while (parse == PARSE_MORE && scan.pos + JSON_STEP_MIN <= len);
+        if (final && parse != PARSE_MORE) {
+            EXPECT(parse == PARSE_DONE);
+            return scan.marked != 0;
+        }
+    }
+}
+
+static void a_mark_is_seen_where_strings_begin(void)
+{
+    char text[300];
+    for (size_t before = 0; before < 150; before++) {
+        const int len = snprintf(text, sizeof(text), "{\"%0*d\":[1,\"pst1.0123456789abcdef\"]}",
+                                 (int)before + 1, 0);
+        const struct span body = span_of(text, (size_t)len);
+        char *mark = strstr(text, "pst1");
+        EXPECT(is_marked(body, body.len));
+        for (size_t step = 1; step < body.len; step += 3)
+            EXPECT(is_marked(body, step));
+        mark[3] = '2';
+        EXPECT(!is_marked(body, body.len));
+        memcpy(mark + 1, "pst1", 4); // in the midst of a string
+        EXPECT(!is_marked(body, body.len));
+    }
+    EXPECT(is_marked(SPAN("{\"pst1\":0}"), SIZE_MAX));
+    struct json_scan scan; // nobody looks for any
+    json_scan_init(&scan, false);
+    EXPECT(json_scan_feed(&scan, SPAN("[\"pst1.0123456789abcdef\",\"\"]"), true, SIZE_MAX) ==
+           PARSE_DONE);
+    EXPECT_EQ(scan.marked, 0);
+}
+
 static void json_is_accepted(void)
 {
     accepts("{}");
@@ -464,10 +515,11 @@ static void a_place_has_a_path(void)
     path_is("X", "X", "");
 }
 
-TEST_MAIN(TEST(json_is_accepted), TEST(what_is_not_json_is_refused_where_it_begins),
-          TEST(depth_and_numbers_are_bounded), TEST(text_may_grow_at_every_byte),
-          TEST(text_may_arrive_byte_by_byte), TEST(work_a_call_is_bounded),
-          TEST(children_of_the_root_are_reported), TEST(many_children_come_in_several_calls),
-          TEST(objects_and_arrays_are_walked), TEST(several_members_are_found_as_one_would_be),
-          TEST(broken_text_ends_a_walk), TEST(keys_are_compared_without_their_escapes),
-          TEST(strings_are_decoded), TEST(integers_are_exact), TEST(a_place_has_a_path))
+TEST_MAIN(TEST(a_mark_is_seen_where_strings_begin), TEST(json_is_accepted),
+          TEST(what_is_not_json_is_refused_where_it_begins), TEST(depth_and_numbers_are_bounded),
+          TEST(text_may_grow_at_every_byte), TEST(text_may_arrive_byte_by_byte),
+          TEST(work_a_call_is_bounded), TEST(children_of_the_root_are_reported),
+          TEST(many_children_come_in_several_calls), TEST(objects_and_arrays_are_walked),
+          TEST(several_members_are_found_as_one_would_be), TEST(broken_text_ends_a_walk),
+          TEST(keys_are_compared_without_their_escapes), TEST(strings_are_decoded),
+          TEST(integers_are_exact), TEST(a_place_has_a_path))

@@ -52,6 +52,48 @@ static void envelopes_in_envelopes_are_opened(void)
     reads(400, "{\"message\":\"{\\\"a\\\":1}\"}", FAULT_BAD_REQUEST, "{\"a\":1}");
 }
 
+static void a_thought_that_is_refused_is_known(void) // C-064
+{
+    static const char *const texts[] = {
+        "messages.1.content.0: Invalid `signature` in `thinking` block",
+        "messages.3.content.0: Invalid `data` in `redacted_thinking` block",
+        "Corrupted thought signature.",
+        "Thought signature is not valid",
+        "The encrypted content gAAA could not be decrypted or parsed.",
+        "The encrypted content for item rs_1 could not be verified.",
+        "Thought signature was not issued to this caller",
+        "The thinking block is bound to a different conversation",
+        "messages.1.content.0: `thinking` or `redacted_thinking` blocks in the latest assistant "
+        "message cannot be modified.",
+    };
+    static const char *const others[] = {
+        "Your organization could not be verified.",
+        "The file could not be decrypted.",
+        "The signature of the request is missing",
+        "`thinking.budget_tokens` must be less than `max_tokens`",
+        "messages.1: Expected `thinking`, but found `tool_use`",
+    };
+    char body[512];
+    for (size_t i = 0; i < ARRAY_LEN(texts); i++) {
+        snprintf(body, sizeof(body), "{\"error\":{\"message\":\"%s\"}}", texts[i]);
+        reads(400, body, FAULT_THOUGHT_REFUSED, texts[i]);
+        reads(503, body, FAULT_OVERLOADED, texts[i]);
+    }
+    for (size_t i = 0; i < ARRAY_LEN(others); i++) {
+        snprintf(body, sizeof(body), "{\"error\":{\"message\":\"%s\"}}", others[i]);
+        reads(400, body, FAULT_BAD_REQUEST, others[i]);
+    }
+    reads(400, "{\"error\":{\"message\":\"m\",\"code\":\"invalid_encrypted_content\"}}",
+          FAULT_THOUGHT_REFUSED, "m");
+    struct json_slice error = json_value(
+        SPAN("{\"type\":\"error\",\"error\":{\"type\":\"invalid_request_error\",\"message\":"
+             "\"Invalid `signature` in `thinking` block\"}}"));
+    fault_read_object(&note, error, NULL);
+    EXPECT_EQ(note.fault, FAULT_THOUGHT_REFUSED);
+    EXPECT_EQ(fault_err(note.fault).code, ERR_THOUGHT_REFUSED);
+    EXPECT_EQ(fault_blame(note.fault), BLAME_CLIENT);
+}
+
 static void words_decide_before_the_status(void)
 {
     reads(429, "{\"error\":{\"message\":\"m\",\"type\":\"insufficient_quota\"}}", FAULT_QUOTA, "m");
@@ -324,9 +366,10 @@ static void secrets_in_a_body_are_cleaned(void)
 }
 
 TEST_MAIN(TEST(messages_are_found_where_servers_put_them), TEST(envelopes_in_envelopes_are_opened),
-          TEST(words_decide_before_the_status), TEST(phrases_decide_what_words_leave_open),
-          TEST(the_status_decides_last), TEST(blame_follows_the_class),
-          TEST(errors_of_our_own_have_classes), TEST(times_to_wait_are_read),
-          TEST(durations_have_many_spellings), TEST(the_vendors_own_words_are_kept),
-          TEST(errors_inside_streams_have_no_status), TEST(credentials_do_not_come_through),
-          TEST(a_cut_never_leaves_half_a_secret), TEST(secrets_in_a_body_are_cleaned))
+          TEST(a_thought_that_is_refused_is_known), TEST(words_decide_before_the_status),
+          TEST(phrases_decide_what_words_leave_open), TEST(the_status_decides_last),
+          TEST(blame_follows_the_class), TEST(errors_of_our_own_have_classes),
+          TEST(times_to_wait_are_read), TEST(durations_have_many_spellings),
+          TEST(the_vendors_own_words_are_kept), TEST(errors_inside_streams_have_no_status),
+          TEST(credentials_do_not_come_through), TEST(a_cut_never_leaves_half_a_secret),
+          TEST(secrets_in_a_body_are_cleaned))

@@ -77,7 +77,10 @@ struct snap_route {
     const struct snap_candidate *candidates; // best first
     uint32_t count;
     uint16_t own_count; // of them, those that are asked in the client's own format
+    bool ordered;       // the order is the operator's own
     bool strict;        // what a conversion cannot carry over is refused
+    bool think_tags;    // the model writes thoughts into its text, between tags
+    bool web_search;    // a vendor's own may stand for another's
     uint64_t model_id;  // usage_model_id() of the model where it is known beforehand, else 0
 };
 
@@ -93,6 +96,8 @@ struct snapshot;
 uint64_t snapshot_generation(const struct snapshot *snap);
 uint32_t snapshot_account_count(const struct snapshot *snap);
 uint32_t snapshot_key_count(const struct snapshot *snap);
+// Enabled accounts that are asked in this format.
+uint32_t snapshot_serving(const struct snapshot *snap, enum format format);
 const struct snap_account *snapshot_account(const struct snapshot *snap, uint32_t idx);
 const struct snap_account *snapshot_account_by_name(const struct snapshot *snap, struct span name);
 

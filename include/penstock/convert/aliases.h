@@ -1,9 +1,9 @@
 // aliases.h - what a vendor was told of the client's tools in other words, and how to find back.
 //
 // A tool whose name is not legal at the vendor has an alias (C-037); one whose arguments are no
-// object is wrapped in one (C-036); a schema for the answer itself may have to be a tool (C-118).
-// Made from the request once it is parsed, kept until its answer has ended: it points to nothing
-// else.
+// object is wrapped in one (C-036); a schema for the answer itself may have to be a tool (C-118);
+// a free-text tool may have to be a function (C-040). Made from the request once it is parsed, kept
+// until its answer has ended: it points to nothing else.
 #ifndef PENSTOCK_CONVERT_ALIASES_H
 #define PENSTOCK_CONVERT_ALIASES_H
 
@@ -22,12 +22,14 @@ struct alias {
     uint64_t hash;          // of what the vendor calls it
     struct words sent, own; // its name at the vendor, and at the client
     bool wrapped;           // its arguments are the property "value" of an object
+    bool free_text;         // its input is a text of an object, the vendor knows no other (C-040)
 };
 
 struct aliases {
     struct keep keep;
     struct alias *buckets[ALIASES_BUCKETS];
     bool plain;          // an answer needs no change
+    bool think_tags;     // its text may begin with a thought between tags
     bool answer_wrapped; // the answer is the property "value" of the tool's arguments
     uint8_t answer_len;  // 0: the answer is no tool's
     char answer[ANSWER_TOOL_MAX];

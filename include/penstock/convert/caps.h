@@ -10,14 +10,23 @@
 // How a model takes its reasoning.
 enum reasons { REASONS_EFFORT, REASONS_BUDGET, REASONS_ADAPTIVE, REASONS_LEVEL, REASONS_NOT };
 
+// What OpenAI's Chat API serves of a model (C-141).
+enum chat_serves {
+    CHAT_ALL,
+    CHAT_BARE_TOOLS, // no function tools while it reasons
+    CHAT_NOT,        // nothing: it is asked by Responses
+};
+
 struct caps {
     bool official;        // the format's own vendor, not a compatible server
     uint8_t reasons;      // enum reasons
+    uint8_t chat;         // enum chat_serves
+    bool reasons_unasked; // thinks unless it is asked not to
     bool always_thinks;   // thinking cannot be switched off (C-139)
     bool no_forced_tool;  // a tool cannot be forced (C-139)
-    bool no_sampling;     // refuses temperature, top_p and penalties (C-111)
-    bool one_sampling;    // refuses temperature together with top_p (C-110)
-    bool old_cap;         // Chat: `max_tokens`, not `max_completion_tokens` (C-108)
+    bool no_sampling;  // refuses temperature, top_p and penalties, OpenAI's while it thinks (C-111)
+    bool one_sampling; // refuses temperature together with top_p (C-110)
+    bool old_cap;      // Chat: `max_tokens`, not `max_completion_tokens` (C-108)
     bool developer_role;  // Chat: system texts are from the "developer" (C-003)
     bool single_system;   // Chat: at most one system message (C-003)
     bool late_system;     // Messages: role "system" inside the conversation (C-002)
@@ -32,6 +41,8 @@ struct caps {
     bool no_system;       // Gemini: has no place for the system's text (C-128)
     bool signs_calls;     // Gemini 3 and later: calls carry signatures (C-070)
     bool phases;          // Responses: tells what an assistant's text is for (C-143)
+    bool think_tags;      // Chat: thoughts may stand in the text, between tags (C-074)
+    bool web_search;      // the vendor's own may stand for that of the client's
     bool dialect;         // Chat clients see and send reasoning_content and its like
     uint32_t efforts;     // a bit an enum effort that the model knows; 0: not known, all
     uint64_t output_max;  // tokens; 0: not known

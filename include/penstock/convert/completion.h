@@ -86,13 +86,14 @@ void completion_end(struct completion *completion, uint16_t choice, enum finish 
 // A delta_sink: collects. A delta that continues an item goes there, any other opens the next.
 void completion_collect(void *completion, const struct delta *delta);
 // The other way: `emit` gets the deltas that would have been collected to this, one for each item's
-// text where it is in one piece.
+// text where it is in one piece. The text lasts as long as what the completion was made of.
 void completion_play(const struct completion *completion, delta_sink *emit, void *ctx);
 void item_play(const struct item *item, delta_sink *emit, void *ctx);
 // Takes the first item off the list; its memory stays the completion's. NULL if there is none.
 struct item *completion_pop(struct completion *completion);
 
-// The text of an item as the contents of a JSON string, and without a level of escaping.
+// The text of an item as the contents of a JSON string, and without a level of escaping. The first
+// may leave views of it in the sink.
 void item_put(const struct item *item, struct sink *sink);
 void item_put_plain(const struct item *item, struct sink *sink);
 bool item_is_empty(const struct item *item);

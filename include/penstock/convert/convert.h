@@ -67,6 +67,9 @@ struct decode {
     struct delta model;
     uint32_t emitted; // deltas of the event being read, and the newest of them
     struct delta last;
+    // Of the arguments that deltas told last, where their vendor tells them once more at the end;
+    // NULL: none does.
+    struct words_sum *args;
     uint32_t unknown; // events, blocks and parts of kinds that are not known: passed over
     // The newest event that had bytes which are not UTF-8: they became U+FFFD (C-076).
     char *repaired;
@@ -87,9 +90,9 @@ struct encode {
     const struct converter *converter;
     struct answer_facts facts;
     struct sink *out;
-    struct keep keep; // what has to be repeated at the end
-    bool started;     // the beginning of the answer was written
-    bool ended;
+    struct keep keep;                // what has to be repeated at the end
+    bool started;                    // the beginning of the answer was written
+    bool ended;                      // so was the end, or its beginning
     bool failed;                     // memory or a bound
     uint64_t sequence;               // of the next event, where the format numbers them
     uint32_t lost[DELTA_KIND_COUNT]; // deltas that the client's format cannot say
@@ -111,6 +114,9 @@ struct converter {
     void (*encode_delta)(struct encode *encode, const struct delta *delta);
     // After the last; facts.usage is final.
     void (*encode_end)(struct encode *encode);
+    // Where that is only the beginning of the end: goes on with it, and is called again while it
+    // returns true. NULL: it was all.
+    bool (*encode_more)(struct encode *encode);
     void (*encode_fini)(struct encode *encode); // NULL: there is nothing to give back
     // Whole answers. False: this is no answer of the format.
     bool (*read_whole)(struct completion *completion, struct json_slice root);
@@ -146,6 +152,9 @@ void encode_fini(struct encode *encode);
 void encode_put(void *encode, const struct delta *delta); // a delta_sink
 // Ends the stream as an answer that is complete. What ends one that is not is wire_error_event().
 void encode_end(struct encode *encode, const struct usage *usage);
+// The same in steps, for who sends in between: the first, and those after it while there are more.
+must_use bool encode_end_begin(struct encode *encode, const struct usage *usage);
+must_use bool encode_end_more(struct encode *encode);
 
 #define CONVERTER(family, name) extern const struct converter converter_##name;
 #include "penstock/convert/converters.def"

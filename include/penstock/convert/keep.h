@@ -50,6 +50,8 @@ bool keep_has_place(const struct keep *keep, struct words words);
 void rope_add(struct keep *keep, struct rope *rope, struct words more);
 // All of it as the contents of a JSON string, without quotes.
 void rope_put(const struct rope *rope, struct sink *sink);
+// The same of a rope that stays until what was written has been used.
+void rope_put_lasting(const struct rope *rope, struct sink *sink);
 // All of it without a level of escaping.
 void rope_put_plain(const struct rope *rope, struct sink *sink);
 

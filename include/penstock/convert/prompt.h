@@ -56,6 +56,7 @@ struct part {
     bool cache;        // the client marked a point for the vendor's cache behind it
     uint32_t turn;     // index of its turn
     uint32_t at, sub;  // where it stood in the client's lists, for paths: see prompt_path()
+    uint32_t mate;     // while it is rendered: a call's result, a result's call; see pairs.h
     struct words text; // text, base64, URL, file id, arguments
     struct words id, name;
     struct words type;  // media: MIME type. TEXT of a cache mark: its time to live
@@ -79,6 +80,8 @@ struct tool {
     uint8_t kind;   // enum tool_kind
     uint8_t strict; // 0 not said, 1 false, 2 true
     bool cache;
+    bool search;        // TOOL_HOSTED: the vendor's web search
+    bool run_by_client; // TOOL_HOSTED: a request makes no sense without it
     uint32_t at, sub;
     struct words name, description, space; // `space`: the namespace it stands in
     struct words cache_ttl;

@@ -13,10 +13,16 @@ struct sink {
     // Takes what was written so far and gives new room in at and end, of at least SINK_ROOM_MIN
     // bytes; false if there is none.
     bool (*more)(struct sink *sink);
+    // Takes note of text that will stay where it is, after what was written so far; false if it
+    // cannot. NULL: all text is copied.
+    bool (*view)(struct sink *sink, struct span text);
     bool failed;
 };
 
-enum { SINK_ROOM_MIN = 64 };
+enum {
+    SINK_ROOM_MIN = 64,
+    SINK_VIEW_MIN = 512, // shorter text is copied anyway
+};
 
 // Room of `size` bytes and no more; what was written is [room, sink->at).
 static inline struct sink sink_into(char *room, size_t size)
@@ -36,6 +42,9 @@ static inline void sink_put(struct sink *sink, struct span bytes)
     }
     sink_put_slow(sink, bytes);
 }
+
+// Text that stays where it is until all that was written has been used.
+void sink_put_lasting(struct sink *sink, struct span bytes);
 
 #define SINK_TEXT(sink, literal) sink_put((sink), SPAN(literal))
 

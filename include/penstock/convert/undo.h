@@ -7,7 +7,7 @@
 //
 // Calls get the client's names, their arguments are unwrapped, and what a tool said that stands for
 // the answer is the answer's text (C-118): then what the model wrote beside it is dropped, but is
-// the answer if no such call comes.
+// the answer if no such call comes. Thoughts between tags are told as thoughts (C-074).
 #ifndef PENSTOCK_CONVERT_UNDO_H
 #define PENSTOCK_CONVERT_UNDO_H
 
@@ -30,6 +30,7 @@ struct undo {
     delta_sink *emit;
     void *ctx;
     struct keep keep;
+    struct undo_tags *tags;  // a choice each, where thoughts stand in the text
     struct undo_call *calls; // those that are not as they come, newest first
     struct rope held;        // text that may not be the answer
     struct delta text;       // of it, the first delta

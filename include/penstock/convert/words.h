@@ -14,6 +14,7 @@ struct words {
     struct span raw;
     bool escaped; // `raw` is what stands between the quotes of a JSON string that was validated
     bool whole;   // and no escape in it is half a pair of surrogates: it can be copied unseen
+    bool lasting; // `raw` stays where it is until the end of the answer that it is written into
 };
 
 #define WORDS_NONE ((struct words){ .raw = SPAN_NONE })
@@ -54,6 +55,18 @@ size_t words_lone(struct span raw);
 // True if valid escaped text begins with the escape of the second half of such a pair.
 bool words_starts_low(struct span raw);
 
+// What is remembered of escaped text that came in pieces, so that the rest can be told from the
+// whole. Zeroed: nothing has come.
+struct words_sum {
+    uint64_t len, hash; // of what is meant; the hash less its seed
+    uint8_t high_len;
+    char high[6]; // half a pair of surrogates at the end of a piece
+};
+
+void words_sum_add(struct words_sum *sum, struct span raw);
+// Where in `raw` the rest begins; SIZE_MAX if it does not begin with what came.
+size_t words_sum_find(const struct words_sum *sum, struct span raw);
+
 // Code points, and a view of those from `from` on, up to `to`; what lies behind the end is not
 // there.
 uint64_t words_points(struct words words);
@@ -61,6 +74,8 @@ struct words words_between(struct words words, uint64_t from, uint64_t to);
 
 bool words_are(struct words words, struct span plain);
 bool words_eq(struct words a, struct words b);
+// The same for words that are equal, in every process.
+uint64_t words_hash(struct words words);
 // Resolves escapes into `out`; the bytes written. *cut: it did not fit, and ends at a character.
 size_t words_decode(struct words words, char *out, size_t cap, bool *cut);
 // Copies into `out` without escapes if there are any, else gives a view of the words themselves;

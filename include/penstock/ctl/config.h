@@ -54,6 +54,7 @@ struct config {
         int64_t json_depth;
         uint64_t memory; // 0: a share of the machine's or the cgroup's
         uint64_t stream_memory;
+        uint64_t recall;
         int64_t connections;             // 0: from the descriptor limit
         int64_t per_address;             // connections; 0: no limit
         int64_t requests_per_connection; // 0: no limit

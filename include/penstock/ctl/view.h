@@ -28,6 +28,7 @@ struct view {
     const struct loop_figures *loops[VIEW_SHARDS_MAX]; // of the shards
     const struct loop_figures *control;                // of this thread
     struct peers *peers;                               // NULL: not counted
+    const struct recall_figures *recall;               // NULL: nothing is remembered
     const struct access_port *access;                  // shard_count of them, or NULL
     const struct budget_process *budget;
     const struct resolver *resolver;
@@ -35,6 +36,7 @@ struct view {
     struct slot *slots;
     const char *backend; // of the shards
     const char *backend_note;
+    const char *commit;  // that the binary was built from
     uint64_t started_ns; // wall clock
     const uint64_t *published;
     const uint64_t *log_dropped; // lines that did not fit the log's buffer

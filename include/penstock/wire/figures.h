@@ -96,7 +96,9 @@ struct shard_counters {
     struct counter limited[LIMIT_COUNT];
     struct counter attempts[FIGURES_PROVIDERS][OUTCOME_COUNT][FIGURES_ATTEMPTS];
     struct counter retries, stale_retries;
-    struct counter cut; // requests that the end of this process ended
+    struct counter recall_hits[2], recall_misses[2]; // [2]: who signed, what came with a call
+    struct counter thoughtless; // attempts made again without the thoughts that a vendor refused
+    struct counter cut;         // requests that the end of this process ended
     struct counter fields_dropped;
     struct figures_conversion conversions[FIGURES_FAMILIES][FIGURES_FAMILIES]; // from, to
     struct counter bytes_in, bytes_out;
@@ -108,6 +110,13 @@ struct shard_counters {
     struct counter evicted[2]; // clients' connections that made room: silent, kept
     struct counter passed;     // fresh connections that another shard got
     struct counter syscalls, no_buffers;
+};
+
+// What is remembered of thoughts, by all shards together.
+struct recall_figures {
+    _Atomic uint64_t entries, bytes; // as they are now
+    _Atomic uint64_t evicted;        // entries that made room
+    uint64_t limit_bytes;
 };
 
 static inline uint32_t figures_error_key(unsigned op, unsigned provider, unsigned stage,

@@ -9,6 +9,20 @@ import { ApiError, GoogleGenAI } from '@google/genai'
 import OpenAI from 'openai'
 
 const timeout = 60_000
+
+// The request with what it has besides, in the format's own words; tools are added to the others.
+function withExtra(ask, { tools, ...extra } = {}) {
+    return { ...ask, ...extra, ...(tools ? { tools: [...(ask.tools ?? []), ...tools] } : {}) }
+}
+
+function argumentsOf(text) {
+    try {
+        return JSON.parse(text)
+    } catch {
+        return text
+    }
+}
+
 const failedText = (result) => (result.failed ? 'Error: ' : '') + result.text
 const dataUrl = (image) => 'data:image/png;base64,' + image
 
@@ -30,19 +44,20 @@ class Chat {
                 type: 'json_schema',
                 json_schema: { name: 'reply', schema: job.schema, strict: true },
             }
+        this.ask = withExtra(this.ask, job.extra)
     }
 
-    user(text, images) {
-        if (!images.length) return [{ role: 'user', content: text }]
+    user(text, images, more) {
+        if (!images.length && !more.length) return [{ role: 'user', content: text }]
         const parts = images.map((image) => ({ type: 'image_url', image_url: { url: dataUrl(image) } }))
-        return [{ role: 'user', content: [{ type: 'text', text }, ...parts] }]
+        return [{ role: 'user', content: [{ type: 'text', text }, ...parts, ...more] }]
     }
 
     results(results) {
         return this.calls.map((call, k) => ({
             role: 'tool',
             tool_call_id: call.id,
-            content: failedText(results[k]),
+            content: results[k].parts ?? failedText(results[k]),
         }))
     }
 
@@ -60,7 +75,12 @@ class Chat {
             text: message.content ?? '',
             refusal: message.refusal ?? '',
             thought: message.reasoning_content ?? '',
-            calls: this.calls.map((call) => [call.function.name, JSON.parse(call.function.arguments)]),
+            calls: this.calls.map((call) =>
+                call.type === 'custom'
+                    ? [call.custom.name, call.custom.input]
+                    : [call.function.name, argumentsOf(call.function.arguments)],
+            ),
+            whole,
             finish,
             usage: whole.usage,
         }
@@ -91,24 +111,25 @@ class Responses {
             this.ask.text = {
                 format: { type: 'json_schema', name: 'reply', schema: job.schema, strict: true },
             }
+        this.ask = withExtra(this.ask, job.extra)
     }
 
-    user(text, images) {
-        if (!images.length) return [{ role: 'user', content: text }]
+    user(text, images, more) {
+        if (!images.length && !more.length) return [{ role: 'user', content: text }]
         const parts = images.map((image) => ({
             type: 'input_image',
             image_url: dataUrl(image),
             detail: 'auto',
         }))
-        return [{ role: 'user', content: [{ type: 'input_text', text }, ...parts] }]
+        return [{ role: 'user', content: [{ type: 'input_text', text }, ...parts, ...more] }]
     }
 
     results(results) {
-        return this.calls.map((call, k) => ({
-            type: 'function_call_output',
-            call_id: call.call_id,
-            output: failedText(results[k]),
-        }))
+        return this.calls.map(({ type, call_id }, k) =>
+            type === 'tool_search_call'
+                ? { type: 'tool_search_output', call_id, execution: 'client', tools: results[k].parts }
+                : { type: type + '_output', call_id, output: results[k].parts ?? failedText(results[k]) },
+        )
     }
 
     async step(fresh, stream) {
@@ -118,14 +139,20 @@ class Responses {
             : await this.client.responses.create(ask)
         if (whole.error) throw new Error(`the response failed: ${whole.error.code}`)
         this.said.push(...fresh, ...whole.output.map(sendable))
-        this.calls = whole.output.filter((item) => item.type === 'function_call')
+        this.calls = whole.output.filter((item) =>
+            ['function_call', 'custom_tool_call', 'tool_search_call'].includes(item.type),
+        )
         const parts = whole.output.flatMap((item) => (item.type === 'message' ? item.content : []))
         const thoughts = whole.output.flatMap((item) => (item.type === 'reasoning' ? item.summary : []))
         return {
             text: parts.map((part) => part.text ?? '').join(''),
             refusal: parts.map((part) => part.refusal ?? '').join(''),
             thought: thoughts.map((part) => part.text).join(''),
-            calls: this.calls.map((call) => [call.name, JSON.parse(call.arguments)]),
+            calls: this.calls.map(({ type, name, input, arguments: args }) => {
+                if (type === 'tool_search_call') return ['tool_search', args]
+                return [name, type === 'custom_tool_call' ? input : argumentsOf(args)]
+            }),
+            whole,
             finish: whole.incomplete_details?.reason ?? whole.status,
             usage: whole.usage,
         }
@@ -141,7 +168,7 @@ function sendable(item) {
     if (kept.tool_calls)
         kept.tool_calls = kept.tool_calls.map((call) => ({
             ...call,
-            function: withoutParsed(call.function),
+            ...(call.function ? { function: withoutParsed(call.function) } : {}),
         }))
     return kept
 }
@@ -161,21 +188,22 @@ class Messages {
             }))
         if (job.thinks) this.ask.thinking = { type: 'enabled', budget_tokens: 2048 }
         if (job.schema) this.ask.output_config = { format: { type: 'json_schema', schema: job.schema } }
+        this.ask = withExtra(this.ask, job.extra)
     }
 
-    user(text, images) {
+    user(text, images, more) {
         const parts = images.map((data) => ({
             type: 'image',
             source: { type: 'base64', media_type: 'image/png', data },
         }))
-        return [{ role: 'user', content: [...parts, { type: 'text', text }] }]
+        return [{ role: 'user', content: [...parts, ...more, { type: 'text', text }] }]
     }
 
     results(results) {
         const content = this.calls.map((call, k) => ({
             type: 'tool_result',
             tool_use_id: call.id,
-            content: results[k].text,
+            content: results[k].parts ?? results[k].text,
             is_error: results[k].failed,
         }))
         return [{ role: 'user', content }]
@@ -195,6 +223,7 @@ class Messages {
             refusal: '',
             thought: joined('thinking', 'thinking'),
             calls: this.calls.map((call) => [call.name, call.input]),
+            whole,
             finish: whole.stop_reason,
             usage: whole.usage,
         }
@@ -221,13 +250,13 @@ class Gemini {
             config.responseJsonSchema = job.schema
         }
         this.client = new GoogleGenAI({ apiKey: job.key, httpOptions })
-        this.chat = this.client.chats.create({ model: job.model, config })
+        this.chat = this.client.chats.create({ model: job.model, config: withExtra(config, job.extra) })
         this.calls = []
     }
 
-    user(text, images) {
+    user(text, images, more) {
         const parts = images.map((data) => ({ inlineData: { mimeType: 'image/png', data } }))
-        return [...parts, { text }]
+        return [...parts, ...more, { text }]
     }
 
     results(results) {
@@ -236,6 +265,7 @@ class Gemini {
                 name,
                 ...(id ? { id } : {}),
                 response: { [results[k].failed ? 'error' : 'output']: results[k].text },
+                ...(results[k].parts ? { parts: results[k].parts } : {}),
             },
         }))
     }
@@ -256,6 +286,7 @@ class Gemini {
             refusal: '',
             thought: joined(true),
             calls: this.calls.map((call) => [call.name, call.args ?? {}]),
+            whole: chunks,
             finish: candidates.findLast((candidate) => candidate.finishReason)?.finishReason ?? null,
             kept: this.chat.getHistory().length === this.chat.getHistory(true).length,
             usage: chunks.at(-1).usageMetadata,
@@ -269,12 +300,14 @@ const talks = new Map()
 async function act(job) {
     if (job.do === 'close') return talks.delete(job.talk) && {}
     if (job.do === 'open') {
-        talks.set(job.talk, new kinds[job.format](job))
+        talks.set(job.talk, { kind: new kinds[job.format](job), shows: job.whole })
         return {}
     }
-    const talk = talks.get(job.talk)
-    const fresh = 'user' in job ? talk.user(job.user, job.images ?? []) : talk.results(job.results)
-    return talk.step(fresh, job.stream)
+    const { kind, shows } = talks.get(job.talk)
+    const fresh =
+        'user' in job ? kind.user(job.user, job.images ?? [], job.parts ?? []) : kind.results(job.results)
+    const { whole, ...answer } = await kind.step(fresh, job.stream)
+    return shows ? { ...answer, whole } : answer
 }
 
 function failure(error) {
@@ -282,6 +315,7 @@ function failure(error) {
     return {
         class: error.constructor.name,
         message: String(error.message).slice(0, 2000),
+        code: typeof error.code === 'string' ? error.code : null,
         status: Number.isInteger(error.status) ? error.status : null,
         vendors,
     }
