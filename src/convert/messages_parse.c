@@ -206,13 +206,12 @@ static void read_block(struct prompt_parse *parse, struct json_slice block, uint
 
 // --- messages ---
 
-static void read_message(struct prompt_parse *parse, struct json_slice message, uint32_t at)
+enum { ROLE, CONTENT, MESSAGE_COUNT };
+static const struct span message_names[MESSAGE_COUNT] = { SPAN("role"), SPAN("content") };
+
+static void read_message(struct prompt_parse *parse, const struct json_slice *found, uint32_t at)
 {
-    enum { ROLE, CONTENT, COUNT };
-    static const struct span names[COUNT] = { SPAN("role"), SPAN("content") };
-    struct json_slice found[COUNT];
-    json_get_all(message, names, found, COUNT);
-    struct json_slice role = found[ROLE], content = found[CONTENT];
+    const struct json_slice role = found[ROLE], content = found[CONTENT];
     enum role kind = ROLE_USER;
     if (json_string_is(role, SPAN("assistant"))) {
         kind = ROLE_ASSISTANT;
@@ -243,9 +242,11 @@ static void read_message(struct prompt_parse *parse, struct json_slice message, 
 static void read_messages(struct prompt_parse *parse, struct json_slice messages)
 {
     struct json_iter iter = json_elements_of(messages);
-    struct json_slice message;
-    for (uint32_t at = 0; json_element_next(&iter, &message) && !failed(parse->err); at++)
-        read_message(parse, message, at);
+    struct json_slice found[MESSAGE_COUNT];
+    for (uint32_t at = 0;
+         json_element_get_all(&iter, message_names, found, MESSAGE_COUNT) && !failed(parse->err);
+         at++)
+        read_message(parse, found, at);
 }
 
 // Text that a client puts in front on each request, different each time (C-133).
