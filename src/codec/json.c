@@ -344,6 +344,12 @@ static bool is_plain(const char *at, size_t len)
     return (seen & high) == 0;
 }
 
+bool json_string_is_plain(struct json_slice string)
+{
+    const struct span raw = json_string_raw(string);
+    return is_plain(raw.ptr, raw.len);
+}
+
 // Bytes at the start of a raw string that can be copied as they are.
 static size_t verbatim_run(const char *at, const char *end)
 {

@@ -18,7 +18,7 @@ void json_members_init(struct json_members *members, struct json_member *items, 
     members->err = OK;
     for (size_t i = 0; i < count; i++) {
         assert(items[i].name.len > 0);
-        items[i] = (struct json_member){ .name = items[i].name, .decides = items[i].decides };
+        items[i].found = false; // the rest is set when it is
     }
 }
 

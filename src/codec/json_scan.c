@@ -152,6 +152,12 @@ static __attribute__((noinline)) struct part scan_string(const char *at, const c
     return part_cut(at, final && stop == end);
 }
 
+const char *json_string_end(const char *at, const char *end)
+{
+    struct part part = scan_string(at, end, end, true);
+    return part.whole ? part.at - 1 : part.at;
+}
+
 static const char *digits_end(const char *at, const char *end)
 {
     while (at < end && is_digit(*at))
@@ -286,12 +292,24 @@ static enum json_kind kind_at(char byte)
     }
 }
 
-static __attribute__((noinline)) void note_mark(struct json_scan *scan, uint32_t word)
+static uint8_t marks_of(const struct json_marks *marks, uint32_t word)
 {
-    for (uint32_t i = 0; i < scan->marks->count; i++) {
-        if (scan->marks->words[i] == word)
-            scan->marked |= (uint8_t)(1U << i);
+    uint8_t marked = 0;
+    for (uint32_t i = 0; i < marks->count; i++) {
+        if (marks->words[i] == word)
+            marked |= (uint8_t)(1U << i);
     }
+    return marked;
+}
+
+uint8_t json_marks_of(const struct json_marks *marks, struct span contents)
+{
+    uint32_t word;
+    if (marks == NULL)
+        return 0;
+    assert(contents.len >= sizeof(word));
+    memcpy(&word, contents.ptr, sizeof(word));
+    return (marks->filter & JSON_MARK_BIT(word)) != 0 ? marks_of(marks, word) : 0;
 }
 
 // A string or key begins.
@@ -301,7 +319,7 @@ in_line void look_for_mark(struct run *run)
     if (likely((size_t)(run->end - run->at) >= sizeof(word))) {
         memcpy(&word, run->at, sizeof(word));
         if (unlikely((run->filter & JSON_MARK_BIT(word)) != 0))
-            note_mark(run->scan, word);
+            run->scan->marked |= marks_of(run->scan->marks, word);
     } else if (!run->final) {
         run->scan->marked |= JSON_MARK_CUT;
     }
@@ -320,9 +338,23 @@ in_line enum step scan_contents(struct run *run)
     return take_part(run, scan_string(run->at, run->stop, run->end, run->final));
 }
 
+// A value that is a string has passed, whose contents began at `from`, or a part of it.
+static __attribute__((noinline)) void note_text(struct json_texts *texts, size_t from, size_t to,
+                                                bool whole)
+{
+    texts->lost |= !whole || texts->count == JSON_TEXTS_MAX;
+    if (texts->lost)
+        return;
+    texts->list[texts->count].at = from;
+    texts->list[texts->count++].len = to - from;
+}
+
 in_line enum step end_string(struct run *run)
 {
+    const char *from = run->at;
     enum step step = scan_contents(run);
+    if (unlikely(run->scan->texts != NULL) && run->at - from > JSON_TEXT_MIN + 1)
+        note_text(run->scan->texts, (size_t)(from - run->text), here(run) - 1, step == STEP_ON);
     return step == STEP_ON ? end_value(run) : step;
 }
 

@@ -114,6 +114,7 @@ const struct simd simd_plain = {
     .structure_run = plain_structure_run,
     .line_run = plain_line_run,
     .utf8_run = plain_utf8_run,
+    .skeleton_match = skeleton_match_plain,
 };
 
 #if defined(__x86_64__)
@@ -222,6 +223,7 @@ static const struct simd sse2 = {
     .structure_run = sse2_structure_run,
     .line_run = sse2_line_run,
     .utf8_run = plain_utf8_run,
+    .skeleton_match = skeleton_match_plain,
 };
 
 // ------------------------------------------------------------------------------------- AVX2
@@ -637,6 +639,7 @@ const struct simd simd_avx2 = {
     .container_run = avx2_container_run,
     .line_run = avx2_line_run,
     .utf8_run = avx2_utf8_run,
+    .skeleton_match = skeleton_match_avx2,
 };
 
 const struct simd *simd_best = &sse2;

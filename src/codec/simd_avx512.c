@@ -212,6 +212,7 @@ const struct simd simd_avx512 = {
     .container_run = avx512_container_run,
     .line_run = avx512_line_run,
     .utf8_run = avx512_utf8_run,
+    .skeleton_match = skeleton_match_avx2,
 };
 
 #endif

@@ -111,6 +111,7 @@ const struct simd simd_neon = {
     .structure_run = neon_structure_run,
     .line_run = neon_line_run,
     .utf8_run = neon_utf8_run,
+    .skeleton_match = skeleton_match_plain,
 };
 
 #endif

@@ -2,11 +2,19 @@
 #ifndef PENSTOCK_SRC_CODEC_SIMD_SETS_H
 #define PENSTOCK_SRC_CODEC_SIMD_SETS_H
 
-#include "penstock/codec/simd.h"
+#include "penstock/codec/skeleton.h"
 
 extern const struct simd simd_plain;
 extern const struct simd simd_neon;              // on 64-bit ARM only
 extern const struct simd simd_avx2, simd_avx512; // on x86-64 only
+
+// skeleton.c
+const char *skeleton_match_plain(const struct skeleton *skeleton, struct span text,
+                                 struct filling *holes);
+const char *skeleton_match_sse2(const struct skeleton *skeleton, struct span text,
+                                struct filling *holes); // and this one on x86-64 only
+const char *skeleton_match_avx2(const struct skeleton *skeleton, struct span text,
+                                struct filling *holes);
 
 enum { ESCAPE_SHORT = 2, ESCAPE_LONG = 6 }; // bytes: \n and \u00e9
 

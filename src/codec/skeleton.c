@@ -1,7 +1,14 @@
 #include "penstock/codec/skeleton.h"
 
+#include "http1_scan.h"
 #include "penstock/base/check.h"
-#include "penstock/codec/simd.h"
+#include "simd_sets.h"
+
+#if defined(__x86_64__)
+#include <immintrin.h>
+#endif
+
+enum { ESCAPES_MAX = 4 }; // more of them are passed faster by the search that is made for it
 
 void skeleton_init(struct skeleton *skeleton, struct skeleton_part *parts, size_t parts_max,
                    char *bytes, size_t bytes_size)
@@ -19,250 +26,254 @@ void skeleton_reset(struct skeleton *skeleton)
     skeleton->part_count = 0;
 }
 
+// Ends the part that began `len` bytes before skeleton->len with a hole.
+static void end_part(struct skeleton *skeleton, size_t len, uint8_t kind, uint8_t tag)
+{
+    struct skeleton_part *part = &skeleton->parts[skeleton->part_count++];
+    *part = (struct skeleton_part){ .len = (uint16_t)len, .kind = kind, .tag = tag };
+    if (len < SKELETON_VECTOR)
+        part->mask = BIT(len) - 1;
+}
+
+static void keep_bytes(struct skeleton *skeleton, const char *from, const char *end)
+{
+    assert(end >= from && end - from <= skeleton->bytes_max - skeleton->len);
+    memcpy(skeleton->bytes + skeleton->len, from, (size_t)(end - from));
+    skeleton->len = (uint16_t)(skeleton->len + (end - from));
+}
+
 void skeleton_learn(struct skeleton *skeleton, struct span text, const struct hole *holes,
                     size_t count)
 {
     assert(count < skeleton->parts_max);
     skeleton_reset(skeleton);
-    size_t hole_bytes = 0;
+    size_t fixed = text.len;
     for (size_t i = 0; i < count; i++)
-        hole_bytes += holes[i].text.len;
-    assert(hole_bytes <= text.len);
-    if (text.len - hole_bytes > skeleton->bytes_max)
+        if (holes[i].kind != HOLE_COUNTER)
+            fixed -= holes[i].text.len;
+    assert(fixed <= text.len);
+    if (fixed > skeleton->bytes_max || fixed < SKELETON_VECTOR)
         return;
+    skeleton->len = skeleton->counter_len = skeleton->counter_end = 0;
     const char *from = text.ptr;
-    char *to = skeleton->bytes;
-    for (size_t i = 0; i <= count; i++) {
-        const char *end = i < count ? holes[i].text.ptr : text.ptr + text.len;
-        assert(end >= from);
-        size_t len = (size_t)(end - from);
-        memcpy(to, from, len);
-        to += len;
-        struct skeleton_part *part = &skeleton->parts[i];
-        *part = (struct skeleton_part){ .len = (uint16_t)len };
-        if (len < SIMD_FIRST)
-            part->mask = (uint16_t)(BIT(len) - 1);
-        if (i < count) {
-            part->kind = holes[i].kind;
-            part->tag = holes[i].tag;
-            from = end + holes[i].text.len;
+    size_t begin = 0; // of the part
+    for (size_t i = 0; i < count; i++) {
+        const struct span hole = holes[i].text;
+        keep_bytes(skeleton, from, hole.ptr);
+        from = hole.ptr + hole.len;
+        if (holes[i].kind == HOLE_COUNTER) {
+            assert(skeleton->counter_len == 0);
+            keep_bytes(skeleton, hole.ptr, from);
+            skeleton->counter_len = (uint16_t)hole.len;
+            skeleton->counter_end = skeleton->len;
+        } else {
+            end_part(skeleton, skeleton->len - begin, holes[i].kind, holes[i].tag);
+            begin = skeleton->len;
         }
     }
-    skeleton->part_count = (uint16_t)(count + 1);
+    keep_bytes(skeleton, from, text.ptr + text.len);
+    end_part(skeleton, skeleton->len - begin, HOLE_NONE, 0);
+    skeleton_count(skeleton);
 }
 
-// The end of a hole of digits; `at` if there are too few or too many.
-static const char *digits_end(const char *at, const char *end)
+cold void skeleton_carry(struct skeleton *skeleton)
+{
+    char *const end = skeleton->bytes + skeleton->counter_end, *digit = end;
+    while (digit > end - skeleton->counter_len) {
+        if (*--digit < '9') {
+            ++*digit;
+            return;
+        }
+        *digit = '0';
+    }
+    skeleton_reset(skeleton);
+}
+
+// Passes on in the contents of a string that has many escapes, or is long. Adds to *odd.
+static apart const char *long_string(const char *at, const char *end, uint64_t *odd)
+{
+    bool high = false;
+    const char *begin = at;
+    while (end - at >= 2) {
+        at += simd_quoted_run(at, (size_t)(end - at), &high);
+        if (end - at < 2 || *at != '\\' || (unsigned char)at[1] < 0x20)
+            break;
+        at += 2; // whether there is such an escape is not for us to judge
+    }
+    if (high || memchr(begin, '\\', (size_t)(at - begin)) != NULL)
+        *odd = 1;
+    return at;
+}
+
+enum { LITTLE_ENDIAN_BYTES = __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__ };
+
+// The first of eight digits stands lowest, and zeros stand for those that are not there.
+static inline uint64_t eight_digits(uint64_t digits)
+{
+    digits = digits * 10 + (digits >> 8); // pairs, in every second byte
+    digits = (digits & UINT64_C(0x00ff00ff00ff00ff)) * (1 + (100 << 16)) >> 16;
+    return (digits & UINT64_C(0x0000ffff0000ffff)) * (1 + (UINT64_C(10000) << 32)) >> 32;
+}
+
+// The end of less than eight digits, found eight bytes at a time; NULL: there are none, or more, or
+// a zero comes first, which JSON has no place for.
+static inline const char *digits_end_near(const char *at, uint64_t *value)
+{
+    const uint64_t all = UINT64_C(0x0101010101010101);
+    uint64_t bytes;
+    memcpy(&bytes, at, sizeof(bytes));
+    bytes ^= all * '0';
+    const uint64_t others = (bytes | (bytes + all * (0x80 - 10))) & all * 0x80;
+    if (unlikely(others == 0))
+        return NULL;
+    const unsigned bits = (unsigned)__builtin_ctzll(others) - 7;
+    if (unlikely(bits == 0 || (bits > 8 && (bytes & 0xff) == 0)))
+        return NULL;
+    *value = eight_digits(bytes << (64 - bits));
+    return at + bits / 8;
+}
+
+// The same for up to HOLE_DIGITS_MAX.
+static apart const char *digits_end(const char *at, const char *end, uint64_t *value)
 {
     const char *stop = at;
-    while (stop < end && (unsigned)(*stop - '0') <= 9)
+    uint64_t sum = 0;
+    for (uint64_t digit; stop < end && (digit = (uint64_t)*stop - '0') <= 9; stop++)
+        sum = sum * 10 + digit;
+    *value = sum;
+    const size_t len = (size_t)(stop - at);
+    return len - 1 < HOLE_DIGITS_MAX && (*at != '0' || len == 1) ? stop : NULL;
+}
+
+// The same for a number of any spelling.
+static apart const char *number_end(const char *at, const char *end)
+{
+    const char *first = at < end && *at == '-' ? at + 1 : at, *stop = first;
+    while (stop < end && ((unsigned)(*stop - '0') <= 9 || *stop == '-' || *stop == '+' ||
+                          *stop == '.' || (*stop | 0x20) == 'e'))
         stop++;
-    return stop - at <= HOLE_DIGITS_MAX ? stop : at;
+    if (stop == first || (unsigned)(*first - '0') > 9)
+        return NULL;
+    return *first == '0' && stop - first > 1 && (unsigned)(first[1] - '0') <= 9 ? NULL : stop;
 }
 
-static const char *number_end(const char *at, const char *end)
-{
-    if (at == end || (*at != '-' && (unsigned)(*at - '0') > 9))
-        return at;
-    while (at < end && ((unsigned)(*at - '0') <= 9 || *at == '-' || *at == '+' || *at == '.' ||
-                        (*at | 0x20) == 'e'))
-        at++;
-    return at;
-}
+// ---------------------------------------------------------------------------------- plain C
 
-#if defined(__SSE2__)
-
-static inline __m128i load(const char *at)
-{
-    return _mm_loadu_si128((const __m128i *)(const void *)at);
-}
-
-// A bit for each of the sixteen bytes at `at` that ends or interrupts a string.
-static inline unsigned string_stops(const char *at)
-{
-    __m128i bytes = load(at);
-    __m128i low = _mm_cmpeq_epi8(_mm_min_epu8(bytes, _mm_set1_epi8(0x1f)), bytes);
-    __m128i hit = _mm_or_si128(_mm_cmpeq_epi8(bytes, _mm_set1_epi8('"')),
-                               _mm_cmpeq_epi8(bytes, _mm_set1_epi8('\\')));
-    return (unsigned)_mm_movemask_epi8(_mm_or_si128(hit, low));
-}
-
-// Moves over some more of a string, since most are not much longer than a vector.
-static inline const char *medium_string(const char *at, const char *end)
-{
-    enum { VECTORS = 3 };
-    for (int i = 0; i < VECTORS && end - at >= SIMD_FIRST; i++) {
-        unsigned stop = string_stops(at);
-        if (stop != 0)
-            return at + (unsigned)__builtin_ctz(stop);
-        at += SIMD_FIRST;
-    }
-    return at;
-}
-
-// A bit for each of them that is no digit.
-static inline unsigned digit_stops(const char *at)
-{
-    __m128i value = _mm_sub_epi8(load(at), _mm_set1_epi8('0'));
-    __m128i digit = _mm_cmpeq_epi8(_mm_min_epu8(value, _mm_set1_epi8(9)), value);
-    return (unsigned)_mm_movemask_epi8(digit) ^ 0xffff;
-}
-
-#else
-
-static inline const char *medium_string(const char *at, const char *end)
-{
-    (void)end;
-    return at;
-}
-
-#endif
-
-// `at` stands in a string's contents, not behind a backslash. A bare control byte is not passed, so
-// what follows cannot match.
-static __attribute__((noinline)) const char *long_string(const char *at, const char *end)
-{
-    enum { ESCAPES = 4 }; // more of them are passed faster by the search that is made for it
-    for (int i = 0; i < ESCAPES; i++) {
-        at = medium_string(at, end);
-        if (end - at < 2 || *at == '"')
-            return at;
-        if (*at != '\\')
-            break;
-        if ((unsigned char)at[1] < 0x20)
-            return at + 1;
-        at += 2;
-    }
-    for (bool high = false;;) {
-        at += simd_quoted_run(at, (size_t)(end - at), &high);
-        if (end - at < 2 || *at != '\\')
-            return at;
-        if ((unsigned char)at[1] < 0x20)
-            return at + 1;
-        at += 2; // any other escape: it is not for us to judge
-    }
-}
-
-// Where a hole ends, byte by byte: near the end of a text, and in holes that are not short.
-static __attribute__((noinline)) const char *far_end(uint8_t kind, const char *at, const char *end)
-{
-    switch ((enum hole_kind)kind) {
-    case HOLE_STRING: return long_string(at, end);
-    case HOLE_DIGITS: return digits_end(at, end);
-    case HOLE_NUMBER: return number_end(at, end);
-    }
-    bug("a hole is of one of three kinds");
-}
-
-#if defined(__SSE2__)
-
-// Most holes are short, so their first bytes are looked at in line. Sixteen bytes can be read at
-// `from`, and the hole begins `back` bytes behind it.
-static inline const char *hole_end(uint8_t kind, const char *from, ptrdiff_t back, const char *end)
-{
-    if (kind == HOLE_STRING) {
-        unsigned stop = string_stops(from) >> back << back;
-        if (unlikely(stop == 0))
-            return long_string(from + SIMD_FIRST, end);
-        const char *found = from + (unsigned)__builtin_ctz(stop);
-        return likely(*found == '"') ? found : long_string(found, end); // an escape, most often
-    }
-    unsigned stop = digit_stops(from) >> back << back;
-    if (likely(kind == HOLE_DIGITS && stop != 0))
-        return from + (unsigned)__builtin_ctz(stop);
-    return far_end(kind, from + back, end);
-}
-
-// A part of at least a vector, all of which is there; the last two vectors may overlap.
-static inline bool same_long(const char *at, const char *kept, size_t len)
-{
-    enum { CALL_MIN = 4 * SIMD_FIRST }; // beyond it a call costs less
-    if (len > CALL_MIN)
-        return memcmp(at, kept, len) == 0;
-    for (size_t i = 0;; i = min_size(i + SIMD_FIRST, len - SIMD_FIRST)) {
-        if (_mm_movemask_epi8(_mm_cmpeq_epi8(load(at + i), load(kept + i))) != 0xffff)
-            return false;
-        if (i + SIMD_FIRST == len)
-            return true;
-    }
-}
-
-// A part of less, `back` bytes behind `from`, where sixteen bytes can be read. Around what is kept
-// there is padding.
-static inline bool same_short(const char *from, ptrdiff_t back, const char *kept, unsigned mask)
-{
-    __m128i same = _mm_cmpeq_epi8(load(from), load(kept - back));
-    return (~(unsigned)_mm_movemask_epi8(same) & mask << back) == 0;
-}
-
-#else
-
-static inline const char *hole_end(uint8_t kind, const char *from, ptrdiff_t back, const char *end)
-{
-    return far_end(kind, from + back, end);
-}
-
-static inline bool same_long(const char *at, const char *kept, size_t len)
+static inline bool same_long_plain(const char *at, const char *kept, size_t len)
 {
     return memcmp(at, kept, len) == 0;
 }
 
-static inline bool same_short(const char *from, ptrdiff_t back, const char *kept, unsigned mask)
+static uint32_t unlike_plain(const char *a, const char *b)
 {
-    return memcmp(from + back, kept, (size_t)__builtin_ctz(~mask)) == 0;
+    uint32_t bits = 0;
+    for (unsigned i = 0; i < SKELETON_VECTOR; i++)
+        bits |= (uint32_t)(a[i] != b[i]) << i;
+    return bits;
 }
+
+static uint32_t stops_plain(const char *at, uint32_t *high)
+{
+    uint32_t bits = 0;
+    *high = 0;
+    for (unsigned i = 0; i < SKELETON_VECTOR; i++) {
+        const unsigned char byte = (unsigned char)at[i];
+        bits |= (uint32_t)(byte == '"' || byte == '\\' || byte < 0x20) << i;
+        *high |= (uint32_t)(byte >> 7) << i;
+    }
+    return bits;
+}
+
+#define SET(name) name##_plain
+#define TARGET
+#include "skeleton_match.h"
+
+#if defined(__x86_64__)
+
+// ------------------------------------------------------------------------------------- SSE2
+
+static inline __m128i sse2_load(const char *at)
+{
+    return _mm_loadu_si128((const __m128i *)(const void *)at);
+}
+
+static inline uint32_t sse2_bits(__m128i low, __m128i high)
+{
+    return (uint32_t)_mm_movemask_epi8(low) | (uint32_t)_mm_movemask_epi8(high) << 16;
+}
+
+static inline bool same_long_sse2(const char *at, const char *kept, size_t len)
+{
+    const size_t last = len - 16;
+    __m128i same = _mm_cmpeq_epi8(sse2_load(at + last), sse2_load(kept + last));
+    for (size_t i = 0; i < last; i += 16)
+        same = _mm_and_si128(same, _mm_cmpeq_epi8(sse2_load(at + i), sse2_load(kept + i)));
+    return _mm_movemask_epi8(same) == 0xffff;
+}
+
+static inline uint32_t unlike_sse2(const char *a, const char *b)
+{
+    return ~sse2_bits(_mm_cmpeq_epi8(sse2_load(a), sse2_load(b)),
+                      _mm_cmpeq_epi8(sse2_load(a + 16), sse2_load(b + 16)));
+}
+
+static inline __m128i sse2_stop(__m128i bytes)
+{
+    const __m128i low = _mm_cmpeq_epi8(_mm_min_epu8(bytes, _mm_set1_epi8(0x1f)), bytes);
+    return _mm_or_si128(low, _mm_or_si128(_mm_cmpeq_epi8(bytes, _mm_set1_epi8('"')),
+                                          _mm_cmpeq_epi8(bytes, _mm_set1_epi8('\\'))));
+}
+
+static inline uint32_t stops_sse2(const char *at, uint32_t *high)
+{
+    const __m128i first = sse2_load(at), second = sse2_load(at + 16);
+    *high = sse2_bits(first, second);
+    return sse2_bits(sse2_stop(first), sse2_stop(second));
+}
+
+#define SET(name) name##_sse2
+#define TARGET
+#include "skeleton_match.h"
+
+// ------------------------------------------------------------------------------------- AVX2
+
+#define AVX2 __attribute__((target("avx2")))
+
+AVX2 static inline __m256i avx2_load(const char *at)
+{
+    return _mm256_loadu_si256((const __m256i *)(const void *)at);
+}
+
+AVX2 static inline bool same_long_avx2(const char *at, const char *kept, size_t len)
+{
+    const size_t last = len - 32;
+    __m256i unlike =
+        _mm256_or_si256(_mm256_xor_si256(avx2_load(at), avx2_load(kept)),
+                        _mm256_xor_si256(avx2_load(at + last), avx2_load(kept + last)));
+    for (size_t i = 32; i < last; i += 32)
+        unlike = _mm256_or_si256(unlike, _mm256_xor_si256(avx2_load(at + i), avx2_load(kept + i)));
+    return _mm256_testz_si256(unlike, unlike);
+}
+
+AVX2 static inline uint32_t unlike_avx2(const char *a, const char *b)
+{
+    return ~(uint32_t)_mm256_movemask_epi8(_mm256_cmpeq_epi8(avx2_load(a), avx2_load(b)));
+}
+
+// '"' and '\\' are found by looking up, by its low half, what a byte would have to be.
+AVX2 static inline uint32_t stops_avx2(const char *at, uint32_t *high)
+{
+    const __m256i specials = _mm256_setr_epi8(0, 0, '"', 0, 0, 0, 0, 0, 0, 0, 0, 0, '\\', 0, 0, 0,
+                                              0, 0, '"', 0, 0, 0, 0, 0, 0, 0, 0, 0, '\\', 0, 0, 0);
+    const __m256i bytes = avx2_load(at);
+    const __m256i special = _mm256_cmpeq_epi8(_mm256_shuffle_epi8(specials, bytes), bytes);
+    const __m256i low = _mm256_cmpeq_epi8(_mm256_min_epu8(bytes, _mm256_set1_epi8(0x1f)), bytes);
+    *high = (uint32_t)_mm256_movemask_epi8(bytes);
+    return (uint32_t)_mm256_movemask_epi8(_mm256_or_si256(special, low));
+}
+
+#define SET(name) name##_avx2
+#define TARGET AVX2
+#include "skeleton_match.h"
 
 #endif
-
-// Near the end of the text, its last sixteen bytes are what can be read.
-static inline bool same_at_end(const char *at, const char *end, const char *kept,
-                               const struct skeleton_part *part)
-{
-    const char *from = end - SIMD_FIRST;
-    return end - at >= part->len && same_short(from, at - from, kept, part->mask);
-}
-
-static inline const char *hole_end_at_end(uint8_t kind, const char *at, const char *end)
-{
-    const char *from = end - SIMD_FIRST;
-    return hole_end(kind, from, at - from, end);
-}
-
-// Not nothing, and not with a zero in front of other digits, which JSON has no place for.
-static inline bool is_number(const char *at, const char *stop)
-{
-    if (stop - at < 2)
-        return stop > at;
-    const char *first = at + (*at == '-');
-    return *first != '0' || (unsigned)(first[1] - '0') > 9 || first + 1 == stop;
-}
-
-size_t skeleton_match(const struct skeleton *skeleton, struct span text, struct span *holes)
-{
-    if (!skeleton_is_set(skeleton) || text.len < SIMD_FIRST)
-        return 0;
-    const char *at = text.ptr, *end = at + text.len, *kept = skeleton->bytes;
-    const char *far = end - SIMD_FIRST; // beyond it, sixteen bytes cannot be read
-    const struct skeleton_part *part = skeleton->parts;
-    const struct skeleton_part *last = part + skeleton->part_count - 1;
-    for (;; part++, holes++) {
-        size_t len = part->len;
-        if (len >= SIMD_FIRST) {
-            if ((size_t)(end - at) < len || !same_long(at, kept, len))
-                return 0;
-        } else if (likely(at <= far) ? !same_short(at, 0, kept, part->mask)
-                                     : !same_at_end(at, end, kept, part)) {
-            return 0;
-        }
-        at += len;
-        kept += len;
-        if (part == last)
-            return (size_t)(at - text.ptr);
-        const char *stop = likely(at <= far) ? hole_end(part->kind, at, 0, end)
-                                             : hole_end_at_end(part->kind, at, end);
-        if (part->kind != HOLE_STRING && !is_number(at, stop))
-            return 0;
-        *holes = span_of(at, (size_t)(stop - at));
-        at = stop;
-    }
-}

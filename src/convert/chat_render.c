@@ -448,6 +448,10 @@ enum { STOPS_MAX = 4 };
 static void put_stops(struct writer *writer)
 {
     struct json_slice stop = render_knob(writer->render, KNOB_STOP)->value;
+    if (writer->caps->no_stop) {
+        render_drop_knob(writer->render, KNOB_STOP);
+        return;
+    }
     struct json_iter iter = json_elements_of(stop);
     struct json_slice text;
     uint32_t count = 0;
@@ -574,7 +578,6 @@ static void put_settings(struct writer *writer)
     put_stops(writer);
     render_put_knob(writer->render, writer->out, KNOB_SEED, SPAN("seed"));
     render_put_knob(writer->render, writer->out, KNOB_CHOICES, SPAN("n"));
-    render_put_knob(writer->render, writer->out, KNOB_METADATA, SPAN("metadata"));
     render_put_knob(writer->render, writer->out, KNOB_VERBOSITY, SPAN("verbosity"));
     put_tier(writer);
     put_shared(writer);

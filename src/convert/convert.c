@@ -68,30 +68,21 @@ static bool is_clean(struct span raw, bool *whole)
     }
 }
 
-static bool is_text(const struct skeleton_part *part)
-{
-    return part->tag == HOLE_TEXT && part->kind == HOLE_STRING;
-}
-
 // An event like the last one: the same delta with another text. False if it has to be read after
-// all.
+// all. A text of plain ASCII is clean, which the comparison has seen.
 static bool feed_known(struct decode *decode)
 {
     if (!decode->repeats || decode->torn_count > 0)
         return false;
-    const struct skeleton *skeleton = &decode->wire->skeleton;
-    struct span text = SPAN_NONE;
-    for (size_t i = 0; i < skeleton_holes(skeleton); i++)
-        if (is_text(&skeleton->parts[i]))
-            text = decode->wire->holes[i];
-    bool whole;
-    if (text.ptr == NULL || !is_clean(text, &whole))
+    const struct filling *hole = &decode->wire->holes[decode->wire->text_hole];
+    bool whole = true;
+    if (hole->number != 0 && !is_clean(hole->text, &whole))
         return false;
-    decode->model.text = (struct words){ .raw = text, .escaped = true, .whole = whole };
-    if (text.len > 0)
+    decode->model.text = (struct words){ .raw = hole->text, .escaped = true, .whole = whole };
+    if (hole->text.len > 0)
         decode->emit(decode->ctx, &decode->model);
     if (decode->args != NULL && decode->model.kind == DELTA_ARGS)
-        words_sum_add(decode->args, text);
+        words_sum_add(decode->args, hole->text);
     return true;
 }
 
@@ -209,11 +200,8 @@ static bool can_repeat(const struct decode *decode)
 // The event that was read last is one that others are now known by.
 static void learn(struct decode *decode)
 {
-    const struct skeleton *skeleton = &decode->wire->skeleton;
-    unsigned texts = 0; // with two the reader of likenesses would not know which is which
-    for (size_t i = 0; skeleton_is_set(skeleton) && i < skeleton_holes(skeleton); i++)
-        texts += is_text(&skeleton->parts[i]);
-    decode->repeats = texts == 1 && can_repeat(decode);
+    // With two texts it would not be known which is which.
+    decode->repeats = decode->wire->one_text && can_repeat(decode);
     decode->model = decode->last;
 }
 

@@ -279,6 +279,17 @@ static void read_system(struct prompt_parse *parse, struct json_slice system)
 
 // --- tools ---
 
+// Tools of which only the vendor's models know what they are, but that the client runs.
+static bool is_run_by_client(struct span type)
+{
+    static const struct span kinds[] = { SPAN("bash_"), SPAN("text_editor_"), SPAN("memory_"),
+                                         SPAN("computer_"), SPAN("browser_") };
+    for (size_t i = 0; i < ARRAY_LEN(kinds); i++)
+        if (span_starts(type, kinds[i]))
+            return true;
+    return false;
+}
+
 static void read_tools(struct prompt_parse *parse, struct json_slice tools)
 {
     struct json_iter iter = json_elements_of(tools);
@@ -307,6 +318,7 @@ static void read_tools(struct prompt_parse *parse, struct json_slice tools)
         tool->strict = strict.kind == JK_TRUE ? 2 : strict.kind == JK_FALSE ? 1 : 0;
         tool->cache = found[CACHE].kind == JK_OBJECT;
         tool->search = !client && span_starts(json_string_raw(type), SPAN("web_search_"));
+        tool->run_by_client = !client && is_run_by_client(json_string_raw(type));
         tool->raw = value;
     }
 }

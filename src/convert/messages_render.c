@@ -8,6 +8,8 @@
 #include "penstock/convert/args.h"
 #include "penstock/convert/schema.h"
 
+enum { CACHE_MARKS_MAX = 4 };
+
 static void comma(struct writer *writer)
 {
     if (writer->started)
@@ -15,10 +17,21 @@ static void comma(struct writer *writer)
     writer->started = true;
 }
 
+// The last ones of the marks that the client set, as many as the vendor takes (C-115).
 static void put_cache(struct writer *writer, bool cache)
 {
-    if (cache && writer->prompt->from == FAMILY_ANTHROPIC)
+    if (cache && writer->marks-- <= CACHE_MARKS_MAX)
         SINK_TEXT(writer->out, ",\"cache_control\":{\"type\":\"ephemeral\"}");
+}
+
+static uint32_t marks_in(const struct prompt *prompt)
+{
+    uint32_t marks = 0;
+    for (uint32_t i = 0; i < prompt->tool_count; i++)
+        marks += prompt->tools[i].cache && prompt->tools[i].kind != TOOL_HOSTED;
+    for (uint32_t i = 0; i < prompt->part_count; i++)
+        marks += prompt->parts[i].cache;
+    return marks;
 }
 
 // --- parts ---
@@ -486,6 +499,7 @@ bool messages_render(struct render *render, struct sink *out)
                              .caps = render->caps,
                              .losses = render->losses,
                              .tools = tools_judge(render, FAMILY_ANTHROPIC),
+                             .marks = marks_in(render->prompt),
                              .out = out };
     char answer_tool[ANSWER_TOOL_MAX];
     size_t answer_len =

@@ -19,6 +19,7 @@ struct writer {
     struct span answer_tool; // that stands for the answer; empty: none
     bool answer_asked;       // by an instruction: it cannot be forced
     bool started;            // something stands in the list that is being written
+    uint32_t marks;          // for the cache, that are still to come
 };
 
 // Limits, thinking, sampling and the rest of what stands before the tools. Decides what the model

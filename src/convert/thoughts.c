@@ -224,7 +224,7 @@ bool thoughts_restore(struct prompt_parse *parse, struct thoughts_memory *memory
     return rebuild(parse, first, more);
 }
 
-void thoughts_forget(struct prompt *prompt)
+void thoughts_forget(struct prompt *prompt, thought_goes *goes, void *ctx)
 {
     uint32_t kept = 0;
     for (uint32_t t = 0; t < prompt->turn_count; t++) {
@@ -233,9 +233,12 @@ void thoughts_forget(struct prompt *prompt)
         for (uint32_t i = turn->first; i < turn->first + turn->count; i++) {
             struct part *part = &prompt->parts[i];
             // Text that nobody signed may be wanted back (C-063).
-            if (is_signed(part) || part->kind == PART_REDACTED)
+            const bool is_gone =
+                !words_none(part->signature.text) && (goes == NULL || goes(ctx, &part->signature));
+            if (is_gone && is_signed(part))
                 continue;
-            part->signature = (struct signature){ .maker = part->signature.maker };
+            if (is_gone)
+                part->signature = (struct signature){ .maker = part->signature.maker };
             prompt->parts[kept++] = *part;
         }
         turn->first = first;

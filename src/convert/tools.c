@@ -108,6 +108,8 @@ struct tools tools_judge(const struct render *render, enum wire_family to)
         if (named && words_eq(prompt->choice.names[0], tool->name))
             loss_refuse(render->losses, "only the same vendor has this tool", "%s",
                         prompt->choice.path);
+        if (tool->run_by_client)
+            loss_refuse(render->losses, "only the same vendor's models know this tool", "%s", path);
         if (tool->search && search && tools.search == NULL) {
             tools.search = tool;
             loss_adjust(render->losses, "%s=web_search", path);

@@ -77,15 +77,16 @@ static const struct row claude[] = {
 // refusals ("Supported values are ..."); which endpoints serve a model: its model page; tools on
 // Chat: the refusal that names /v1/responses, which 5.4 gives beside an effort and later models
 // also without one. Fine-tuned models are what they were made from.
-#define GPT_THINKS(set, ...)                                                                    \
-    {                                                                                           \
-        .developer_role = true, .no_sampling = true, .reasons_unasked = true, .efforts = (set), \
-        __VA_ARGS__                                                                             \
+#define GPT_THINKS(set, ...)                                                                   \
+    {                                                                                          \
+        .developer_role = true, .no_sampling = true, .no_stop = true, .reasons_unasked = true, \
+        .efforts = (set), __VA_ARGS__                                                          \
     }
 // Thinks only when asked, and takes all settings until then.
-#define GPT_ASKED(set, ...)                                                        \
-    {                                                                              \
-        .developer_role = true, .no_sampling = true, .efforts = (set), __VA_ARGS__ \
+#define GPT_ASKED(set, ...)                                                             \
+    {                                                                                   \
+        .developer_role = true, .no_sampling = true, .no_stop = true, .efforts = (set), \
+        __VA_ARGS__                                                                     \
     }
 #define RESPONSES_ONLY .chat = CHAT_NOT
 
@@ -152,6 +153,14 @@ static const struct row gemini[] = {
     { SPAN(""), GEMINI_3(LOW_TO_HIGH) },
 };
 
+// Servers that only speak as OpenAI does. DeepSeek's and Moonshot's models that think want what
+// they thought back (C-063); of others that is not known, and most refuse it.
+static const struct row compatible[] = {
+    { SPAN("deepseek-v4"), { .needs_reasoning = true } },
+    { SPAN("kimi-"), { .needs_reasoning = true } },
+    { SPAN(""), { .reasons = REASONS_EFFORT } },
+};
+
 // Some who resell a model write a dot where its maker has a dash ("claude-haiku-4.5").
 static bool begins(struct span model, struct span begin)
 {
@@ -195,8 +204,8 @@ struct caps provider_caps(const struct snap_account *account, enum format format
     switch (format) {
     case FORMAT_OPENAI:
     case FORMAT_RESPONSES:
-        if (official)
-            caps = find(gpt, ARRAY_LEN(gpt), model);
+        caps = official ? find(gpt, ARRAY_LEN(gpt), model)
+                        : find(compatible, ARRAY_LEN(compatible), model);
         caps.old_cap = !official; // C-108
         caps.text_parts = caps.custom_tools = official;
         break;

@@ -100,9 +100,10 @@ struct req {
     uint8_t attempts, tried_count, stale_retries;
     uint8_t fields_dropped;     // of the client's head, on their way to the vendor
     int16_t status;             // answered to the client, 0 if nothing
+    uint64_t head_nr;           // of the client's head, if it is known to come again; else 0
     struct err err;             // what went wrong last
     struct arena arena;         // until the commit point; holds vendor secrets, so it is wiped
-    struct span model;          // as the client wrote it, decoded; in the arena
+    struct span model;          // as the client wrote it, decoded; in the body or the arena
     struct span vendor_model;   // empty: the same
     struct span fields;         // the client's fields that go on to the vendor, ready as head lines
     struct span query;          // the client's, without the key; in the arena

@@ -201,6 +201,7 @@ struct head_note {
     bool is_set;
     bool strict;
     uint32_t settings; // that the head was read with: relay_limits.generation
+    uint64_t head_nr;
     uint8_t op, family, format;
     enum coding coding;
     uint32_t fields_dropped;
@@ -220,6 +221,7 @@ static void head_texts(struct req *req, struct span *texts[NOTE_TEXTS])
 
 static void note_write(struct head_note *note, struct req *req)
 {
+    struct shard *shard = req->shard;
     struct span *texts[NOTE_TEXTS];
     head_texts(req, texts);
     struct put out = put_into(note->bytes, HTTP_KNOWN_ROOM - offsetof(struct head_note, bytes));
@@ -227,7 +229,7 @@ static void note_write(struct head_note *note, struct req *req)
         put_span(&out, *texts[i]);
         note->lens[i] = (uint16_t)texts[i]->len;
     }
-    note->settings = req->shard->shared->relay->generation;
+    note->settings = shard->shared->relay->generation;
     note->op = req->op;
     note->family = req->family;
     note->format = req->format;
@@ -236,6 +238,7 @@ static void note_write(struct head_note *note, struct req *req)
     note->strict = req->strict;
     note->trace = req->trace;
     memcpy(note->key_digest, req->key_digest, sizeof(note->key_digest));
+    note->head_nr = ++shard->head_count;
     note->is_set = !out.full;
 }
 
@@ -258,6 +261,7 @@ static struct err note_read(const struct head_note *note, struct req *req)
     req->coding = note->coding;
     req->fields_dropped = note->fields_dropped;
     req->strict = note->strict;
+    req->head_nr = note->head_nr;
     req->trace = note->trace;
     memcpy(req->key_digest, note->key_digest, sizeof(req->key_digest));
     return authorise(req);

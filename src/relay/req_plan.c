@@ -1,17 +1,17 @@
 // BODY, PLAN and PICK: from the client's bytes to an account and the request it will get.
 #include "answer.h"
 #include "fields.h"
+#include "lack.h"
 #include "own.h"
 #include "penstock/base/check.h"
 #include "penstock/base/guard.h"
-#include "penstock/codec/http1_write.h"
 #include "penstock/codec/json_writer.h"
 #include "penstock/convert/mend.h"
-#include "penstock/provider/provider.h"
 #include "req.h"
 #include "req_convert.h"
 #include "req_issuer.h"
 #include "unpack.h"
+#include "up_head.h"
 
 // Of a body, in one turn: a whole one of the usual length, which is then still in the cache when it
 // is sent.
@@ -54,12 +54,12 @@ static struct plan *plan_begin(struct req *req)
         return NULL;
     plan->splice.count = 0; // the rest is set below, or counted by this
     plan->issuers = (struct issuers){ 0 };
-    plan->items[BODY_MODEL] = (struct json_member){ .name = SPAN("model"), .decides = true };
-    plan->items[BODY_STREAM] = (struct json_member){ .name = SPAN("stream"), .decides = true };
-    plan->items[BODY_STREAM_OPTIONS] =
-        (struct json_member){ .name = SPAN("stream_options"), .decides = true };
-    plan->items[BODY_PREVIOUS] =
-        (struct json_member){ .name = SPAN("previous_response_id"), .decides = true };
+    plan->items[BODY_MODEL].name = SPAN("model");
+    plan->items[BODY_STREAM].name = SPAN("stream");
+    plan->items[BODY_STREAM_OPTIONS].name = SPAN("stream_options");
+    plan->items[BODY_PREVIOUS].name = SPAN("previous_response_id");
+    for (size_t i = 0; i < BODY_MEMBERS; i++)
+        plan->items[i].decides = true;
     json_members_init(&plan->members, plan->items, BODY_MEMBERS);
     plan->members.scan.marks = &mend_marks;
     json_members_limit(&plan->members, req->shard->shared->relay->json_depth);
@@ -80,6 +80,10 @@ static struct err read_model(struct req *req)
         return ERR(MODEL_MISSING);
     if (model.kind != JK_STRING)
         return ERR(JSON_TYPE);
+    if (likely(json_string_is_plain(model) && json_string_raw(model).len <= MODEL_NAME_MAX)) {
+        req->model = json_string_raw(model);
+        return req->model.len > 0 ? OK : ERR(MODEL_MISSING);
+    }
     char *room = arena_take(&req->arena, MODEL_NAME_MAX);
     if (room == NULL)
         return ERR(OVERLOADED);
@@ -105,6 +109,27 @@ static struct err read_stream(struct req *req)
     return OK;
 }
 
+// Most requests of a shard ask for the model that the one before asked for.
+static struct snap_route find_route(struct req *req)
+{
+    struct shard *shard = req->shard;
+    struct route_memo *memo = &shard->route;
+    const uint64_t generation = snapshot_generation(shard->snap);
+    if (likely(memo->generation == generation && memo->format == req->format &&
+               span_eq_name(req->model, span_of(memo->model, memo->model_len))))
+        return memo->route;
+    const struct snap_route route =
+        snapshot_route(shard->snap, (enum format)req->format, req->model);
+    if (req->model.len > 0 && req->model.len <= sizeof(memo->model)) {
+        memo->generation = generation;
+        memo->format = req->format;
+        memo->model_len = (uint16_t)req->model.len;
+        memcpy(memo->model, req->model.ptr, req->model.len);
+        memo->route = route;
+    }
+    return route;
+}
+
 // What the newest snapshot says. Its parts are looked up once, and again when there is a newer one.
 static void look_again(struct req *req)
 {
@@ -113,7 +138,27 @@ static void look_again(struct req *req)
         return;
     req->generation = snapshot_generation(snap);
     req->key = snapshot_key(snap, req->key_digest);
-    req->route = snapshot_route(snap, (enum format)req->format, req->model);
+    req->route = find_route(req);
+}
+
+// The pass over the body, or a look at whether it is built like the last one under such a head.
+static enum parse read_members(struct req *req, struct err *err)
+{
+    struct shard *shard = req->shard;
+    struct json_members *members = &req->plan->members;
+    const struct span body = req->stream->body;
+    const bool whole = members->scan.pos == 0 && body.len <= PLAN_STEP; // in one turn
+    struct json_shape *shape =
+        whole && req->head_nr != 0 ? &shard->habits[req->head_nr % SHARD_HABITS].shape : NULL;
+    if (shape == NULL || !likeness_due(&shape->likeness))
+        return json_members_feed(members, body, true, PLAN_STEP, err);
+    if (likely(json_shape_take(shape, body, members)))
+        return PARSE_DONE;
+    json_scan_texts(&members->scan, &shard->texts);
+    enum parse parse = json_members_feed(members, body, true, PLAN_STEP, err);
+    if (parse == PARSE_DONE)
+        json_shape_learn(shape, body, &shard->texts, members);
+    return parse;
 }
 
 enum next step_plan(struct req *req)
@@ -127,7 +172,7 @@ enum next step_plan(struct req *req)
     if (req->plan == NULL)
         return req_fail(req, ERR(OVERLOADED));
     struct err err = OK;
-    switch (json_members_feed(&req->plan->members, stream->body, true, PLAN_STEP, &err)) {
+    switch (read_members(req, &err)) {
     case PARSE_MORE: // the rest of a large body is the next turn's work
         loop_ready(&shard->loop, &req->task);
         return NEXT_WAIT;
@@ -151,7 +196,7 @@ enum next step_plan(struct req *req)
     if (req->stream_wanted)
         req->record.flags |= USAGE_STREAM;
     look_again(req); // the key may have been revoked while the body was on its way
-    req->route = snapshot_route(shard->snap, (enum format)req->format, req->model);
+    req->route = find_route(req);
     usage_record_set_model(&req->record, req->model, req->route.model_id);
 
     // A response lives at the account that made it. With one account there is no doubt which.
@@ -191,7 +236,11 @@ static bool take(const struct req *req, uint32_t at, bool *full)
     const struct snap_account *account = account_of(req, at);
     if (!account->enabled || was_tried(req, account->slot))
         return false;
-    if (req->route.candidates[at].format != req->format && !wire_op_converts((enum wire_op)req->op))
+    const struct snap_candidate *candidate = &req->route.candidates[at];
+    const enum wire_op op = (enum wire_op)req->op;
+    if (candidate->format != req->format && !wire_op_converts(op))
+        return false;
+    if (wire_op_counts(op) && lack_is_known(req, account, candidate->model))
         return false;
     if (account->expires_at != 0 && account->expires_at <= shard->loop.wall_ns)
         return false;
@@ -246,35 +295,47 @@ static const struct snap_candidate *pick(struct req *req, bool *full)
 }
 
 // The next account that can be asked. One of another format may be no match for what this request
-// says: then the next one is looked at, and *err tells what was wrong.
+// says: then the next one is looked at, and *err tells what was wrong. *waits: the request is still
+// being carried over.
 static const struct snap_account *pick_fit(struct req *req, struct span *vendor_model,
-                                           struct err *err)
+                                           struct err *err, bool *waits)
 {
     *err = OK;
-    while (req->tried_count < REQ_TRIED_MAX) {
+    *waits = false;
+    look_again(req);
+    const struct snap_candidate *candidate = convert_candidate(req);
+    req->converts = req->converts && candidate != NULL;
+    while (candidate != NULL || req->tried_count < REQ_TRIED_MAX) {
         bool full;
-        const struct snap_candidate *candidate = pick(req, &full);
+        const bool begun = candidate != NULL;
+        candidate = begun ? candidate : pick(req, &full);
         if (candidate == NULL) {
             if (full)
                 counter_add(&req->shard->counters.limited[LIMIT_ACCOUNT], 1);
             return NULL;
         }
         const struct snap_account *account = snapshot_account(req->shard->snap, candidate->account);
+        if (!begun)
+            req->tried[req->tried_count++] = account->slot;
         const enum format format = convert_format(req, account, candidate);
-        req->tried[req->tried_count++] = account->slot;
         *vendor_model = candidate->model;
-        req->converts = format != (enum format)req->format;
+        req->converts =
+            format != (enum format)req->format ||
+            (req->op == OP_COMPLETIONS && lack_is_known(req, account, candidate->model));
         req->up_op = req->op;
         if (!req->converts)
             return account;
-        struct err refused = convert_request(req, account, format, candidate->model);
-        if (!failed(refused))
-            return account;
+        struct err refused;
+        const enum parse parse = convert_request(req, candidate, format, &refused);
+        *waits = parse == PARSE_MORE;
+        if (parse != PARSE_BAD)
+            return parse == PARSE_DONE ? account : NULL;
         slot_leave(slot_at(req->shard->shared->slots, account->slot.idx));
         req->converts = false;
         *err = refused;
         if (refused.side != SIDE_CLIENT)
             return NULL;
+        candidate = NULL;
     }
     return NULL;
 }
@@ -349,60 +410,6 @@ static struct err edit_model(struct req *req)
     return OK;
 }
 
-enum { HEAD_ROOM_MIN = 1 * KIB };
-
-// Writes the whole head for the vendor. It holds the account's secret from here to the arena's
-// wipe.
-static struct err write_head_in(struct req *req, const struct snap_account *account, size_t least)
-{
-    size_t room;
-    char *at = arena_rest(&req->arena, least, &room);
-    if (at == NULL)
-        return ERR(OVERLOADED);
-    struct put out = put_into(at, room);
-    const struct provider *provider = provider_of(account->type);
-    const struct provider_call call = {
-        .op = (enum wire_op)req->up_op,
-        .path = account->path,
-        .model = req->vendor_model.len > 0 ? req->vendor_model : req->model,
-        .version = req->converts ? SPAN_NONE : req->version,
-        .query = req->converts ? SPAN_NONE : req->query,
-        .events = req->converts && req->stream_wanted,
-    };
-    put_span(&out, SPAN("POST "));
-    provider->target(&call, &out);
-    put_span(&out, SPAN(" HTTP/1.1\r\n"));
-    put_span(&out, secret_reveal(account->lines));
-    put_span(&out, SPAN("content-type: application/json\r\naccept-encoding: identity\r\n"
-                        "user-agent: penstock/" PENSTOCK_VERSION "\r\n"));
-    http_put_field_u64(&out, SPAN("content-length"),
-                       req->converts ? convert_length(req)
-                                     : splice_length(&req->plan->splice, req->stream->body.len));
-    provider->fields(account, req->converts ? SPAN_NONE : req->fields, &out);
-    if (req->converts)
-        fields_convert(&out, req->fields);
-    else
-        put_span(&out, req->fields);
-    put_span(&out, SPAN("\r\n"));
-    req->up_head = put_done(&out);
-    arena_trim(&req->arena, room, req->up_head.len);
-    return out.full ? ERR(HEAD_TOO_LARGE) : OK;
-}
-
-static struct err write_head(struct req *req, const struct snap_account *account)
-{
-    req_head_wipe(req);
-    struct err err = write_head_in(req, account, HEAD_ROOM_MIN);
-    if (err.code != ERR_HEAD_TOO_LARGE)
-        return err;
-    req_head_wipe(req);       // once more, with room for all of it
-    const size_t encoded = 3; // the longest form of a byte in a path
-    return write_head_in(req, account,
-                         HEAD_ROOM_MIN + account->path.len + secret_reveal(account->lines).len +
-                             req->fields.len + req->version.len + req->query.len +
-                             encoded * (req->model.len + req->vendor_model.len));
-}
-
 // The credential without the scheme in front of it.
 static struct span bare_secret(struct span value)
 {
@@ -421,11 +428,16 @@ enum next step_pick(struct req *req)
 {
     struct shard *shard = req->shard;
     const struct relay_limits *limits = shard->shared->relay;
+    if (convert_is_out(req))
+        return NEXT_WAIT;
     if (req->stream->client == CLIENT_GONE)
         return req_fail(req, ERR(CLIENT_GONE));
     struct span vendor_model = SPAN_NONE;
     struct err err;
-    const struct snap_account *account = pick_fit(req, &vendor_model, &err);
+    bool waits;
+    const struct snap_account *account = pick_fit(req, &vendor_model, &err, &waits);
+    if (waits)
+        return NEXT_WAIT;
     if (account == NULL) {
         if (req->attempts > 0)
             return req_give_up(req); // the last vendor's error is the answer
@@ -478,7 +490,7 @@ enum next step_pick(struct req *req)
         answer_note_model(req->answer, vendor_model);
     err = edit_model(req);
     if (!failed(err))
-        err = write_head(req, account);
+        err = up_head_write(req, account);
     if (req->arena.starved)
         err = ERR(OVERLOADED);
     return failed(err) ? req_fail(req, err) : req_goto(req, STEP_DIAL);

@@ -31,7 +31,7 @@ static inline struct span with_quotes(struct span hole)
     return span_of(hole.ptr - 1, hole.len + 2);
 }
 
-static void take(const struct wire_form *form, struct wire_stream *stream, const struct span *holes)
+static void take(const struct wire_form *form, struct wire_stream *stream, const struct filling *holes)
 {
     stream->told = form->told;
     stream->finished = form->finished;
@@ -42,11 +42,11 @@ static void take(const struct wire_form *form, struct wire_stream *stream, const
         size_t hole = form->acts[i];
         const struct skeleton_part *part = &form->skeleton.parts[hole];
         if (part->kind == HOLE_DIGITS)
-            wire_stream_number(stream, part->tag, holes[hole]);
+            wire_stream_number(stream, part->tag, holes[hole].number);
         else if (part->tag == HOLE_MODEL)
-            told_model(&stream->told, (struct json_slice){ with_quotes(holes[hole]), JK_STRING });
+            told_model(&stream->told, (struct json_slice){ with_quotes(holes[hole].text), JK_STRING });
         else
-            wire_stream_id(stream, (struct json_slice){ with_quotes(holes[hole]), JK_STRING });
+            wire_stream_id(stream, (struct json_slice){ with_quotes(holes[hole].text), JK_STRING });
     }
 }
 
@@ -59,7 +59,7 @@ static void move_to_front(struct wire_forms *forms, size_t place)
 
 // The tight ones come first. NULL: none is like `text`.
 static struct wire_form *find(struct wire_forms *forms, const struct wire *wire, struct span text,
-                              bool named, struct span *holes)
+                              bool named, struct filling *holes)
 {
     for (int tight = 1; tight >= 0; tight--) {
         for (size_t i = 0; i < WIRE_FORMS; i++) {
@@ -71,8 +71,8 @@ static struct wire_form *find(struct wire_forms *forms, const struct wire *wire,
                 continue;
             // A tap does not keep what is too long for it; then a tap has to say what remains.
             if ((form->model_hole != NO_HOLE &&
-                 holes[form->model_hole].len + 2 > form->model_max) ||
-                (form->id_hole != NO_HOLE && holes[form->id_hole].len + 2 > form->id_max))
+                 holes[form->model_hole].text.len + 2 > form->model_max) ||
+                (form->id_hole != NO_HOLE && holes[form->id_hole].text.len + 2 > form->id_max))
                 continue;
             if (i > 0)
                 move_to_front(forms, i);
@@ -85,7 +85,7 @@ static struct wire_form *find(struct wire_forms *forms, const struct wire *wire,
 bool wire_forms_take(struct wire_forms *forms, struct wire_stream *stream, struct span text,
                      struct span *name)
 {
-    uninitialized struct span holes[WIRE_FORM_HOLES];
+    uninitialized struct filling holes[WIRE_FORM_HOLES];
     if (text.len == 0)
         return false; // it would be taken for a match of no bytes
     struct wire_form *form = find(forms, stream->wire, text, name != NULL, holes);
@@ -98,7 +98,7 @@ bool wire_forms_take(struct wire_forms *forms, struct wire_stream *stream, struc
     }
     take(form, stream, holes);
     if (name != NULL && form->name_hole != NO_HOLE)
-        *name = with_quotes(holes[form->name_hole]);
+        *name = with_quotes(holes[form->name_hole].text);
     return true;
 }
 

@@ -39,6 +39,8 @@ struct wire_error wire_error_of_note(const struct fault_note *note, bool same_fo
         error.param = note_param(note);
         error.status = note->status;
     }
+    if (note->fault == FAULT_UPSTREAM_FAILURE && note->status == 500)
+        error.status = 500; // a vendor's own 500 stays one; what is no answer of its is a 502
     return error;
 }
 

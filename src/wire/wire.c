@@ -92,24 +92,55 @@ void wire_event_text(struct wire_stream *stream, struct wire_event *event, struc
         wire_event_hole(event, raw, HOLE_STRING, HOLE_TEXT);
 }
 
-// Remembers where in the bytes of the skeleton the model's name stands.
+// Remembers where the model's name stands, which no hole is part of.
 static void learn_model(struct wire_stream *stream, struct span block,
                         const struct wire_event *event)
 {
     stream->model_len = 0;
     if (event->model.len == 0 || event->model.len > UINT16_MAX)
         return;
-    size_t at = (size_t)(event->model.ptr - block.ptr);
-    uint8_t part = 0;
+    const char *from = block.ptr;
+    stream->model_hole = 0;
     for (size_t i = 0; i < event->hole_count; i++) {
-        if (event->holes[i].text.ptr > event->model.ptr)
+        const struct hole *hole = &event->holes[i];
+        if (hole->kind == HOLE_COUNTER || hole->text.ptr > event->model.ptr)
             continue;
-        at -= event->holes[i].text.len;
-        part++;
+        from = hole->text.ptr + hole->text.len;
+        stream->model_hole++;
     }
-    stream->model_at = (uint16_t)at;
-    stream->model_part = part;
+    stream->model_at = (uint16_t)(event->model.ptr - from);
     stream->model_len = (uint16_t)event->model.len;
+}
+
+_Static_assert((int)WIRE_HOLES_MAX <= 8, "a byte has a bit for each");
+
+// Remembers which holes tell something. False: none is a text, so that nothing is won.
+static bool learn_holes(struct wire_stream *stream, const struct wire_event *event)
+{
+    unsigned texts = 0, numbers = 0, at = 0;
+    for (size_t i = 0; i < event->hole_count; i++) {
+        const struct hole *hole = &event->holes[i];
+        if (hole->kind == HOLE_COUNTER)
+            continue;
+        if (hole->tag == HOLE_TEXT)
+            texts |= BIT(at);
+        else if (hole->kind == HOLE_DIGITS && hole->tag != HOLE_PADDING)
+            numbers |= BIT(at);
+        at++;
+    }
+    if (texts == 0)
+        return false;
+    stream->text_hole = (uint8_t)__builtin_ctz(texts);
+    stream->other_holes = (uint8_t)((texts & (texts - 1)) | numbers);
+    stream->one_text = (texts & (texts - 1)) == 0;
+    return true;
+}
+
+static void forget_counter(struct wire_event *event)
+{
+    for (size_t i = 0; i < event->hole_count; i++)
+        if (event->holes[i].kind == HOLE_COUNTER)
+            event->holes[i].kind = HOLE_DIGITS;
 }
 
 static cold void learn(struct wire_stream *stream, struct span block, struct wire_event *event)
@@ -117,57 +148,68 @@ static cold void learn(struct wire_stream *stream, struct span block, struct wir
     if (stream->learns >= LEARNS_MAX && stream->event_count % LEARN_EVERY != 0)
         return;
     stream->learns = (uint8_t)min_size(stream->learns + 1, LEARNS_MAX);
+    skeleton_reset(&stream->skeleton);
+    if (stream->learns > 1) // not even the next event was like it: its numbers may not count up
+        forget_counter(event);
+    if (!learn_holes(stream, event))
+        return;
     skeleton_learn(&stream->skeleton, block, event->holes, event->hole_count);
     if (!skeleton_is_set(&stream->skeleton))
         return;
     event->learnt = true;
+    stream->counted = event->number;
     learn_model(stream, block, event);
     struct sse_scan scan = { 0 };
     size_t used;
     bool whole = sse_scan_feed(&scan, block, &used) == PARSE_DATA && used == block.len;
-    stream->scans = whole && *block.ptr > '\r' && block.ptr[block.len - 1] == '\n';
+    const bool content = stream->content || (event->flags & WIRE_CONTENT) != 0;
+    stream->scans = whole && content && *block.ptr > '\r' && block.ptr[block.len - 1] == '\n';
     stream->crlf = scan.crlf;
 }
 
 static inline void take_known(struct wire_stream *stream, struct span block,
                               struct wire_event *event)
 {
-    const struct span *holes = stream->holes;
+    const struct filling *holes = stream->holes;
     stream->learns = 0;
     stream->event_count++;
     event->flags = WIRE_CONTENT | WIRE_KNOWN;
-    size_t count = skeleton_holes(&stream->skeleton);
-    const struct skeleton_part *part = stream->skeleton.parts;
-    for (size_t i = 0; i < count; i++, part++) {
-        if (part->kind == HOLE_DIGITS)
-            wire_stream_number(stream, part->tag, holes[i]);
-        else if (part->tag == HOLE_TEXT)
-            stream->text_bytes += holes[i].len;
+    stream->text_bytes += holes[stream->text_hole].text.len;
+    for (uint32_t left = stream->other_holes; left != 0; left &= left - 1) {
+        const size_t hole = (size_t)__builtin_ctz(left);
+        const uint8_t tag = stream->skeleton_parts[hole].tag;
+        if (tag == HOLE_TEXT)
+            stream->text_bytes += holes[hole].text.len;
+        else
+            wire_stream_number(stream, tag, holes[hole].number);
+    }
+    if (stream->skeleton.counter_len > 0) {
+        wire_stream_number(stream, HOLE_SEQUENCE, ++stream->counted);
+        skeleton_count(&stream->skeleton);
     }
     if (stream->model_len == 0)
         return;
-    size_t model_at = stream->model_at;
-    for (size_t i = 0; i < stream->model_part; i++)
-        model_at += holes[i].len;
-    event->model = span_of(block.ptr + model_at, stream->model_len);
+    const char *from = block.ptr;
+    if (stream->model_hole > 0)
+        from = holes[stream->model_hole - 1].text.ptr + holes[stream->model_hole - 1].text.len;
+    event->model = span_of(from + stream->model_at, stream->model_len);
 }
 
 // True if `block` is like the last event; then stream->holes are its own. The comparison is made
 // once, here or by the scan.
 static inline bool is_known(struct wire_stream *stream, struct span block)
 {
-    if (!stream->content || block.len == 0)
-        return false;
-    bool scanned = stream->scanned.ptr == block.ptr && stream->scanned.len == block.len;
-    stream->scanned = SPAN_NONE;
-    return scanned || skeleton_match(&stream->skeleton, block, stream->holes) == block.len;
+    const bool scanned = stream->scanned.ptr == block.ptr && stream->scanned.len == block.len;
+    stream->scanned.ptr = NULL;
+    if (block.len == 0 || likely(scanned))
+        return block.len > 0;
+    return stream->content && skeleton_match(&stream->skeleton, block, stream->holes) == block.len;
 }
 
 enum parse wire_stream_scan(struct wire_stream *stream, struct sse_scan *scan, struct span in,
                             size_t *used)
 {
-    stream->scanned = SPAN_NONE;
-    if (stream->scans && stream->content && sse_scan_begins(scan)) {
+    if (stream->scans && sse_scan_begins(scan)) {
         size_t len = skeleton_match(&stream->skeleton, in, stream->holes);
         if (len > 0) {
             sse_scan_pass(scan, stream->crlf);
@@ -176,6 +218,7 @@ enum parse wire_stream_scan(struct wire_stream *stream, struct sse_scan *scan, s
             return PARSE_DATA;
         }
     }
+    stream->scanned.ptr = NULL;
     return sse_scan_feed(scan, in, used);
 }
 
@@ -229,16 +272,17 @@ static __attribute__((noinline)) void read_event(struct wire_stream *stream, str
 
 void wire_stream_event(struct wire_stream *stream, struct span block, struct wire_event *event)
 {
-    assert(stream->wire->event != NULL);
     event->learnt = false;
-    event->flags = 0; // not the holes: most events are known, and the count says what is valid
     event->model = SPAN_NONE;
-    event->plain = false;
-    event->hole_count = 0;
-    if (is_known(stream, block)) {
+    if (likely(is_known(stream, block))) {
         take_known(stream, block, event);
         return;
     }
+    assert(stream->wire->event != NULL);
+    event->flags = 0; // not the holes: the count says what is valid
+    event->number = 0;
+    event->plain = false;
+    event->hole_count = 0;
     bool failed_before = stream->failed;
     read_event(stream, block, event);
     if (stream->failed && !failed_before)

@@ -88,14 +88,28 @@ static void read_response(struct wire_stream *stream, struct wire_event *event,
         wire_stream_fail(stream, found[ERROR]);
 }
 
+// Digits that may be counted on.
+static bool is_counter(struct span digits)
+{
+    if (digits.len > HOLE_DIGITS_MAX || (digits.ptr[0] == '0' && digits.len > 1))
+        return false;
+    for (size_t i = 0; i < digits.len; i++)
+        if (digits.ptr[i] < '0' || digits.ptr[i] > '9')
+            return false;
+    return true;
+}
+
 static void read_sequence(struct wire_stream *stream, struct wire_event *event,
                           struct json_slice value)
 {
     uint64_t number;
     if (!json_u64(value, &number))
         return;
-    stream->sequence = max_u64(stream->sequence, min_u64(number, TOLD_VALUE_MAX) + 1);
-    wire_event_hole(event, value.text, HOLE_DIGITS, HOLE_SEQUENCE);
+    wire_stream_number(stream, HOLE_SEQUENCE, number);
+    if (!is_counter(value.text))
+        return;
+    event->number = number;
+    wire_event_hole(event, value.text, HOLE_COUNTER, HOLE_SEQUENCE);
 }
 
 // A message or a thought is only announced here; a call already says whom it calls.

@@ -607,7 +607,7 @@ TROUBLES = {
     "country": trouble("Country, region, or territory not supported", 403, "request_forbidden",
                        "unsupported_country_region_territory"),
     "large": trouble("Request too large.", 413),
-    "rate": trouble("Rate limit reached for gpt-5 in organization org-strict on requests per min (RPM): "
+    "rate": trouble("Rate limit reached for gpt-5 in organization org-b1WqsUxyKMm5mpA2NtaSIUzp on requests per min (RPM): "
                     "Limit 3, Used 3, Requested 1. Please try again in 7s.", 429, "requests",
                     "rate_limit_exceeded"),
     "quota": trouble("You exceeded your current quota, please check your plan and billing details.", 429,

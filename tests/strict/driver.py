@@ -34,6 +34,7 @@ class Failed(Exception):
     def __init__(self, said):
         super().__init__(f"{said['class']} {said['status']}: {said['message']}")
         self.kind, self.status, self.message = said["class"], said["status"], said["message"]
+        self.code = said["code"]        # where the client tells one
         self.vendors = said["vendors"]  # of the classes that the client documents
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parent.parent / "integration"))
 from harness import Gateway, binary  # noqa: E402
 
+from chat import DIALECTS  # noqa: E402
 from driver import FORMATS  # noqa: E402
 from vendor import MODELS, PLAIN, StrictVendor  # noqa: E402
 
@@ -45,6 +46,9 @@ class Fabric:
     def __init__(self, backend="auto", accounts=2, config=None):
         self.vendor = StrictVendor()
         made = [self.account(form, n + 1) for form in FORMATS for n in range(accounts)]
+        made.append({"name": "compatible", "type": "openai-compatible", "base_url": self.vendor.url + "/v1",
+                     "allow_private": True, "api_key": "strict-compatible", "formats": ["openai"],
+                     "model_map": {model: model for model in DIALECTS}})
         self.gateway = Gateway(backend, accounts=made, config=config)
         self.gateway.start()
         self.routes = 0

@@ -243,15 +243,15 @@ FEATURES = {
         "redacted thinking", ['> redact\n> say a\n> call add {"a": 1, "b": 2}\n> then\n> say b\n> bare',
                               "> say c\n> bare"], loop, options={"tools": plan.TOOLS, "thinks": True},
         vendors=("anthropic",), signed=True),
+    # A vendor of Chat's kind that tells its reasoning: of use to test_features.py alone.
+    "thoughts": Feature(
+        "(reasoning)", ['> think one\n> call add {"a": 1, "b": 2}\n> then\n> think two\n> say b\n> bare',
+                        '> think three\n> call now\n> then\n> say d\n> bare'], texts, vendors=(),
+        options={"tools": plan.TOOLS, "thinks": True}),
     "half": Feature(
         "call cut by the limit", ['> say so\n> bare\n> half note {"text": "some words that are not to be run"}'],
         cut, options={"tools": plan.TOOLS}),
 }
 
 # What does not hold yet: (client, vendor, feature): why. It counts as failed as soon as it holds.
-KNOWN = {
-    ("openai", "anthropic", "free"): "Chat's clients get a wrapped free-text call as a function's (C-040)",
-    ("openai", "gemini", "free"): "Chat's clients get a wrapped free-text call as a function's (C-040)",
-    ("openai", "anthropic", "cites"): "`web_search_options` is not known for a search, so places in streams "
-                                      "are not counted (C-148)",
-}
+KNOWN = {}

@@ -23,9 +23,11 @@ sys.path.insert(0, str(Path(__file__).parent))
 import plan  # noqa: E402
 from driver import FORMATS, NAMES, PROGRAMS, Driver, Failed  # noqa: E402
 from fabric import TARGETS, Fabric, account_key, account_name, binary  # noqa: E402
-from features import FEATURES, KNOWN, Instead, Refused  # noqa: E402
+from features import FEATURES as ALL_FEATURES  # noqa: E402
+from features import KNOWN, Instead, Refused  # noqa: E402
 from vendor import MODELS, StrictVendor  # noqa: E402
 
+FEATURES = {name: feature for name, feature in ALL_FEATURES.items() if feature.vendors}
 DOC = Path(__file__).parents[2] / "docs" / "conversion.md"
 BEGIN = "<!-- What follows is written by tests/strict/matrix.py --write. -->"
 END = "<!-- Until here. -->"

@@ -8,6 +8,7 @@ A pair of formats that the gateway does not carry yet is skipped, by name and wi
 """
 
 import concurrent.futures
+import os
 import random
 import sys
 import unittest
@@ -21,7 +22,9 @@ from fabric import Fabric, account_key, account_name  # noqa: E402
 from vendor import MODELS, StrictVendor  # noqa: E402
 
 SEED = 41
-TURNS = {"node": plan.TURNS, "forgetful": plan.TURNS, "python": plan.TURNS // 2}  # the Python clients take their time
+MORE_SEEDS = range(1000, 1016) if os.environ.get("CHECK_LONG") else ()
+# The Python clients take their time.
+TURNS = {"node": plan.TURNS, "forgetful": plan.TURNS, "python": plan.TURNS // 2}
 HOPS_WITHIN = 0.3  # how often the route turns in the middle of a turn's tool calls
 
 # What does not hold yet. A test here is skipped with these words as long as it fails, and fails as soon
@@ -95,27 +98,27 @@ class Conversations(unittest.TestCase):
                                          f"{account}: signatures were lost on their way back")
                     given |= entry.given
 
-    def check_thoughts(self, entries, language, marker):
+    def check_thoughts(self, entries, language, marker, seed):
         """A vendor that thinks was asked to, each time."""
-        turns = plan.turns_of(SEED, TURNS[language], marker=marker)
+        turns = plan.turns_of(seed, TURNS[language], marker=marker)
         self.assertEqual(sum(entry.answer.thought is not None for entry in entries),
                          sum(turn.text.count("\n> think ") for turn in turns))
 
-    def in_all_languages(self, client, marker, accounts, hops):
+    def in_all_languages(self, client, marker, accounts, hops, seed=SEED):
         # The native words come first: both languages are held against the same ones.
         for language in PROGRAMS:
-            native_words(client, SEED, TURNS[language], f"{marker}-{language}")
+            native_words(client, seed, TURNS[language], f"{marker}-{language}")
 
         def one(language):
-            rng = random.Random(f"{SEED} {marker}") if hops else None
-            return self.converse(language, client, SEED, f"{marker}-{language}", accounts, rng)
+            rng = random.Random(f"{seed} {marker}") if hops else None
+            return self.converse(language, client, seed, f"{marker}-{language}", accounts, rng)
 
         with concurrent.futures.ThreadPoolExecutor(len(PROGRAMS)) as pool:
             for language, entries in zip(PROGRAMS, pool.map(one, PROGRAMS)):
                 self.assertGreater(len(entries), plan.TURNS // 2)
                 self.check_signatures(entries)
                 if not hops and entries[0].family != "openai":
-                    self.check_thoughts(entries, language, f"{marker}-{language}")
+                    self.check_thoughts(entries, language, f"{marker}-{language}", seed)
                 if hops:
                     self.assertGreater(len({entry.account for entry in entries}), 1)
 
@@ -229,6 +232,14 @@ def hops_of_another(client, vendor):
     return test
 
 
+def hops_everywhere(client, seed):
+    """Between vendors and between the accounts of each."""
+    def test(self):
+        accounts = [account_name(vendor, number) for vendor in self.reach(client) for number in (1, 2)]
+        self.in_all_languages(client, f"every-{client}-{seed}", accounts, True, seed)
+    return test
+
+
 for one in ("openai", "anthropic"):
     rest = [other for other in ("responses", "anthropic", "gemini") if other != one]
     for other in rest:
@@ -236,6 +247,8 @@ for one in ("openai", "anthropic"):
     add(Forgetful, f"test_{one}_between_all", forgetful_to(one, *rest))
 
 for one in FORMATS:
+    for seed in (SEED, *MORE_SEEDS):
+        add(Hops, f"test_{one}_everywhere_by_seed_{seed}", hops_everywhere(one, seed))
     for other in FORMATS:
         add(OneVendor, f"test_{one}_to_{other}", one_vendor(one, other))
     add(Hops, f"test_{one}_between_its_own", hops_of_one_format(one))

@@ -251,10 +251,9 @@ static void settings_find_their_names(void)
     EXPECT_HAS(made, "'logprobs':true,'top_logprobs':2");
     EXPECT_HAS(made, "'seed':5");
     EXPECT_HAS_NOT(made, "'n':");
-    EXPECT_HAS(made, "'metadata':{'team':'x'}");
     EXPECT_SPAN(losses_dropped(&losses), "generationConfig.mediaResolution,"
                                          "generationConfig.audioTimestamp,newField,"
-                                         "generationConfig.topK,store,safetySettings");
+                                         "generationConfig.topK,labels,store,safetySettings");
     // The conversion rules, 3.8: what it is served at.
     EXPECT_HAS(to_chat("{" ASKED ",'serviceTier':'flex'}"), "'service_tier':'flex'");
     EXPECT_HAS(to_messages("{" ASKED ",'serviceTier':'priority'}"), "'service_tier':'auto'");

@@ -183,7 +183,7 @@ static void settings_find_their_places(void)
     HAS(out, "\"safety_identifier\":\"s\"");
     HAS(out, "\"service_tier\":\"flex\",\"prompt_cache_key\":\"k\",\"prompt_cache_retention\":"
              "\"24h\",\"prompt_cache_options\":{\"mode\":\"implicit\"},\"moderation\":{}");
-    EXPECT_SPAN(losses_dropped(&losses), "store");
+    EXPECT_SPAN(losses_dropped(&losses), "metadata,store");
     HAS(out, "\"json_schema\":{\"name\":\"n\",\"schema\":{\"type\":\"object\"},\"strict\":true}");
     HAS(out, "\"allowed_tools\":{\"mode\":\"auto\"");
     EXPECT_EQ(parse.prompt->reasoning.show, 2);

@@ -353,7 +353,7 @@ static void nothing_signed_is_left_of_a_history(void) // C-064
     prompt_begin(&parse, &prompt, FAMILY_ANTHROPIC, span_str(body), &run_pad.scratch, &losses);
     EXPECT(converter_of(FAMILY_ANTHROPIC)->parse(&parse, root));
     const uint32_t before = prompt.part_count;
-    thoughts_forget(&prompt);
+    thoughts_forget(&prompt, NULL, NULL);
     EXPECT_EQ(prompt.part_count, before - 3);
     uint32_t next = 0;
     for (uint32_t t = 0; t < prompt.turn_count; t++) {

@@ -266,6 +266,38 @@ static void counts_in_like_events_are_read(void)
 
 // --- Messages ---
 
+// Numbered events: known while they count up, and read as ever where they do not.
+static void numbers_of_events_are_counted(void)
+{
+    static const struct {
+        uint64_t number;
+        bool known;
+    } told[] = { { 7, false },  { 8, true },   { 9, true },   { 10, false }, { 11, true },
+                 { 12, true },  { 14, false }, { 15, true },  { 3, false },  { 4, true },
+                 { 99, false }, { 99, false }, { 100, true }, { 101, true }, { 101, true },
+                 { 5, true },   { 1000, true } };
+    uint64_t highest = 0;
+    begin(WIRE_RESPONSES);
+    for (size_t i = 0; i < ARRAY_LEN(told); i++) {
+        char block[256];
+        (void)snprintf(block, sizeof(block),
+                       "event: response.output_text.delta\ndata: {\"type\":\"response.output_text."
+                       "delta\",\"sequence_number\":%llu,\"delta\":\"b\"}\n\n",
+                       (unsigned long long)told[i].number);
+        EXPECT_EQ(say(block), WIRE_CONTENT | (told[i].known ? WIRE_KNOWN : 0));
+        highest = max_u64(highest, told[i].number + 1);
+        EXPECT_EQ(stream.sequence, highest);
+    }
+    // Now any number will do, as none of the last ones did. One of another kind moves nothing.
+    EXPECT_EQ(DATA("{\"type\":\"response.output_text.done\",\"sequence_number\":1002}"),
+              WIRE_CONTENT);
+    EXPECT_EQ(
+        say("event: response.output_text.delta\ndata: {\"type\":\"response.output_text.delta\","
+            "\"sequence_number\":102,\"delta\":\"c\"}\n\n"),
+        WIRE_CONTENT | WIRE_KNOWN);
+    EXPECT_EQ(stream.sequence, 1003);
+}
+
 static void messages_streams_are_read(void)
 {
     begin(WIRE_MESSAGES);
@@ -594,10 +626,10 @@ TEST_MAIN(TEST(chat_streams_are_read), TEST(the_usage_event_is_hidden_if_it_was_
           TEST(chat_errors_have_many_wrappers), TEST(what_is_no_json_is_counted),
           TEST(joined_lines_are_one_event), TEST(like_events_are_known),
           TEST(nothing_is_not_like_anything), TEST(likeness_hides_nothing),
-          TEST(counts_in_like_events_are_read), TEST(messages_streams_are_read),
-          TEST(a_block_that_is_no_text_is_content), TEST(messages_errors_end_a_stream),
-          TEST(responses_streams_are_read), TEST(a_call_is_content_when_it_is_announced),
-          TEST(responses_errors_are_flat_or_nested), TEST(gemini_streams_are_read),
-          TEST(a_refused_prompt_is_an_answer), TEST(gemini_errors_may_stand_bare),
-          TEST(whole_answers_pass), TEST(arrays_are_streams), TEST(long_events_pass),
-          TEST(operations_have_formats))
+          TEST(counts_in_like_events_are_read), TEST(numbers_of_events_are_counted),
+          TEST(messages_streams_are_read), TEST(a_block_that_is_no_text_is_content),
+          TEST(messages_errors_end_a_stream), TEST(responses_streams_are_read),
+          TEST(a_call_is_content_when_it_is_announced), TEST(responses_errors_are_flat_or_nested),
+          TEST(gemini_streams_are_read), TEST(a_refused_prompt_is_an_answer),
+          TEST(gemini_errors_may_stand_bare), TEST(whole_answers_pass), TEST(arrays_are_streams),
+          TEST(long_events_pass), TEST(operations_have_formats))

@@ -83,6 +83,22 @@ static void a_vendors_words_about_the_request_pass(void)
     EXPECT_EQ(wire_error_status(FAMILY_GEMINI, &error), 400);
 }
 
+static void a_vendors_500_stays_one(void)
+{
+    struct fault_note note = note_of(500, "{\"error\":{\"message\":\"m\"}}");
+    for (int same = 0; same < 2; same++) {
+        struct wire_error error = wire_error_of_note(&note, same != 0);
+        EXPECT_EQ(wire_error_status(FAMILY_OPENAI, &error), 500);
+        EXPECT_EQ(wire_error_status(FAMILY_GEMINI, &error), 500);
+    }
+    note = note_of(502, "<html>");
+    struct wire_error error = wire_error_of_note(&note, false);
+    EXPECT_EQ(wire_error_status(FAMILY_OPENAI, &error), 502);
+    note = note_of(500, "{\"error\":{\"message\":\"m\",\"code\":\"server_is_overloaded\"}}");
+    error = wire_error_of_note(&note, false);
+    EXPECT_EQ(wire_error_status(FAMILY_ANTHROPIC, &error), 529); // it says what it is
+}
+
 static void what_is_wrong_with_our_account_is_hidden(void)
 {
     struct fault_note note = note_of(401, "{\"error\":{\"message\":\"key of ACME is revoked\","
@@ -217,7 +233,7 @@ static void quiet_bytes_are_passed_over(void)
 
 TEST_MAIN(TEST(each_api_has_its_form), TEST(statuses_are_each_apis_own),
           TEST(every_fault_can_be_said), TEST(a_vendors_words_about_the_request_pass),
-          TEST(what_is_wrong_with_our_account_is_hidden),
+          TEST(a_vendors_500_stays_one), TEST(what_is_wrong_with_our_account_is_hidden),
           TEST(overflow_texts_begin_as_clients_expect), TEST(times_to_try_again_are_told),
           TEST(streams_end_with_each_apis_error), TEST(responses_end_with_two_events),
           TEST(the_longest_texts_fit), TEST(quiet_bytes_are_passed_over))

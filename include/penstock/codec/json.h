@@ -70,7 +70,7 @@ enum { JSON_SCAN_PLACES = 8 };
 
 // How strings and keys begin that a caller wants to hear of, four bytes each. The scan passes every
 // string anyway, so that asking here costs less than any search afterwards.
-enum { JSON_MARKS_MAX = 7, JSON_MARK_CUT = 1 << JSON_MARKS_MAX };
+enum { JSON_MARKS_MAX = 7, JSON_MARK_CUT = 1 << JSON_MARKS_MAX, JSON_MARK_BYTES = 4 };
 struct json_marks {
     uint64_t filter; // JSON_MARK_BIT() of each
     uint32_t count;
@@ -79,6 +79,16 @@ struct json_marks {
 #define JSON_MARK(a, b, c, d) \
     ((uint32_t)(a) | (uint32_t)(b) << 8 | (uint32_t)(c) << 16 | (uint32_t)(d) << 24)
 #define JSON_MARK_BIT(word) (UINT64_C(1) << ((word)*UINT32_C(0x9E3779B1) >> 26))
+
+// Where the contents of values that are strings lie, those that are longer than JSON_TEXT_MIN.
+enum { JSON_TEXTS_MAX = 24, JSON_TEXT_MIN = 16 };
+struct json_texts {
+    uint32_t count;
+    bool lost; // there are more, or one was met in parts
+    struct {
+        size_t at, len;
+    } list[JSON_TEXTS_MAX];
+};
 
 struct json_scan {
     size_t pos;
@@ -92,8 +102,9 @@ struct json_scan {
     // end of what was there cut the beginning of one, which may be any.
     uint8_t marked;
     enum json_kind root;
-    uint32_t child_count;    // children of the root that are complete
-    struct json_place place; // of the one that is not
+    struct json_texts *texts; // see json_scan_texts()
+    uint32_t child_count;     // children of the root that are complete
+    struct json_place place;  // of the one that is not
     uint8_t place_count;
     struct json_place places[JSON_SCAN_PLACES]; // those that the newest call completed
     uint64_t objects[JSON_DEPTH_MAX / 64];      // a bit a level: this level is an object
@@ -101,6 +112,18 @@ struct json_scan {
 
 // `report`: tell of the children of the root, in `places`. `marks` may be set behind it.
 void json_scan_init(struct json_scan *scan, bool report);
+
+// What json_scan.marked would say of a string whose contents, of JSON_MARK_BYTES or more, these
+// are.
+uint8_t json_marks_of(const struct json_marks *marks, struct span contents);
+
+// From now on `texts`, which must outlive the scan, is told of texts.
+static inline void json_scan_texts(struct json_scan *scan, struct json_texts *texts)
+{
+    texts->count = 0;
+    texts->lost = false;
+    scan->texts = texts;
+}
 
 // Goes on where the last call stopped. `text` begins with all that earlier calls saw; `final`: it
 // is complete. Whatever it returns, `places` tells of the children that it has completed before.
@@ -113,6 +136,10 @@ must_use enum parse json_scan_feed(struct json_scan *scan, struct span text, boo
 // Scans the whole of `text`, which should be small, at once. True if it is one valid value, which
 // is then in *out without the white space around it.
 must_use bool json_check(struct span text, struct json_slice *out);
+
+// From inside a string, not behind a backslash, to its closing quote, if what lies between is as a
+// string has to be. Otherwise to where it is not, which is no quote, or to `end`.
+const char *json_string_end(const char *at, const char *end);
 
 // Writes the path of what stands at `offset` ("messages[3].content") into `out` and returns its
 // length; what lies before `offset` must have been scanned. 0 if that is the root or if `offset` is
@@ -172,6 +199,8 @@ bool json_pick(struct json_slice object, const struct span *names, struct json_s
 
 // The raw text between a string's quotes; empty for any other kind.
 struct span json_string_raw(struct json_slice string);
+// True if the raw text is what the string says: ASCII without an escape.
+bool json_string_is_plain(struct json_slice string);
 // True if `string` is a string that says `text` once its escapes are resolved.
 bool json_string_is(struct json_slice string, struct span text);
 

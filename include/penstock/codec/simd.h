@@ -14,6 +14,9 @@
 #include <emmintrin.h>
 #endif
 
+struct skeleton;
+struct filling;
+
 struct simd {
     const char *name;
     // Bytes before the first '"', '\' or byte below 0x20; `len` if there is none. Sets *high, and
@@ -32,6 +35,10 @@ struct simd {
     size_t (*line_run)(const char *text, size_t len);
     // Bytes before the first that does not belong to a whole, valid UTF-8 sequence.
     size_t (*utf8_run)(const char *text, size_t len);
+    // skeleton_match() (codec/skeleton.h) of a text that may match: returns where the likeness
+    // ends, NULL if there is none.
+    const char *(*skeleton_match)(const struct skeleton *skeleton, struct span text,
+                                  struct filling *holes);
 };
 
 // The set in use. Written only before main() starts, so that no call pays for the choice.

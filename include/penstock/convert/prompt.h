@@ -80,7 +80,8 @@ struct tool {
     uint8_t kind;   // enum tool_kind
     uint8_t strict; // 0 not said, 1 false, 2 true
     bool cache;
-    bool search; // TOOL_HOSTED: the vendor's web search
+    bool search;        // TOOL_HOSTED: the vendor's web search
+    bool run_by_client; // TOOL_HOSTED: a request makes no sense without it
     uint32_t at, sub;
     struct words name, description, space; // `space`: the namespace it stands in
     struct words cache_ttl;

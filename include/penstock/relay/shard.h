@@ -8,16 +8,18 @@
 
 #include "penstock/acct/snapshot.h"
 #include "penstock/base/arena.h"
+#include "penstock/codec/json_shape.h"
 #include "penstock/http/client.h"
 #include "penstock/http/server.h"
 #include "penstock/model/access_port.h"
 #include "penstock/model/usage_port.h"
+#include "penstock/relay/carrier.h"
 #include "penstock/relay/recall.h"
 #include "penstock/wire/fault.h"
 #include "penstock/wire/figures.h"
 #include "penstock/wire/form.h"
 
-enum { SHARD_LISTENERS_MAX = 16 };
+enum { SHARD_LISTENERS_MAX = 16, SHARD_HABITS = 8, UP_FORM_BYTES = 1 * KIB, SHARD_UP_FORMS = 4 };
 
 // What the configuration says about requests; the same object for all shards, never changed: other
 // settings come as another object, at the beginning of a turn.
@@ -51,9 +53,37 @@ struct shard_shared {
     struct peers *peers;         // NULL: connections are not counted by address
     struct doors *doors;         // of all shards, by their index; NULL: there is only one
     struct recall *recall;       // of thoughts, for all shards; NULL: nothing is remembered
+    struct carrier *carrier;     // for large requests; NULL: they are work for a turn as well
     const uint8_t *envelope_key; // 32 bytes: of signatures on their way through other formats
     const struct relay_limits *relay;
     const struct server_limits *server;
+};
+
+// The newest look for a model's route, which holds for the snapshot of this generation.
+struct route_memo {
+    uint64_t generation; // 0: none yet
+    uint16_t model_len;
+    uint8_t format;
+    char model[MODEL_NAME_MAX];
+    struct snap_route route;
+};
+
+// The head for a vendor that a client's head led to last, without its account's lines and the
+// length of the body.
+struct up_form {
+    uint64_t head_nr;    // the client's head; 0: nothing was kept yet
+    uint64_t generation; // of the snapshot
+    uint32_t account;    // index in it
+    uint16_t model_len;  // of the vendor's name for the model, which comes first in `text`
+    uint16_t len;        // of the head, behind it
+    uint16_t lines_at, length_at;
+    char text[UP_FORM_BYTES];
+};
+
+// What requests under one head have in common.
+struct habit {
+    struct json_shape shape; // of their bodies
+    struct up_form up;
 };
 
 struct shard {
@@ -72,6 +102,7 @@ struct shard {
     struct list live;            // requests
     struct req *owed;            // those of them whose own time ends with this turn (own.h)
     const struct snapshot *snap; // of this turn
+    struct route_memo route;
     struct usage_port *port;
     struct access_port *access; // NULL: no access lines
     struct shard_counters counters;
@@ -79,7 +110,11 @@ struct shard {
     char target_room[HTTP_TARGET_MAX]; // for the path of the head being looked at
     struct fault_note note;            // of an event being looked at; copied by who keeps it
     struct wire_forms forms;           // of whole answers
-    struct http_head up_head;          // the answer being looked at; not kept past a step
+    struct habit habits[SHARD_HABITS]; // heads that repeat have one each, in turn
+    uint64_t head_count;               // that were noted: each has its number
+    struct json_texts texts;           // of a body that is being learnt
+    struct http_form up_forms[SHARD_UP_FORMS]; // of answers' heads, by destination
+    struct http_head up_head;                  // the answer being looked at; not kept past a step
     bool draining;
 };
 

@@ -60,7 +60,7 @@ const struct wire *wire_of(enum wire_op op);
 
 // -------------------------------------------------------------------------------- event streams
 
-enum { WIRE_HOLES_MAX = 6 };
+enum { WIRE_HOLES_MAX = 8 };
 
 // What an event is.
 enum wire_event_flag {
@@ -80,6 +80,7 @@ struct wire_event {
     bool plain;
     uint8_t hole_count;
     struct hole holes[WIRE_HOLES_MAX];
+    uint64_t number; // in the hole that is a counter
 };
 
 enum {
@@ -101,14 +102,18 @@ struct wire_stream {
     bool scans;           // the skeleton is a whole block,
     bool crlf;            // behind which sse_scan.crlf is this
     uint8_t learns;       // times in a row that a skeleton was learnt and not used
-    uint8_t model_part;   // of the skeleton: where the model's name stands,
-    uint16_t model_at;    // in its bytes,
+    bool one_text;        // of the skeleton's holes one is a text,
+    uint8_t text_hole;    // which is this; or the first of them, and the others are among
+    uint8_t other_holes;  // these, a bit each, with the numbers that tell something
+    uint8_t model_hole;   // where the model's name stands: behind so many holes,
+    uint16_t model_at;    // so many bytes behind the last of them, or in the block;
     uint16_t model_len;   // 0 if nowhere
     uint32_t bad_events;  // with data that is not understood
     uint64_t retry_ms;    // told with the error, 0 if not
     uint64_t event_count; // that had data
     uint64_t text_bytes;  // of the texts of all choices, as they were escaped: for an estimate
     uint64_t sequence;    // the highest sequence number told, plus one
+    uint64_t counted;     // the skeleton's counter in the last event like it
     uint64_t started[WIRE_CHOICES_MAX / 64], ended[WIRE_CHOICES_MAX / 64]; // a bit a choice
     const struct secrets *secrets; // for the texts of errors; the caller keeps it, may be NULL
     struct fault_note *note;       // where an error's details go; the caller's, may be NULL
@@ -116,7 +121,7 @@ struct wire_stream {
     struct span scanned;           // the newest block if it was found by its likeness
     struct usage_told told;
     struct skeleton skeleton;
-    struct span holes[WIRE_HOLES_MAX]; // of `scanned`
+    struct filling holes[WIRE_HOLES_MAX]; // of `scanned`
     struct skeleton_part skeleton_parts[WIRE_HOLES_MAX + 1];
     char skeleton_bytes[WIRE_SKELETON_BYTES];
     char id[WIRE_ID_MAX]; // of the response, as the vendor gave it
@@ -214,14 +219,13 @@ enum wire_hole {
     HOLE_ID,       // its id
     HOLE_COUNT,    // plus an enum told_field: a count
 };
-// Takes what stands in a hole of digits.
-static inline void wire_stream_number(struct wire_stream *stream, uint8_t tag, struct span digits)
+// Takes what stood in a hole of digits.
+static inline void wire_stream_number(struct wire_stream *stream, uint8_t tag, uint64_t number)
 {
     if (tag >= HOLE_COUNT)
-        told_raise(&stream->told, (enum told_field)(tag - HOLE_COUNT), hole_number(digits));
+        told_raise(&stream->told, (enum told_field)(tag - HOLE_COUNT), number);
     else if (tag == HOLE_SEQUENCE)
-        stream->sequence =
-            max_u64(stream->sequence, min_u64(hole_number(digits), TOLD_VALUE_MAX) + 1);
+        stream->sequence = max_u64(stream->sequence, min_u64(number, TOLD_VALUE_MAX) + 1);
 }
 // Adds a hole, unless there are too many: then the event cannot be learnt.
 void wire_event_hole(struct wire_event *event, struct span text, enum hole_kind kind, uint8_t tag);

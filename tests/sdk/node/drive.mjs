@@ -315,6 +315,7 @@ function failure(error) {
     return {
         class: error.constructor.name,
         message: String(error.message).slice(0, 2000),
+        code: typeof error.code === 'string' ? error.code : null,
         status: Number.isInteger(error.status) ? error.status : null,
         vendors,
     }

@@ -298,7 +298,9 @@ KINDS = {"openai": Chat, "responses": Responses, "anthropic": Messages, "gemini"
 
 def failure(error):
     status = getattr(error, "status_code", None) or getattr(error, "code", None)
+    code = getattr(error, "code", None)
     return {"class": type(error).__name__, "message": str(error)[:2000],
+            "code": code if isinstance(code, str) else None,
             "status": status if isinstance(status, int) else None,
             "vendors": isinstance(error, (openai.APIError, anthropic.APIError, genai.errors.APIError))}
 
