@@ -176,6 +176,58 @@ static void a_chat_clients_call_gets_its_thought_back(void)
     }
 }
 
+#define ANSWERED(id, text) \
+    ",{\"role\":\"tool\",\"tool_call_id\":\"" id "\",\"content\":\"" text "\"}"
+
+// Parts that come in or leave move others: each result stays with its call.
+static void results_stay_with_their_calls(void) // C-009
+{
+    forget_all();
+    answer(
+        FAMILY_ANTHROPIC, FAMILY_OPENAI,
+        A_ANSWER(A_THINKS(0, "1", "one") A_CALLS(1, "toolu_1", "{}") A_CALLS(2, "toolu_2", "{}")));
+    const struct span text =
+        request(FAMILY_OPENAI, FAMILY_ANTHROPIC, ACCOUNT,
+                CHAT("null", CALL("toolu_1", "{}") "," CALL("toolu_2", "{}"),
+                     ANSWERED("toolu_2", "second") ANSWERED("toolu_1", "first")));
+    EXPECT(has(text, "\"signature\":\"one\""));
+    EXPECT(has(text, "\"tool_use_id\":\"toolu_1\",\"content\":\"first\""));
+    EXPECT(has(text, "\"tool_use_id\":\"toolu_2\",\"content\":\"second\""));
+}
+
+static void results_stay_when_thoughts_leave(void) // C-009, C-064
+{
+    static struct prompt prompt;
+    static struct losses losses;
+    static const char body[] =
+        "{\"model\":\"m\",\"messages\":[{\"role\":\"user\",\"content\":\"q\"},{\"role\":\"assistant\","
+        "\"content\":[" SIGN
+        ",{\"type\":\"tool_use\",\"id\":\"a\",\"name\":\"f\",\"input\":{}}," SIGN
+        ",{\"type\":\"tool_use\",\"id\":\"b\",\"name\":\"f\",\"input\":{}}]},{\"role\":\"user\","
+        "\"content\":[{\"type\":\"tool_result\",\"tool_use_id\":\"b\",\"content\":\"of b\"},"
+        "{\"type\":\"tool_result\",\"tool_use_id\":\"a\",\"content\":\"of a\"}]}]}";
+    struct prompt_parse parse;
+    struct json_slice root;
+    (void)run_sink();
+    losses_init(&losses, false);
+    EXPECT(json_check(span_str(body), &root));
+    prompt_begin(&parse, &prompt, FAMILY_ANTHROPIC, span_str(body), &run_pad.scratch, &losses);
+    EXPECT(converter_of(FAMILY_ANTHROPIC)->parse(&parse, root));
+    thoughts_forget(&prompt);
+    uint32_t mates = 0;
+    for (uint32_t i = 0; i < prompt.part_count; i++) {
+        const struct part *part = &prompt.parts[i];
+        if (part->kind != PART_CALL && part->kind != PART_RESULT)
+            continue;
+        EXPECT(part->mate > 0 && part->mate <= prompt.part_count);
+        const struct part *mate = &prompt.parts[part->mate - 1];
+        EXPECT(mate->kind == (part->kind == PART_CALL ? PART_RESULT : PART_CALL));
+        EXPECT(words_eq(mate->id, part->id));
+        mates++;
+    }
+    EXPECT_EQ(mates, 4);
+}
+
 // Vendors that number their calls anew in each answer are told apart by what was called.
 static void calls_of_one_id_keep_their_own(void)
 {
@@ -425,7 +477,8 @@ static void a_hash_is_of_what_is_meant(void)
     }
 }
 
-TEST_MAIN(TEST(a_chat_clients_call_gets_its_thought_back), TEST(calls_of_one_id_keep_their_own),
+TEST_MAIN(TEST(results_stay_with_their_calls), TEST(results_stay_when_thoughts_leave),
+          TEST(a_chat_clients_call_gets_its_thought_back), TEST(calls_of_one_id_keep_their_own),
           TEST(thoughts_stand_where_they_stood),
           TEST(what_a_client_gave_back_itself_is_not_doubled),
           TEST(encrypted_reasoning_stands_before_its_call),
