@@ -199,6 +199,7 @@ static void stop(struct process *process)
         for (uint32_t i = 0; i < process->started_count; i++)
             thread_join(&process->shards[i]);
     }
+    carrier_free(&process->carrier);
     process_remove_sockets(process);
     if (process->mock_runs)
         mock_thread_stop(&process->mock);
@@ -289,6 +290,8 @@ static struct err open_control(struct process *process)
     TRY(peers_new(&process->peers, env_system(), connections_max(process->cfg)));
     if (process->shard_count > 1)
         TRY(doors_new(&process->doors, process->shard_count));
+    TRY(carrier_new(&process->carrier, process->shard_count, &process->budget));
+    TRY(carrier_start(process->carrier));
     TRY(resolver_new(&process->resolver, &process->loop, process->dests,
                      process->cfg->timeouts.dns_ns));
     process->publisher = (struct publisher){
@@ -409,6 +412,7 @@ static int begin(struct process *process, const char *config_path)
         .peers = process->peers,
         .doors = process->doors,
         .recall = process->recall,
+        .carrier = process->carrier,
         .envelope_key = (const uint8_t *)secret_reveal(process->keyring.envelope).ptr,
         .relay = &process->newest->settings.relay,
         .server = &process->newest->settings.server,

@@ -88,6 +88,7 @@ struct process {
     struct budget_process budget;
     struct peers *peers; // of the data listeners
     struct recall *recall;
+    struct carrier *carrier;
     struct doors *doors; // of the shards; NULL: there is one
     struct shard_shared shared;
     struct shard_thread shards[PROCESS_SHARDS_MAX];

@@ -103,7 +103,7 @@ RULES = {
     "C-094": "streams for whole answers and the other way",
     "C-095": "a delta in is a delta out",
     "C-096": "data URLs",
-    "C-097": "fetching what a vendor takes only as data",
+    "C-097": "an address goes where the vendor reads it, and is refused elsewhere",
     "C-098": "the type that the first bytes show",
     "C-099": "documents have names",
     "C-100": "sound",
@@ -229,37 +229,17 @@ CASES = {
     "P138": "a signature behind the text leaves no block",
 }
 
-RELAY = "the relay's part, not the converter's"
-COST = "about prices, which the usage tests show without an id"
+COST = "costs in money come with the price list; the counts they stand on are shown by "
 
 # What no test shows, and why.
 OPEN = {
-    "C-013": "its edit depends on being the last message, which C-137 forbids: not made at all",
-    "C-087": RELAY,
-    "C-088": RELAY,
-    "C-095": RELAY,
-    "C-097": "nothing is fetched: a vendor that takes no URL refuses it",
-    "C-130": RELAY,
-    "C-132": RELAY,
-    "C-141": "no capability asks for it yet",
+    "C-013": "not made: whether a message is the last one may change nothing (C-137), and text that thoughts are bound to is not trimmed",
     "C-145": "a way of building: include/penstock/convert/prompt.h",
-    "C-146": "the bound is kept; that the end is paced by the client's credit is not built",
-    "P21": "shown as C-135 without an id of its own",
     "P24": "the vault is not built; what a client carries itself comes back (C-070)",
-    "P31": "shown as C-012 without an id of its own",
-    "P36": "every pair converts; the relay refuses what converters.def lacks",
-    "P37": RELAY,
-    "P38": "the tests of recorded answers and the strict vendor run every pair",
-    "P45": "no vendor with binary streams yet",
-    "P57": COST,
-    "P58": COST,
-    "P59": COST,
-    "P60": COST,
-    "P63": COST,
-    "P64": COST,
-    "P65": COST,
-    "P66": COST,
-    "P67": COST,
-    "P68": COST,
-    "P69": "answers are not cached",
+    "P45": "binary streams come with accounts at Amazon Bedrock",
+    "P57": COST + "P53 and P54",
+    "P59": COST + "test_wire_usage",
+    "P60": COST + "test_wire_usage",
+    "P68": "quotas come with budgets",
+    "P69": "comes with a cache of answers",
 }

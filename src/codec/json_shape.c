@@ -6,16 +6,7 @@ void json_shape_init(struct json_shape *shape)
 {
     skeleton_init(&shape->skeleton, shape->parts, ARRAY_LEN(shape->parts), shape->bytes,
                   sizeof(shape->bytes));
-    shape->rest = 0;
-    shape->misses = 0;
-}
-
-bool json_shape_due(struct json_shape *shape)
-{
-    if (likely(shape->rest == 0))
-        return true;
-    shape->rest--;
-    return false;
+    shape->likeness = (struct likeness){ 0 };
 }
 
 // How far each text's end has moved. The list begins with a place before all texts.
@@ -52,10 +43,10 @@ bool json_shape_take(struct json_shape *shape, struct span text, struct json_mem
     struct json_scan *scan = &members->scan;
     assert(scan->pos == 0);
     if (shape->depth_max != scan->depth_max || !is_like(shape, text, texts)) {
-        shape->misses = (uint8_t)min_size(shape->misses + 1u, JSON_SHAPE_REST_MAX);
+        likeness_miss(&shape->likeness);
         return false;
     }
-    shape->misses = 0;
+    shape->likeness.misses = 0;
     measure(shape, texts, moved);
     for (size_t i = 0; i < skeleton_holes(&shape->skeleton); i++)
         if (texts[i].text.len >= JSON_MARK_BYTES)
@@ -110,7 +101,6 @@ void json_shape_learn(struct json_shape *shape, struct span text, const struct j
 {
     uninitialized struct hole holes[JSON_TEXTS_MAX];
     _Static_assert(JSON_TEXTS_MAX <= UINT8_MAX && JSON_MEMBERS_MAX <= UINT8_MAX, "counts fit");
-    shape->rest = shape->misses > 1 ? (uint16_t)BIT(shape->misses) : 0;
     skeleton_reset(&shape->skeleton);
     // A member twice of which neither decides lies where the last one was found: that holds again.
     // What is marked stays with the scanner, so that no mark is ever among what is kept.

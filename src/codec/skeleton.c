@@ -1,5 +1,6 @@
 #include "penstock/codec/skeleton.h"
 
+#include "http1_scan.h"
 #include "penstock/base/check.h"
 #include "simd_sets.h"
 

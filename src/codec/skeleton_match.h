@@ -104,7 +104,8 @@ TARGET static inline __attribute__((always_inline)) const char *SET(match_from)(
             if (tough)
                 stop = part->kind == HOLE_DIGITS
                            ? digits_end(at, far + SKELETON_VECTOR, &holes->number)
-                           : number_end(at, far + SKELETON_VECTOR);
+                       : part->kind == HOLE_LINE ? scan_value(at, far + SKELETON_VECTOR)
+                                                 : number_end(at, far + SKELETON_VECTOR);
             if (stop == NULL)
                 return NULL;
         }

@@ -135,7 +135,7 @@ bool chat_image(struct json_slice image, struct delta *out)
     struct words url = words_of(json_get(json_get(image, SPAN("image_url")), SPAN("url")));
     struct part part = { .kind = PART_IMAGE };
     *out = (struct delta){ .kind = DELTA_MEDIA };
-    if (!media_from_url(&part, url) || part.source != MEDIA_DATA)
+    if (!media_from_url(&part, url, NULL) || part.source != MEDIA_DATA)
         return false;
     out->text = part.text;
     out->type = part.type;

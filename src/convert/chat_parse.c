@@ -14,8 +14,8 @@ static void read_image(struct prompt_parse *parse, struct json_slice value, uint
     if (part == NULL)
         return;
     struct json_slice url = value.kind == JK_STRING ? value : json_get(value, SPAN("url"));
-    if (url.kind != JK_STRING || !media_from_url(part, words_of(url)))
-        prompt_bad(parse, "an image is a URL, or base64 data in one",
+    if (url.kind != JK_STRING || !media_from_url(part, words_of(url), parse->scratch))
+        prompt_bad(parse, "an image is a URL, or data with its type in one",
                    "messages[%u].content[%u].image_url", at, sub);
     part->extra = words_of(json_get(value, SPAN("detail")));
 }
@@ -31,9 +31,11 @@ static void read_file(struct prompt_parse *parse, struct json_slice value, uint3
     if (data.kind != JK_STRING) {
         part->source = MEDIA_FILE_ID;
         part->text = words_of(json_get(value, SPAN("file_id")));
-    } else if (!media_from_url(part, words_of(data))) {
-        prompt_bad(parse, "a file is base64 data in a URL", "messages[%u].content[%u].file", at,
-                   sub);
+    } else if (!media_from_url(part, words_of(data), parse->scratch)) {
+        prompt_bad(parse, "a file is data with its type in a URL", "messages[%u].content[%u].file",
+                   at, sub);
+    } else {
+        media_read_text(part, parse->scratch);
     }
 }
 
@@ -567,5 +569,5 @@ bool chat_parse(struct prompt_parse *parse, struct json_slice root)
         chat_read_member(parse, key, value);
     if (parse->prompt->turn_count == 0)
         prompt_bad(parse, "at least one message is required", "messages");
-    return prompt_end(parse);
+    return !failed(parse->err);
 }

@@ -435,5 +435,5 @@ bool gemini_parse(struct prompt_parse *parse, struct json_slice root)
         said += prompt->turns[i].role != ROLE_SYSTEM;
     if (said == 0)
         prompt_bad(parse, "at least one content is required", "contents");
-    return prompt_end(parse);
+    return !failed(parse->err);
 }

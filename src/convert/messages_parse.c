@@ -545,5 +545,5 @@ bool messages_parse(struct prompt_parse *parse, struct json_slice root)
         said += prompt->turns[i].role != ROLE_SYSTEM;
     if (said == 0)
         prompt_bad(parse, "at least one message is required", "messages");
-    return prompt_end(parse);
+    return !failed(parse->err);
 }

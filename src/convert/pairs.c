@@ -38,7 +38,7 @@ struct id_slot {
 };
 
 struct linking {
-    struct prompt_parse *parse;
+    const struct render *render;
     struct id_slot *slots;
     uint64_t mask;
     uint32_t *next; // by the call's place in its group: the next one with its id, and one
@@ -47,7 +47,7 @@ struct linking {
 
 static struct part *part_at(const struct linking *linking, uint32_t index)
 {
-    return &linking->parse->prompt->parts[index];
+    return &linking->render->prompt->parts[index];
 }
 
 static struct id_slot *slot_of(const struct linking *linking, struct words id)
@@ -81,8 +81,8 @@ static void add_result(struct linking *linking, uint32_t index)
     result->mate = slot->next;
     if (call->mate > 0) {
         char path[LOSS_PATH_MAX];
-        (void)prompt_path(linking->parse->prompt, part_at(linking, call->mate - 1), path);
-        loss_drop(linking->parse->losses, "%s", path);
+        (void)prompt_path(linking->render->prompt, part_at(linking, call->mate - 1), path);
+        loss_drop(linking->render->losses, "%s", path);
     }
     call->mate = index + 1;
     const uint32_t next = linking->next[slot->next - 1 - linking->calls.part];
@@ -97,7 +97,7 @@ static bool rename_call(struct linking *linking, uint32_t index)
     struct part *call = part_at(linking, index);
     const struct words id = call->id;
     struct id_slot *slot = slot_of(linking, id);
-    char *room = scratch_take(linking->parse->scratch, id.raw.len + DIGITS_MAX);
+    char *room = scratch_take(linking->render->scratch, id.raw.len + DIGITS_MAX);
     if (room == NULL)
         return false;
     struct words made = id;
@@ -112,8 +112,6 @@ static bool rename_call(struct linking *linking, uint32_t index)
     } while (own->key != 0);
     own->key = index + 1;
     call->id = made;
-    if (call->mate > 0)
-        part_at(linking, call->mate - 1)->id = call->id;
     return true;
 }
 
@@ -128,7 +126,7 @@ static uint32_t calls_in(const struct prompt *prompt, const struct group *group)
 // The calls of a group and the results in the one behind it. False: no memory.
 static bool link_group(struct linking *linking, const struct group *group, uint32_t calls)
 {
-    const struct prompt *prompt = linking->parse->prompt;
+    const struct prompt *prompt = linking->render->prompt;
     const struct group behind = group_at(prompt, group->turn + group->turn_count);
     linking->calls = *group;
     for (linking->mask = 8; linking->mask < 4 * (uint64_t)calls;) // half are for new names
@@ -146,15 +144,20 @@ static bool link_group(struct linking *linking, const struct group *group, uint3
         if (linking->next[i - group->part] > 0 &&
             !rename_call(linking, linking->next[i - group->part] - 1))
             return false;
+    for (uint32_t i = behind.part; i < behind.part + behind.part_count; i++)
+        if (prompt->parts[i].mate > 0)
+            part_at(linking, i)->id = prompt->parts[prompt->parts[i].mate - 1].id;
     return true;
 }
 
-bool pairs_link(struct prompt_parse *parse)
+bool pairs_link(struct render *render)
 {
-    const struct prompt *prompt = parse->prompt;
-    struct linking linking = { .parse = parse };
+    const struct prompt *prompt = render->prompt;
+    struct linking linking = { .render = render };
     struct group group;
     uint32_t most = 0, parts = 0;
+    for (uint32_t i = 0; i < prompt->part_count; i++)
+        prompt->parts[i].mate = 0; // of an earlier rendering
     for (uint32_t turn = 0; turn < prompt->turn_count; turn += group.turn_count) {
         group = group_at(prompt, turn);
         if (group.assistant) {
@@ -164,8 +167,8 @@ bool pairs_link(struct prompt_parse *parse)
     }
     if (most == 0)
         return true;
-    linking.slots = scratch_take(parse->scratch, 8 * ((size_t)most + 1) * sizeof(*linking.slots));
-    linking.next = scratch_take(parse->scratch, parts * sizeof(*linking.next));
+    linking.slots = scratch_take(render->scratch, 8 * ((size_t)most + 1) * sizeof(*linking.slots));
+    linking.next = scratch_take(render->scratch, parts * sizeof(*linking.next));
     if (linking.slots == NULL || linking.next == NULL)
         return false;
     for (uint32_t turn = 0; turn < prompt->turn_count; turn += group.turn_count) {

@@ -3,7 +3,7 @@
 #ifndef PENSTOCK_SRC_CONVERT_PAIRS_H
 #define PENSTOCK_SRC_CONVERT_PAIRS_H
 
-#include "penstock/convert/prompt.h"
+#include "penstock/convert/convert.h"
 
 // A run of turns that become one at a vendor that merges neighbours of the same role: [first,
 // first + count) of the prompt's turns, and so are their parts.
@@ -19,8 +19,11 @@ struct group group_at(const struct prompt *prompt, uint32_t turn);
 // The first turn that is not a leading system's.
 uint32_t group_first(const struct prompt *prompt);
 
+// Before a request is rendered: finds each call's result, and tells calls with one id apart
+// (C-009). False: no memory.
+must_use bool pairs_link(struct render *render);
 // The result that answers a call, or NULL; the call that a result answers, or NULL. Of two results
-// for one call the last is its own, though both answer it (C-009).
+// for one call the last is its own, though both are its.
 static inline const struct part *result_of(const struct prompt *prompt, const struct part *call)
 {
     return call->mate > 0 ? &prompt->parts[call->mate - 1] : NULL;
@@ -29,8 +32,6 @@ static inline const struct part *call_of(const struct prompt *prompt, const stru
 {
     return result->mate > 0 ? &prompt->parts[result->mate - 1] : NULL;
 }
-// Finds them, once all is read. False: no memory.
-must_use bool pairs_link(struct prompt_parse *parse);
 // The content of a result: the parts behind it.
 uint32_t inner_count(const struct prompt *prompt, const struct part *result);
 

@@ -3,8 +3,6 @@
 #include "penstock/base/check.h"
 #include "penstock/base/text.h"
 
-#include "pairs.h"
-
 #include <stdarg.h>
 #include <stdio.h>
 
@@ -106,13 +104,6 @@ struct tool *prompt_tool(struct prompt_parse *parse, enum tool_kind kind, uint32
     struct tool *tool = &tools[prompt->tool_count++];
     *tool = (struct tool){ .kind = (uint8_t)kind, .at = at };
     return tool;
-}
-
-bool prompt_end(struct prompt_parse *parse)
-{
-    if (!failed(parse->err) && !pairs_link(parse))
-        parse->err = ERR(OVERLOADED);
-    return !failed(parse->err);
 }
 
 void prompt_knob(struct prompt_parse *parse, enum knob_id id, struct json_slice value,

@@ -58,3 +58,13 @@ enum effort effort_wanted(const struct prompt *prompt, const struct caps *caps)
             return (enum effort)i;
     return EFFORT_UNSAID;
 }
+
+bool reasoning_is_on(const struct prompt *prompt, const struct caps *caps)
+{
+    const enum effort effort = effort_wanted(prompt, caps);
+    if (caps->reasons == REASONS_NOT || effort == EFFORT_NONE)
+        return false;
+    const bool asked =
+        effort != EFFORT_UNSAID || prompt->reasoning.adaptive || prompt->reasoning.budget_set;
+    return asked || caps->reasons_unasked;
+}

@@ -15,4 +15,7 @@ enum effort effort_of_budget(int64_t budget);
 // nearest higher (C-060). UNSAID: leave it to the model.
 enum effort effort_wanted(const struct prompt *prompt, const struct caps *caps);
 
+// Whether the model is going to think, as far as caps know.
+bool reasoning_is_on(const struct prompt *prompt, const struct caps *caps);
+
 #endif

@@ -27,23 +27,10 @@ static void read_image(struct prompt_parse *parse, struct part *part, struct jso
     if (url.kind != JK_STRING && id.kind == JK_STRING) {
         part->source = MEDIA_FILE_ID;
         part->text = words_of(id);
-    } else if (url.kind != JK_STRING || !media_from_url(part, words_of(url))) {
-        prompt_bad(parse, "an image is a URL, or base64 data in one",
+    } else if (url.kind != JK_STRING || !media_from_url(part, words_of(url), parse->scratch)) {
+        prompt_bad(parse, "an image is a URL, or data with its type in one",
                    "input[%u].content[%u].image_url", part->at, part->sub);
     }
-}
-
-// A text that came as data is a text again: others take only pictures and PDFs as data.
-static void read_text_file(struct prompt_parse *parse, struct part *part)
-{
-    if (part->source != MEDIA_DATA || !media_type_is(part->type, SPAN("text/")))
-        return;
-    struct span text = base64_read(part->text, parse->scratch);
-    if (text.ptr == NULL || !span_is_utf8(text))
-        return;
-    part->source = MEDIA_TEXT;
-    part->text = words_plain(text);
-    part->type = words_plain(SPAN("text/plain"));
 }
 
 static void read_file(struct prompt_parse *parse, struct part *part, struct json_slice value)
@@ -54,11 +41,11 @@ static void read_file(struct prompt_parse *parse, struct part *part, struct json
     if (data.kind == JK_STRING) {
         struct words words = words_of(data);
         if (span_starts(words.raw, SPAN("data:"))) {
-            if (!media_from_url(part, words))
-                prompt_bad(parse, "a file is base64 data in a URL",
+            if (!media_from_url(part, words, parse->scratch))
+                prompt_bad(parse, "a file is data with its type in a URL",
                            "input[%u].content[%u].file_data", part->at, part->sub);
             else
-                read_text_file(parse, part);
+                media_read_text(part, parse->scratch);
             return;
         }
         part->source = MEDIA_DATA;
@@ -649,5 +636,5 @@ bool responses_parse(struct prompt_parse *parse, struct json_slice root)
         said += prompt->turns[i].role != ROLE_SYSTEM;
     if (said == 0)
         prompt_bad(parse, "at least one message is required", "input");
-    return prompt_end(parse);
+    return !failed(parse->err);
 }

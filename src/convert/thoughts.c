@@ -179,7 +179,7 @@ static uint32_t put_found(const struct found *found, const struct part *call, st
 static bool rebuild(struct prompt_parse *parse, const struct found *found, uint32_t more)
 {
     struct prompt *prompt = parse->prompt;
-    struct part *from = prompt->parts;
+    const struct part *from = prompt->parts;
     const uint32_t cap = prompt->part_count + more;
     struct part *to = scratch_take(parse->scratch, cap * sizeof(*to));
     if (to == NULL)
@@ -197,14 +197,10 @@ static bool rebuild(struct prompt_parse *parse, const struct found *found, uint3
                 to[count++] = from[i];
             }
             texts = from[i].kind == PART_TEXT ? texts + 1 : 0;
-            from[i].turn = count - 1; // where it is now
         }
         turn->first = first;
         turn->count = count - first;
     }
-    for (uint32_t i = 0; i < count; i++)
-        if (to[i].mate > 0)
-            to[i].mate = from[to[i].mate - 1].turn + 1;
     prompt->parts = to;
     prompt->part_count = count;
     parse->part_cap = cap;
@@ -228,34 +224,22 @@ bool thoughts_restore(struct prompt_parse *parse, struct thoughts_memory *memory
     return rebuild(parse, first, more);
 }
 
-// Text that nobody signed may be wanted back (C-063).
-static bool is_forgotten(const struct part *part)
+void thoughts_forget(struct prompt *prompt, thought_goes *goes, void *ctx)
 {
-    return is_signed(part) || part->kind == PART_REDACTED;
-}
-
-void thoughts_forget(struct prompt *prompt)
-{
-    struct part *parts = prompt->parts;
     uint32_t kept = 0;
-    for (uint32_t i = 0; i < prompt->part_count; i++) { // where it will be, until it has moved
-        parts[i].turn = kept;
-        kept += !is_forgotten(&parts[i]);
-    }
-    for (uint32_t i = 0; i < prompt->part_count; i++)
-        if (parts[i].mate > 0)
-            parts[i].mate = parts[parts[i].mate - 1].turn + 1;
-    kept = 0;
     for (uint32_t t = 0; t < prompt->turn_count; t++) {
         struct turn *turn = &prompt->turns[t];
         const uint32_t first = kept;
         for (uint32_t i = turn->first; i < turn->first + turn->count; i++) {
-            struct part *part = &parts[i];
-            if (is_forgotten(part))
+            struct part *part = &prompt->parts[i];
+            // Text that nobody signed may be wanted back (C-063).
+            const bool is_gone =
+                !words_none(part->signature.text) && (goes == NULL || goes(ctx, &part->signature));
+            if (is_gone && is_signed(part))
                 continue;
-            part->signature = (struct signature){ .maker = part->signature.maker };
-            part->turn = t;
-            parts[kept++] = *part;
+            if (is_gone)
+                part->signature = (struct signature){ .maker = part->signature.maker };
+            prompt->parts[kept++] = *part;
         }
         turn->first = first;
         turn->count = kept - first;

@@ -123,7 +123,7 @@ static void run(struct task *task)
     }
     struct http_head head;
     size_t used;
-    switch (fetch_head(&probe->fetch, &head, &used, &err)) {
+    switch (fetch_head(&probe->fetch, NULL, &head, &used, &err)) {
     case PARSE_MORE: return;
     case PARSE_DONE: judge(probe, head.status); return;
     case PARSE_BAD: answer(probe, false, "answer", err_text((enum err_code)err.code), 0); return;

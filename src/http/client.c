@@ -74,7 +74,8 @@ static enum parse no_answer(struct fetch *fetch, struct err *err)
     return PARSE_BAD;
 }
 
-enum parse fetch_head(struct fetch *fetch, struct http_head *head, size_t *used, struct err *err)
+enum parse fetch_head(struct fetch *fetch, struct http_form *form, struct http_head *head,
+                      size_t *used, struct err *err)
 {
     struct conn *conn = fetch->conn;
     assert(conn != NULL && !fetch->head_done);
@@ -83,8 +84,8 @@ enum parse fetch_head(struct fetch *fetch, struct http_head *head, size_t *used,
         fetch->any_byte |= bytes.len > 0;
         enum parse parse = PARSE_MORE;
         if (bytes.len > 0 && http_scan_ready(&fetch->scan, bytes, HTTP_UPSTREAM_HEAD_MAX))
-            parse =
-                http_response_parse(head, bytes, HTTP_UPSTREAM_HEAD_MAX, fetch->method, used, err);
+            parse = http_form_parse(form, head, bytes, HTTP_UPSTREAM_HEAD_MAX, fetch->method, used,
+                                    err);
         if (parse == PARSE_BAD)
             return PARSE_BAD;
         if (parse == PARSE_MORE) {

@@ -11,7 +11,7 @@ static void on_free(struct buf *buf)
     slab_give(&net->bodies, body);
 }
 
-static void adopt(struct body *body)
+void body_grown(struct body *body)
 {
     body->buf.data = body->extent.ptr;
     body->buf.cap = (uint32_t)body->extent.len;
@@ -30,7 +30,20 @@ struct body *body_take(struct net *net, size_t len)
         slab_give(&net->bodies, body);
         return NULL;
     }
-    adopt(body);
+    body_grown(body);
+    net_wake_trim(net);
+    return body;
+}
+
+struct body *body_adopt(struct net *net, struct extent *extent)
+{
+    struct body *body = slab_take(&net->bodies);
+    if (body == NULL)
+        return NULL;
+    *body = (struct body){ .buf = { .refs = 1, .on_free = on_free }, .net = net };
+    body->extent = *extent;
+    *extent = (struct extent){ 0 };
+    body_grown(body);
     net_wake_trim(net);
     return body;
 }
@@ -40,6 +53,6 @@ bool body_grow(struct body *body, size_t len)
     assert(body->buf.refs == 1);
     if (!extent_grow(&body->net->extents, &body->extent, len))
         return false;
-    adopt(body);
+    body_grown(body);
     return true;
 }

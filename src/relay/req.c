@@ -5,9 +5,11 @@
 // most REQ_TRIED_MAX times. What wakes a request only marks its task ready.
 #include "req.h"
 
+#include "lack.h"
 #include "own.h"
 #include "penstock/base/check.h"
 #include "penstock/base/guard.h"
+#include "req_convert.h"
 #include "req_issuer.h"
 
 static const uint32_t step_edges[STEP_COUNT] = {
@@ -56,12 +58,17 @@ enum next req_goto(struct req *req, enum step to)
 
 void req_arm(struct req *req, uint64_t ns)
 {
+    req_arm_waking(req, ns, UINT64_MAX);
+}
+
+void req_arm_waking(struct req *req, uint64_t ns, uint64_t wake_ns)
+{
     struct loop *loop = &req->shard->loop;
     uint64_t at = loop->now_ns + ns;
     if (req->deadline_ns != 0 && req->deadline_ns < at)
         at = req->deadline_ns;
     req->wait_ns = at;
-    stream_wake_at(req->stream, at);
+    stream_wake_at(req->stream, min_u64(at, wake_ns));
 }
 
 void req_arm_total(struct req *req)
@@ -129,19 +136,35 @@ static bool is_open(const struct req *req)
            !req->shard->draining && !req_is_late(req);
 }
 
-// The same account is asked once more, without what it refused (C-064).
-static bool may_go_again(const struct req *req, struct err err)
+// The vendor has no such operation, or does not know the model there (C-059).
+static bool is_lacking(const struct req *req)
 {
-    return err.code == ERR_THOUGHT_REFUSED && !req->thoughtless && is_open(req) &&
-           GUARD(RELAY_THOUGHTLESS);
+    if (req->err.code != ERR_VENDOR_REFUSED && req->err.code != ERR_MODEL_UNKNOWN &&
+        req->err.code != ERR_UPSTREAM_STATUS)
+        return false;
+    return req->up_status == 404 || req->up_status == 405 || req->up_status == 501;
+}
+
+// The same account is asked once more: without the thoughts of which it refused one (C-064), or as
+// a chat where it has no completions.
+static bool may_go_again(struct req *req, struct err err)
+{
+    if (!is_open(req))
+        return false;
+    if (err.code == ERR_THOUGHT_REFUSED)
+        return !req->thoughtless && GUARD(RELAY_THOUGHTLESS);
+    return req->op == OP_COMPLETIONS && !req->converts && is_lacking(req);
 }
 
 static void go_again(struct req *req)
 {
     assert(req->tried_count > 0); // the newest is the account at hand
-    counter_add(&req->shard->counters.thoughtless, 1);
-    req->thoughtless = req->again = true;
     req->tried_count--;
+    req->again = true;
+    if (req->err.code != ERR_THOUGHT_REFUSED)
+        return;
+    counter_add(&req->shard->counters.thoughtless, 1);
+    req->thoughtless = true;
     if (!req->converts)
         issuer_refused(req);
 }
@@ -152,14 +175,6 @@ static bool may_retry(const struct req *req, struct err err)
     if (err.retry != RETRY_OTHER || !is_open(req))
         return false;
     return req->tried_count < REQ_TRIED_MAX && req->attempts <= limits->retries;
-}
-
-// The vendor has no such operation, or does not know the model there (C-059).
-static bool is_lacking(const struct req *req)
-{
-    if (req->err.code != ERR_VENDOR_REFUSED && req->err.code != ERR_MODEL_UNKNOWN)
-        return false;
-    return req->up_status == 404 || req->up_status == 405 || req->up_status == 501;
 }
 
 // How many tokens a request has can be told without a vendor, if roughly.
@@ -182,6 +197,7 @@ enum next req_fail(struct req *req, struct err err)
     assert(failed(err));
     struct shard *shard = req->shard;
     req->wait_ns = 0;
+    convert_abandon(req);
     fetch_stop(&req->fetch, WHY_CANCELLED);
     req->err = err;
     req->stage = step_stages[req->step];
@@ -194,6 +210,8 @@ enum next req_fail(struct req *req, struct err err)
         counter_add(&shard->counters.stale_retries, 1);
         return req_goto(req, STEP_DIAL);
     }
+    if (is_lacking(req) && !req->converts)
+        lack_note(req);
     req_lease_drop(req);
     if (may_go_again(req, err)) {
         go_again(req);
@@ -210,7 +228,7 @@ void req_run(struct task *task)
 {
     struct req *req = container_of(task, struct req, task);
     enum next next;
-    if (unlikely(req->cut) && req->step < STEP_FAIL)
+    if (unlikely(req->cut) && req->step < STEP_FAIL && !convert_is_out(req))
         (void)req_fail(req, ERR(DRAINING)); // FAIL is the next step that runs
     do
         next = step_run[req->step](req);

@@ -162,6 +162,8 @@ void req_head_wipe(struct req *req);
 void req_arena_reset(struct req *req);
 // From now on the step waits for no longer than `ns`.
 void req_arm(struct req *req, uint64_t ns);
+// The same, but the step runs again at `wake_ns`, if that is earlier.
+void req_arm_waking(struct req *req, uint64_t ns, uint64_t wake_ns);
 // While nothing but the whole request has a deadline of this step's.
 void req_arm_total(struct req *req);
 static inline bool req_is_due(const struct req *req)

@@ -142,7 +142,10 @@ enum next step_wait(struct req *req)
     struct http_head *head = &shard->up_head;
     size_t used = 0;
     struct err err = OK;
-    enum parse parse = fetch_head(&req->fetch, head, &used, &err);
+    // Whole answers and streams of one vendor have heads of their own.
+    struct http_form *form =
+        &shard->up_forms[(2 * req->dest + req->stream_wanted) % SHARD_UP_FORMS];
+    enum parse parse = fetch_head(&req->fetch, form, head, &used, &err);
     if (parse == PARSE_MORE)
         // An answer that came with the deadline counts, as after a pause of the process.
         return interrupted(req, ERR(UPSTREAM_FIRST_BYTE), &next) ? next : NEXT_WAIT;

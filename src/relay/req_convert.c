@@ -22,7 +22,6 @@ enum {
     SHOW_NO = 1, // of prompt.reasoning.show
     SHOW_YES = 2,
 };
-#define PIECES_BYTES_MAX (UINT64_C(256) * MIB) // what the largest request of all kinds needs
 
 static const enum wire_family families[FORMAT_COUNT] = {
     [FORMAT_OPENAI] = FAMILY_OPENAI,
@@ -63,6 +62,8 @@ static uint64_t pieces_bytes(const struct conversion *conversion)
 static void *piece_take(struct scratch *scratch, size_t size)
 {
     struct conversion *conversion = container_of(scratch, struct conversion, scratch);
+    if (conversion->carry != NULL && conversion->carry->out)
+        return carry_take(conversion->carry, size);
     struct net *net = &conversion->req->shard->net;
     const uint32_t count = conversion->piece_count;
     const size_t need = round_up(max_size(size, 1), 16);
@@ -70,7 +71,7 @@ static void *piece_take(struct scratch *scratch, size_t size)
         const size_t usual = min_size((size_t)PIECE_LEAST << min_size(count, 16), PIECE_MOST);
         const size_t len = max_size(need, usual);
         if (count == CONVERT_PIECES_MAX || is_short(net) ||
-            pieces_bytes(conversion) + len > PIECES_BYTES_MAX)
+            pieces_bytes(conversion) + len > CONVERT_PIECES_BYTES_MAX)
             return NULL;
         struct body *piece = body_take(net, len);
         if (piece == NULL)
@@ -94,8 +95,10 @@ static bool text_more(struct sink *sink)
 {
     struct convert_text *text = container_of(sink, struct convert_text, sink);
     struct body *body = text->body;
-    const size_t used = convert_text_len(text);
-    if (is_short(text->net) || !body_grow(body, 2 * (size_t)body->buf.cap))
+    const size_t used = convert_text_len(text), more = 2 * (size_t)body->buf.cap;
+    const bool grown = text->carry != NULL ? carry_grow(text->carry, body, more)
+                                           : !is_short(text->net) && body_grow(body, more);
+    if (!grown)
         return false;
     sink->at = body->buf.data + used;
     sink->end = body->buf.data + body->buf.cap;
@@ -172,6 +175,7 @@ void convert_end(struct req *req)
     struct conversion *conversion = req->conversion;
     if (conversion == NULL)
         return;
+    convert_abandon(req);
     convert_answer_end(conversion);
     aliases_drop(conversion);
     convert_forget(req);
@@ -239,29 +243,39 @@ static struct json_slice body_root(const struct req *req)
     return (struct json_slice){ text, object ? JK_OBJECT : JK_NONE };
 }
 
-// `account`: who will be asked, 0 where nobody is.
-static struct err parse_body(struct req *req, uint64_t account, struct prompt *prompt)
+static void parse_body(struct carry *carry)
 {
+    const struct req *req = carry->req;
     struct conversion *conversion = req->conversion;
-    struct prompt_parse parse;
+    struct prompt_parse *parse = &carry->parse;
     const struct json_slice root = body_root(req);
-    if (root.kind != JK_OBJECT)
-        return ERR(JSON_TYPE);
-    prompt_begin(&parse, prompt, conversion->from->family, req->stream->body, &conversion->scratch,
-                 conversion->losses);
-    parse.key = req->shard->shared->envelope_key;
-    parse.account = account;
-    prompt->model = req->model;
-    const bool good = conversion->from->parse(&parse, root);
-    prompt->stream = req->stream_wanted;
-    if (conversion->losses->refused)
+    if (root.kind != JK_OBJECT) {
+        carry->err = ERR(JSON_TYPE);
+        return;
+    }
+    prompt_begin(parse, &carry->prompt, conversion->from->family, req->stream->body,
+                 &conversion->scratch, conversion->losses);
+    parse->key = req->shard->shared->envelope_key;
+    parse->account = carry->usage_id;
+    carry->prompt.model = req->model;
+    const bool good = conversion->from->parse(parse, root);
+    carry->prompt.stream = req->stream_wanted;
+    carry->err = good ? OK : parse->err;
+}
+
+// What came of that.
+static struct err parsed(struct carry *carry)
+{
+    struct req *req = carry->req;
+    const struct prompt_parse *parse = &carry->parse;
+    if (req->conversion->losses->refused)
         return refuse_loss(req);
-    if (good)
-        return account != 0 ? convert_recall(req, &parse) : OK;
-    if (parse.err.side != SIDE_CLIENT)
-        return parse.err;
-    const char *why = parse.why != NULL ? parse.why : "this is not what the API takes here";
-    return refuse(req, parse.err, span_str(parse.path), span_str(why));
+    if (!failed(carry->err))
+        return carry->usage_id != 0 ? convert_recall(req, &carry->parse) : OK;
+    if (carry->err.code == ERR_JSON_TYPE || carry->err.side != SIDE_CLIENT)
+        return carry->err;
+    const char *why = parse->why != NULL ? parse->why : "this is not what the API takes here";
+    return refuse(req, carry->err, span_str(parse->path), span_str(why));
 }
 
 // What the vendor has to be told in other words, for the way back.
@@ -328,27 +342,43 @@ static bool note_facts(struct req *req, const struct snap_account *account,
     return true;
 }
 
-static struct err render_body(struct req *req, const struct prompt *prompt, const struct caps *caps,
-                              struct span vendor_model)
+static void render_body(struct carry *carry)
 {
+    const struct req *req = carry->req;
     struct conversion *conversion = req->conversion;
     struct render render = {
-        .prompt = prompt,
-        .caps = caps,
-        .model = vendor_model.len > 0 ? vendor_model : req->model,
+        .prompt = &carry->prompt,
+        .caps = &carry->caps,
+        .model = carry->vendor_model.len > 0 ? carry->vendor_model : req->model,
         .losses = conversion->losses,
         .scratch = &conversion->scratch,
         .key = req->shard->shared->envelope_key,
     };
-    const size_t expected = req->stream->body.len + req->stream->body.len / 8 + TEXT_ROOM;
-    convert_text_begin(&conversion->text, &req->shard->net, expected);
     const bool good = conversion->to->render(&render, &conversion->text.sink);
+    carry->err = good && !conversion->text.sink.failed ? OK : ERR(OVERLOADED);
+}
+
+static struct err rendered(struct carry *carry)
+{
+    struct conversion *conversion = carry->req->conversion;
     if (conversion->losses->refused)
-        return refuse_loss(req);
-    if (!good || conversion->text.sink.failed)
-        return ERR(OVERLOADED);
-    conversion->text_len = convert_text_len(&conversion->text);
-    return OK;
+        return refuse_loss(carry->req);
+    if (!failed(carry->err))
+        conversion->text_len = convert_text_len(&conversion->text);
+    return carry->err;
+}
+
+void carry_run(struct carry *carry)
+{
+    switch ((enum carry_stage)carry->stage) {
+    case CARRY_PARSE: parse_body(carry); break;
+    case CARRY_RENDER: render_body(carry); break;
+    case CARRY_COUNT:
+        parse_body(carry);
+        if (!failed(carry->err))
+            carry->tokens = estimate_tokens(&carry->prompt);
+        break;
+    }
 }
 
 static void count(struct req *req)
@@ -368,44 +398,167 @@ static const struct converter *client_converter(const struct req *req)
                                      : converter_of((enum wire_family)req->family);
 }
 
-struct err convert_request(struct req *req, const struct snap_account *account, enum format format,
-                           struct span vendor_model)
+// Sets out to parse the request, for who will be asked. NULL: no memory.
+static struct carry *carry_begin(struct req *req, const struct snap_account *account,
+                                 const struct snap_candidate *candidate)
+{
+    struct conversion *conversion = req->conversion;
+    if (conversion->losses == NULL)
+        conversion->losses = arena_take(&req->arena, sizeof(*conversion->losses));
+    struct carry *carry = scratch_take(&conversion->scratch, sizeof(*carry));
+    if (conversion->losses == NULL || carry == NULL)
+        return NULL;
+    memset(carry, 0, offsetof(struct carry, pieces));
+    carry->piece_count = carry->piece_used = 0;
+    carry->req = req;
+    carry->account = account;
+    carry->candidate = candidate;
+    carry->generation = req->generation;
+    losses_init(conversion->losses, account != NULL && (req->strict || req->route.strict));
+    if (account != NULL) {
+        carry->usage_id = account->usage_id;
+        carry->vendor_model = arena_copy(&req->arena, candidate->model);
+    }
+    conversion->carry = carry;
+    return carry;
+}
+
+static void carry_end(struct conversion *conversion)
+{
+    conversion->carry = NULL;
+    convert_pieces_drop(conversion);
+}
+
+const struct snap_candidate *convert_candidate(struct req *req)
+{
+    const struct carry *carry = req->conversion != NULL ? req->conversion->carry : NULL;
+    if (carry == NULL || carry->candidate == NULL)
+        return NULL;
+    assert(!carry->out);
+    if (carry->generation == req->generation)
+        return carry->candidate;
+    convert_abandon(req);
+    req->tried_count--; // it counts when it is tried again
+    return NULL;
+}
+
+void convert_abandon(struct req *req)
+{
+    struct conversion *conversion = req->conversion;
+    if (conversion == NULL || conversion->carry == NULL)
+        return;
+    assert(!conversion->carry->out);
+    if (conversion->carry->candidate != NULL)
+        slot_leave(slot_at(req->shard->shared->slots, req->tried[req->tried_count - 1].idx));
+    convert_text_drop(&conversion->text);
+    carry_end(conversion);
+}
+
+// Whether a request of Chat has tools that the model would have to use while it thinks.
+static bool thinks_with_tools(const struct req *req, const struct caps *caps)
+{
+    enum { TOOLS, FUNCTIONS, EFFORT, COUNT };
+    static const struct span names[COUNT] = { SPAN("tools"), SPAN("functions"),
+                                              SPAN("reasoning_effort") };
+    struct json_slice found[COUNT];
+    json_get_all(body_root(req), names, found, COUNT);
+    if (!wire_has_content(found[TOOLS]) && !wire_has_content(found[FUNCTIONS]))
+        return false;
+    return found[EFFORT].kind == JK_STRING ? !json_string_is(found[EFFORT], SPAN("none"))
+                                           : caps->reasons_unasked;
+}
+
+enum format convert_format(const struct req *req, const struct snap_account *account,
+                           const struct snap_candidate *candidate)
+{
+    const enum format format = (enum format)candidate->format;
+    const bool own = format == (enum format)req->format;
+    if (format != FORMAT_OPENAI || account->type != ACCOUNT_OPENAI ||
+        (account->formats & BIT(FORMAT_RESPONSES)) == 0 || (own && req->op != OP_CHAT))
+        return format;
+    const struct caps caps =
+        provider_caps(account, format, candidate->model.len > 0 ? candidate->model : req->model);
+    switch ((enum chat_serves)caps.chat) {
+    case CHAT_ALL: return format;
+    case CHAT_BARE_TOOLS: return own && !thinks_with_tools(req, &caps) ? format : FORMAT_RESPONSES;
+    case CHAT_NOT: return FORMAT_RESPONSES;
+    }
+    bug("chat serves all, some or nothing of a model");
+}
+
+// Where the first stage may begin. False: no memory.
+static bool request_begin(struct req *req, const struct snap_candidate *candidate,
+                          enum format format)
 {
     struct conversion *conversion = conversion_of(req);
     if (conversion == NULL)
-        return ERR(OVERLOADED);
+        return false;
+    const struct snap_account *account = snapshot_account(req->shard->snap, candidate->account);
     convert_answer_end(conversion); // of the attempt before
     aliases_drop(conversion);
     convert_text_drop(&conversion->text);
     conversion->from = client_converter(req);
     conversion->to = converter_of(families[format]);
     assert(conversion->from != NULL && conversion->to != NULL); // or they were no candidates
-    if (conversion->losses == NULL)
-        conversion->losses = arena_take(&req->arena, sizeof(*conversion->losses));
-    struct prompt *prompt = scratch_take(&conversion->scratch, sizeof(*prompt));
-    if (conversion->losses == NULL || prompt == NULL)
-        return ERR(OVERLOADED);
-    losses_init(conversion->losses, req->strict || req->route.strict);
-    struct err err = parse_body(req, account->usage_id, prompt);
-    struct caps caps =
-        provider_caps(account, format, vendor_model.len > 0 ? vendor_model : req->model);
-    caps.schema_by_tool = true;
-    caps.think_tags = req->route.think_tags;
-    caps.web_search = req->route.web_search;
-    if (!failed(err))
-        err = make_aliases(req, prompt, &caps);
-    if (!failed(err))
-        err = render_body(req, prompt, &caps, vendor_model);
-    if (!failed(err) && !note_facts(req, account, prompt, vendor_model))
-        err = ERR(MODEL_UNKNOWN);
-    convert_pieces_drop(conversion);
-    if (failed(err)) {
-        convert_text_drop(&conversion->text);
-        return err;
+    struct carry *carry = carry_begin(req, account, candidate);
+    if (carry != NULL)
+        carry->format = format;
+    return carry != NULL;
+}
+
+static struct err render_begin(struct carry *carry)
+{
+    struct req *req = carry->req;
+    struct conversion *conversion = req->conversion;
+    const struct span model = carry->vendor_model.len > 0 ? carry->vendor_model : req->model;
+    TRY(parsed(carry));
+    carry->caps = provider_caps(carry->account, carry->format, model);
+    carry->caps.schema_by_tool = true;
+    carry->caps.think_tags = req->route.think_tags;
+    carry->caps.web_search = req->route.web_search;
+    TRY(make_aliases(req, &carry->prompt, &carry->caps));
+    const size_t len = req->stream->body.len;
+    convert_text_begin(&conversion->text, &req->shard->net, len + len / 8 + TEXT_ROOM);
+    return conversion->text.body != NULL ? OK : ERR(OVERLOADED);
+}
+
+static struct err render_end(struct carry *carry)
+{
+    TRY(rendered(carry));
+    return note_facts(carry->req, carry->account, &carry->prompt, carry->vendor_model)
+               ? OK
+               : ERR(MODEL_UNKNOWN);
+}
+
+enum parse convert_request(struct req *req, const struct snap_candidate *candidate,
+                           enum format format, struct err *err)
+{
+    struct carry *carry = req->conversion != NULL ? req->conversion->carry : NULL;
+    if (carry == NULL) {
+        if (!request_begin(req, candidate, format)) {
+            *err = ERR(OVERLOADED);
+            return PARSE_BAD;
+        }
+        carry = req->conversion->carry;
+        if (!carry_stage(carry, CARRY_PARSE))
+            return PARSE_MORE;
+    }
+    *err = OK;
+    if (carry->stage == CARRY_PARSE) {
+        *err = render_begin(carry);
+        if (!failed(*err) && !carry_stage(carry, CARRY_RENDER))
+            return PARSE_MORE;
+    }
+    if (!failed(*err))
+        *err = render_end(carry);
+    carry_end(req->conversion);
+    if (failed(*err)) {
+        convert_text_drop(&req->conversion->text);
+        return PARSE_BAD;
     }
     count(req);
-    req->up_op = (uint8_t)wire_op_generate(conversion->to->family, req->stream_wanted);
-    return OK;
+    req->up_op = (uint8_t)wire_op_generate(req->conversion->to->family, req->stream_wanted);
+    return PARSE_DONE;
 }
 
 // Nothing is lost of a request that passes but what is taken out of its history.
@@ -483,23 +636,28 @@ struct buf *convert_mended(struct req *req)
     return conversion != NULL && conversion->text.body != NULL ? &conversion->text.body->buf : NULL;
 }
 
-struct err convert_estimate(struct req *req, uint64_t *tokens)
+enum parse convert_estimate(struct req *req, uint64_t *tokens, struct err *err)
 {
     struct conversion *conversion = conversion_of(req);
+    struct carry *carry = conversion != NULL ? conversion->carry : NULL;
+    *err = ERR(OVERLOADED);
     if (conversion == NULL)
-        return ERR(OVERLOADED);
-    conversion->from = client_converter(req);
-    conversion->to = NULL;
-    conversion->losses = arena_take(&req->arena, sizeof(*conversion->losses));
-    struct prompt *prompt = scratch_take(&conversion->scratch, sizeof(*prompt));
-    if (conversion->losses == NULL || prompt == NULL)
-        return ERR(OVERLOADED);
-    losses_init(conversion->losses, false); // nothing is carried over
-    struct err err = parse_body(req, 0, prompt);
-    if (!failed(err))
-        *tokens = estimate_tokens(prompt);
-    convert_pieces_drop(conversion);
-    return err;
+        return PARSE_BAD;
+    if (carry == NULL) {
+        conversion->from = client_converter(req);
+        conversion->to = NULL;
+        carry = carry_begin(req, NULL, NULL);
+        if (carry == NULL) {
+            convert_pieces_drop(conversion);
+            return PARSE_BAD;
+        }
+        if (!carry_stage(carry, CARRY_COUNT))
+            return PARSE_MORE;
+    }
+    *err = parsed(carry);
+    *tokens = carry->tokens;
+    carry_end(conversion);
+    return failed(*err) ? PARSE_BAD : PARSE_DONE;
 }
 
 struct span convert_detail(const struct req *req)

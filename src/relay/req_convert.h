@@ -22,15 +22,48 @@ enum {
     CONVERT_REPLY_FIELDS_MAX = 1 * KIB, // of the vendor's fields, beside those that tell of losses
 };
 
+// Of memory for one request's arrays: what the largest request of all kinds needs.
+#define CONVERT_PIECES_BYTES_MAX (UINT64_C(256) * MIB)
+
 // Contiguous memory that grows while it is written.
 struct convert_text {
     struct sink sink;
     struct net *net;
-    struct body *body; // NULL: nothing was written
+    struct carry *carry; // whose memory it grows by; NULL: the shard's
+    struct body *body;   // NULL: nothing was written
+};
+
+// What is under way of carrying a request over, in the first piece of its memory. Parsing and
+// rendering a large one is the carrier's: until it is back nothing here is touched, nor what the
+// memory below is taken of.
+enum carry_stage { CARRY_PARSE, CARRY_RENDER, CARRY_COUNT };
+
+struct carry {
+    struct carrier_job job;
+    struct req *req;
+    uint8_t stage;       // enum carry_stage
+    bool out;            // the carrier has it
+    uint64_t generation; // of the snapshot that the next two are of
+    const struct snap_candidate *candidate;
+    enum format format; // in which it is asked
+    const struct snap_account *account;
+    uint64_t usage_id; // of the account; 0: nobody is asked
+    struct span vendor_model;
+    struct err err;        // of the stage
+    uint64_t tokens;       // CARRY_COUNT
+    struct budget *budget; // the carrier's, while it is at work: what is taken meanwhile
+    uint32_t lent;         // bytes of it
+    struct extent_pool *extents;
+    struct extent pieces[CONVERT_PIECES_MAX];
+    uint32_t piece_count, piece_used;
+    struct prompt_parse parse;
+    struct caps caps;
+    struct prompt prompt;
 };
 
 struct conversion {
     struct req *req;
+    struct carry *carry;               // NULL: nothing is under way
     const struct converter *from, *to; // the client's format, the vendor's (NULL: none)
     uint32_t charged;                  // of this block and what it keeps
     // Memory for what has to be built, in pieces: first of the request, then of an answer.
@@ -80,11 +113,23 @@ struct conversion {
 
 // --- req_convert.c ---
 
-// Carries the request over for an account that is asked in `format` for `vendor_model` (empty: the
-// same name). An error of the client's: this request is none for that format, convert_detail()
-// tells why.
-must_use struct err convert_request(struct req *req, const struct snap_account *account,
-                                    enum format format, struct span vendor_model);
+// The format in which a candidate is asked: OpenAI's Chat serves some models only in part, or not
+// at all, and then it is asked by its other format (C-141).
+enum format convert_format(const struct req *req, const struct snap_account *account,
+                           const struct snap_candidate *candidate);
+// Carries the request over for the account that the candidate names, which is asked in `format`.
+// PARSE_MORE: the task is woken
+// when there is more to do; then it is called again, with the same. PARSE_BAD: see *err; an error
+// of the client's says that this request is none for that format, convert_detail() tells why.
+must_use enum parse convert_request(struct req *req, const struct snap_candidate *candidate,
+                                    enum format format, struct err *err);
+// The candidate that the request is being carried over for; NULL if it is for none, or if there is
+// a newer snapshot: then what was done is dropped.
+const struct snap_candidate *convert_candidate(struct req *req);
+// The carrier is at work for the request, which has to wait for it whatever happens.
+static inline bool convert_is_out(const struct req *req);
+// Drops what is under way, if anything; the candidate's place is free.
+void convert_abandon(struct req *req);
 // Where the request passes, takes out what an earlier conversion left in its history for the
 // account that is asked in the client's own format: an edit of the plan's.
 must_use struct err convert_mend(struct req *req, const struct snap_account *account,
@@ -93,7 +138,7 @@ must_use struct err convert_mend(struct req *req, const struct snap_account *acc
 struct buf *convert_mended(struct req *req);
 // How many tokens the client's request has, roughly. An error of the client's: it is none of its
 // format.
-must_use struct err convert_estimate(struct req *req, uint64_t *tokens);
+must_use enum parse convert_estimate(struct req *req, uint64_t *tokens, struct err *err);
 struct span convert_detail(const struct req *req);
 // The path in the client's request that an error is about; empty if none.
 struct span convert_param(const struct req *req);
@@ -116,6 +161,21 @@ void convert_text_begin(struct convert_text *text, struct net *net, size_t expec
 size_t convert_text_len(const struct convert_text *text);
 void convert_text_drop(struct convert_text *text);
 
+static inline bool convert_is_out(const struct req *req)
+{
+    return req->conversion != NULL && req->conversion->carry != NULL && req->conversion->carry->out;
+}
+
+// --- req_carry.c ---
+
+// Runs the stage, at once or by the carrier; false: by the carrier.
+must_use bool carry_stage(struct carry *carry, enum carry_stage stage);
+// On the carrier's thread: memory like piece_take() and body_grow() give.
+void *carry_take(struct carry *carry, size_t size);
+bool carry_grow(struct carry *carry, struct body *body, size_t len);
+// What a stage does, wherever it runs.
+void carry_run(struct carry *carry);
+
 // --- req_thoughts.c ---
 
 // Gives a parsed history back what its client lost of it; or takes all thoughts out of it, if the
@@ -128,6 +188,10 @@ must_use struct err convert_recall(struct req *req, struct prompt_parse *parse);
 void convert_answer(struct req *req);
 must_use struct err convert_piece(struct req *req, const struct seg *piece);
 enum next convert_finish(struct req *req);
+// When the client has to be shown that its answer is still on its way (C-087); UINT64_MAX: never.
+uint64_t convert_life_at(const struct req *req);
+// Shows it, if it is time. False: no memory.
+must_use bool convert_show_life(struct req *req);
 // More was written than the client has taken: no more of the vendor's answer is read.
 static inline bool convert_is_behind(const struct req *req)
 {

@@ -25,11 +25,16 @@ static void put_count(struct put *out, enum wire_op op, uint64_t tokens)
 
 enum next step_estimate(struct req *req)
 {
+    if (convert_is_out(req))
+        return NEXT_WAIT;
     if (req->stream->client == CLIENT_GONE)
         return req_fail(req, ERR(CLIENT_GONE));
     uint64_t tokens = 0;
-    struct err err = convert_estimate(req, &tokens);
-    if (failed(err)) {
+    struct err err;
+    const enum parse parse = convert_estimate(req, &tokens, &err);
+    if (parse == PARSE_MORE)
+        return NEXT_WAIT;
+    if (parse == PARSE_BAD) {
         req->detail = req->conversion != NULL ? convert_detail(req) : SPAN_NONE;
         return req_fail(req, err);
     }

@@ -111,18 +111,37 @@ bool issuer_is_foreign(void *arg, const struct blob *blob)
            (asked->req->plan->issuers.refused && was_refused(asked->req, asked->account, blob));
 }
 
+static void refuse_by(const struct req *req, uint64_t account, const struct blob *blob)
+{
+    recall_expect(recall_of(req), RECALL_REFUSED, req->record.key_id);
+    (void)recall_put(recall_of(req), refused_key(req, account, blob), SPAN("r"), now_ns(req));
+}
+
 static void refuse(struct req *req, const struct blob *blob)
 {
-    (void)recall_put(recall_of(req), refused_key(req, req->record.account_id, blob), SPAN("r"),
-                     now_ns(req));
+    refuse_by(req, req->record.account_id, blob);
+}
+
+bool issuer_was_refused(const struct req *req, uint64_t account, struct words signature)
+{
+    struct blob blob;
+    if (!recall_knows(recall_of(req), RECALL_REFUSED, req->record.key_id))
+        return false;
+    blob_of(&blob, signature.raw);
+    return was_refused(req, account, &blob);
+}
+
+void issuer_refuse(struct req *req, uint64_t account, struct words signature)
+{
+    struct blob blob;
+    blob_of(&blob, signature.raw);
+    refuse_by(req, account, &blob);
 }
 
 void issuer_refused(struct req *req)
 {
-    if (!is_watched(req))
-        return;
-    recall_expect(recall_of(req), RECALL_REFUSED, req->record.key_id);
-    each_blob(req, req->stream->body, refuse);
+    if (is_watched(req))
+        each_blob(req, req->stream->body, refuse);
 }
 
 // --- the answer ---

@@ -8,6 +8,7 @@
 #define PENSTOCK_RELAY_REQ_ISSUER_H
 
 #include "penstock/convert/blob.h"
+#include "penstock/convert/words.h"
 #include "penstock/relay/recall.h"
 #include "req.h"
 
@@ -27,6 +28,9 @@ struct issuer_asked {
     uint64_t account;
 };
 bool issuer_is_foreign(void *asked, const struct blob *blob);
+// Whether an account refused this signature, in a request that was converted; and that it did.
+bool issuer_was_refused(const struct req *req, uint64_t account, struct words signature);
+void issuer_refuse(struct req *req, uint64_t account, struct words signature);
 // The account that is asked refused a thought: from now on it gets none of those in this body.
 void issuer_refused(struct req *req);
 

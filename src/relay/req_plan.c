@@ -1,6 +1,7 @@
 // BODY, PLAN and PICK: from the client's bytes to an account and the request it will get.
 #include "answer.h"
 #include "fields.h"
+#include "lack.h"
 #include "own.h"
 #include "penstock/base/check.h"
 #include "penstock/base/guard.h"
@@ -149,7 +150,7 @@ static enum parse read_members(struct req *req, struct err *err)
     const bool whole = members->scan.pos == 0 && body.len <= PLAN_STEP; // in one turn
     struct json_shape *shape =
         whole && req->head_nr != 0 ? &shard->habits[req->head_nr % SHARD_HABITS].shape : NULL;
-    if (shape == NULL || !json_shape_due(shape))
+    if (shape == NULL || !likeness_due(&shape->likeness))
         return json_members_feed(members, body, true, PLAN_STEP, err);
     if (likely(json_shape_take(shape, body, members)))
         return PARSE_DONE;
@@ -235,7 +236,11 @@ static bool take(const struct req *req, uint32_t at, bool *full)
     const struct snap_account *account = account_of(req, at);
     if (!account->enabled || was_tried(req, account->slot))
         return false;
-    if (req->route.candidates[at].format != req->format && !wire_op_converts((enum wire_op)req->op))
+    const struct snap_candidate *candidate = &req->route.candidates[at];
+    const enum wire_op op = (enum wire_op)req->op;
+    if (candidate->format != req->format && !wire_op_converts(op))
+        return false;
+    if (wire_op_counts(op) && lack_is_known(req, account, candidate->model))
         return false;
     if (account->expires_at != 0 && account->expires_at <= shard->loop.wall_ns)
         return false;
@@ -290,35 +295,47 @@ static const struct snap_candidate *pick(struct req *req, bool *full)
 }
 
 // The next account that can be asked. One of another format may be no match for what this request
-// says: then the next one is looked at, and *err tells what was wrong.
+// says: then the next one is looked at, and *err tells what was wrong. *waits: the request is still
+// being carried over.
 static const struct snap_account *pick_fit(struct req *req, struct span *vendor_model,
-                                           struct err *err)
+                                           struct err *err, bool *waits)
 {
     *err = OK;
-    while (req->tried_count < REQ_TRIED_MAX) {
+    *waits = false;
+    look_again(req);
+    const struct snap_candidate *candidate = convert_candidate(req);
+    req->converts = req->converts && candidate != NULL;
+    while (candidate != NULL || req->tried_count < REQ_TRIED_MAX) {
         bool full;
-        const struct snap_candidate *candidate = pick(req, &full);
+        const bool begun = candidate != NULL;
+        candidate = begun ? candidate : pick(req, &full);
         if (candidate == NULL) {
             if (full)
                 counter_add(&req->shard->counters.limited[LIMIT_ACCOUNT], 1);
             return NULL;
         }
         const struct snap_account *account = snapshot_account(req->shard->snap, candidate->account);
-        const enum format format = (enum format)candidate->format;
-        req->tried[req->tried_count++] = account->slot;
+        if (!begun)
+            req->tried[req->tried_count++] = account->slot;
+        const enum format format = convert_format(req, account, candidate);
         *vendor_model = candidate->model;
-        req->converts = format != (enum format)req->format;
+        req->converts =
+            format != (enum format)req->format ||
+            (req->op == OP_COMPLETIONS && lack_is_known(req, account, candidate->model));
         req->up_op = req->op;
         if (!req->converts)
             return account;
-        struct err refused = convert_request(req, account, format, candidate->model);
-        if (!failed(refused))
-            return account;
+        struct err refused;
+        const enum parse parse = convert_request(req, candidate, format, &refused);
+        *waits = parse == PARSE_MORE;
+        if (parse != PARSE_BAD)
+            return parse == PARSE_DONE ? account : NULL;
         slot_leave(slot_at(req->shard->shared->slots, account->slot.idx));
         req->converts = false;
         *err = refused;
         if (refused.side != SIDE_CLIENT)
             return NULL;
+        candidate = NULL;
     }
     return NULL;
 }
@@ -411,11 +428,16 @@ enum next step_pick(struct req *req)
 {
     struct shard *shard = req->shard;
     const struct relay_limits *limits = shard->shared->relay;
+    if (convert_is_out(req))
+        return NEXT_WAIT;
     if (req->stream->client == CLIENT_GONE)
         return req_fail(req, ERR(CLIENT_GONE));
     struct span vendor_model = SPAN_NONE;
     struct err err;
-    const struct snap_account *account = pick_fit(req, &vendor_model, &err);
+    bool waits;
+    const struct snap_account *account = pick_fit(req, &vendor_model, &err, &waits);
+    if (waits)
+        return NEXT_WAIT;
     if (account == NULL) {
         if (req->attempts > 0)
             return req_give_up(req); // the last vendor's error is the answer

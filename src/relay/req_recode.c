@@ -15,7 +15,7 @@
 #include "unpack.h"
 
 enum { SMALL_PIECE = 1 * KIB };            // what comes of such a piece fits a small buffer
-#define QUIET_NS (UINT64_C(10) * NS_PER_S) // then the client is told that the vendor is at work
+#define QUIET_NS (UINT64_C(10) * NS_PER_S) // then the client is shown that its answer is on its way
 
 // --- what leaves ---
 //
@@ -307,14 +307,19 @@ static struct err take_events(struct req *req, struct span in)
     return OK;
 }
 
-// A vendor that is at work and says nothing that the client's format could carry: the client is
-// shown that something comes.
-static bool show_life(struct conversion *conversion)
+uint64_t convert_life_at(const struct req *req)
 {
-    struct req *req = conversion->req;
+    const struct conversion *conversion = req->conversion;
+    const bool shown = conversion->streams && req->pump.committed;
+    return shown && GUARD(RELAY_LIFE) ? conversion->quiet_since_ns + QUIET_NS : UINT64_MAX;
+}
+
+// Of a vendor that thinks, or says what the client's format cannot carry.
+bool convert_show_life(struct req *req)
+{
+    struct conversion *conversion = req->conversion;
     const uint64_t now = req->shard->loop.now_ns;
-    if (!conversion->streams || !req->pump.committed || conversion->out_whole > 0 ||
-        now - conversion->quiet_since_ns < QUIET_NS)
+    if (now < convert_life_at(req) || conversion->out_whole > 0)
         return true;
     conversion->quiet_since_ns = now;
     return stream_send_copy(req->stream, wire_keepalive((enum wire_family)req->family));
@@ -331,7 +336,7 @@ struct err convert_piece(struct req *req, const struct seg *piece)
     conversion->small = piece->len < SMALL_PIECE;
     struct err err = take_events(req, in);
     // What was received before an error is delivered.
-    if ((!out_send(conversion) || !show_life(conversion)) && !failed(err))
+    if ((!out_send(conversion) || !convert_show_life(req)) && !failed(err))
         err = ERR(OVERLOADED);
     if (likely(conversion->out_whole == 0))
         return err;

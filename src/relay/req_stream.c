@@ -481,6 +481,24 @@ static void note_gap(struct req *req)
     req->sent_ns = now;
 }
 
+// Nothing more has come from the vendor.
+static enum next wait_more(struct req *req, bool moved)
+{
+    const bool first = moved || req->wait_ns == 0;
+    if (!req->converts && first) {
+        req_arm(req, req->idle_ns);
+    } else if (req->converts) {
+        if (!convert_show_life(req))
+            return req_fail(req, ERR(OVERLOADED));
+        const uint64_t life_at = convert_life_at(req);
+        if (first)
+            req_arm_waking(req, req->idle_ns, life_at);
+        else
+            stream_wake_at(req->stream, min_u64(req->wait_ns, life_at));
+    }
+    return NEXT_WAIT;
+}
+
 enum next step_stream(struct req *req)
 {
     struct shard *shard = req->shard;
@@ -506,9 +524,7 @@ enum next step_stream(struct req *req)
                     return finish(req); // only the framing's end is missing
                 return req_fail(req, req_is_late(req) ? ERR(UPSTREAM_TOTAL) : ERR(UPSTREAM_IDLE));
             }
-            if (moved > 0 || req->wait_ns == 0)
-                req_arm(req, req->idle_ns);
-            return NEXT_WAIT;
+            return wait_more(req, moved > 0);
         }
         if (parse == PARSE_DONE)
             return finish(req);

@@ -1,6 +1,7 @@
 // Thoughts that a client's format or program loses, in the process's memory: for
 // convert/thoughts.h.
 #include "req_convert.h"
+#include "req_issuer.h"
 
 static struct req *req_of(struct thoughts_memory *memory)
 {
@@ -34,24 +35,54 @@ static void keep(struct thoughts_memory *memory, struct span what, struct span v
     (void)recall_put(recall, key_of(req, what), value, req->shard->loop.now_ns);
 }
 
+struct asked {
+    struct req *req;
+    uint64_t account;
+};
+
+static bool was_refused(void *ctx, const struct signature *signature)
+{
+    const struct asked *asked = ctx;
+    return issuer_was_refused(asked->req, asked->account, signature->text);
+}
+
+// Notes that it is refused from now on.
+static bool is_refused(void *ctx, const struct signature *signature)
+{
+    const struct asked *asked = ctx;
+    issuer_refuse(asked->req, asked->account, signature->text);
+    return true;
+}
+
+// What of a history's thoughts the account takes.
+static void leave_out(struct req *req, struct prompt_parse *parse)
+{
+    struct asked asked = { req, parse->account };
+    if (req->thoughtless && GUARD(RELAY_THOUGHTLESS))
+        thoughts_forget(parse->prompt, is_refused, &asked);
+    else
+        thoughts_forget(parse->prompt, was_refused, &asked);
+}
+
 struct err convert_recall(struct req *req, struct prompt_parse *parse)
 {
     const struct recall *recall = req->shard->shared->recall;
     struct conversion *conversion = req->conversion;
     struct thoughts_memory *memory = &conversion->memory;
-    *memory = (struct thoughts_memory){ .find = find, .keep = keep };
+    const uint64_t tenant = req->record.key_id;
     const struct prompt *prompt = parse->prompt;
+    *memory = (struct thoughts_memory){ .find = find, .keep = keep };
+    conversion->remembers = false;
+    if (recall == NULL)
+        return OK;
     const bool carries = prompt->from == FAMILY_GEMINI || prompt->envelopes_wanted;
-    conversion->remembers =
-        recall != NULL && prompt->tool_count > 0 && !carries && GUARD(RELAY_RECALL);
-    if (req->thoughtless && GUARD(RELAY_THOUGHTLESS)) {
-        thoughts_forget(parse->prompt);
-        return OK;
-    }
-    if (!conversion->remembers || !recall_knows(recall, RECALL_CALL, req->record.key_id))
-        return OK;
-    const bool good = thoughts_restore(parse, memory);
+    conversion->remembers = prompt->tool_count > 0 && !carries && GUARD(RELAY_RECALL);
+    bool good = true;
+    if (conversion->remembers && recall_knows(recall, RECALL_CALL, tenant))
+        good = thoughts_restore(parse, memory);
     counter_add(&req->shard->counters.recall_hits[1], memory->hits);
     counter_add(&req->shard->counters.recall_misses[1], memory->misses);
+    if (req->thoughtless || recall_knows(recall, RECALL_REFUSED, tenant))
+        leave_out(req, parse);
     return good ? OK : ERR(OVERLOADED);
 }

@@ -60,10 +60,14 @@ struct err shard_init(struct shard *shard, uint32_t idx, struct io *io, struct e
     slab_init(&shard->answers, sizeof(struct answer), conns_max);
     slab_init(&shard->secrets, sizeof(struct kept_secret), conns_max);
     wire_forms_init(&shard->forms);
+    for (size_t i = 0; i < SHARD_UP_FORMS; i++)
+        http_form_init(&shard->up_forms[i]);
     for (size_t i = 0; i < SHARD_HABITS; i++)
         json_shape_init(&shard->habits[i].shape);
     shard->chunks = (struct arena_source){ chunk_take, chunk_give, &shard->net, chunk_take_large };
     list_init(&shard->live);
+    if (shared->carrier != NULL)
+        carrier_open(shared->carrier, idx, io);
     env_random(env, &shard->id_state, sizeof(shard->id_state));
     return OK;
 }
@@ -151,17 +155,28 @@ static void show_figures(struct shard *shard)
     counter_set(&counters->no_buffers, io->no_buffers);
 }
 
+// Nobody puts anything at its door, or wakes it for a job.
+static bool is_quiet(const struct shard *shard)
+{
+    const struct carrier *carrier = shard->shared->carrier;
+    return (door_of(shard) == NULL || door_is_quiet(door_of(shard))) &&
+           (carrier == NULL || carrier_is_quiet(carrier, shard->idx));
+}
+
 void shard_turn(struct shard *shard, uint64_t until_ns)
 {
     // What a request needs of a snapshot beyond one turn it has copied, so each turn may begin with
     // a newer one, and none is held while the shard sleeps.
     snap_hub_leave(shard->shared->hub, shard->idx);
     struct door *door = door_of(shard);
-    if (unlikely(shard->draining && door != NULL && !door_is_quiet(door)))
+    struct carrier *carrier = shard->shared->carrier;
+    if (unlikely(shard->draining && !is_quiet(shard)))
         until_ns = min_u64(until_ns, shard->loop.now_ns + NS_PER_MS); // who is at it says no more
     loop_wait(&shard->loop, until_ns);
     if (door != NULL && unlikely(door_has_any(door)))
         take_passed(shard, door);
+    if (carrier != NULL && unlikely(carrier_has_any(carrier, shard->idx)))
+        carrier_take(carrier, shard->idx);
     shard->snap = snap_hub_enter(shard->shared->hub, shard->idx);
     loop_work(&shard->loop);
     if (shard->owed != NULL)
@@ -198,8 +213,7 @@ bool shard_is_idle(const struct shard *shard)
     for (uint32_t i = 0; i < shard->server_count; i++)
         if (!server_is_idle(&shard->servers[i]))
             return false;
-    struct door *door = door_of(shard);
-    return list_is_empty(&shard->live) && (door == NULL || door_is_quiet(door));
+    return list_is_empty(&shard->live) && is_quiet(shard);
 }
 
 void shard_close(struct shard *shard)

@@ -283,7 +283,8 @@ class Leaving(FaultTest):
 
     def test_C3_U5_what_was_delivered_is_charged(self):
         """A client that left, or a vendor that ended, in the middle: the ledger has the request, with
-        tokens counted from what was passed on where the vendor's own count had not come."""
+        tokens counted from what was passed on where the vendor's own count had not come, which is
+        said (P63, P64, P65)."""
         def leave(peer, form):
             begin_stream(peer, form)
             peer.hang(5)
@@ -308,6 +309,31 @@ class Leaving(FaultTest):
                 self.assertEqual((row["status"], row["client_gone"]), (200, int(error == "CLIENT_GONE")))
                 self.assertGreater(row["tokens"]["input"], 0)
                 self.assertEqual((row["tokens"]["output"], row["estimated"]), (3, 1))
+
+    def test_who_got_nothing_is_charged_nothing(self):
+        """P63, P66: a call that failed, and a client that left before the first token: no output, and
+        nothing of what an answer would have cost."""
+        def refuse(peer, form):
+            peer.answer({"error": {"message": "broken", "type": "server_error"}}, status="500 No")
+            return True
+
+        gateway, vendor = self.pair()
+        for form in FORMATS:
+            vendor.fault = hanging(before_head=True)
+            client = gateway.begin(form, FAIL)
+            time.sleep(0.1)
+            client.reset()
+            vendor.fault = refuse
+            gateway.ask(form, FAIL)
+
+        def records():
+            items = control(gateway, "GET", "/api/v1/requests?limit=50")[1]["items"]
+            return {(row["format"], row["error"]): row for row in items if row["error"]}
+        self.eventually(lambda: len(records()) == 2 * len(FORMATS), "a record of each")
+        for (name, error), row in records().items():
+            with self.subTest(name, error=error):
+                self.assertEqual(row["tokens"]["output"], 0)
+                self.assertEqual(row["client_gone"], int(error == "CLIENT_GONE"))
 
     def test_C5_P85_half_close_of_a_running_stream(self):
         go = threading.Event()

@@ -4,7 +4,7 @@ import json
 
 from dialects import converted
 from harness import both_backends
-from test_convert import PIECES, TEXT, ConvertTest, says
+from test_convert import PIECES, TEXT, ConvertTest, says, serving
 
 
 def others():
@@ -83,3 +83,29 @@ class Completions(ConvertTest):
                 answer = self.complete(f"to-{vendor.name}", "x", stream=stream)
                 self.assertEqual(answer.status, 429, answer.body)
                 self.assertIn("message", answer.json()["error"])
+
+    def test_a_vendor_that_only_chats(self):
+        """It says so once for a model; a model that it completes is asked for as it is."""
+        chat = next(dialect for dialect in converted() if dialect.name == "openai")
+
+        def respond(peer, request):
+            if not request.target.endswith("/v1/completions"):
+                return says()(chat, peer, request, chat.seen(request))
+            if json.loads(request.body)["model"] == "old":
+                return peer.answer({"object": "text_completion"})
+            return peer.answer({"error": {"message": "This is a chat model and not supported in the "
+                                          "v1/completions endpoint.", "type": "invalid_request_error",
+                                          "param": "model", "code": None}}, "404 Not Found")
+
+        vendor = self.vendor(serving(respond))
+        self.server = self.gateway(accounts=[chat.account(vendor, models=["to-openai", "old"])])
+        for stream in (False, True):
+            del vendor.requests[:]
+            answer = self.complete("to-openai", TEXT, stream=stream)
+            self.assertEqual((answer.status, answer.complete), (200, True), answer.body)
+            self.assertIn("text_completion", answer.body.decode())
+            self.assertEqual([request.target for request in vendor.requests],
+                             ["/v1/completions", "/v1/chat/completions"][stream:])
+        self.assertEqual(self.complete("old", "x").json(), {"object": "text_completion"})
+        answer = self.complete("to-openai", [1, 2])  # what no chat can do
+        self.assertEqual((answer.status, answer.json()["error"]["param"]), (400, "prompt"))

@@ -91,6 +91,7 @@ def says(texts=PIECES, calls=()):
 @both_backends
 class Answers(ConvertTest):
     def test_text_comes_through(self):
+        """P37, P38: every pair, whole and streamed."""
         self.world(says())
         @self.each
         def _(client, vendor, model):
@@ -110,6 +111,7 @@ class Answers(ConvertTest):
                 self.assertNotIn(self.server.key, repr(request.fields))
 
     def test_usage_is_recorded_as_the_vendor_told_it(self):
+        """P67: in both kinds of answers, for every vendor."""
         self.world(says())
         @self.each
         def _(client, _vendor, model):
@@ -190,6 +192,7 @@ class Answers(ConvertTest):
                 self.assertEqual(said.usage, USAGE)
 
     def test_compressed_bodies(self):
+        """C-130: of clients and of vendors; a coding that nobody knows is a 415."""
         def respond(dialect, peer, request, said):
             self.assertIsNone(request.get("content-encoding"))
             body = gzip.compress(json.dumps(dialect.whole(TEXT, model=said.model)).encode())
@@ -202,6 +205,8 @@ class Answers(ConvertTest):
             answer = self.server.post(client.path(model, False), body,
                                       headers=[("content-encoding", "gzip")])
             self.assertEqual(self.understood(client, answer, False).text, TEXT)
+            answer = self.server.post(client.path(model, False), body, headers=[("content-encoding", "zip")])
+            self.refused(client, answer, 415)
 
     def test_large_bodies(self):
         large = "0123456789abcdé\n" * 40_000
@@ -281,6 +286,38 @@ class Streams(ConvertTest):
             said = self.broken(client, model)
             self.assertIn("out of steam", said.error)
             self.assertTrue(said.text and TEXT.startswith(said.text), said.text)
+
+    def test_a_silent_vendor_leaves_no_silent_client(self):
+        """C-087: after ten seconds without a word each client is shown that its answer is on its way."""
+        life = {"openai": b"\n: keep-alive\n", "responses": b"\n: keep-alive\n", "anthropic": b"event: ping\n",
+                "gemini": b"\n\n\n"}
+
+        def respond(dialect, peer, request, said):
+            events = dialect.events(PIECES)
+            peer.sse_head()
+            for number, event in enumerate(events):
+                if number == dialect.opening:
+                    time.sleep(11)
+                peer.chunk(event)
+            peer.last_chunk()
+
+        self.world(respond)
+        answers = {}
+
+        def ask(client, vendor):
+            answers[client.name] = self.ask(client, f"to-{vendor.name}", "hi", True)
+
+        threads = [threading.Thread(target=ask, args=pair) for pair in few_pairs()]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        for client, vendor in few_pairs():
+            with self.subTest(client=client.name, vendor=vendor.name):
+                answer = answers[client.name]
+                self.assertEqual(self.understood(client, answer, True).text, TEXT)
+                begun = client.name == "anthropic"  # one belongs to the beginning
+                self.assertEqual(answer.body.count(life[client.name]), 1 + begun, answer.body)
 
     def test_a_cut_stream_ends_in_an_error(self):
         self.events_of(lambda events, dialect: events[:dialect.opening])  # and the body ends properly
@@ -378,6 +415,7 @@ class Streams(ConvertTest):
             self.assertTrue(said.ended)
 
     def test_events_arrive_as_they_are_sent(self):
+        """C-095: what a read brings leaves before the next."""
         def respond(dialect, peer, request, said):
             peer.answer_sse(dialect.events(PIECES), gap_s=0.15)
 
@@ -559,6 +597,7 @@ class Requests(ConvertTest):
             self.understood(client, self.ask(client, model), False)  # and no account was blamed
 
     def test_no_other_operation_is_converted(self):
+        """P36: nobody serves it to such a client, which is said; it is no fault of the gateway's."""
         self.world(says())
         paths = {"/v1/embeddings": "anthropic", "/v1/responses/compact": "anthropic"}
         for path, vendor in paths.items():
@@ -581,6 +620,66 @@ class Requests(ConvertTest):
                 self.assertIsNone(request.get(name), name)
             if vendor.name == "anthropic":
                 self.assertEqual(request.get("anthropic-version"), "2023-06-01")
+
+    def test_thoughts_between_tags(self):
+        """C-074: told as thoughts where the model is said to write them so, and only there."""
+        text = "<think>Hm, a < b</think>\n\nHi"
+        models = [{"name": "tagged", "target": "to-openai", "think_tags": True}]
+        self.world(says([text[:4], text[4:18], text[18:20], text[20:]]), models=models)
+        for client in converted():
+            for stream in (False, True):
+                with self.subTest(client=client.name, stream=stream):
+                    said = self.understood(client, self.ask(client, "tagged", "hi", stream), stream)
+                    passes = client.name == "openai"  # nothing is converted
+                    self.assertEqual(said.text, text if passes else "Hi")
+                    said = self.understood(client, self.ask(client, "to-openai", "hi", stream), stream)
+                    self.assertEqual(said.text, text)
+
+    def test_a_search_for_another(self):
+        """The vendor's own web search, where the model's operator wants it so."""
+        models = [{"name": "searching", "target": "to-anthropic", "convert_web_search": True}]
+        self.world(says(), models=models)
+        chat = next(dialect for dialect in converted() if dialect.name == "openai")
+        answer = self.ask(chat, "searching", web_search_options={})
+        self.understood(chat, answer, False)
+        self.assertEqual(answer.get("x-penstock-adjusted"), "web_search_options=web_search")
+        tools = self.vendors["anthropic"].requests[-1].json()["tools"]
+        self.assertEqual([tool["name"] for tool in tools], ["web_search"])
+        answer = self.ask(chat, "to-anthropic", web_search_options={})
+        self.understood(chat, answer, False)
+        self.assertEqual(answer.get("x-penstock-dropped"), "web_search_options")
+        self.assertNotIn("tools", self.vendors["anthropic"].requests[-1].json())
+
+    def test_models_that_chat_does_not_serve(self):
+        """C-141: an account of OpenAI's own is asked by Responses for what its Chat refuses of a model."""
+        dialects = {dialect.name: dialect for dialect in converted()}
+        chat, responses = dialects["openai"], dialects["responses"]
+
+        def respond(peer, request):
+            dialect = responses if request.target.endswith("/responses") else chat
+            says()(dialect, peer, request, dialect.seen(request))
+
+        vendor = self.vendor(serving(respond))
+        listed = ["gpt-5.1", "gpt-5.3-codex", "gpt-5.4", "gpt-5.6"]
+        both = ["openai", "responses"]
+        self.server = self.gateway(accounts=[
+            chat.account(vendor, models=listed, formats=both),
+            chat.account(vendor, name="like", type="openai-compatible", models=["like-5.6"], formats=both,
+                         model_map={"like-5.6": "gpt-5.6"})])
+        tools, effort = {"tools": True}, {"reasoning_effort": "low"}
+        for model, more, asked in (
+                ("gpt-5.1", tools | effort, chat), ("gpt-5.3-codex", {}, responses), ("gpt-5.4", tools, chat),
+                ("gpt-5.4", effort, chat), ("gpt-5.4", tools | effort, responses), ("gpt-5.6", {}, chat),
+                ("gpt-5.6", tools, responses), ("gpt-5.6", tools | {"reasoning_effort": "none"}, chat),
+                ("like-5.6", tools | effort, chat)):
+            for stream in (False, True):
+                with self.subTest(model=model, asked=more, stream=stream):
+                    said = self.understood(chat, self.ask(chat, model, TEXT, stream, **more), stream)
+                    self.assertEqual((said.text, said.usage), (TEXT, USAGE))
+                    self.assertEqual(vendor.requests[-1].target.rsplit("/", 1)[-1],
+                                     "responses" if asked is responses else "completions")
+        self.understood(dialects["anthropic"], self.ask(dialects["anthropic"], "gpt-5.4"), False)
+        self.assertTrue(vendor.requests[-1].target.endswith("/responses"))
 
 
 @both_backends
@@ -642,6 +741,7 @@ class Accounts(ConvertTest):
                 self.assertEqual(vendor.seen(self.at_other.requests[-1]).text, TEXT)
 
     def test_an_error_event_before_the_text_is_followed_by_another_account(self):
+        """C-088: the beginning is held until there is content, so the client sees nothing of the first."""
         def error(dialect, peer, request, said):
             peer.answer_sse([dialect.error_event("no")])
 

@@ -139,6 +139,11 @@ class CountTokens(GatewayTest):
                     line = self.record(answer)
                     self.assertEqual(line["status"], 200)
                     self.assertFalse(line.get("in_tok") or line.get("out_tok"), line)
+                    # Who has no such operation is not asked for it again so soon.
+                    self.assertEqual(self.estimated(form, self.ask(form, f"to-{form.name}",
+                                                                   form.text("word " * 40))), 53)
+                    self.assertEqual(len(self.vendors[form.name].requests),
+                                     1 if status[:3] in ("404", "405", "501") else 2)
 
     def test_what_a_vendor_refuses_is_refused(self):
         self.world(lambda _name, peer: peer.answer(

@@ -234,6 +234,17 @@ class Issuers(SignatureTest):
                 self.assertIsNone(self.ask(form, unknown).get("x-penstock-dropped"))
                 self.assertEqual(form.turns(self.seen(0)), unknown)
 
+    def test_a_count_is_of_what_would_be_sent(self):
+        form = FORMS[0]
+        self.world(form)
+        self.ask(form, [])
+        self.down.add(0)
+        body = form.body(form.turn("from-one" + TAIL))
+        del body["max_tokens"], body["stream"]
+        self.server.post("/v1/messages/count_tokens", body)
+        self.assertEqual(self.vendors[1].requests[-1].target, "/v1/messages/count_tokens")
+        self.assertEqual(form.turns(self.seen(1)), form.bare())
+
     def test_keys_do_not_share_what_is_known(self):
         form = FORMS[0]
         self.world(form)
@@ -389,7 +400,9 @@ class Lost(SignatureTest):
         for form in FORMS:
             with self.subTest(format=form.name):
                 self.world(form, refuses=True)
-                self.ask_chat(self.history())
+                history = self.history()
+                self.ask_chat(history)
+                self.ask_chat(history)  # it is not tried a second time
                 self.assertEqual([TAIL.encode() in request.body for request in self.vendors[0].requests],
-                                 [False, True, False])
+                                 [False, True, False, False])
                 self.assertEqual(self.metric("penstock_thoughtless_retries_total"), 1)

@@ -4,6 +4,7 @@
 
 #include "http/serve.h"
 #include "relay/req.h"
+#include "relay/req_convert.h"
 
 enum {
     JUDGE_WATCHED = 1024,
@@ -450,6 +451,14 @@ static void judge_shard(struct sim_world *world, struct shard *shard)
         world_violation(world, "the memory budget is below zero");
 }
 
+// A place at an account that is held while the request is carried over for it.
+static bool is_carried_for(const struct req *req, uint32_t slot)
+{
+    const struct conversion *conversion = req->conversion;
+    return conversion != NULL && conversion->carry != NULL &&
+           conversion->carry->candidate != NULL && req->tried[req->tried_count - 1].idx == slot;
+}
+
 static void judge_slots(struct sim_world *world)
 {
     uint32_t leased[SIM_VENDORS] = { 0 };
@@ -457,8 +466,11 @@ static void judge_slots(struct sim_world *world)
         struct list *live = &world->shards[i].live;
         for (struct list *at = live->next; at != live; at = at->next) {
             const struct req *req = container_of(at, struct req, link);
-            for (unsigned k = 0; k < world->vendor_count && req->leased; k++)
-                leased[k] += req->account_slot.idx == world->account_slots[k];
+            for (unsigned k = 0; k < world->vendor_count; k++) {
+                const uint32_t slot = world->account_slots[k];
+                leased[k] += req->leased && req->account_slot.idx == slot;
+                leased[k] += is_carried_for(req, slot);
+            }
         }
     }
     for (unsigned k = 0; k < world->vendor_count; k++) {

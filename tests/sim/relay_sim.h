@@ -252,6 +252,8 @@ struct sim_world {
     struct slots *slots;
     struct snap_hub *hub;
     struct doors *doors;
+    struct carrier *carrier; // its turns are the world's
+    uint64_t carrier_ns;     // when it turns at the latest
     struct dests *dests;
     struct recall *recall;
     struct keyring keyring;

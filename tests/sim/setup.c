@@ -168,6 +168,8 @@ void setup_open(struct sim_world *world)
         world_memory((size_t)SIM_SHARDS_MAX * SIM_PORT_SLOTS * sizeof(*world->slots_of_ports));
     world->spills = world_memory((size_t)SIM_SHARDS_MAX * USAGE_SPILL_MAX * sizeof(*world->spills));
     verify(!failed(doors_new(&world->doors, world->shard_count)));
+    verify(!failed(carrier_new(&world->carrier, world->shard_count, &world->budget)));
+    world->carrier->least = world_chance(world, 500) ? 200 : world->relay.body_bytes;
     world->shared = (struct shard_shared){
         .hub = world->hub,
         .slots = slots_base(world->slots),
@@ -175,6 +177,7 @@ void setup_open(struct sim_world *world)
         .budget = &world->budget,
         .doors = world->shard_count > 1 ? world->doors : NULL,
         .recall = world->recall,
+        .carrier = world->carrier,
         .envelope_key = (const uint8_t *)secret_reveal(world->keyring.envelope).ptr,
         .relay = &world->relay,
         .server = &world->server,
@@ -196,6 +199,7 @@ void setup_close(struct sim_world *world)
     dests_free(&world->dests);
     recall_free(&world->recall);
     doors_free(&world->doors);
+    carrier_free(&world->carrier);
     keyring_fini(&world->keyring);
     vault_free(&world->vault);
     free(world->shards);

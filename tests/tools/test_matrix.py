@@ -47,7 +47,7 @@ class Matrix(unittest.TestCase):
         """The same of the unit tests."""
         with tempfile.TemporaryDirectory() as folder:
             for file in os.listdir(os.path.join(TESTS, "unit")):
-                if file.startswith("test_convert"):
+                if file.startswith("test_") and file.endswith(".c"):
                     with open(os.path.join(TESTS, "unit", file), encoding="utf-8") as opened:
                         changed = re.sub(pattern, text, opened.read())
                     with open(os.path.join(folder, file), "w", encoding="utf-8") as opened:
@@ -66,9 +66,9 @@ class Matrix(unittest.TestCase):
         self.assertEqual((code, told), (1, "P07 has no test: a call without arguments\n"))
 
     def test_a_rule_that_is_open_no_more(self):
-        code, told = self.units('"P07 ', '"P07 C-074 ')
+        code, told = self.units('"P07 ', '"P07 C-145 ')
         self.assertEqual(code, 1)
-        self.assertIn("C-074 has a test and stands in OPEN", told)
+        self.assertIn("C-145 has a test and stands in OPEN", told)
 
     def test_a_rule_that_does_not_exist(self):
         code, told = self.units(r"\(void\) // C-0", "(void) // C-999, C-0")

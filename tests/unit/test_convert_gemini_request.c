@@ -270,7 +270,7 @@ static void settings_find_their_names(void)
                    "{'threshold':'OFF'}]}") != NULL);
     EXPECT_SPAN(losses_dropped(&losses), "");
     // C-111
-    const struct caps reasoning = { .no_sampling = true };
+    const struct caps reasoning = { .no_sampling = true, .reasons_unasked = true };
     made = convert(FAMILY_GEMINI, FAMILY_OPENAI,
                    "{" ASKED ",'generationConfig':{'temperature':1,'topP':1}}", &reasoning);
     EXPECT_HAS_NOT(made, "temperature");
@@ -341,7 +341,7 @@ static void choices_of_tools_are_read(void)
 
 // --- writing ---
 
-// C-001, C-002, C-004, C-010, C-011, C-012
+// C-001, C-002, C-004, C-010, C-011, C-012, P31
 static void turns_alternate_and_begin_and_end_with_the_user(void)
 {
     EXPECT_HAS(from_chat("{'messages':[{'role':'system','content':'a'},{'role':'developer',"
@@ -655,7 +655,7 @@ static void media_are_written(void)
     EXPECT_SPAN(span_of(losses.path, losses.path_len), "messages[0].content[0]");
 }
 
-// C-135, C-137: a conversation that only grew begins with the same bytes
+// C-135, C-137, P21: a conversation that only grew begins with the same bytes
 static void rendering_is_append_only(void)
 {
 #define GROWING                                                                            \

@@ -399,7 +399,7 @@ static void assistants_say_what_their_texts_are_for(void) // C-014, C-143
     HAS_NOT(to(FAMILY_OPENAI, body, NULL), "phase");
 }
 
-static void the_last_turn_is_the_users(void) // C-012
+static void the_last_turn_is_the_users(void) // C-012, P31
 {
     static const char body[] = CHAT(USER ",{\"role\":\"assistant\",\"content\":\"Once\"}", "");
     struct caps caps = { .prefill = true };

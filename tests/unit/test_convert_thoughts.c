@@ -195,39 +195,6 @@ static void results_stay_with_their_calls(void) // C-009
     EXPECT(has(text, "\"tool_use_id\":\"toolu_2\",\"content\":\"second\""));
 }
 
-static void results_stay_when_thoughts_leave(void) // C-009, C-064
-{
-    static struct prompt prompt;
-    static struct losses losses;
-    static const char body[] =
-        "{\"model\":\"m\",\"messages\":[{\"role\":\"user\",\"content\":\"q\"},{\"role\":\"assistant\","
-        "\"content\":[" SIGN
-        ",{\"type\":\"tool_use\",\"id\":\"a\",\"name\":\"f\",\"input\":{}}," SIGN
-        ",{\"type\":\"tool_use\",\"id\":\"b\",\"name\":\"f\",\"input\":{}}]},{\"role\":\"user\","
-        "\"content\":[{\"type\":\"tool_result\",\"tool_use_id\":\"b\",\"content\":\"of b\"},"
-        "{\"type\":\"tool_result\",\"tool_use_id\":\"a\",\"content\":\"of a\"}]}]}";
-    struct prompt_parse parse;
-    struct json_slice root;
-    (void)run_sink();
-    losses_init(&losses, false);
-    EXPECT(json_check(span_str(body), &root));
-    prompt_begin(&parse, &prompt, FAMILY_ANTHROPIC, span_str(body), &run_pad.scratch, &losses);
-    EXPECT(converter_of(FAMILY_ANTHROPIC)->parse(&parse, root));
-    thoughts_forget(&prompt);
-    uint32_t mates = 0;
-    for (uint32_t i = 0; i < prompt.part_count; i++) {
-        const struct part *part = &prompt.parts[i];
-        if (part->kind != PART_CALL && part->kind != PART_RESULT)
-            continue;
-        EXPECT(part->mate > 0 && part->mate <= prompt.part_count);
-        const struct part *mate = &prompt.parts[part->mate - 1];
-        EXPECT(mate->kind == (part->kind == PART_CALL ? PART_RESULT : PART_CALL));
-        EXPECT(words_eq(mate->id, part->id));
-        mates++;
-    }
-    EXPECT_EQ(mates, 4);
-}
-
 // Vendors that number their calls anew in each answer are told apart by what was called.
 static void calls_of_one_id_keep_their_own(void)
 {
@@ -405,7 +372,7 @@ static void nothing_signed_is_left_of_a_history(void) // C-064
     prompt_begin(&parse, &prompt, FAMILY_ANTHROPIC, span_str(body), &run_pad.scratch, &losses);
     EXPECT(converter_of(FAMILY_ANTHROPIC)->parse(&parse, root));
     const uint32_t before = prompt.part_count;
-    thoughts_forget(&prompt);
+    thoughts_forget(&prompt, NULL, NULL);
     EXPECT_EQ(prompt.part_count, before - 3);
     uint32_t next = 0;
     for (uint32_t t = 0; t < prompt.turn_count; t++) {
@@ -477,9 +444,8 @@ static void a_hash_is_of_what_is_meant(void)
     }
 }
 
-TEST_MAIN(TEST(results_stay_with_their_calls), TEST(results_stay_when_thoughts_leave),
-          TEST(a_chat_clients_call_gets_its_thought_back), TEST(calls_of_one_id_keep_their_own),
-          TEST(thoughts_stand_where_they_stood),
+TEST_MAIN(TEST(results_stay_with_their_calls), TEST(a_chat_clients_call_gets_its_thought_back),
+          TEST(calls_of_one_id_keep_their_own), TEST(thoughts_stand_where_they_stood),
           TEST(what_a_client_gave_back_itself_is_not_doubled),
           TEST(encrypted_reasoning_stands_before_its_call),
           TEST(a_signature_of_a_call_goes_back_on_it), TEST(what_was_cut_is_not_kept),

@@ -124,7 +124,7 @@ static void what_does_not_fit_is_not_learnt(void)
     struct pass pass;
     struct json_texts texts;
     for (size_t count = 1; count <= JSON_TEXTS_MAX + 1; count++) {
-        int more = snprintf(body, sizeof(body), "{\"list\":[");
+        int more = snprintf(body, sizeof(body), "{\"a list of more than a vector\":[");
         len = (size_t)more;
         for (size_t i = 0; i < count; i++, len += part.len)
             memcpy(body + len, part.ptr, part.len);
@@ -155,7 +155,7 @@ static void bodies_that_keep_differing_are_left_alone(void)
     json_shape_init(&shape);
     unsigned tried = 0;
     for (int i = 0; i < 4096; i++) {
-        if (!json_shape_due(&shape))
+        if (!likeness_due(&shape.likeness))
             continue;
         tried++;
         struct span text = span_of(body, (size_t)snprintf(body, sizeof(body),

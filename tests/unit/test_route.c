@@ -6,7 +6,7 @@
 static const enum wire_family families[] = { FAMILY_OPENAI, FAMILY_RESPONSES, FAMILY_ANTHROPIC,
                                              FAMILY_GEMINI };
 
-static void paths_lead_to_operations(void)
+static void paths_lead_to_operations(void) // C-132
 {
     static const struct {
         const char *path;
@@ -55,7 +55,7 @@ static void every_family_generates(void)
     EXPECT(!wire_op_counts(OP_MESSAGES) && !wire_op_counts(OP_NONE));
 }
 
-static void some_streams_are_arrays(void)
+static void some_streams_are_arrays(void) // C-132
 {
     EXPECT(wire_op_is_array(OP_GEMINI_STREAM, SPAN("")));
     EXPECT(wire_op_is_array(OP_GEMINI_STREAM, SPAN("alt=json&x=sse")));

@@ -6,8 +6,6 @@
 // the lengths of the texts, so a few comparisons tell what the scanner would. Anything else is
 // scanned.
 //
-// Whether to try one is for the caller to judge, since a body that is only almost like it is read
-// twice: json_shape_due() counts.
 #ifndef PENSTOCK_CODEC_JSON_SHAPE_H
 #define PENSTOCK_CODEC_JSON_SHAPE_H
 
@@ -17,14 +15,12 @@
 enum {
     JSON_SHAPE_BYTES = 1 * KIB, // of a body beside its texts
     JSON_SHAPE_MEMBERS = 6,     // that were looked for and found
-    JSON_SHAPE_REST_MAX = 8,    // as a power of two: bodies that are not compared after a miss
 };
 
 struct json_shape {
     struct skeleton skeleton;
     uint32_t depth_max; // the limit that the body kept
-    uint16_t rest;      // bodies until it is tried again
-    uint8_t misses;     // in a row
+    struct likeness likeness;
     uint8_t count;
     struct {
         uint8_t item;                       // its index among the members' items
@@ -36,12 +32,9 @@ struct json_shape {
     char bytes[JSON_SHAPE_BYTES + 2 * SKELETON_PADDING];
 };
 
-// The shape may not move afterwards.
+// Ask likeness_due(&shape->likeness) first, then json_shape_take(); if that fails, let the shape
+// learn. It may not move afterwards.
 void json_shape_init(struct json_shape *shape);
-
-// True if the next body is worth a look: json_shape_take(), and if that fails json_shape_learn().
-// Bodies that keep differing are left to the scanner, but for one now and then.
-must_use bool json_shape_due(struct json_shape *shape);
 
 // True if `text` is like the body that was learnt; then the items of `members`, which are fresh and
 // of the same names, are filled in as by a pass, and its scanner's `marked` is set.

@@ -35,8 +35,8 @@ struct simd {
     size_t (*line_run)(const char *text, size_t len);
     // Bytes before the first that does not belong to a whole, valid UTF-8 sequence.
     size_t (*utf8_run)(const char *text, size_t len);
-    // skeleton_match() (codec/skeleton.h) of a text that may match: returns where the likeness ends,
-    // NULL if there is none.
+    // skeleton_match() (codec/skeleton.h) of a text that may match: returns where the likeness
+    // ends, NULL if there is none.
     const char *(*skeleton_match)(const struct skeleton *skeleton, struct span text,
                                   struct filling *holes);
 };

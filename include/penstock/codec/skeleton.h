@@ -19,6 +19,7 @@ enum hole_kind {
     HOLE_STRING,  // what stands between the quotes of a JSON string
     HOLE_DIGITS,  // one to HOLE_DIGITS_MAX digits
     HOLE_NUMBER,  // a number of any spelling
+    HOLE_LINE,    // what may stand in a line of an HTTP head
     HOLE_COUNTER, // digits that are one more with each text: none for who matches, see below
     HOLE_NONE,    // behind the last part
 };
@@ -73,6 +74,26 @@ static inline size_t skeleton_holes(const struct skeleton *skeleton)
 // more than a skeleton keeps, or less than a vector.
 void skeleton_learn(struct skeleton *skeleton, struct span text, const struct hole *holes,
                     size_t count);
+
+// Whether comparing is worth while. Texts that keep differing are tried ever more rarely, since
+// what is only almost alike is read twice, and then learnt.
+enum { LIKENESS_REST_MAX = 8 }; // as a power of two: texts that are not compared after a miss
+struct likeness {
+    uint16_t rest;  // texts until the next one is tried
+    uint8_t misses; // in a row
+};
+must_use static inline bool likeness_due(struct likeness *likeness)
+{
+    if (likely(likeness->rest == 0))
+        return true;
+    likeness->rest--;
+    return false;
+}
+static inline void likeness_miss(struct likeness *likeness)
+{
+    likeness->misses = (uint8_t)min_size(likeness->misses + 1u, LIKENESS_REST_MAX);
+    likeness->rest = likeness->misses > 1 ? (uint16_t)BIT(likeness->misses) : 0;
+}
 
 // A counter costs nothing to compare: what is kept is the number that is expected next. After each
 // text that has matched this moves it on; where it would need another digit, nothing is learnt any

@@ -10,14 +10,23 @@
 // How a model takes its reasoning.
 enum reasons { REASONS_EFFORT, REASONS_BUDGET, REASONS_ADAPTIVE, REASONS_LEVEL, REASONS_NOT };
 
+// What OpenAI's Chat API serves of a model (C-141).
+enum chat_serves {
+    CHAT_ALL,
+    CHAT_BARE_TOOLS, // no function tools while it reasons
+    CHAT_NOT,        // nothing: it is asked by Responses
+};
+
 struct caps {
     bool official;        // the format's own vendor, not a compatible server
     uint8_t reasons;      // enum reasons
+    uint8_t chat;         // enum chat_serves
+    bool reasons_unasked; // thinks unless it is asked not to
     bool always_thinks;   // thinking cannot be switched off (C-139)
     bool no_forced_tool;  // a tool cannot be forced (C-139)
-    bool no_sampling;     // refuses temperature, top_p and penalties (C-111)
-    bool one_sampling;    // refuses temperature together with top_p (C-110)
-    bool old_cap;         // Chat: `max_tokens`, not `max_completion_tokens` (C-108)
+    bool no_sampling;  // refuses temperature, top_p and penalties, OpenAI's while it thinks (C-111)
+    bool one_sampling; // refuses temperature together with top_p (C-110)
+    bool old_cap;      // Chat: `max_tokens`, not `max_completion_tokens` (C-108)
     bool developer_role;  // Chat: system texts are from the "developer" (C-003)
     bool single_system;   // Chat: at most one system message (C-003)
     bool late_system;     // Messages: role "system" inside the conversation (C-002)

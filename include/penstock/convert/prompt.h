@@ -56,7 +56,7 @@ struct part {
     bool cache;        // the client marked a point for the vendor's cache behind it
     uint32_t turn;     // index of its turn
     uint32_t at, sub;  // where it stood in the client's lists, for paths: see prompt_path()
-    uint32_t mate;     // CALL: its result. RESULT: its call. The index and one; 0: there is none
+    uint32_t mate;     // while it is rendered: a call's result, a result's call; see pairs.h
     struct words text; // text, base64, URL, file id, arguments
     struct words id, name;
     struct words type;  // media: MIME type. TEXT of a cache mark: its time to live
@@ -190,8 +190,6 @@ struct tool *prompt_tool(struct prompt_parse *parse, enum tool_kind kind, uint32
 // Refuses the request: 400 with this path.
 void prompt_bad(struct prompt_parse *parse, const char *why, const char *path, ...)
     printf_like(3, 4);
-// Everything was read: finds each call's result. False if the request is refused.
-must_use bool prompt_end(struct prompt_parse *parse);
 // Sets a knob unless the value is null or absent.
 void prompt_knob(struct prompt_parse *parse, enum knob_id id, struct json_slice value,
                  const char *path);

@@ -29,8 +29,10 @@ struct thoughts_memory {
 // too little memory.
 must_use bool thoughts_restore(struct prompt_parse *parse, struct thoughts_memory *memory);
 
-// Takes every thought and signature out of a history (C-064).
-void thoughts_forget(struct prompt *prompt);
+// Takes signed thoughts and signatures out of a history (C-064): those of which `goes` says so, or
+// all (NULL).
+typedef bool thought_goes(void *ctx, const struct signature *signature);
+void thoughts_forget(struct prompt *prompt, thought_goes *goes, void *ctx);
 
 // --- the answer ---
 

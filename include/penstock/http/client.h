@@ -9,7 +9,7 @@
 #ifndef PENSTOCK_HTTP_CLIENT_H
 #define PENSTOCK_HTTP_CLIENT_H
 
-#include "penstock/codec/http1.h"
+#include "penstock/codec/http1_form.h"
 #include "penstock/net/dial.h"
 #include "penstock/net/upool.h"
 
@@ -66,11 +66,12 @@ static inline bool fetch_is_dry(const struct fetch *fetch)
 // To be called when the request's head is queued: what the answer's framing depends on.
 void fetch_sent(struct fetch *fetch, enum http_method method);
 
-// The head of the answer, 1xx apart. PARSE_DONE: `head` is valid until fetch_head_take(), which
-// drops `used` bytes and makes ready for the body. PARSE_BAD: UPSTREAM_STALE if a pooled connection
-// ended without a byte, UPSTREAM_CLOSED, UPSTREAM_HEAD.
-must_use enum parse fetch_head(struct fetch *fetch, struct http_head *head, size_t *used,
-                               struct err *err);
+// The head of the answer, 1xx apart; `form` is what such heads are compared with, or NULL.
+// PARSE_DONE: `head` is valid until fetch_head_take(), which drops `used` bytes and makes ready for
+// the body. PARSE_BAD: UPSTREAM_STALE if a pooled connection ended without a byte, UPSTREAM_CLOSED,
+// UPSTREAM_HEAD.
+must_use enum parse fetch_head(struct fetch *fetch, struct http_form *form, struct http_head *head,
+                               size_t *used, struct err *err);
 void fetch_head_take(struct fetch *fetch, const struct http_head *head, size_t used);
 
 // The next piece of the body: a view inside `piece->buf`, of which the

@@ -14,9 +14,9 @@ struct route {
     struct strings accounts; // names, first choice first; none: every account that serves `target`
     uint32_t formats;        // set; 0: all that the accounts serve
     bool enabled;
-    bool listed;            // shown by the model lists
-    bool strict_conversion; // what a conversion cannot carry over is refused
-    bool think_tags;        // the model writes thoughts into its text, between tags
+    bool listed;             // shown by the model lists
+    bool strict_conversion;  // what a conversion cannot carry over is refused
+    bool think_tags;         // the model writes thoughts into its text, between tags
     bool convert_web_search; // a vendor's own web search may stand for another's
     struct span display_name, owned_by;
     uint64_t created_at, updated_at;

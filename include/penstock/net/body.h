@@ -18,6 +18,11 @@ struct body {
 must_use struct body *body_take(struct net *net, size_t len);
 // More room. The address may change, so nobody else may hold a reference.
 must_use bool body_grow(struct body *body, size_t len);
+// A body of memory that was taken elsewhere, which it owns from now on; NULL when the slab is
+// exhausted: then the extent stays the caller's.
+must_use struct body *body_adopt(struct net *net, struct extent *extent);
+// After somebody else made body->extent larger.
+void body_grown(struct body *body);
 static inline void body_put(struct body *body)
 {
     buf_put(&body->buf);

@@ -1,5 +1,5 @@
-// recall.h - what the process remembers of thoughts: bounded memory, shared by all shards, in which
-// the oldest makes room.
+// recall.h - what the process remembers of thoughts and of vendors: bounded memory, shared by all
+// shards, in which the oldest makes room.
 //
 // An entry has a key, which is a keyed hash of whatever names it, and a value of some bytes.
 // Nothing here is needed: what was forgotten, or never learnt, costs a thought and no request. It
@@ -22,6 +22,7 @@ enum recall_kind {
     RECALL_ISSUER,  // which account made a blob
     RECALL_REFUSED, // an account refused a blob
     RECALL_CALL,    // what came with a call
+    RECALL_LACK,    // an operation that a vendor does not have
 };
 
 struct recall_key {

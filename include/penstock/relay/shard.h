@@ -13,12 +13,13 @@
 #include "penstock/http/server.h"
 #include "penstock/model/access_port.h"
 #include "penstock/model/usage_port.h"
+#include "penstock/relay/carrier.h"
 #include "penstock/relay/recall.h"
 #include "penstock/wire/fault.h"
 #include "penstock/wire/figures.h"
 #include "penstock/wire/form.h"
 
-enum { SHARD_LISTENERS_MAX = 16, SHARD_HABITS = 8, UP_FORM_BYTES = 1 * KIB };
+enum { SHARD_LISTENERS_MAX = 16, SHARD_HABITS = 8, UP_FORM_BYTES = 1 * KIB, SHARD_UP_FORMS = 4 };
 
 // What the configuration says about requests; the same object for all shards, never changed: other
 // settings come as another object, at the beginning of a turn.
@@ -52,6 +53,7 @@ struct shard_shared {
     struct peers *peers;         // NULL: connections are not counted by address
     struct doors *doors;         // of all shards, by their index; NULL: there is only one
     struct recall *recall;       // of thoughts, for all shards; NULL: nothing is remembered
+    struct carrier *carrier;     // for large requests; NULL: they are work for a turn as well
     const uint8_t *envelope_key; // 32 bytes: of signatures on their way through other formats
     const struct relay_limits *relay;
     const struct server_limits *server;
@@ -111,7 +113,8 @@ struct shard {
     struct habit habits[SHARD_HABITS]; // heads that repeat have one each, in turn
     uint64_t head_count;               // that were noted: each has its number
     struct json_texts texts;           // of a body that is being learnt
-    struct http_head up_head;          // the answer being looked at; not kept past a step
+    struct http_form up_forms[SHARD_UP_FORMS]; // of answers' heads, by destination
+    struct http_head up_head;                  // the answer being looked at; not kept past a step
     bool draining;
 };
 
