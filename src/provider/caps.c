@@ -79,13 +79,14 @@ static const struct row claude[] = {
 // also without one. Fine-tuned models are what they were made from.
 #define GPT_THINKS(set, ...)                                                                    \
     {                                                                                           \
-        .developer_role = true, .no_sampling = true, .reasons_unasked = true, .efforts = (set), \
-        __VA_ARGS__                                                                             \
+        .developer_role = true, .no_sampling = true, .no_stops = true, .reasons_unasked = true, \
+        .efforts = (set), __VA_ARGS__                                                           \
     }
 // Thinks only when asked, and takes all settings until then.
-#define GPT_ASKED(set, ...)                                                        \
-    {                                                                              \
-        .developer_role = true, .no_sampling = true, .efforts = (set), __VA_ARGS__ \
+#define GPT_ASKED(set, ...)                                                              \
+    {                                                                                    \
+        .developer_role = true, .no_sampling = true, .no_stops = true, .efforts = (set), \
+        __VA_ARGS__                                                                      \
     }
 #define RESPONSES_ONLY .chat = CHAT_NOT
 
