@@ -448,7 +448,7 @@ enum { STOPS_MAX = 4 };
 static void put_stops(struct writer *writer)
 {
     struct json_slice stop = render_knob(writer->render, KNOB_STOP)->value;
-    if (writer->caps->no_stops && reasoning_is_on(writer->prompt, writer->caps)) {
+    if (writer->caps->no_stop) {
         render_drop_knob(writer->render, KNOB_STOP);
         return;
     }

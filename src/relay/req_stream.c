@@ -74,19 +74,24 @@ struct err pump_note_head(struct req *req, const struct http_head *head)
     return OK;
 }
 
-// Wipes the arena; only the client's name for the model stays, where answers must carry it.
-static void forget(struct req *req)
+// Wipes the arena, in which nothing is left that is needed.
+static void forget_all(struct req *req)
 {
-    char alias[MODEL_NAME_MAX * 6 + 2] uninitialized;
-    assert(req->alias.len <= sizeof(alias));
-    alias[0] = '\0'; // gcc looks no further than whether any of it was written
-    memcpy(alias, req->alias.ptr != NULL ? req->alias.ptr : "", req->alias.len);
-    struct span kept = span_of(alias, req->alias.len);
     req_arena_reset(req);
     req->plan = NULL;
     req->answer->note = NULL;
     req->model = req->vendor_model = req->fields = req->query = req->up_head = SPAN_NONE;
     req->version = req->detail = req->reply_fields = req->origin = SPAN_NONE;
+}
+
+// The same, but for the client's name for the model where answers must carry it.
+static apart void forget_rest(struct req *req)
+{
+    char alias[MODEL_NAME_MAX * 6 + 2] uninitialized;
+    assert(req->alias.len <= sizeof(alias));
+    memcpy(alias, req->alias.ptr, req->alias.len);
+    struct span kept = span_of(alias, req->alias.len);
+    forget_all(req);
     req->alias = arena_copy(&req->arena, kept);
 }
 
@@ -128,7 +133,10 @@ __attribute__((noinline)) bool pump_commit(struct req *req)
         stream_body_drop(stream);
     if (req->conversion != NULL)
         convert_forget(req);
-    forget(req);
+    if (likely(req->alias.len == 0))
+        forget_all(req);
+    else
+        forget_rest(req);
     return true;
 }
 
@@ -142,7 +150,7 @@ static apart struct err pass_pieces(struct req *req, const struct seg *piece, st
     enum wire_cut cut;
     if (unlikely(req->notes))
         issuer_scan_feed(req, answer_issuer(req->answer), bytes);
-    while (wire_pass_next(pass, &in, &part, &cut)) {
+    while (in.len > 0 && wire_pass_next(pass, &in, &part, &cut)) {
         bool sent = true;
         if (req->alias.len == 0)
             continue; // nothing is changed: the whole leaves below as it lies
@@ -513,8 +521,9 @@ enum next step_stream(struct req *req)
     while (stream_queued(stream) < high || !GUARD(RELAY_CREDIT)) {
         struct seg piece uninitialized;
         struct err err = OK;
-        enum parse parse =
-            fetch_is_dry(&req->fetch) ? PARSE_MORE : fetch_body(&req->fetch, &piece, &err);
+        enum parse parse = fetch_is_done(&req->fetch)  ? PARSE_DONE
+                           : fetch_is_dry(&req->fetch) ? PARSE_MORE
+                                                       : fetch_body(&req->fetch, &piece, &err);
         if (parse != PARSE_DATA && moved > 0 && req->streaming)
             note_gap(req);
         if (parse == PARSE_MORE) {

@@ -58,6 +58,11 @@ static inline bool fetch_has_news(const struct fetch *fetch)
     const struct conn *conn = fetch->conn;
     return conn->rx_len > 0 || conn->rx_state != RX_OPEN || conn->tx_failed;
 }
+// fetch_body() would say PARSE_DONE.
+static inline bool fetch_is_done(const struct fetch *fetch)
+{
+    return fetch->body_done;
+}
 // fetch_body() would say PARSE_MORE.
 static inline bool fetch_is_dry(const struct fetch *fetch)
 {
