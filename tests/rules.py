@@ -235,7 +235,6 @@ COST = "costs in money come with the price list; the counts they stand on are sh
 OPEN = {
     "C-013": "not made: whether a message is the last one may change nothing (C-137), and text that thoughts are bound to is not trimmed",
     "C-145": "a way of building: include/penstock/convert/prompt.h",
-    "P24": "the vault is not built; what a client carries itself comes back (C-070)",
     "P45": "binary streams come with accounts at Amazon Bedrock",
     "P57": COST + "P53 and P54",
     "P59": COST + "test_wire_usage",

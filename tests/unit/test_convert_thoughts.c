@@ -284,7 +284,7 @@ static void encrypted_reasoning_stands_before_its_call(void)
     "\"parts\":[{\"text\":\"\"}]}}],\"usageMetadata\":{\"promptTokenCount\":1,"                      \
     "\"candidatesTokenCount\":1}}\n\n"
 
-// Gemini's calls come without ids: the one that the client was given is the same each time.
+// P24. Gemini's calls come without ids: the one that the client was given is the same each time.
 static void a_signature_of_a_call_goes_back_on_it(void)
 {
     forget_all();
