@@ -118,10 +118,10 @@ struct json_slice json_value(struct span text)
 static struct json_iter iter_of(struct json_slice container, enum json_kind kind)
 {
     if (container.kind != kind)
-        return (struct json_iter){ NULL, NULL, true, false };
+        return (struct json_iter){ .first = true };
     assert(container.text.len >= 2);
     const char *at = container.text.ptr;
-    return (struct json_iter){ at + 1, at + container.text.len, true, false };
+    return (struct json_iter){ .at = at + 1, .end = at + container.text.len, .first = true };
 }
 
 struct json_iter json_members_of(struct json_slice object)
@@ -147,8 +147,10 @@ static bool iter_next(struct json_iter *iter, char close)
     if (iter->at == iter->end)
         return false;
     const char *at = skip_space(iter->at, iter->end);
-    if (at < iter->end && *at == close)
+    if (at < iter->end && *at == close) {
+        iter->close = at + 1;
         return iter_stop(iter, false);
+    }
     if (!iter->first) {
         if (at == iter->end || *at != ',')
             return iter_stop(iter, true);
@@ -168,7 +170,8 @@ static bool iter_value(struct json_iter *iter, struct json_slice *value)
     return true;
 }
 
-bool json_member_next(struct json_iter *iter, struct span *key, struct json_slice *value)
+// The next key; iter->at is its value then.
+static inline bool iter_key(struct json_iter *iter, struct span *key)
 {
     if (!iter_next(iter, '}'))
         return false;
@@ -181,7 +184,12 @@ bool json_member_next(struct json_iter *iter, struct span *key, struct json_slic
     if (at == end || *at != ':')
         return iter_stop(iter, true);
     iter->at = skip_space(at + 1, end);
-    return iter_value(iter, value);
+    return true;
+}
+
+bool json_member_next(struct json_iter *iter, struct span *key, struct json_slice *value)
+{
+    return iter_key(iter, key) && iter_value(iter, value);
 }
 
 bool json_element_next(struct json_iter *iter, struct json_slice *value)
@@ -424,6 +432,25 @@ struct json_slice json_get_path(struct json_slice object, const struct span *nam
     return object;
 }
 
+struct json_slice json_get_open(struct json_slice object, struct span name)
+{
+    struct json_iter iter = json_members_of(object);
+    struct span key;
+    struct json_slice value;
+    while (iter_key(&iter, &key)) {
+        const bool found = json_key_is(key, name);
+        const bool opens = iter.end - iter.at >= 2 && (*iter.at == '[' || *iter.at == '{');
+        if (found && opens)
+            return (struct json_slice){ span_of(iter.at, (size_t)(iter.end - iter.at)),
+                                        *iter.at == '[' ? JK_ARRAY : JK_OBJECT };
+        if (!iter_value(&iter, &value))
+            break;
+        if (found)
+            return value;
+    }
+    return JSON_SLICE_NONE;
+}
+
 // Which of `names` the raw key is; `count` if none.
 static inline size_t name_of(struct span key, const struct span *names, size_t count)
 {
@@ -433,22 +460,46 @@ static inline size_t name_of(struct span key, const struct span *names, size_t c
     return i;
 }
 
-void json_get_all(struct json_slice object, const struct span *names, struct json_slice *out,
-                  size_t count)
+// `left`: of the names, until the iteration may end.
+static void get_all(struct json_iter *iter, const struct span *names, struct json_slice *out,
+                    size_t count, size_t left)
 {
     for (size_t i = 0; i < count; i++)
         out[i] = JSON_SLICE_NONE;
-    struct json_iter iter = json_members_of(object);
     struct span key;
     struct json_slice value;
-    size_t left = count;
-    while (left > 0 && json_member_next(&iter, &key, &value)) {
+    while (left > 0 && json_member_next(iter, &key, &value)) {
         size_t i = name_of(key, names, count);
         if (i == count || out[i].kind != JK_NONE)
             continue;
         out[i] = value;
         left--;
     }
+}
+
+void json_get_all(struct json_slice object, const struct span *names, struct json_slice *out,
+                  size_t count)
+{
+    struct json_iter iter = json_members_of(object);
+    get_all(&iter, names, out, count, count);
+}
+
+bool json_element_get_all(struct json_iter *iter, const struct span *names, struct json_slice *out,
+                          size_t count)
+{
+    struct json_slice other;
+    struct json_iter element = { .first = true };
+    if (!iter_next(iter, ']'))
+        return false;
+    if (*iter->at == '{') {
+        element.at = iter->at + 1;
+        element.end = iter->end;
+    }
+    get_all(&element, names, out, count, SIZE_MAX); // to its end, all names or not
+    if (element.close == NULL) // no object, or one with an error in it
+        return iter_value(iter, &other);
+    iter->at = element.close;
+    return true;
 }
 
 bool json_pick(struct json_slice object, const struct span *names, struct json_slice *out,

@@ -107,6 +107,19 @@ static size_t plain_utf8_run(const char *text, size_t len)
     return i;
 }
 
+static size_t plain_surrogate_run(const char *text, size_t len)
+{
+    const char *at = text, *end = text + len;
+    for (; end - at >= SURROGATE_MARK; at++) {
+        at = memchr(at, '\\', (size_t)(end - at) - SURROGATE_MARK + 1);
+        if (at == NULL)
+            return len;
+        if (is_surrogate(at))
+            return (size_t)(at - text);
+    }
+    return len;
+}
+
 const struct simd simd_plain = {
     .name = "plain",
     .string_run = plain_string_run,
@@ -114,6 +127,7 @@ const struct simd simd_plain = {
     .structure_run = plain_structure_run,
     .line_run = plain_line_run,
     .utf8_run = plain_utf8_run,
+    .surrogate_run = plain_surrogate_run,
     .skeleton_match = skeleton_match_plain,
 };
 
@@ -216,6 +230,21 @@ static size_t sse2_line_run(const char *text, size_t len)
     }
 }
 
+static size_t sse2_surrogate_run(const char *text, size_t len)
+{
+    const __m128i slash = _mm_set1_epi8('\\'), u = _mm_set1_epi8('u'), d = _mm_set1_epi8('d');
+    size_t i = 0;
+    for (; len - i >= 16 + SURROGATE_MARK - 1; i += 16) {
+        __m128i third = _mm_or_si128(sse2_load(text + i + 2), _mm_set1_epi8(0x20));
+        __m128i hit = _mm_and_si128(_mm_cmpeq_epi8(sse2_load(text + i), slash),
+                                    _mm_cmpeq_epi8(sse2_load(text + i + 1), u));
+        unsigned mark = (unsigned)_mm_movemask_epi8(_mm_and_si128(hit, _mm_cmpeq_epi8(third, d)));
+        if (mark != 0)
+            return i + (size_t)__builtin_ctz(mark);
+    }
+    return i + plain_surrogate_run(text + i, len - i);
+}
+
 static const struct simd sse2 = {
     .name = "sse2",
     .string_run = sse2_string_run,
@@ -223,6 +252,7 @@ static const struct simd sse2 = {
     .structure_run = sse2_structure_run,
     .line_run = sse2_line_run,
     .utf8_run = plain_utf8_run,
+    .surrogate_run = plain_surrogate_run,
     .skeleton_match = skeleton_match_plain,
 };
 
@@ -439,21 +469,28 @@ AVX2 static size_t avx2_quoted_run(const char *text, size_t len, bool *high)
     return avx2_quoted_rest(text, len, (size_t)(at - text), high);
 }
 
+AVX2 static inline __m256i avx2_delimiter(const char *at)
+{
+    const __m256i bytes = avx2_load(at);
+    return _mm256_or_si256(_mm256_cmpeq_epi8(bytes, _mm256_set1_epi8('"')),
+                           _mm256_cmpeq_epi8(bytes, _mm256_set1_epi8('\\')));
+}
+
 // Blocks at the start that have no quote and no backslash.
 AVX2 static inline size_t avx2_calm_run(const char *text, size_t len)
 {
-    const __m256i quote = _mm256_set1_epi8('"'), slash = _mm256_set1_epi8('\\');
     size_t i = 0;
-    for (; len - i >= 64; i += 64) {
-        const __m256i a = avx2_load(text + i), b = avx2_load(text + i + 32);
-        const __m256i quotes =
-            _mm256_or_si256(_mm256_cmpeq_epi8(a, quote), _mm256_cmpeq_epi8(b, quote));
-        const __m256i slashes =
-            _mm256_or_si256(_mm256_cmpeq_epi8(a, slash), _mm256_cmpeq_epi8(b, slash));
-        const __m256i hit = _mm256_or_si256(quotes, slashes);
-        if (!_mm256_testz_si256(hit, hit))
+    for (; len - i >= 128; i += 128) {
+        const __m256i first =
+            _mm256_or_si256(avx2_delimiter(text + i), avx2_delimiter(text + i + 32));
+        const __m256i second =
+            _mm256_or_si256(avx2_delimiter(text + i + 64), avx2_delimiter(text + i + 96));
+        if (!avx2_none(_mm256_or_si256(first, second)))
             break;
     }
+    if (len - i >= 64 &&
+        avx2_none(_mm256_or_si256(avx2_delimiter(text + i), avx2_delimiter(text + i + 32))))
+        i += 64;
     return i;
 }
 
@@ -631,6 +668,23 @@ AVX2 static size_t avx2_utf8_run(const char *text, size_t len)
     return plain_utf8_run(text, len); // finds the place
 }
 
+AVX2 static inline __m256i avx2_surrogate(const char *at)
+{
+    __m256i third = _mm256_or_si256(avx2_load(at + 2), _mm256_set1_epi8(0x20));
+    __m256i hit = _mm256_and_si256(_mm256_cmpeq_epi8(avx2_load(at), _mm256_set1_epi8('\\')),
+                                   _mm256_cmpeq_epi8(avx2_load(at + 1), _mm256_set1_epi8('u')));
+    return _mm256_and_si256(hit, _mm256_cmpeq_epi8(third, _mm256_set1_epi8('d')));
+}
+
+AVX2 static size_t avx2_surrogate_run(const char *text, size_t len)
+{
+    size_t i = 0;
+    for (; len - i >= 64 + SURROGATE_MARK - 1; i += 64)
+        if (!avx2_none(_mm256_or_si256(avx2_surrogate(text + i), avx2_surrogate(text + i + 32))))
+            break;
+    return i + sse2_surrogate_run(text + i, len - i);
+}
+
 const struct simd simd_avx2 = {
     .name = "avx2",
     .string_run = avx2_string_run,
@@ -639,6 +693,7 @@ const struct simd simd_avx2 = {
     .container_run = avx2_container_run,
     .line_run = avx2_line_run,
     .utf8_run = avx2_utf8_run,
+    .surrogate_run = avx2_surrogate_run,
     .skeleton_match = skeleton_match_avx2,
 };
 

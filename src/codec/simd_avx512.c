@@ -204,6 +204,11 @@ static size_t avx512_utf8_run(const char *text, size_t len)
     return simd_avx2.utf8_run(text, len);
 }
 
+static size_t avx512_surrogate_run(const char *text, size_t len)
+{
+    return simd_avx2.surrogate_run(text, len);
+}
+
 const struct simd simd_avx512 = {
     .name = "avx512bw",
     .string_run = avx512_string_run,
@@ -212,6 +217,7 @@ const struct simd simd_avx512 = {
     .container_run = avx512_container_run,
     .line_run = avx512_line_run,
     .utf8_run = avx512_utf8_run,
+    .surrogate_run = avx512_surrogate_run,
     .skeleton_match = skeleton_match_avx2,
 };
 

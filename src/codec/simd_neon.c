@@ -104,6 +104,11 @@ static size_t neon_utf8_run(const char *text, size_t len)
     return simd_plain.utf8_run(text, len);
 }
 
+static size_t neon_surrogate_run(const char *text, size_t len)
+{
+    return simd_plain.surrogate_run(text, len);
+}
+
 const struct simd simd_neon = {
     .name = "neon",
     .string_run = neon_string_run,
@@ -111,6 +116,7 @@ const struct simd simd_neon = {
     .structure_run = neon_structure_run,
     .line_run = neon_line_run,
     .utf8_run = neon_utf8_run,
+    .surrogate_run = neon_surrogate_run,
     .skeleton_match = skeleton_match_plain,
 };
 

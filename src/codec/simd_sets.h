@@ -45,6 +45,13 @@ static inline bool pass_escape(const char *text, size_t len, size_t *at)
     return true;
 }
 
+enum { SURROGATE_MARK = 3 }; // bytes of \ud
+
+static inline bool is_surrogate(const char *at)
+{
+    return at[0] == '\\' && at[1] == 'u' && (at[2] | 0x20) == 'd';
+}
+
 // What up to 64 bytes of a string's contents are, a bit each; the first is not escaped.
 struct quoted {
     uint64_t quote, slash, low; // low: a control byte

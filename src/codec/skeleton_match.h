@@ -91,10 +91,11 @@ TARGET static inline __attribute__((always_inline)) const char *SET(match_from)(
         at += len;
         const char *stop;
         if (part->kind == HOLE_STRING) {
-            stop = tough ? SET(string_end)(at, far + SKELETON_VECTOR, &holes->number)
-                         : SET(string_end_near)(at, far, &holes->number);
-            if (unlikely(!tough && stop == NULL))
+            stop = SET(string_end_near)(at, far, &holes->number);
+            if (unlikely(stop == NULL && !tough))
                 return SET(match_tough)(part, kept, at - len, far, slack, holes);
+            if (stop == NULL)
+                stop = SET(string_end)(at, far + SKELETON_VECTOR, &holes->number);
         } else if (part->kind == HOLE_NONE) {
             return at;
         } else {
@@ -103,12 +104,12 @@ TARGET static inline __attribute__((always_inline)) const char *SET(match_from)(
                 stop = digits_end_near(at, &holes->number);
             if (unlikely(stop == NULL && !tough))
                 return SET(match_tough)(part, kept, at - len, far, slack, holes);
-            if (tough)
+            if (stop == NULL)
                 stop = part->kind == HOLE_DIGITS
                            ? digits_end(at, far + SKELETON_VECTOR, &holes->number)
                        : part->kind == HOLE_LINE ? scan_value(at, far + SKELETON_VECTOR)
                                                  : number_end(at, far + SKELETON_VECTOR);
-            if (stop == NULL)
+            if (unlikely(stop == NULL))
                 return NULL;
         }
         kept += len;

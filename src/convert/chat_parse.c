@@ -1,7 +1,7 @@
 // OpenAI Chat Completions, reading a request.
 #include "chat.h"
 #include "media.h"
-#include "reasoning.h"
+#include "parse.h"
 
 #define BAD_TYPE "this has the wrong type"
 
@@ -86,25 +86,6 @@ static void read_part(struct prompt_parse *parse, struct json_slice value, uint3
     part->inner = inner;
     part->raw = value;
     part->cache = found[BREAKPOINT].kind == JK_OBJECT || found[CACHE].kind == JK_OBJECT;
-}
-
-static void read_content(struct prompt_parse *parse, struct json_slice content, uint32_t at,
-                         bool inner)
-{
-    if (content.kind == JK_STRING) {
-        struct part *part = prompt_part(parse, PART_TEXT, at, PART_NO_SUB);
-        if (part == NULL)
-            return;
-        part->text = words_of(content);
-        part->inner = inner;
-    } else if (content.kind == JK_ARRAY) {
-        struct json_iter iter = json_elements_of(content);
-        struct json_slice value;
-        for (uint32_t sub = 0; json_element_next(&iter, &value) && !failed(parse->err); sub++)
-            read_part(parse, value, at, sub, inner);
-    } else if (content.kind != JK_NONE && content.kind != JK_NULL) {
-        prompt_bad(parse, BAD_TYPE, "messages[%u].content", at);
-    }
 }
 
 // --- messages ---
@@ -198,7 +179,7 @@ static void read_assistant(struct prompt_parse *parse, struct json_slice message
         return;
     const struct chat_message said = chat_message(message);
     read_thought(parse, &said, at);
-    read_content(parse, said.of[CHAT_CONTENT], at, false);
+    parse_content(parse, said.of[CHAT_CONTENT], at, false, "content", read_part);
     struct json_slice refusal = said.of[CHAT_REFUSAL];
     struct part *part =
         refusal.kind == JK_STRING ? prompt_part(parse, PART_REFUSAL, at, PART_NO_SUB) : NULL;
@@ -240,7 +221,7 @@ static void read_result(struct prompt_parse *parse, struct json_slice message, u
             part->id = parse->prompt->parts[i - 1].id;
             break;
         }
-    read_content(parse, json_get(message, SPAN("content")), at, true);
+    parse_content(parse, json_get(message, SPAN("content")), at, true, "content", read_part);
 }
 
 static void read_message(struct prompt_parse *parse, struct json_slice message, uint32_t at)
@@ -265,7 +246,7 @@ static void read_message(struct prompt_parse *parse, struct json_slice message, 
             return;
         }
         if (prompt_turn(parse, user ? ROLE_USER : ROLE_SYSTEM, at) != NULL)
-            read_content(parse, found[CONTENT], at, false);
+            parse_content(parse, found[CONTENT], at, false, "content", read_part);
     }
     if (found[NAME].kind == JK_STRING && !json_string_is(role, SPAN("function")))
         loss_drop(parse->losses, "messages[%u].name", at);
@@ -303,8 +284,7 @@ static void read_function(struct prompt_parse *parse, struct json_slice function
     tool->name = words_of(name);
     tool->description = words_of(found[DESCRIPTION]);
     tool->schema = found[PARAMETERS];
-    struct json_slice strict = found[STRICT];
-    tool->strict = strict.kind == JK_TRUE ? 2 : strict.kind == JK_FALSE ? 1 : 0;
+    tool->strict = parse_flag(found[STRICT]);
 }
 
 static void read_custom(struct prompt_parse *parse, struct json_slice custom, uint32_t at)
@@ -377,9 +357,7 @@ static void read_choice(struct prompt_parse *parse, struct json_slice choice)
         struct json_slice what = json_get(choice, SPAN("function"));
         if (what.kind != JK_OBJECT)
             what = json_get(choice, SPAN("custom"));
-        prompt->choice.mode = CHOOSE_ONE;
-        prompt->choice.names[0] = words_of(json_get(what, SPAN("name")));
-        prompt->choice.name_count = 1;
+        parse_one_choice(parse, json_get(what, SPAN("name")));
     } else if (json_string_is(type, SPAN("allowed_tools"))) {
         struct json_slice allowed = json_get(choice, SPAN("allowed_tools"));
         bool must = json_string_is(json_get(allowed, SPAN("mode")), SPAN("required"));
@@ -396,9 +374,7 @@ static void read_old_choice(struct prompt_parse *parse, struct json_slice choice
     prompt->choice.path = "function_call";
     struct json_slice name = json_get(choice, SPAN("name"));
     if (name.kind == JK_STRING) {
-        prompt->choice.mode = CHOOSE_ONE;
-        prompt->choice.names[0] = words_of(name);
-        prompt->choice.name_count = 1;
+        parse_one_choice(parse, name);
     } else {
         prompt->choice.mode = json_string_is(choice, SPAN("none")) ? CHOOSE_NONE : CHOOSE_AUTO;
     }
@@ -414,13 +390,7 @@ static void read_format(struct prompt_parse *parse, struct json_slice format)
     if (json_string_is(type, SPAN("json_object"))) {
         prompt->format.kind = ANSWER_JSON;
     } else if (json_string_is(type, SPAN("json_schema"))) {
-        struct json_slice schema = json_get(format, SPAN("json_schema"));
-        struct json_slice strict = json_get(schema, SPAN("strict"));
-        prompt->format.kind = ANSWER_SCHEMA;
-        prompt->format.name = words_of(json_get(schema, SPAN("name")));
-        prompt->format.description = words_of(json_get(schema, SPAN("description")));
-        prompt->format.schema = json_get(schema, SPAN("schema"));
-        prompt->format.strict = strict.kind == JK_TRUE ? 2 : strict.kind == JK_FALSE ? 1 : 0;
+        parse_schema(parse, json_get(format, SPAN("json_schema")));
     } else if (!json_string_is(type, SPAN("text"))) {
         prompt_bad(parse, "a format is text, json_object or json_schema", "response_format.type");
     }
@@ -428,13 +398,7 @@ static void read_format(struct prompt_parse *parse, struct json_slice format)
 
 static void read_effort(struct prompt_parse *parse, struct json_slice effort)
 {
-    struct prompt *prompt = parse->prompt;
-    prompt->reasoning.path = "reasoning_effort";
-    prompt->reasoning.said = words_of(effort);
-    prompt->reasoning.effort = (uint8_t)effort_read(effort);
-    if (prompt->reasoning.effort == EFFORT_UNSAID)
-        prompt_bad(parse, "an effort is none, minimal, low, medium, high, xhigh or max",
-                   "reasoning_effort");
+    parse_effort(parse, effort, "reasoning_effort");
 }
 
 static void read_count(struct prompt_parse *parse, struct json_slice value)
@@ -455,37 +419,24 @@ static void read_modalities(struct prompt_parse *parse, struct json_slice value)
             loss_refuse(parse->losses, "only text can be asked for here", "modalities");
 }
 
-static const struct {
-    struct span name;
-    enum knob_id knob;
-} knobs[] = {
-    { SPAN("temperature"), KNOB_TEMPERATURE },
-    { SPAN("top_p"), KNOB_TOP_P },
-    { SPAN("top_k"), KNOB_TOP_K },
-    { SPAN("stop"), KNOB_STOP },
-    { SPAN("presence_penalty"), KNOB_PRESENCE_PENALTY },
-    { SPAN("frequency_penalty"), KNOB_FREQUENCY_PENALTY },
-    { SPAN("seed"), KNOB_SEED },
-    { SPAN("logit_bias"), KNOB_LOGIT_BIAS },
-    { SPAN("top_logprobs"), KNOB_TOP_LOGPROBS },
-    { SPAN("verbosity"), KNOB_VERBOSITY },
-    { SPAN("metadata"), KNOB_METADATA },
-    { SPAN("service_tier"), KNOB_TIER },
-    { SPAN("prompt_cache_key"), KNOB_CACHE_KEY },
-    { SPAN("prompt_cache_retention"), KNOB_CACHE_RETENTION },
-    { SPAN("prompt_cache_options"), KNOB_CACHE_OPTIONS },
-    { SPAN("moderation"), KNOB_MODERATION },
+static const struct setting settings[] = {
+    { SPAN("temperature"), KNOB_TEMPERATURE, JK_NUMBER },
+    { SPAN("top_p"), KNOB_TOP_P, JK_NUMBER },
+    { SPAN("top_k"), KNOB_TOP_K, JK_NUMBER },
+    { SPAN("stop"), KNOB_STOP, JK_NONE },
+    { SPAN("presence_penalty"), KNOB_PRESENCE_PENALTY, JK_NUMBER },
+    { SPAN("frequency_penalty"), KNOB_FREQUENCY_PENALTY, JK_NUMBER },
+    { SPAN("seed"), KNOB_SEED, JK_NUMBER },
+    { SPAN("logit_bias"), KNOB_LOGIT_BIAS, JK_OBJECT },
+    { SPAN("top_logprobs"), KNOB_TOP_LOGPROBS, JK_NUMBER },
+    { SPAN("verbosity"), KNOB_VERBOSITY, JK_STRING },
+    { SPAN("metadata"), KNOB_METADATA, JK_OBJECT },
+    { SPAN("service_tier"), KNOB_TIER, JK_STRING },
+    { SPAN("prompt_cache_key"), KNOB_CACHE_KEY, JK_STRING },
+    { SPAN("prompt_cache_retention"), KNOB_CACHE_RETENTION, JK_STRING },
+    { SPAN("prompt_cache_options"), KNOB_CACHE_OPTIONS, JK_OBJECT },
+    { SPAN("moderation"), KNOB_MODERATION, JK_NONE },
 };
-
-static bool read_knob(struct prompt_parse *parse, struct span key, struct json_slice value)
-{
-    for (size_t i = 0; i < ARRAY_LEN(knobs); i++)
-        if (json_key_is(key, knobs[i].name)) {
-            prompt_knob(parse, knobs[i].knob, value, knobs[i].name.ptr);
-            return true;
-        }
-    return false;
-}
 
 static bool read_structure(struct prompt_parse *parse, struct span key, struct json_slice value)
 {
@@ -556,7 +507,8 @@ static void read_flag(struct prompt_parse *parse, struct span key, struct json_s
 
 void chat_read_member(struct prompt_parse *parse, struct span key, struct json_slice value)
 {
-    if (!read_structure(parse, key, value) && !read_knob(parse, key, value))
+    if (!read_structure(parse, key, value) &&
+        !parse_setting(parse, settings, ARRAY_LEN(settings), key, value, true))
         read_flag(parse, key, value);
 }
 

@@ -2,11 +2,11 @@
 // that a longer one begins with the same bytes.
 #include "chat.h"
 #include "media.h"
-#include "pairs.h"
 #include "penstock/convert/args.h"
 #include "penstock/convert/ids.h"
 #include "penstock/convert/schema.h"
 #include "reasoning.h"
+#include "render.h"
 #include "tools.h"
 
 struct writer {
@@ -19,30 +19,6 @@ struct writer {
     bool started; // a message stands in the list
 };
 
-static const struct knob *knob(const struct writer *writer, enum knob_id id)
-{
-    return &writer->prompt->knobs[id];
-}
-
-static bool is_set(const struct writer *writer, enum knob_id id)
-{
-    return knob(writer, id)->value.kind != JK_NONE;
-}
-
-static void refuse_part(struct writer *writer, const struct part *part, const char *why)
-{
-    char path[LOSS_PATH_MAX];
-    (void)prompt_path(writer->prompt, part, path);
-    loss_refuse(writer->losses, why, "%s", path);
-}
-
-static void drop_part(struct writer *writer, const struct part *part)
-{
-    char path[LOSS_PATH_MAX];
-    (void)prompt_path(writer->prompt, part, path);
-    loss_drop(writer->losses, "%s", path);
-}
-
 static void message_begin(struct writer *writer, struct span role)
 {
     sink_put(writer->out, writer->started ? SPAN(",{\"role\":\"") : SPAN("{\"role\":\""));
@@ -52,17 +28,6 @@ static void message_begin(struct writer *writer, struct span role)
 }
 
 // --- content ---
-
-static bool is_text(const struct part *part)
-{
-    return part->kind == PART_TEXT || part->kind == PART_REFUSAL || part->kind == PART_SEARCH;
-}
-
-static bool is_media(const struct part *part)
-{
-    return part->kind == PART_IMAGE || part->kind == PART_FILE || part->kind == PART_AUDIO ||
-           part->kind == PART_VIDEO;
-}
 
 static void put_data_url(struct writer *writer, const struct part *part)
 {
@@ -111,11 +76,12 @@ static void put_file(struct writer *writer, const struct part *part)
 static bool may_put(struct writer *writer, const struct part *part)
 {
     if (part->source == MEDIA_FILE_ID)
-        refuse_part(writer, part, "a file's id is known only to the vendor that gave it");
+        render_refuse_part(writer->render, part,
+                           "a file's id is known only to the vendor that gave it");
     else if (part->kind == PART_VIDEO)
-        refuse_part(writer, part, "this vendor takes no video");
+        render_refuse_part(writer->render, part, "this vendor takes no video");
     else if (part->kind == PART_FILE && part->source == MEDIA_URL)
-        refuse_part(writer, part, "this vendor takes a document only with its data");
+        render_refuse_part(writer->render, part, "this vendor takes a document only with its data");
     else
         return true;
     return false;
@@ -142,7 +108,7 @@ static void put_joined(struct writer *writer, const struct part *parts, uint32_t
     bool any = false;
     SINK_TEXT(writer->out, "\"");
     for (uint32_t i = 0; i < count; i++) {
-        if (parts[i].inner || !is_text(&parts[i]) || words_none(parts[i].text))
+        if (parts[i].inner || !part_is_text(&parts[i]) || words_none(parts[i].text))
             continue;
         if (any)
             sink_put(writer->out, between);
@@ -170,14 +136,14 @@ static void put_result(struct writer *writer, const struct part *call, const str
     SINK_TEXT(out, "\"");
     if (result == NULL) { // C-007
         SINK_TEXT(out, "Error: [no result]");
-        loss_adjust(writer->losses, "messages[%u].tool_calls=no_result", call->at);
+        render_tell_turn(writer->render, call->at, ".tool_calls=no_result");
     }
     uint32_t count = result != NULL ? inner_count(writer->prompt, result) : 0;
     bool any = false, told = false;
     for (uint32_t i = 0; i < count; i++) {
         const struct part *inner = result + 1 + i;
-        bool media = is_media(inner) && may_put(writer, inner);
-        if (!is_text(inner) && !media && inner->kind != PART_RAW)
+        bool media = part_is_media(inner) && may_put(writer, inner);
+        if (!part_is_text(inner) && !media && inner->kind != PART_RAW)
             continue;
         if (any)
             SINK_TEXT(out, "\\n");
@@ -210,7 +176,7 @@ static void put_attached(struct writer *writer, const struct group *before, bool
             call->kind == PART_CALL ? result_of(writer->prompt, call) : NULL;
         for (uint32_t i = 0; result != NULL && i < inner_count(writer->prompt, result); i++) {
             const struct part *inner = result + 1 + i;
-            if (!is_media(inner))
+            if (!part_is_media(inner))
                 continue;
             sink_put(writer->out, *started ? SPAN(",") : SPAN("["));
             *started = true;
@@ -226,18 +192,6 @@ static void put_attached(struct writer *writer, const struct group *before, bool
 
 // --- turns ---
 
-static void put_stray(struct writer *writer, const struct part *result)
-{
-    SINK_TEXT(writer->out, "{\"type\":\"text\",\"text\":\"[result of unknown call ");
-    sink_string(writer->out, result->id);
-    SINK_TEXT(writer->out, "]\\n");
-    for (uint32_t i = 0; i < inner_count(writer->prompt, result); i++)
-        if (is_text(&result[1 + i]))
-            sink_string(writer->out, result[1 + i].text);
-    SINK_TEXT(writer->out, "\"}");
-    loss_adjust(writer->losses, "messages[%u]=text", result->at);
-}
-
 // What one turn of the user holds besides results that were written as tool messages.
 static void put_user_turn(struct writer *writer, const struct turn *turn,
                           const struct group *before, bool attach)
@@ -246,8 +200,8 @@ static void put_user_turn(struct writer *writer, const struct turn *turn,
     bool plain = !attach, any = attach;
     for (uint32_t i = 0; i < turn->count; i++) {
         bool stray = parts[i].kind == PART_RESULT && call_of(writer->prompt, &parts[i]) == NULL;
-        plain &= !stray && (parts[i].inner || !is_media(&parts[i]));
-        any |= stray || (!parts[i].inner && (is_media(&parts[i]) || is_text(&parts[i])));
+        plain &= !stray && (parts[i].inner || !part_is_media(&parts[i]));
+        any |= stray || (!parts[i].inner && (part_is_media(&parts[i]) || part_is_text(&parts[i])));
     }
     if (!any)
         return;
@@ -263,14 +217,16 @@ static void put_user_turn(struct writer *writer, const struct turn *turn,
     for (uint32_t i = 0; i < turn->count; i++) {
         const struct part *part = &parts[i];
         bool stray = part->kind == PART_RESULT && call_of(writer->prompt, part) == NULL;
-        bool media = !part->inner && is_media(part) && may_put(writer, part);
-        bool text = !part->inner && is_text(part) && !words_none(part->text);
+        bool media = !part->inner && part_is_media(part) && may_put(writer, part);
+        bool text = !part->inner && part_is_text(part) && !words_none(part->text);
         if (!stray && !media && !text)
             continue;
         sink_put(writer->out, started ? SPAN(",") : SPAN("["));
         started = true;
         if (stray) {
-            put_stray(writer, part);
+            SINK_TEXT(writer->out, "{\"type\":\"text\",\"text\":");
+            render_put_stray(writer->render, writer->out, part);
+            SINK_TEXT(writer->out, "}");
         } else if (media) {
             put_media(writer, part);
         } else {
@@ -302,7 +258,7 @@ static void put_user_group(struct writer *writer, const struct group *group,
     for (uint32_t i = 0; i < group->part_count; i++)
         if (prompt->parts[group->part + i].kind == PART_RAW &&
             !prompt->parts[group->part + i].inner)
-            drop_part(writer, &prompt->parts[group->part + i]);
+            render_drop_part(writer->render, &prompt->parts[group->part + i]);
 }
 
 static void put_call(struct writer *writer, const struct part *part)
@@ -351,11 +307,11 @@ static void put_assistant_group(struct writer *writer, const struct group *group
     uint32_t texts = 0, calls = 0;
     bool split = false; // text on both sides of a call
     for (uint32_t i = 0; i < group->part_count; i++) {
-        split |= calls > 0 && is_text(&parts[i]);
-        texts += is_text(&parts[i]) && !words_none(parts[i].text);
+        split |= calls > 0 && part_is_text(&parts[i]);
+        texts += part_is_text(&parts[i]) && !words_none(parts[i].text);
         calls += parts[i].kind == PART_CALL;
         if (parts[i].kind == PART_RAW)
-            drop_part(writer, &parts[i]);
+            render_drop_part(writer->render, &parts[i]);
     }
     if (texts == 0 && calls == 0)
         return;
@@ -400,11 +356,9 @@ static void put_messages(struct writer *writer)
     if (!writer->started) // C-019
         loss_refuse(writer->losses, "at least one message with content is required", "%s",
                     prompt_list(prompt));
-    if (before.part_count > 0 && !writer->caps->prefill && writer->started) { // C-012
+    if (render_has_to_go_on(writer->render, &before) && writer->started) {
         message_begin(writer, SPAN("user"));
-        SINK_TEXT(writer->out, "\"Continue exactly where the last message stops.\"}");
-        loss_adjust(writer->losses, "messages[%u]=continue",
-                    prompt->turns[prompt->turn_count - 1].at);
+        SINK_TEXT(writer->out, "\"" RENDER_CONTINUE "\"}");
     }
     SINK_TEXT(writer->out, "]");
 }
@@ -483,30 +437,19 @@ static void put_choice(struct writer *writer)
         SINK_TEXT(out, "]}}");
         break;
     }
-    if (is_set(writer, KNOB_PARALLEL)) // C-020
+    if (render_is_set(writer->render, KNOB_PARALLEL)) // C-020
         SINK_TEXT(out, ",\"parallel_tool_calls\":false");
 }
 
 // --- settings ---
 
-static void put_raw(struct writer *writer, enum knob_id id, struct span name)
-{
-    if (!is_set(writer, id))
-        return;
-    SINK_TEXT(writer->out, ",\"");
-    sink_put(writer->out, name);
-    SINK_TEXT(writer->out, "\":");
-    sink_put(writer->out, knob(writer, id)->value.text);
-}
-
 enum { STOPS_MAX = 4 };
 
 static void put_stops(struct writer *writer)
 {
-    struct json_slice stop = knob(writer, KNOB_STOP)->value;
-    if (writer->caps->no_sampling) { // models that reason refuse it, too
-        if (is_set(writer, KNOB_STOP))
-            loss_drop(writer->losses, "%s", knob(writer, KNOB_STOP)->path);
+    struct json_slice stop = render_knob(writer->render, KNOB_STOP)->value;
+    if (writer->caps->no_stop) {
+        render_drop_knob(writer->render, KNOB_STOP);
         return;
     }
     struct json_iter iter = json_elements_of(stop);
@@ -516,9 +459,9 @@ static void put_stops(struct writer *writer)
         count++;
     if (count > STOPS_MAX) // C-112
         loss_refuse(writer->losses, "this vendor takes at most four", "%s",
-                    knob(writer, KNOB_STOP)->path);
+                    render_knob(writer->render, KNOB_STOP)->path);
     else if (count > 0 || stop.kind == JK_STRING)
-        put_raw(writer, KNOB_STOP, SPAN("stop"));
+        render_put_knob(writer->render, writer->out, KNOB_STOP, SPAN("stop"));
 }
 
 static void put_format(struct writer *writer)
@@ -552,20 +495,16 @@ static void put_effort(struct writer *writer)
     SINK_TEXT(writer->out, ",\"reasoning_effort\":\"");
     sink_put(writer->out, effort_word(effort));
     SINK_TEXT(writer->out, "\"");
-    if (prompt->reasoning.budget_set || effort != prompt->reasoning.effort) {
-        struct span word = effort_word(effort);
-        loss_adjust(writer->losses, "%s=%.*s>%.*s", prompt->reasoning.path,
-                    (int)min_size(prompt->reasoning.said.raw.len, 16),
-                    prompt->reasoning.said.raw.ptr, (int)word.len, word.ptr);
-    }
+    render_tell_effort(writer->render, effort_word(effort));
 }
 
 static void put_user(struct writer *writer)
 {
-    const struct knob *user = knob(writer, KNOB_USER);
+    const struct knob *user = render_knob(writer->render, KNOB_USER);
     if (user->value.kind == JK_STRING && writer->prompt->from == FAMILY_RESPONSES) {
         bool old = span_eq(span_str(user->path), SPAN("user"));
-        put_raw(writer, KNOB_USER, old ? SPAN("user") : SPAN("safety_identifier"));
+        render_put_knob(writer->render, writer->out, KNOB_USER,
+                        old ? SPAN("user") : SPAN("safety_identifier"));
         return;
     }
     if (user->value.kind != JK_STRING)
@@ -592,23 +531,23 @@ static void put_sampling(struct writer *writer)
     const bool refused = writer->caps->no_sampling && reasoning_is_on(writer->prompt, writer->caps);
     for (size_t i = 0; i < ARRAY_LEN(knobs); i++) {
         if (!refused)
-            put_raw(writer, knobs[i].id, knobs[i].name);
-        else if (is_set(writer, knobs[i].id))
-            loss_drop(writer->losses, "%s", knob(writer, knobs[i].id)->path);
+            render_put_knob(writer->render, writer->out, knobs[i].id, knobs[i].name);
+        else
+            render_drop_knob(writer->render, knobs[i].id);
     }
 }
 
 static void put_tier(struct writer *writer)
 {
-    const struct knob *tier = knob(writer, KNOB_TIER);
+    const struct knob *tier = render_knob(writer->render, KNOB_TIER);
     if (tier->value.kind != JK_STRING)
         return;
     if (writer->prompt->from == FAMILY_ANTHROPIC) // who says it means the standard one
         SINK_TEXT(writer->out, ",\"service_tier\":\"default\"");
     else if (json_string_is(tier->value, SPAN("ultrafast")))
-        loss_drop(writer->losses, "%s", tier->path);
+        render_drop_knob(writer->render, KNOB_TIER);
     else
-        put_raw(writer, KNOB_TIER, SPAN("service_tier"));
+        render_put_knob(writer->render, writer->out, KNOB_TIER, SPAN("service_tier"));
 }
 
 // Settings of this vendor's other format, which compatible servers may refuse (C-116).
@@ -625,34 +564,27 @@ static void put_shared(struct writer *writer)
     };
     for (size_t i = 0; i < ARRAY_LEN(knobs); i++) {
         if (writer->caps->official)
-            put_raw(writer, knobs[i].id, knobs[i].name);
-        else if (is_set(writer, knobs[i].id))
-            loss_drop(writer->losses, "%s", knob(writer, knobs[i].id)->path);
+            render_put_knob(writer->render, writer->out, knobs[i].id, knobs[i].name);
+        else
+            render_drop_knob(writer->render, knobs[i].id);
     }
 }
 
 static void put_settings(struct writer *writer)
 {
-    static const uint8_t classes[KNOB_COUNT] = {
-#define KNOB(id, chat, responses, messages, gemini) [KNOB_##id] = LOSS_##chat,
-#include "penstock/convert/knobs.def"
-#undef KNOB
-    };
-    put_raw(writer, KNOB_MAX_OUTPUT,
-            writer->caps->old_cap ? SPAN("max_tokens") : SPAN("max_completion_tokens"));
+    render_put_knob(writer->render, writer->out, KNOB_MAX_OUTPUT,
+                    writer->caps->old_cap ? SPAN("max_tokens") : SPAN("max_completion_tokens"));
     put_sampling(writer);
     put_stops(writer);
-    put_raw(writer, KNOB_SEED, SPAN("seed"));
-    put_raw(writer, KNOB_CHOICES, SPAN("n"));
-    put_raw(writer, KNOB_VERBOSITY, SPAN("verbosity"));
+    render_put_knob(writer->render, writer->out, KNOB_SEED, SPAN("seed"));
+    render_put_knob(writer->render, writer->out, KNOB_CHOICES, SPAN("n"));
+    render_put_knob(writer->render, writer->out, KNOB_VERBOSITY, SPAN("verbosity"));
     put_tier(writer);
     put_shared(writer);
     put_user(writer);
     put_effort(writer);
     put_format(writer);
-    for (unsigned id = 0; id < KNOB_COUNT; id++)
-        if (classes[id] == LOSS_DROP && is_set(writer, (enum knob_id)id))
-            loss_drop(writer->losses, "%s", knob(writer, (enum knob_id)id)->path);
+    render_lose_settings(writer->render, FAMILY_OPENAI);
 }
 
 bool chat_render(struct render *render, struct sink *out)

@@ -116,13 +116,13 @@ static void read_images(struct completion *completion, struct json_slice images,
     }
 }
 
-static void read_choice(struct completion *completion, struct json_slice element)
+enum { INDEX, MESSAGE, FINISH, STOP, LOGPROBS, CHOICE_COUNT };
+static const struct span choice_names[CHOICE_COUNT] = { SPAN("index"), SPAN("message"),
+                                                        SPAN("finish_reason"), SPAN("stop_reason"),
+                                                        SPAN("logprobs") };
+
+static void read_choice(struct completion *completion, const struct json_slice *found)
 {
-    enum { INDEX, MESSAGE, FINISH, STOP, LOGPROBS, COUNT };
-    static const struct span names[COUNT] = { SPAN("index"), SPAN("message"), SPAN("finish_reason"),
-                                              SPAN("stop_reason"), SPAN("logprobs") };
-    struct json_slice found[COUNT];
-    json_get_all(element, names, found, COUNT);
     uint64_t index;
     if (!json_u64(found[INDEX], &index) || index >= COMPLETION_CHOICES_MAX)
         index = 0;
@@ -157,13 +157,13 @@ static void read_choice(struct completion *completion, struct json_slice element
 
 bool chat_read_whole(struct completion *completion, struct json_slice root)
 {
-    struct json_slice choices = json_get(root, SPAN("choices"));
+    const struct json_slice choices = json_get_open(root, SPAN("choices"));
     if (choices.kind != JK_ARRAY)
         return false;
     struct json_iter iter = json_elements_of(choices);
-    struct json_slice element;
-    while (json_element_next(&iter, &element))
-        read_choice(completion, element);
+    struct json_slice found[CHOICE_COUNT];
+    while (json_element_get_all(&iter, choice_names, found, CHOICE_COUNT))
+        read_choice(completion, found);
     return !completion_failed(completion);
 }
 

@@ -1,6 +1,7 @@
 // Gemini generateContent, reading a request: everything but its conversation. The model, and
 // whether to stream, stand in its path.
 #include "gemini.h"
+#include "parse.h"
 #include "penstock/convert/schema.h"
 #include "reasoning.h"
 
@@ -175,7 +176,7 @@ static void read_thinking(struct prompt_parse *parse, struct json_slice config)
     struct json_slice show = gemini_field(config, SPAN("includeThoughts"));
     struct json_slice level = gemini_field(config, SPAN("thinkingLevel"));
     struct json_slice budget = gemini_field(config, SPAN("thinkingBudget"));
-    prompt->reasoning.show = show.kind == JK_TRUE ? 2 : show.kind == JK_FALSE ? 1 : 0;
+    prompt->reasoning.show = parse_flag(show);
     if (gemini_is_set(level) && !says(level, SPAN("THINKING_LEVEL_UNSPECIFIED"))) {
         prompt->reasoning.path = CONFIG "thinkingConfig.thinkingLevel";
         prompt->reasoning.said = words_of(level);
@@ -430,10 +431,5 @@ bool gemini_parse(struct prompt_parse *parse, struct json_slice root)
         if (gemini_is_set(value))
             read_member(parse, root, key, value);
     prompt->usage_wanted = true;
-    uint32_t said = 0;
-    for (uint32_t i = 0; i < prompt->turn_count; i++)
-        said += prompt->turns[i].role != ROLE_SYSTEM;
-    if (said == 0)
-        prompt_bad(parse, "at least one content is required", "contents");
-    return !failed(parse->err);
+    return parse_end(parse, "at least one content is required");
 }

@@ -4,7 +4,7 @@
 #include "gemini.h"
 #include "gemini_writer.h"
 #include "media.h"
-#include "pairs.h"
+#include "render.h"
 
 #include "penstock/base/text.h"
 #include "penstock/convert/args.h"
@@ -17,51 +17,7 @@ static void comma(struct gemini_writer *writer)
     writer->started = true;
 }
 
-static void refuse_part(struct gemini_writer *writer, const struct part *part, const char *why)
-{
-    char path[LOSS_PATH_MAX];
-    (void)prompt_path(writer->prompt, part, path);
-    loss_refuse(writer->losses, why, "%s", path);
-}
-
-static void drop_part(struct gemini_writer *writer, const struct part *part)
-{
-    char path[LOSS_PATH_MAX];
-    (void)prompt_path(writer->prompt, part, path);
-    loss_drop(writer->losses, "%s", path);
-}
-
-static void adjust_part(struct gemini_writer *writer, const struct part *part, const char *what)
-{
-    char path[LOSS_PATH_MAX];
-    (void)prompt_path(writer->prompt, part, path);
-    loss_adjust(writer->losses, "%s=%s", path, what);
-}
-
-// The list that holds the client's messages, for paths.
-static const char *list_name(const struct gemini_writer *writer)
-{
-    switch ((enum wire_family)writer->prompt->from) {
-    case FAMILY_RESPONSES: return "input";
-    case FAMILY_GEMINI: return "contents";
-    case FAMILY_OPENAI:
-    case FAMILY_ANTHROPIC: break;
-    }
-    return "messages";
-}
-
 // --- texts and media ---
-
-static bool is_text(const struct part *part)
-{
-    return part->kind == PART_TEXT || part->kind == PART_REFUSAL || part->kind == PART_SEARCH;
-}
-
-static bool is_media(const struct part *part)
-{
-    return part->kind == PART_IMAGE || part->kind == PART_FILE || part->kind == PART_AUDIO ||
-           part->kind == PART_VIDEO;
-}
 
 // The signature that a part goes back with: its own, or the one that came before it on its own.
 static void put_part_end(struct gemini_writer *writer, const struct signature *own, bool takes)
@@ -159,7 +115,8 @@ static void put_media(struct gemini_writer *writer, const struct part *part)
 {
     struct sink *out = writer->out;
     if (part->source == MEDIA_FILE_ID) {
-        refuse_part(writer, part, "a file's id is known only to the vendor that gave it");
+        render_refuse_part(writer->render, part,
+                           "a file's id is known only to the vendor that gave it");
         return;
     }
     comma(writer);
@@ -222,7 +179,7 @@ static void put_call(struct gemini_writer *writer, const struct part *part, bool
         sink_quoted(out, part->text);
         SINK_TEXT(out, "}");
     } else if (!args_put_object(out, part->text, writer->render->scratch)) { // C-025
-        adjust_part(writer, part, "no_object>_raw");
+        render_tell_part(writer->render, part, "no_object>_raw");
     }
     SINK_TEXT(out, "}");
     const struct signature *own = &part->signature;
@@ -243,7 +200,7 @@ static void put_model_group(struct gemini_writer *writer, const struct group *gr
         if (part->turn != turn) // several of the client's turns are as many steps
             called = false;
         turn = part->turn;
-        if (is_text(part)) {
+        if (part_is_text(part)) {
             put_text(writer, part);
         } else if (part->kind == PART_CALL) {
             put_call(writer, part, !called);
@@ -251,8 +208,8 @@ static void put_model_group(struct gemini_writer *writer, const struct group *gr
         } else if (part->kind == PART_THINK || part->kind == PART_REDACTED) {
             put_thought(writer, part);
         } else if (part->kind == PART_RAW) {
-            drop_part(writer, part);
-        } else if (is_media(part)) {
+            render_drop_part(writer->render, part);
+        } else if (part_is_media(part)) {
             put_media(writer, part);
         }
     }
@@ -271,7 +228,7 @@ static void put_inner_texts(struct gemini_writer *writer, const struct part *res
     SINK_TEXT(writer->out, "\"");
     for (uint32_t i = 0; i < inner_count(writer->prompt, result); i++) {
         const struct part *inner = result + 1 + i;
-        if (!is_text(inner) && inner->kind != PART_RAW)
+        if (!part_is_text(inner) && inner->kind != PART_RAW)
             continue;
         if (any)
             SINK_TEXT(writer->out, "\\n");
@@ -291,7 +248,7 @@ static void put_inner_media(struct gemini_writer *writer, const struct part *res
 {
     bool any = false;
     for (uint32_t i = 0; i < inner_count(writer->prompt, result); i++) {
-        if (!is_media(result + 1 + i))
+        if (!part_is_media(result + 1 + i))
             continue;
         if (!any)
             SINK_TEXT(writer->out, ",\"parts\":[");
@@ -319,7 +276,7 @@ static void put_result(struct gemini_writer *writer, const struct part *call,
     name_put(out, call->name, FAMILY_GEMINI); // C-029
     if (result == NULL) {                     // C-007
         SINK_TEXT(out, "\",\"response\":{\"error\":\"[no result]\"}}}");
-        loss_adjust(writer->losses, "%s[%u].tool_calls=no_result", list_name(writer), call->at);
+        render_tell_turn(writer->render, call->at, ".tool_calls=no_result");
         return;
     }
     sink_put(out, result->error ? SPAN("\",\"response\":{\"error\":")
@@ -331,19 +288,12 @@ static void put_result(struct gemini_writer *writer, const struct part *call,
     SINK_TEXT(out, "}}");
 }
 
-// A result that answers no call keeps its content, as text (C-008).
 static void put_stray(struct gemini_writer *writer, const struct part *result)
 {
-    struct sink *out = writer->out;
     comma(writer);
-    SINK_TEXT(out, "{\"text\":\"[result of unknown call ");
-    sink_string(out, result->id);
-    SINK_TEXT(out, "]\\n");
-    for (uint32_t i = 0; i < inner_count(writer->prompt, result); i++)
-        if (is_text(&result[1 + i]))
-            sink_string(out, result[1 + i].text);
-    SINK_TEXT(out, "\"}");
-    loss_adjust(writer->losses, "%s[%u]=text", list_name(writer), result->at);
+    SINK_TEXT(writer->out, "{\"text\":");
+    render_put_stray(writer->render, writer->out, result);
+    SINK_TEXT(writer->out, "}");
 }
 
 // --- turns ---
@@ -362,7 +312,7 @@ static void put_user_group(struct gemini_writer *writer, const struct group *gro
         const struct part *call = &prompt->parts[before->part + i];
         const struct part *result = call->kind == PART_CALL ? result_of(prompt, call) : NULL;
         for (uint32_t k = 0; result != NULL && k < inner_count(prompt, result); k++)
-            if (is_media(result + 1 + k))
+            if (part_is_media(result + 1 + k))
                 put_media(writer, result + 1 + k);
     }
     for (uint32_t i = 0; i < group->part_count; i++) {
@@ -377,13 +327,13 @@ static void put_user_group(struct gemini_writer *writer, const struct group *gro
             SINK_TEXT(writer->out, "{\"text\":\"<system>");
             sink_string(writer->out, part->text);
             SINK_TEXT(writer->out, "</system>\"}");
-            loss_adjust(writer->losses, "%s[%u].role=user", list_name(writer), part->at);
-        } else if (is_text(part)) {
+            render_tell_turn(writer->render, part->at, ".role=user");
+        } else if (part_is_text(part)) {
             put_text(writer, part);
-        } else if (is_media(part)) {
+        } else if (part_is_media(part)) {
             put_media(writer, part);
         } else if (part->kind == PART_RAW) {
-            drop_part(writer, part);
+            render_drop_part(writer->render, part);
         }
     }
 }
@@ -405,7 +355,7 @@ static bool has_content(const struct gemini_writer *writer, const struct group *
         bool thought = part->kind == PART_THINK || part->kind == PART_REDACTED;
         bool again = thought && part->signature.maker == MAKER_GEMINI &&
                      writer->prompt->from == FAMILY_GEMINI;
-        bool empty = is_text(part) ? words_none(part->text) : thought;
+        bool empty = part_is_text(part) ? words_none(part->text) : thought;
         if (!part->inner && part->kind != PART_RAW && (!empty || own || again))
             return true;
     }
@@ -476,7 +426,7 @@ static void put_content(struct gemini_writer *writer, const struct group *group,
         return;
     if (group->assistant && !writer->spoken) { // C-011
         put_note_content(writer, SPAN("."));
-        loss_adjust(writer->losses, "%s=user_turn_first", list_name(writer));
+        loss_adjust(writer->losses, "%s=user_turn_first", prompt_list(writer->prompt));
     }
     begin_content(writer, group->assistant);
     if (group->assistant)
@@ -500,16 +450,11 @@ static void put_contents(struct gemini_writer *writer)
     if (!writer->spoken) { // C-019
         if (group_first(prompt) == 0)
             loss_refuse(writer->losses, "at least one message is required", "%s",
-                        list_name(writer));
+                        prompt_list(prompt));
         put_note_content(writer, SPAN("."));
-        loss_adjust(writer->losses, "%s=user_turn_first", list_name(writer));
-    } else if (has_calls(prompt, &before)) { // C-007
-        loss_refuse(writer->losses, "the calls of the last turn have no results", "%s[%u]",
-                    list_name(writer), prompt->turns[prompt->turn_count - 1].at);
-    } else if (before.part_count > 0 && !writer->caps->prefill) { // C-012
-        put_note_content(writer, SPAN("Continue exactly where the last message stops."));
-        loss_adjust(writer->losses, "%s[%u]=continue", list_name(writer),
-                    prompt->turns[prompt->turn_count - 1].at);
+        loss_adjust(writer->losses, "%s=user_turn_first", prompt_list(prompt));
+    } else if (render_has_to_go_on(writer->render, &before)) {
+        put_note_content(writer, SPAN(RENDER_CONTINUE));
     }
     SINK_TEXT(writer->out, "]");
 }

@@ -4,25 +4,10 @@
 #include "penstock/convert/ids.h"
 #include "penstock/convert/schema.h"
 #include "reasoning.h"
+#include "render.h"
 #include "tools.h"
 
 enum { STOPS_MAX = 5, CANDIDATES_MAX = 8 };
-
-static const struct knob *knob(const struct gemini_writer *writer, enum knob_id id)
-{
-    return &writer->prompt->knobs[id];
-}
-
-static bool is_set(const struct gemini_writer *writer, enum knob_id id)
-{
-    return knob(writer, id)->value.kind != JK_NONE;
-}
-
-static void drop_knob(struct gemini_writer *writer, enum knob_id id)
-{
-    if (is_set(writer, id))
-        loss_drop(writer->losses, "%s", knob(writer, id)->path);
-}
 
 // Begins a member of the object that is being written.
 static void member(struct gemini_writer *writer, struct span name)
@@ -35,17 +20,17 @@ static void member(struct gemini_writer *writer, struct span name)
 
 static void put_raw(struct gemini_writer *writer, enum knob_id id, struct span name)
 {
-    if (!is_set(writer, id))
+    if (!render_is_set(writer->render, id))
         return;
     member(writer, name);
-    sink_put(writer->out, knob(writer, id)->value.text);
+    sink_put(writer->out, render_knob(writer->render, id)->value.text);
 }
 
 // --- generationConfig ---
 
 static void put_stops(struct gemini_writer *writer)
 {
-    const struct knob *stops = knob(writer, KNOB_STOP);
+    const struct knob *stops = render_knob(writer->render, KNOB_STOP);
     struct json_iter iter = json_elements_of(stops->value);
     struct json_slice text = stops->value;
     unsigned count = 0;
@@ -69,9 +54,10 @@ static void put_stops(struct gemini_writer *writer)
 static void put_count(struct gemini_writer *writer)
 {
     uint64_t count;
-    if (json_u64(knob(writer, KNOB_CHOICES)->value, &count) && count > CANDIDATES_MAX)
+    if (json_u64(render_knob(writer->render, KNOB_CHOICES)->value, &count) &&
+        count > CANDIDATES_MAX)
         loss_refuse(writer->losses, "this vendor gives at most eight", "%s",
-                    knob(writer, KNOB_CHOICES)->path);
+                    render_knob(writer->render, KNOB_CHOICES)->path);
     put_raw(writer, KNOB_CHOICES, SPAN("candidateCount"));
 }
 
@@ -120,13 +106,6 @@ static uint64_t level_budget(enum effort effort, bool pro)
     return BUDGET_MAX;
 }
 
-static void tell_thinking(struct gemini_writer *writer, struct span became)
-{
-    const struct words said = writer->prompt->reasoning.said;
-    loss_adjust(writer->losses, "%s=%.*s>%.*s", writer->prompt->reasoning.path,
-                (int)min_size(said.raw.len, 16), said.raw.ptr, (int)became.len, became.ptr);
-}
-
 static void put_budget(struct gemini_writer *writer, enum effort effort)
 {
     const struct prompt *prompt = writer->prompt;
@@ -144,7 +123,7 @@ static void put_budget(struct gemini_writer *writer, enum effort effort)
     SINK_TEXT(writer->out, "\"thinkingBudget\":");
     sink_put(writer->out, number);
     if (!exact || bounded != budget)
-        tell_thinking(writer, number);
+        render_tell_effort(writer->render, number);
 }
 
 static bool knows(const struct caps *caps, enum effort effort)
@@ -160,7 +139,6 @@ static void put_level(struct gemini_writer *writer, enum effort effort)
         [EFFORT_MEDIUM] = SPAN("MEDIUM"),   [EFFORT_HIGH] = SPAN("HIGH"),
         [EFFORT_XHIGH] = SPAN("HIGH"),      [EFFORT_MAX] = SPAN("HIGH"),
     };
-    const struct prompt *prompt = writer->prompt;
     enum effort level = effort;
     if (level <= EFFORT_MINIMAL && !knows(writer->caps, EFFORT_MINIMAL))
         level = EFFORT_LOW;
@@ -169,8 +147,7 @@ static void put_level(struct gemini_writer *writer, enum effort effort)
     SINK_TEXT(writer->out, "\"thinkingLevel\":\"");
     sink_put(writer->out, words[level]);
     SINK_TEXT(writer->out, "\"");
-    if (!span_eq_nocase(prompt->reasoning.said.raw, words[level]))
-        tell_thinking(writer, words[level]);
+    render_tell_effort(writer->render, words[level]);
 }
 
 static void put_thinking(struct gemini_writer *writer)
@@ -225,13 +202,13 @@ static void put_config(struct gemini_writer *writer)
 
 static void put_tier(struct gemini_writer *writer)
 {
-    const struct knob *tier = knob(writer, KNOB_TIER);
+    const struct knob *tier = render_knob(writer->render, KNOB_TIER);
     bool known =
         json_string_is(tier->value, SPAN("flex")) || json_string_is(tier->value, SPAN("priority"));
     if (known)
         put_raw(writer, KNOB_TIER, SPAN("serviceTier"));
     else if (writer->prompt->from != FAMILY_ANTHROPIC)
-        drop_knob(writer, KNOB_TIER);
+        render_drop_knob(writer->render, KNOB_TIER);
 }
 
 // --- tools ---
@@ -328,31 +305,12 @@ static void put_choice(struct gemini_writer *writer)
     sink_put(out, names && prompt->choice.name_count > 0 ? SPAN("]}}") : SPAN("}}"));
 }
 
-// What the format has no word for, by the table of settings.
-static void lose_settings(struct gemini_writer *writer)
-{
-    static const uint8_t classes[KNOB_COUNT] = {
-#define KNOB(id, chat, responses, messages, gemini) [KNOB_##id] = LOSS_##gemini,
-#include "penstock/convert/knobs.def"
-#undef KNOB
-    };
-    for (unsigned id = 0; id < KNOB_COUNT; id++) {
-        if (!is_set(writer, (enum knob_id)id))
-            continue;
-        if (classes[id] == LOSS_DROP)
-            drop_knob(writer, (enum knob_id)id);
-        else if (classes[id] == LOSS_REFUSE)
-            loss_refuse(writer->losses, "this vendor has no such thing", "%s",
-                        knob(writer, (enum knob_id)id)->path);
-    }
-}
-
 void gemini_put_settings(struct gemini_writer *writer)
 {
     put_config(writer);
     put_raw(writer, KNOB_SAFETY, SPAN("safetySettings"));
     put_tier(writer);
-    lose_settings(writer);
+    render_lose_settings(writer->render, FAMILY_GEMINI);
     put_choice(writer);
     put_tools(writer);
 }

@@ -1,8 +1,8 @@
 // Anthropic Messages, reading a request.
 #include "media.h"
 #include "messages.h"
+#include "parse.h"
 #include "penstock/convert/ids.h"
-#include "reasoning.h"
 
 // --- blocks ---
 
@@ -206,13 +206,12 @@ static void read_block(struct prompt_parse *parse, struct json_slice block, uint
 
 // --- messages ---
 
-static void read_message(struct prompt_parse *parse, struct json_slice message, uint32_t at)
+enum { ROLE, CONTENT, MESSAGE_COUNT };
+static const struct span message_names[MESSAGE_COUNT] = { SPAN("role"), SPAN("content") };
+
+static void read_message(struct prompt_parse *parse, const struct json_slice *found, uint32_t at)
 {
-    enum { ROLE, CONTENT, COUNT };
-    static const struct span names[COUNT] = { SPAN("role"), SPAN("content") };
-    struct json_slice found[COUNT];
-    json_get_all(message, names, found, COUNT);
-    struct json_slice role = found[ROLE], content = found[CONTENT];
+    const struct json_slice role = found[ROLE], content = found[CONTENT];
     enum role kind = ROLE_USER;
     if (json_string_is(role, SPAN("assistant"))) {
         kind = ROLE_ASSISTANT;
@@ -243,9 +242,11 @@ static void read_message(struct prompt_parse *parse, struct json_slice message, 
 static void read_messages(struct prompt_parse *parse, struct json_slice messages)
 {
     struct json_iter iter = json_elements_of(messages);
-    struct json_slice message;
-    for (uint32_t at = 0; json_element_next(&iter, &message) && !failed(parse->err); at++)
-        read_message(parse, message, at);
+    struct json_slice found[MESSAGE_COUNT];
+    for (uint32_t at = 0;
+         json_element_get_all(&iter, message_names, found, MESSAGE_COUNT) && !failed(parse->err);
+         at++)
+        read_message(parse, found, at);
 }
 
 // Text that a client puts in front on each request, different each time (C-133).
@@ -302,7 +303,7 @@ static void read_tools(struct prompt_parse *parse, struct json_slice tools)
     struct json_slice found[COUNT];
     for (uint32_t at = 0; json_element_next(&iter, &value) && !failed(parse->err); at++) {
         json_get_all(value, names, found, COUNT);
-        struct json_slice type = found[TYPE], name = found[NAME], strict = found[STRICT];
+        struct json_slice type = found[TYPE], name = found[NAME];
         bool client = type.kind != JK_STRING || json_string_is(type, SPAN("custom"));
         if (name.kind != JK_STRING && client) {
             prompt_bad(parse, "a tool has a name", "tools[%u].name", at);
@@ -315,7 +316,7 @@ static void read_tools(struct prompt_parse *parse, struct json_slice tools)
         tool->description = words_of(found[DESCRIPTION]);
         tool->schema = found[SCHEMA];
         tool->examples = found[EXAMPLES];
-        tool->strict = strict.kind == JK_TRUE ? 2 : strict.kind == JK_FALSE ? 1 : 0;
+        tool->strict = parse_flag(found[STRICT]);
         tool->cache = found[CACHE].kind == JK_OBJECT;
         tool->search = !client && span_starts(json_string_raw(type), SPAN("web_search_"));
         tool->run_by_client = !client && is_run_by_client(json_string_raw(type));
@@ -335,9 +336,7 @@ static void read_choice(struct prompt_parse *parse, struct json_slice choice)
     } else if (json_string_is(type, SPAN("none"))) {
         prompt->choice.mode = CHOOSE_NONE;
     } else if (json_string_is(type, SPAN("tool"))) {
-        prompt->choice.mode = CHOOSE_ONE;
-        prompt->choice.names[0] = words_of(json_get(choice, SPAN("name")));
-        prompt->choice.name_count = 1;
+        parse_one_choice(parse, json_get(choice, SPAN("name")));
     } else {
         prompt_bad(parse, "a choice is auto, any, none or tool", "tool_choice.type");
     }
@@ -381,12 +380,7 @@ static void read_output(struct prompt_parse *parse, struct json_slice config)
     struct prompt *prompt = parse->prompt;
     struct json_slice effort = json_get(config, SPAN("effort"));
     if (effort.kind == JK_STRING) {
-        prompt->reasoning.effort = (uint8_t)effort_read(effort);
-        prompt->reasoning.path = "output_config.effort";
-        prompt->reasoning.said = words_of(effort);
-        if (prompt->reasoning.effort == EFFORT_UNSAID)
-            prompt_bad(parse, "an effort is low, medium, high, xhigh or max",
-                       "output_config.effort");
+        parse_effort(parse, effort, "output_config.effort");
     }
     struct json_slice format = json_get(config, SPAN("format"));
     if (format.kind == JK_OBJECT) {
@@ -451,14 +445,11 @@ static const struct {
     { SPAN("mcp_servers"), read_servers },      { SPAN("service_tier"), read_tier },
 };
 
-static const struct {
-    struct span name;
-    enum knob_id knob;
-} knobs[] = {
-    { SPAN("temperature"), KNOB_TEMPERATURE },
-    { SPAN("top_p"), KNOB_TOP_P },
-    { SPAN("top_k"), KNOB_TOP_K },
-    { SPAN("stop_sequences"), KNOB_STOP },
+static const struct setting settings[] = {
+    { SPAN("temperature"), KNOB_TEMPERATURE, JK_NUMBER },
+    { SPAN("top_p"), KNOB_TOP_P, JK_NUMBER },
+    { SPAN("top_k"), KNOB_TOP_K, JK_NUMBER },
+    { SPAN("stop_sequences"), KNOB_STOP, JK_ARRAY },
 };
 
 static bool read_known(struct prompt_parse *parse, struct span key, struct json_slice value)
@@ -469,12 +460,7 @@ static bool read_known(struct prompt_parse *parse, struct span key, struct json_
                 members[i].read(parse, value);
             return true;
         }
-    for (size_t i = 0; i < ARRAY_LEN(knobs); i++)
-        if (json_key_is(key, knobs[i].name)) {
-            prompt_knob(parse, knobs[i].knob, value, knobs[i].name.ptr);
-            return true;
-        }
-    return false;
+    return parse_setting(parse, settings, ARRAY_LEN(settings), key, value, true);
 }
 
 // The members of a request, found once and read in another order: as many as requests have, and
@@ -540,10 +526,5 @@ bool messages_parse(struct prompt_parse *parse, struct json_slice root)
     if (kept.thinking.kind == JK_OBJECT)
         read_thinking(parse, kept.thinking);
     prompt->usage_wanted = true;
-    uint32_t said = 0;
-    for (uint32_t i = 0; i < prompt->turn_count; i++)
-        said += prompt->turns[i].role != ROLE_SYSTEM;
-    if (said == 0)
-        prompt_bad(parse, "at least one message is required", "messages");
-    return !failed(parse->err);
+    return parse_end(parse, "at least one message is required");
 }

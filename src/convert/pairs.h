@@ -19,8 +19,8 @@ struct group group_at(const struct prompt *prompt, uint32_t turn);
 // The first turn that is not a leading system's.
 uint32_t group_first(const struct prompt *prompt);
 
-// Before a request is rendered: finds each call's result, and tells calls with one id apart (C-009).
-// False: no memory.
+// Before a request is rendered: finds each call's result, and tells calls with one id apart
+// (C-009). False: no memory.
 must_use bool pairs_link(struct render *render);
 // The result that answers a call, or NULL; the call that a result answers, or NULL. Of two results
 // for one call the last is its own, though both are its.

@@ -5,7 +5,7 @@
 
 const struct converter converter_responses = {
     .family = FAMILY_RESPONSES,
-    .repeats_request = true,
+    .find_repeated = responses_find_repeated,
     .parse = responses_parse,
     .render = responses_render,
     .decode_event = responses_decode_event,

@@ -72,6 +72,9 @@ enum echo {
     ECHO_USER,
     ECHO_COUNT
 };
+_Static_assert(ECHO_COUNT == (int)REPEATED_MAX, "they are what is looked for beforehand");
+
+void responses_find_repeated(struct span request, struct json_slice repeated[REPEATED_MAX]);
 
 // What stands beside an item while a stream is written.
 struct beside {

@@ -5,7 +5,7 @@
 #include "penstock/convert/ids.h"
 #include "responses.h"
 
-void answer_init(struct answer *answer, const struct answer_facts *facts)
+void responses_find_repeated(struct span request, struct json_slice repeated[REPEATED_MAX])
 {
     static const struct span names[ECHO_COUNT] = {
         [ECHO_INSTRUCTIONS] = { "instructions", 12 },
@@ -26,13 +26,23 @@ void answer_init(struct answer *answer, const struct answer_facts *facts)
         [ECHO_TRUNCATION] = { "truncation", 10 },
         [ECHO_USER] = { "user", 4 },
     };
-    *answer = (struct answer){ .facts = facts };
-    struct json_slice request = json_value(facts->request);
-    if (request.kind == JK_OBJECT)
-        (void)json_pick(request, names, answer->echo, ECHO_COUNT);
+    const struct json_slice root = json_value(request);
     for (size_t i = 0; i < ECHO_COUNT; i++)
-        if (answer->echo[i].kind == JK_NULL)
-            answer->echo[i] = JSON_SLICE_NONE;
+        repeated[i] = JSON_SLICE_NONE;
+    if (root.kind == JK_OBJECT)
+        (void)json_pick(root, names, repeated, ECHO_COUNT);
+    for (size_t i = 0; i < ECHO_COUNT; i++)
+        if (repeated[i].kind == JK_NULL)
+            repeated[i] = JSON_SLICE_NONE;
+}
+
+void answer_init(struct answer *answer, const struct answer_facts *facts)
+{
+    *answer = (struct answer){ .facts = facts };
+    if (facts->repeated != NULL)
+        memcpy(answer->echo, facts->repeated, sizeof(answer->echo));
+    else
+        responses_find_repeated(facts->request, answer->echo);
 }
 
 bool answer_has_thoughts(const struct answer *answer)

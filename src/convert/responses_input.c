@@ -12,38 +12,7 @@ static void comma(struct writer *writer)
     writer->started = true;
 }
 
-static void refuse_part(struct writer *writer, const struct part *part, const char *why)
-{
-    char path[LOSS_PATH_MAX];
-    (void)prompt_path(writer->prompt, part, path);
-    loss_refuse(writer->losses, why, "%s", path);
-}
-
-static void drop_part(struct writer *writer, const struct part *part)
-{
-    char path[LOSS_PATH_MAX];
-    (void)prompt_path(writer->prompt, part, path);
-    loss_drop(writer->losses, "%s", path);
-}
-
-// What the client calls its conversation.
-static const char *list_of(const struct writer *writer)
-{
-    return writer->prompt->from == FAMILY_GEMINI ? "contents" : "messages";
-}
-
 // --- content ---
-
-static bool is_text(const struct part *part)
-{
-    return part->kind == PART_TEXT || part->kind == PART_REFUSAL || part->kind == PART_SEARCH;
-}
-
-static bool is_media(const struct part *part)
-{
-    return part->kind == PART_IMAGE || part->kind == PART_FILE || part->kind == PART_AUDIO ||
-           part->kind == PART_VIDEO;
-}
 
 // A mark of the same vendor's other format, as the client wrote it.
 static struct json_slice breakpoint_of(const struct writer *writer, const struct part *part)
@@ -142,13 +111,14 @@ static bool may_put(struct writer *writer, const struct part *part)
 {
     bool sound = part->kind == PART_AUDIO;
     if (part->source == MEDIA_FILE_ID)
-        refuse_part(writer, part, "a file's id is known only to the vendor that gave it");
+        render_refuse_part(writer->render, part,
+                           "a file's id is known only to the vendor that gave it");
     else if (part->kind == PART_VIDEO)
-        refuse_part(writer, part, "this vendor takes no video");
+        render_refuse_part(writer->render, part, "this vendor takes no video");
     else if (sound && !media_type_is(part->type, SPAN("audio/mp")) &&
              !media_type_is(part->type, SPAN("audio/wav")) &&
              !media_type_is(part->type, SPAN("audio/x-wav")))
-        refuse_part(writer, part, "this vendor takes sound as wav or mp3"); // C-100
+        render_refuse_part(writer->render, part, "this vendor takes sound as wav or mp3"); // C-100
     else
         return true;
     return false;
@@ -230,7 +200,7 @@ static void put_result_parts(struct writer *writer, const struct part *result, u
     writer->started = false;
     for (uint32_t i = 0; i < count; i++) {
         const struct part *inner = result + 1 + i;
-        if (is_media(inner)) {
+        if (part_is_media(inner)) {
             put_media(writer, inner);
             continue;
         }
@@ -264,10 +234,10 @@ static void put_result(struct writer *writer, const struct part *call, const str
     uint32_t count = result != NULL ? inner_count(writer->prompt, result) : 0;
     bool media = false;
     for (uint32_t i = 0; i < count; i++)
-        media |= is_media(&result[1 + i]);
+        media |= part_is_media(&result[1 + i]);
     if (result == NULL) { // C-007
         SINK_TEXT(out, "\"Error: [no result]\"");
-        loss_adjust(writer->losses, "%s[%u].tool_calls=no_result", list_of(writer), call->at);
+        render_tell_turn(writer->render, call->at, ".tool_calls=no_result");
     } else if (media) {
         put_result_parts(writer, result, count);
     } else {
@@ -276,20 +246,12 @@ static void put_result(struct writer *writer, const struct part *call, const str
     SINK_TEXT(out, "}");
 }
 
-// A result that answers no call keeps its content, as text (C-008).
 static void put_stray(struct writer *writer, const struct part *result)
 {
-    char path[LOSS_PATH_MAX];
     comma(writer);
-    SINK_TEXT(writer->out, "{\"type\":\"input_text\",\"text\":\"[result of unknown call ");
-    sink_string(writer->out, result->id);
-    SINK_TEXT(writer->out, "]\\n");
-    for (uint32_t i = 0; i < inner_count(writer->prompt, result); i++)
-        if (is_text(&result[1 + i]))
-            sink_string(writer->out, result[1 + i].text);
-    SINK_TEXT(writer->out, "\"}");
-    (void)prompt_path(writer->prompt, result, path);
-    loss_adjust(writer->losses, "%s=text", path);
+    SINK_TEXT(writer->out, "{\"type\":\"input_text\",\"text\":");
+    render_put_stray(writer->render, writer->out, result);
+    SINK_TEXT(writer->out, "}");
 }
 
 // --- turns of the user, and system texts among them ---
@@ -298,9 +260,9 @@ static bool turn_has_content(const struct writer *writer, const struct turn *tur
 {
     for (uint32_t i = 0; i < turn->count; i++) {
         const struct part *part = &writer->prompt->parts[turn->first + i];
-        bool text = is_text(part) && !words_none(part->text);
+        bool text = part_is_text(part) && !words_none(part->text);
         bool stray = part->kind == PART_RESULT && call_of(writer->prompt, part) == NULL;
-        if (!part->inner && (text || is_media(part) || stray))
+        if (!part->inner && (text || part_is_media(part) || stray))
             return true;
     }
     return false;
@@ -316,9 +278,9 @@ static void put_user_turn(struct writer *writer, const struct turn *turn)
         const struct part *part = &prompt->parts[turn->first + i];
         if (part->inner)
             continue;
-        if (is_text(part) && !words_none(part->text))
+        if (part_is_text(part) && !words_none(part->text))
             put_text(writer, part);
-        else if (is_media(part))
+        else if (part_is_media(part))
             put_media(writer, part);
         else if (part->kind == PART_RESULT && call_of(prompt, part) == NULL)
             put_stray(writer, part);
@@ -340,7 +302,7 @@ static void put_user_group(struct writer *writer, const struct group *group,
     for (uint32_t i = 0; i < group->part_count; i++) {
         const struct part *part = &prompt->parts[group->part + i];
         if (!part->inner && part->kind == PART_RAW)
-            drop_part(writer, part);
+            render_drop_part(writer->render, part);
     }
 }
 
@@ -348,7 +310,7 @@ static void put_user_group(struct writer *writer, const struct group *group,
 
 static bool is_written(const struct part *part)
 {
-    return part->kind == PART_CALL || (is_text(part) && !words_none(part->text));
+    return part->kind == PART_CALL || (part_is_text(part) && !words_none(part->text));
 }
 
 // Only who made a thought may have it back (C-064), and only with what came of it (C-071).
@@ -413,7 +375,7 @@ static uint32_t put_texts(struct writer *writer, const struct group *group, uint
     }
     SINK_TEXT(out, ",\"content\":[");
     writer->started = false;
-    for (; index < group->part_count && is_text(&parts[index]); index++) {
+    for (; index < group->part_count && part_is_text(&parts[index]); index++) {
         if (words_none(parts[index].text))
             continue;
         comma(writer);
@@ -432,7 +394,7 @@ static void put_assistant_group(struct writer *writer, const struct group *group
     const struct part *parts = &writer->prompt->parts[group->part];
     for (uint32_t i = 0; i < group->part_count;) {
         const struct part *part = &parts[i];
-        if (is_text(part) && !words_none(part->text)) {
+        if (part_is_text(part) && !words_none(part->text)) {
             i = put_texts(writer, group, i);
             continue;
         }
@@ -441,36 +403,13 @@ static void put_assistant_group(struct writer *writer, const struct group *group
             put_thought(writer, part);
         else if (part->kind == PART_CALL)
             put_call(writer, part);
-        else if (part->kind == PART_RAW || is_media(part))
-            drop_part(writer, part);
+        else if (part->kind == PART_RAW || part_is_media(part))
+            render_drop_part(writer->render, part);
         i++;
     }
 }
 
 // --- the conversation ---
-
-// A history that ends with the assistant is one to be gone on with (C-012), unless it waits for the
-// results of its calls.
-static void end_input(struct writer *writer, const struct group *last)
-{
-    const struct prompt *prompt = writer->prompt;
-    uint32_t calls = 0;
-    for (uint32_t i = 0; i < last->part_count; i++)
-        calls += prompt->parts[last->part + i].kind == PART_CALL;
-    if (calls > 0) {
-        loss_refuse(writer->losses, "the calls of the last turn have no results", "%s",
-                    list_of(writer));
-        return;
-    }
-    if (writer->caps->prefill)
-        return;
-    comma(writer);
-    SINK_TEXT(writer->out, "{\"type\":\"message\",\"role\":\"user\",\"content\":[{\"type\":"
-                           "\"input_text\",\"text\":"
-                           "\"Continue exactly where the last message stops.\"}]}");
-    loss_adjust(writer->losses, "%s[%u]=continue", list_of(writer),
-                prompt->turns[prompt->turn_count - 1].at);
-}
 
 static bool has_breakpoint(const struct writer *writer, uint32_t parts)
 {
@@ -505,8 +444,11 @@ void responses_put_input(struct writer *writer)
         before = group.assistant ? group : none;
         turn += group.turn_count;
     }
-    if (before.part_count > 0)
-        end_input(writer, &before);
+    if (render_has_to_go_on(writer->render, &before)) {
+        comma(writer);
+        SINK_TEXT(writer->out, "{\"type\":\"message\",\"role\":\"user\",\"content\":[{\"type\":"
+                               "\"input_text\",\"text\":\"" RENDER_CONTINUE "\"}]}");
+    }
     SINK_TEXT(writer->out, "]");
 }
 
@@ -529,7 +471,7 @@ static bool json_is_said(const struct prompt *prompt)
     if (turn < prompt->turn_count)
         parts += prompt->turns[turn].count;
     for (uint32_t i = 0; i < parts; i++)
-        if (is_text(&prompt->parts[i]) && says_json(prompt->parts[i].text))
+        if (part_is_text(&prompt->parts[i]) && says_json(prompt->parts[i].text))
             return true;
     return false;
 }

@@ -9,7 +9,6 @@
 #include "media.h"
 #include "penstock/base/text.h"
 #include "penstock/convert/ids.h"
-#include "reasoning.h"
 
 #define BAD_TYPE "this has the wrong type"
 
@@ -120,25 +119,6 @@ static void read_part(struct prompt_parse *parse, struct json_slice value, uint3
         part->text = words_of(found[kind == PART_REFUSAL ? REFUSAL : TEXT]);
 }
 
-static void read_content(struct prompt_parse *parse, struct json_slice content, uint32_t at,
-                         bool inner, const char *name)
-{
-    if (content.kind == JK_STRING) {
-        struct part *part = prompt_part(parse, PART_TEXT, at, PART_NO_SUB);
-        if (part == NULL)
-            return;
-        part->text = words_of(content);
-        part->inner = inner;
-    } else if (content.kind == JK_ARRAY) {
-        struct json_iter iter = json_elements_of(content);
-        struct json_slice value;
-        for (uint32_t sub = 0; json_element_next(&iter, &value) && !failed(parse->err); sub++)
-            read_part(parse, value, at, sub, inner);
-    } else if (content.kind != JK_NONE && content.kind != JK_NULL) {
-        prompt_bad(parse, BAD_TYPE, "input[%u].%s", at, name);
-    }
-}
-
 // --- items ---
 
 static void read_message(struct prompt_parse *parse, struct json_slice item, uint32_t at)
@@ -158,7 +138,7 @@ static void read_message(struct prompt_parse *parse, struct json_slice item, uin
         return;
     }
     if (prompt_turn(parse, kind, at) != NULL)
-        read_content(parse, found[CONTENT], at, false, "content");
+        parse_content(parse, found[CONTENT], at, false, "content", read_part);
 }
 
 static void read_call(struct prompt_parse *parse, struct json_slice item, uint32_t at)
@@ -204,7 +184,7 @@ static void read_result(struct prompt_parse *parse, struct json_slice item, uint
     if (words_none(part->id) && words_none(part->name))
         prompt_bad(parse, "a result says which call it answers", "input[%u].call_id", at);
     else
-        read_content(parse, found[OUTPUT], at, true, "output");
+        parse_content(parse, found[OUTPUT], at, true, "output", read_part);
 }
 
 // What a search of the client's found: the tools are there from now on, and the model is told so.
@@ -406,7 +386,7 @@ static void read_input(struct prompt_parse *parse, struct json_slice input)
 {
     if (input.kind == JK_STRING) {
         if (prompt_turn(parse, ROLE_USER, 0) != NULL)
-            read_content(parse, input, 0, false, "content");
+            parse_content(parse, input, 0, false, "content", read_part);
         return;
     }
     if (input.kind != JK_ARRAY) {
@@ -426,7 +406,7 @@ static void read_instructions(struct prompt_parse *parse, struct json_slice inst
     if (instructions.kind != JK_STRING)
         prompt_bad(parse, BAD_TYPE, "instructions");
     else if (prompt_turn(parse, ROLE_SYSTEM, 0) != NULL)
-        read_content(parse, instructions, 0, false, "instructions");
+        parse_content(parse, instructions, 0, false, "instructions", read_part);
 }
 
 // --- settings ---
@@ -441,11 +421,7 @@ static void read_reasoning(struct prompt_parse *parse, struct json_slice value)
     prompt->reasoning.show = summary.kind == JK_STRING ? 2 : 0;
     prompt->reasoning.path = "reasoning.effort";
     if (effort.kind == JK_STRING) {
-        prompt->reasoning.said = words_of(effort);
-        prompt->reasoning.effort = (uint8_t)effort_read(effort);
-        if (prompt->reasoning.effort == EFFORT_UNSAID)
-            prompt_bad(parse, "an effort is none, minimal, low, medium, high, xhigh or max",
-                       "reasoning.effort");
+        parse_effort(parse, effort, "reasoning.effort");
     } else if (effort.kind != JK_NONE && effort.kind != JK_NULL) {
         prompt_bad(parse, BAD_TYPE, "reasoning.effort");
     }
@@ -467,11 +443,7 @@ static void read_text_settings(struct prompt_parse *parse, struct json_slice tex
     if (json_string_is(type, SPAN("json_object"))) {
         prompt->format.kind = ANSWER_JSON;
     } else if (json_string_is(type, SPAN("json_schema"))) {
-        prompt->format.kind = ANSWER_SCHEMA;
-        prompt->format.name = words_of(json_get(format, SPAN("name")));
-        prompt->format.description = words_of(json_get(format, SPAN("description")));
-        prompt->format.schema = json_get(format, SPAN("schema"));
-        prompt->format.strict = responses_flag(json_get(format, SPAN("strict")));
+        parse_schema(parse, format);
         if (prompt->format.schema.kind != JK_OBJECT)
             prompt_bad(parse, "a format has a schema", "text.format.schema");
     } else if (format.kind == JK_OBJECT && !json_string_is(type, SPAN("text"))) {
@@ -570,11 +542,7 @@ static const struct {
     { SPAN("stream_options"), read_nothing },
 };
 
-static const struct {
-    struct span name;
-    enum knob_id knob;
-    enum json_kind kind;
-} knobs[] = {
+static const struct setting settings[] = {
     { SPAN("max_output_tokens"), KNOB_MAX_OUTPUT, JK_NUMBER },
     { SPAN("temperature"), KNOB_TEMPERATURE, JK_NUMBER },
     { SPAN("top_p"), KNOB_TOP_P, JK_NUMBER },
@@ -598,18 +566,9 @@ static void read_member(struct prompt_parse *parse, struct span key, struct json
             members[i].read(parse, value);
             return;
         }
-    for (size_t i = 0; i < ARRAY_LEN(knobs); i++) {
-        if (!json_key_is(key, knobs[i].name))
-            continue;
-        const struct knob *knob = &parse->prompt->knobs[knobs[i].knob];
-        bool newer = json_key_is(key, SPAN("safety_identifier"));
-        if (value.kind != knobs[i].kind)
-            prompt_bad(parse, BAD_TYPE, "%s", knobs[i].name.ptr); // C-109
-        else if (knob->value.kind == JK_NONE || newer)
-            prompt_knob(parse, knobs[i].knob, value, knobs[i].name.ptr);
-        return;
-    }
-    loss_drop(parse->losses, "%.*s", (int)min_size(key.len, 80), key.ptr); // C-121
+    const bool newer = json_key_is(key, SPAN("safety_identifier"));
+    if (!parse_setting(parse, settings, ARRAY_LEN(settings), key, value, newer))
+        loss_drop(parse->losses, "%.*s", (int)min_size(key.len, 80), key.ptr); // C-121
 }
 
 bool responses_parse(struct prompt_parse *parse, struct json_slice root)
@@ -631,10 +590,5 @@ bool responses_parse(struct prompt_parse *parse, struct json_slice root)
     static const struct json_slice yes = { { "true", 4 }, JK_TRUE };
     if (top->value.kind == JK_NUMBER && !span_eq(top->value.text, SPAN("0")))
         prompt_knob(parse, KNOB_LOGPROBS, yes, top->path);
-    uint32_t said = 0;
-    for (uint32_t i = 0; i < prompt->turn_count; i++)
-        said += prompt->turns[i].role != ROLE_SYSTEM;
-    if (said == 0)
-        prompt_bad(parse, "at least one message is required", "input");
-    return !failed(parse->err);
+    return parse_end(parse, "at least one message is required");
 }

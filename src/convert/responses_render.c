@@ -10,16 +10,6 @@
 
 enum { OUTPUT_MIN = 16 };
 
-static const struct knob *knob(const struct writer *writer, enum knob_id id)
-{
-    return &writer->prompt->knobs[id];
-}
-
-static bool is_set(const struct writer *writer, enum knob_id id)
-{
-    return knob(writer, id)->value.kind != JK_NONE;
-}
-
 // --- tools ---
 
 static void put_schema(struct writer *writer, const struct tool *tool)
@@ -121,32 +111,16 @@ static void put_choice(struct writer *writer)
         SINK_TEXT(out, "]}");
         break;
     }
-    if (is_set(writer, KNOB_PARALLEL)) // C-020
+    if (render_is_set(writer->render, KNOB_PARALLEL)) // C-020
         SINK_TEXT(out, ",\"parallel_tool_calls\":false");
 }
 
 // --- settings ---
 
-static void put_raw(struct writer *writer, enum knob_id id, struct span name)
-{
-    if (!is_set(writer, id))
-        return;
-    SINK_TEXT(writer->out, ",\"");
-    sink_put(writer->out, name);
-    SINK_TEXT(writer->out, "\":");
-    sink_put(writer->out, knob(writer, id)->value.text);
-}
-
-static void drop_knob(struct writer *writer, enum knob_id id)
-{
-    if (is_set(writer, id))
-        loss_drop(writer->losses, "%s", knob(writer, id)->path);
-}
-
 static void put_cap(struct writer *writer)
 {
     uint64_t cap;
-    const struct knob *max = knob(writer, KNOB_MAX_OUTPUT);
+    const struct knob *max = render_knob(writer->render, KNOB_MAX_OUTPUT);
     if (!json_u64(max->value, &cap))
         return;
     if (cap < OUTPUT_MIN) { // C-107
@@ -161,10 +135,11 @@ static void put_cap(struct writer *writer)
 static void put_store(struct writer *writer)
 {
     bool own = writer->prompt->from == FAMILY_OPENAI;
-    sink_put(writer->out, is_set(writer, KNOB_STORE) && own ? SPAN(",\"store\":true")
-                                                            : SPAN(",\"store\":false"));
+    sink_put(writer->out, render_is_set(writer->render, KNOB_STORE) && own
+                              ? SPAN(",\"store\":true")
+                              : SPAN(",\"store\":false"));
     if (!own)
-        drop_knob(writer, KNOB_STORE);
+        render_drop_knob(writer->render, KNOB_STORE);
 }
 
 static void put_reasoning(struct writer *writer)
@@ -190,14 +165,8 @@ static void put_reasoning(struct writer *writer)
     if (summary)
         SINK_TEXT(out, "\"summary\":\"auto\"");
     SINK_TEXT(out, "}");
-    bool told = effort != EFFORT_UNSAID &&
-                (prompt->reasoning.budget_set || (uint8_t)effort != prompt->reasoning.effort);
-    if (told) {
-        struct span word = effort_word(effort);
-        loss_adjust(writer->losses, "%s=%.*s>%.*s", prompt->reasoning.path,
-                    (int)min_size(prompt->reasoning.said.raw.len, 16),
-                    prompt->reasoning.said.raw.ptr, (int)word.len, word.ptr);
-    }
+    if (effort != EFFORT_UNSAID)
+        render_tell_effort(writer->render, effort_word(effort));
 }
 
 // What a model that reasons refuses (C-111).
@@ -207,13 +176,13 @@ static void put_sampling(struct writer *writer)
                                             KNOB_TOP_LOGPROBS };
     if (reasoning_is_on(writer->prompt, writer->caps)) {
         for (size_t i = 0; i < ARRAY_LEN(refused); i++)
-            drop_knob(writer, refused[i]);
+            render_drop_knob(writer->render, refused[i]);
         return;
     }
-    put_raw(writer, KNOB_TEMPERATURE, SPAN("temperature"));
-    put_raw(writer, KNOB_TOP_P, SPAN("top_p"));
-    put_raw(writer, KNOB_TOP_LOGPROBS, SPAN("top_logprobs"));
-    writer->logprobs = is_set(writer, KNOB_LOGPROBS);
+    render_put_knob(writer->render, writer->out, KNOB_TEMPERATURE, SPAN("temperature"));
+    render_put_knob(writer->render, writer->out, KNOB_TOP_P, SPAN("top_p"));
+    render_put_knob(writer->render, writer->out, KNOB_TOP_LOGPROBS, SPAN("top_logprobs"));
+    writer->logprobs = render_is_set(writer->render, KNOB_LOGPROBS);
 }
 
 // State that the client gives back is all there is: nothing is stored (C-073).
@@ -238,7 +207,7 @@ static void put_answer_format(struct writer *writer)
     struct sink *out = writer->out;
     bool schema = prompt->format.kind == ANSWER_SCHEMA && prompt->format.schema.kind == JK_OBJECT;
     bool json = prompt->format.kind == ANSWER_JSON;
-    bool verbosity = is_set(writer, KNOB_VERBOSITY);
+    bool verbosity = render_is_set(writer->render, KNOB_VERBOSITY);
     if (!schema && !json && !verbosity)
         return;
     SINK_TEXT(out, ",\"text\":{");
@@ -266,14 +235,14 @@ static void put_answer_format(struct writer *writer)
     }
     if (verbosity) {
         sink_put(out, json || schema ? SPAN(",\"verbosity\":") : SPAN("\"verbosity\":"));
-        sink_put(out, knob(writer, KNOB_VERBOSITY)->value.text);
+        sink_put(out, render_knob(writer->render, KNOB_VERBOSITY)->value.text);
     }
     SINK_TEXT(out, "}");
 }
 
 static void put_user(struct writer *writer)
 {
-    const struct knob *user = knob(writer, KNOB_USER);
+    const struct knob *user = render_knob(writer->render, KNOB_USER);
     bool own = writer->prompt->from == FAMILY_OPENAI || writer->prompt->from == FAMILY_RESPONSES;
     if (user->value.kind != JK_STRING)
         return;
@@ -291,29 +260,12 @@ static void put_user(struct writer *writer)
 
 static void put_tier(struct writer *writer)
 {
-    if (!is_set(writer, KNOB_TIER))
+    if (!render_is_set(writer->render, KNOB_TIER))
         return;
     if (writer->prompt->from == FAMILY_ANTHROPIC) // who says it means the standard one
         SINK_TEXT(writer->out, ",\"service_tier\":\"default\"");
     else
-        put_raw(writer, KNOB_TIER, SPAN("service_tier"));
-}
-
-// What the format has no word for, by the table of settings.
-static void lose_settings(struct writer *writer)
-{
-    static const uint8_t classes[KNOB_COUNT] = {
-#define KNOB(id, chat, responses, messages, gemini) [KNOB_##id] = LOSS_##responses,
-#include "penstock/convert/knobs.def"
-#undef KNOB
-    };
-    for (unsigned id = 0; id < KNOB_COUNT; id++) {
-        if (classes[id] == LOSS_DROP)
-            drop_knob(writer, (enum knob_id)id);
-        else if (classes[id] == LOSS_REFUSE && is_set(writer, (enum knob_id)id))
-            loss_refuse(writer->losses, "this vendor has no such thing", "%s",
-                        knob(writer, (enum knob_id)id)->path);
-    }
+        render_put_knob(writer->render, writer->out, KNOB_TIER, SPAN("service_tier"));
 }
 
 bool responses_render(struct render *render, struct sink *out)
@@ -336,14 +288,14 @@ bool responses_render(struct render *render, struct sink *out)
     put_sampling(&writer);
     put_include(&writer);
     put_answer_format(&writer);
-    put_raw(&writer, KNOB_METADATA, SPAN("metadata"));
-    put_raw(&writer, KNOB_CACHE_KEY, SPAN("prompt_cache_key"));
-    put_raw(&writer, KNOB_CACHE_RETENTION, SPAN("prompt_cache_retention"));
-    put_raw(&writer, KNOB_CACHE_OPTIONS, SPAN("prompt_cache_options"));
-    put_raw(&writer, KNOB_MODERATION, SPAN("moderation"));
+    render_put_knob(render, out, KNOB_METADATA, SPAN("metadata"));
+    render_put_knob(render, out, KNOB_CACHE_KEY, SPAN("prompt_cache_key"));
+    render_put_knob(render, out, KNOB_CACHE_RETENTION, SPAN("prompt_cache_retention"));
+    render_put_knob(render, out, KNOB_CACHE_OPTIONS, SPAN("prompt_cache_options"));
+    render_put_knob(render, out, KNOB_MODERATION, SPAN("moderation"));
     put_tier(&writer);
     put_user(&writer);
-    lose_settings(&writer);
+    render_lose_settings(render, FAMILY_RESPONSES);
     if (writer.tools.functions > 0)
         put_choice(&writer);
     put_tools(&writer);

@@ -2,7 +2,7 @@
 #ifndef PENSTOCK_SRC_CONVERT_RESPONSES_RENDER_H
 #define PENSTOCK_SRC_CONVERT_RESPONSES_RENDER_H
 
-#include "pairs.h"
+#include "render.h"
 #include "responses.h"
 #include "tools.h"
 

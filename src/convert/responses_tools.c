@@ -28,11 +28,6 @@ struct words responses_flat_name(struct prompt_parse *parse, struct words space,
     return words_escaped(span_of(room, (size_t)(sink.at - room)));
 }
 
-uint8_t responses_flag(struct json_slice value)
-{
-    return value.kind == JK_TRUE ? 2 : value.kind == JK_FALSE ? 1 : 0;
-}
-
 // Tools that a search found may stand in the list already.
 static bool is_declared(const struct prompt *prompt, struct words name)
 {
@@ -64,7 +59,7 @@ static void read_function(struct prompt_parse *parse, struct json_slice value,
     if (custom)
         return;
     // This format means strict where nothing is said, as far as the schema allows it (C-120).
-    tool->strict = responses_flag(json_get(value, SPAN("strict")));
+    tool->strict = parse_flag(json_get(value, SPAN("strict")));
     if (tool->strict == 0)
         tool->strict = schema_is_strict(tool->schema) ? 2 : 1;
 }
@@ -153,9 +148,7 @@ void responses_read_choice(struct prompt_parse *parse, struct json_slice choice)
     } else if (json_string_is(choice, SPAN("required"))) {
         prompt->choice.mode = CHOOSE_ANY;
     } else if (json_string_is(type, SPAN("function")) || json_string_is(type, SPAN("custom"))) {
-        prompt->choice.mode = CHOOSE_ONE;
-        prompt->choice.names[0] = words_of(json_get(choice, SPAN("name")));
-        prompt->choice.name_count = 1;
+        parse_one_choice(parse, json_get(choice, SPAN("name")));
         if (words_none(prompt->choice.names[0]))
             prompt_bad(parse, "a choice names its tool", "tool_choice.name");
     } else if (json_string_is(type, SPAN("allowed_tools"))) {

@@ -1,5 +1,7 @@
 #include "penstock/convert/words.h"
 
+#include "penstock/codec/simd.h"
+
 // Four hexadecimal digits; -1 if they are not.
 static int32_t hex4(const char *at)
 {
@@ -103,30 +105,6 @@ size_t words_torn(struct span raw)
     return paired ? len + ESCAPE_LONG : len;
 }
 
-// True where the three bytes begin the escape of a surrogate, if the backslash is not escaped.
-static inline bool is_mark(const char *at)
-{
-    return (at[0] == '\\') & (at[1] == 'u') & ((at[2] | 0x20) == 'd');
-}
-
-// The first of them behind `at`; the end if there is none. Escapes are frequent and these are not,
-// so blocks are asked first, in a loop that compilers turn into vectors.
-static size_t next_mark(struct span raw, size_t at)
-{
-    enum { BLOCK = 128, MARK = 3 };
-    for (; raw.len - at >= BLOCK + MARK; at += BLOCK) {
-        unsigned char any = 0;
-        for (size_t i = 0; i < BLOCK; i++)
-            any |= (unsigned char)is_mark(raw.ptr + at + i);
-        if (any != 0)
-            break;
-    }
-    for (; raw.len - at >= MARK; at++)
-        if (is_mark(raw.ptr + at))
-            return at;
-    return raw.len;
-}
-
 static bool is_escaped(struct span raw, size_t at)
 {
     size_t run = 0;
@@ -137,7 +115,10 @@ static bool is_escaped(struct span raw, size_t at)
 
 size_t words_lone(struct span raw)
 {
-    for (size_t at = 0; (at = next_mark(raw, at)) < raw.len;) {
+    for (size_t at = 0; at < raw.len;) {
+        at += simd_surrogate_run(raw.ptr + at, raw.len - at);
+        if (at == raw.len)
+            break;
         int32_t value = raw.len - at >= ESCAPE_LONG ? hex4(raw.ptr + at + 2) : 0;
         if (value < 0xd800 || value >= 0xe000 || is_escaped(raw, at)) {
             at++;

@@ -77,15 +77,16 @@ static const struct row claude[] = {
 // refusals ("Supported values are ..."); which endpoints serve a model: its model page; tools on
 // Chat: the refusal that names /v1/responses, which 5.4 gives beside an effort and later models
 // also without one. Fine-tuned models are what they were made from.
-#define GPT_THINKS(set, ...)                                                                    \
-    {                                                                                           \
-        .developer_role = true, .no_sampling = true, .reasons_unasked = true, .efforts = (set), \
-        __VA_ARGS__                                                                             \
+#define GPT_THINKS(set, ...)                                                                   \
+    {                                                                                          \
+        .developer_role = true, .no_sampling = true, .no_stop = true, .reasons_unasked = true, \
+        .efforts = (set), __VA_ARGS__                                                          \
     }
-// Thinks only when asked, and takes all settings until then.
-#define GPT_ASKED(set, ...)                                                        \
-    {                                                                              \
-        .developer_role = true, .no_sampling = true, .efforts = (set), __VA_ARGS__ \
+// Thinks only when asked, and takes temperature and its like until then.
+#define GPT_ASKED(set, ...)                                                             \
+    {                                                                                   \
+        .developer_role = true, .no_sampling = true, .no_stop = true, .efforts = (set), \
+        __VA_ARGS__                                                                     \
     }
 #define RESPONSES_ONLY .chat = CHAT_NOT
 

@@ -94,8 +94,13 @@ void answer_pass_end(struct req *req)
     if (answer->pass_memory == NULL)
         return;
     wire_pass_end(answer_pass(answer));
-    buf_put(answer->pass_memory);
-    answer->pass_memory = NULL;
+    answer_pass_drop(req);
+}
+
+void answer_pass_drop(struct req *req)
+{
+    buf_put(req->answer->pass_memory);
+    req->answer->pass_memory = NULL;
 }
 
 struct fault_note *answer_note(struct req *req)

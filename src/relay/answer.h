@@ -53,6 +53,7 @@ static inline struct issuer_scan *answer_issuer(const struct answer *answer)
 // Starts to read a body that passes in pieces.
 must_use bool answer_pass_begin(struct req *req, bool sse);
 void answer_pass_end(struct req *req);
+void answer_pass_drop(struct req *req); // without a look at what has passed
 
 // A note for a fault, in the arena; NULL when that is exhausted.
 struct fault_note *answer_note(struct req *req);

@@ -231,10 +231,8 @@ static bool is_space(char byte)
     return byte == ' ' || byte == '\t' || byte == '\n' || byte == '\r';
 }
 
-// The body has been validated: what is left without the white space around it is one value.
-static struct json_slice body_root(const struct req *req)
+struct json_slice convert_root(struct span text)
 {
-    struct span text = req->stream->body;
     while (text.len > 0 && is_space(*text.ptr))
         text = span_from(text, 1);
     while (text.len > 0 && is_space(text.ptr[text.len - 1]))
@@ -248,7 +246,7 @@ static void parse_body(struct carry *carry)
     const struct req *req = carry->req;
     struct conversion *conversion = req->conversion;
     struct prompt_parse *parse = &carry->parse;
-    const struct json_slice root = body_root(req);
+    const struct json_slice root = convert_root(req->stream->body);
     if (root.kind != JK_OBJECT) {
         carry->err = ERR(JSON_TYPE);
         return;
@@ -270,8 +268,8 @@ static struct err parsed(struct carry *carry)
     const struct prompt_parse *parse = &carry->parse;
     if (req->conversion->losses->refused)
         return refuse_loss(req);
-    if (!failed(carry->err))
-        return carry->usage_id != 0 ? convert_recall(req, &carry->parse) : OK;
+    if (!failed(carry->err)) // where nobody is asked, nothing is given back
+        return carry->candidate != NULL ? convert_recall(req, &carry->parse) : OK;
     if (carry->err.code == ERR_JSON_TYPE || carry->err.side != SIDE_CLIENT)
         return carry->err;
     const char *why = parse->why != NULL ? parse->why : "this is not what the API takes here";
@@ -330,7 +328,8 @@ static bool note_facts(struct req *req, const struct snap_account *account,
         .scratch = &conversion->scratch,
         .key = req->shard->shared->envelope_key,
         .account = account->usage_id,
-        .request = conversion->from->repeats_request ? req->stream->body : SPAN_NONE,
+        .request = convert_keeps_body(req) ? req->stream->body : SPAN_NONE,
+        .repeated = convert_keeps_body(req) ? conversion->repeated : NULL,
     };
     memcpy(&facts->random, req->record.request_id + USAGE_ID_BYTES - sizeof(facts->random),
            sizeof(facts->random));
@@ -370,8 +369,13 @@ static struct err rendered(struct carry *carry)
 
 void carry_run(struct carry *carry)
 {
+    struct conversion *conversion = carry->req->conversion;
     switch ((enum carry_stage)carry->stage) {
-    case CARRY_PARSE: parse_body(carry); break;
+    case CARRY_PARSE:
+        parse_body(carry);
+        if (!failed(carry->err) && conversion->from->find_repeated != NULL)
+            conversion->from->find_repeated(carry->req->stream->body, conversion->repeated);
+        break;
     case CARRY_RENDER: render_body(carry); break;
     case CARRY_COUNT:
         parse_body(carry);
@@ -461,7 +465,7 @@ static bool thinks_with_tools(const struct req *req, const struct caps *caps)
     static const struct span names[COUNT] = { SPAN("tools"), SPAN("functions"),
                                               SPAN("reasoning_effort") };
     struct json_slice found[COUNT];
-    json_get_all(body_root(req), names, found, COUNT);
+    json_get_all(convert_root(req->stream->body), names, found, COUNT);
     if (!wire_has_content(found[TOOLS]) && !wire_has_content(found[FUNCTIONS]))
         return false;
     return found[EFFORT].kind == JK_STRING ? !json_string_is(found[EFFORT], SPAN("none"))
@@ -630,7 +634,7 @@ struct err convert_mend(struct req *req, const struct snap_account *account,
     if (!differs && !req->thoughtless &&
         !mend_needed(req->stream->body, req->plan->members.scan.marked, family))
         return OK;
-    const struct json_slice root = body_root(req), list = mend_list(root, family);
+    const struct json_slice root = convert_root(req->stream->body), list = mend_list(root, family);
     if (list.kind == JK_NONE)
         return OK;
     TRY(mend_begin(req));
@@ -720,5 +724,5 @@ void convert_fields(struct req *req, struct put *out)
 
 bool convert_keeps_body(const struct req *req)
 {
-    return req->conversion->from->repeats_request;
+    return req->conversion->from->find_repeated != NULL;
 }

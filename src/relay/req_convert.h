@@ -97,12 +97,16 @@ struct conversion {
     bool ends;               // more of the end of the client's stream is to be written
     bool inside;             // a part of its last event has left
     bool undid;              // `undone` is set up
+    bool scans;              // so is `scan`: the vendor's whole answer is long
+    uint32_t counted;        // bytes of it that usage was looked for in
     uint64_t quiet_since_ns; // nothing went to the client since
     struct aliases aliases;  // kept from the request to the end of its answer
     struct undo undo;
     struct thoughts thoughts;
+    struct json_scan scan;
     struct completion completion;
-    struct completion undone; // the same in the client's words
+    struct completion undone;                 // the same in the client's words
+    struct json_slice repeated[REPEATED_MAX]; // of the request, in the answer
     struct decode decode;
     struct encode encode;
     char model[MODEL_NAME_MAX]; // as the client wrote it
@@ -155,6 +159,8 @@ void convert_end(struct req *req);
 
 // Where the pair of formats is counted.
 struct figures_conversion *convert_figures(struct req *req);
+// A validated text without the white space around it; `kind` is JK_NONE if it is no object.
+struct json_slice convert_root(struct span text);
 // Gives back all that was taken of `scratch`.
 void convert_pieces_drop(struct conversion *conversion);
 void convert_text_begin(struct convert_text *text, struct net *net, size_t expected);

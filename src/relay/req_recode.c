@@ -14,7 +14,10 @@
 #include "req_convert.h"
 #include "unpack.h"
 
-enum { SMALL_PIECE = 1 * KIB };            // what comes of such a piece fits a small buffer
+enum {
+    SMALL_PIECE = 1 * KIB,  // what comes of such a piece fits a small buffer
+    WHOLE_LONG = 256 * KIB, // a whole answer that is looked at as it comes
+};
 #define QUIET_NS (UINT64_C(10) * NS_PER_S) // then the client is shown that its answer is on its way
 
 // --- what leaves ---
@@ -204,7 +207,8 @@ void convert_answer_end(struct conversion *conversion)
 {
     out_drop(conversion);
     conversion->late = OK;
-    conversion->finishing = conversion->ends = conversion->inside = false;
+    conversion->finishing = conversion->ends = conversion->inside = conversion->scans = false;
+    conversion->counted = 0;
     convert_pieces_drop(conversion);
     if (!conversion->begun)
         return;
@@ -325,6 +329,8 @@ bool convert_show_life(struct req *req)
     return stream_send_copy(req->stream, wire_keepalive((enum wire_family)req->family));
 }
 
+static struct err keep_whole(struct req *req, struct span piece);
+
 struct err convert_piece(struct req *req, const struct seg *piece)
 {
     struct conversion *conversion = req->conversion;
@@ -332,7 +338,7 @@ struct err convert_piece(struct req *req, const struct seg *piece)
     if (unlikely(failed(conversion->late)))
         return OK; // it is told as soon as the client has what came before
     if (!conversion->sse)
-        return pump_hold(req, in, CONVERT_EVENT_MAX) ? OK : ERR(UPSTREAM_TOO_LARGE);
+        return keep_whole(req, in);
     conversion->small = piece->len < SMALL_PIECE;
     struct err err = take_events(req, in);
     // What was received before an error is delivered.
@@ -346,30 +352,78 @@ struct err convert_piece(struct req *req, const struct seg *piece)
 
 // --- whole answers ---
 
-// Counts what the answer cost; true unless it is an error or no answer.
-static struct err count_whole(struct req *req, struct span text)
+static struct span held(const struct req *req)
 {
-    struct wire_stream *stream = &req->answer->stream;
-    if (!answer_pass_begin(req, false))
-        return ERR(OVERLOADED);
-    struct span rest = text, part;
+    const struct pump *pump = &req->pump;
+    return pump->hold != NULL ? span_of(pump->hold->buf.data, pump->hold_len) : SPAN_NONE;
+}
+
+// Looks for what the answer cost, and for errors, in what has come of it since the last time.
+static void count_more(struct req *req)
+{
+    struct conversion *conversion = req->conversion;
+    struct span rest = span_from(held(req), conversion->counted), part;
     enum wire_cut cut;
+    conversion->counted += (uint32_t)rest.len;
     while (wire_pass_next(answer_pass(req->answer), &rest, &part, &cut))
         continue;
+}
+
+// A long answer is validated and counted as it comes, so that no turn has all of that to do.
+static cold struct err scan_more(struct req *req, bool final)
+{
+    struct conversion *conversion = req->conversion;
+    const struct span text = held(req);
+    if (!conversion->scans) {
+        if (!answer_pass_begin(req, false))
+            return ERR(OVERLOADED);
+        json_scan_init(&conversion->scan, false);
+        conversion->scans = true;
+    }
+    count_more(req);
+    enum parse parse;
+    do
+        parse = json_scan_feed(&conversion->scan, text, final, text.len);
+    while (parse == PARSE_MORE && final);
+    return parse == PARSE_BAD || (final && parse != PARSE_DONE) ? malformed() : OK;
+}
+
+static struct err keep_whole(struct req *req, struct span piece)
+{
+    if (!pump_hold(req, piece, CONVERT_EVENT_MAX))
+        return ERR(UPSTREAM_TOO_LARGE);
+    return unlikely(req->pump.hold_len >= WHOLE_LONG) ? scan_more(req, false) : OK;
+}
+
+// True unless it is an error or no answer.
+static struct err check_whole(struct req *req, struct json_slice *root)
+{
+    struct conversion *conversion = req->conversion;
+    if (conversion->scans) {
+        TRY(scan_more(req, true));
+        *root = convert_root(held(req));
+        root->kind = conversion->scan.root;
+    } else {
+        if (!answer_pass_begin(req, false))
+            return ERR(OVERLOADED);
+        *root = convert_root(held(req));
+        // Most answers look like others, and are read once.
+        if (!wire_pass_begin_whole(answer_pass(req->answer), held(req)) &&
+            !json_check(held(req), root)) {
+            answer_pass_drop(req);
+            return malformed();
+        }
+        count_more(req);
+    }
     answer_pass_end(req);
-    return stream->failed ? pump_event_error(req) : OK;
+    return req->answer->stream.failed ? pump_event_error(req) : OK;
 }
 
 static struct err read_whole(struct req *req)
 {
     struct conversion *conversion = req->conversion;
-    const struct pump *pump = &req->pump;
-    struct span text =
-        pump->hold != NULL ? span_of(pump->hold->buf.data, pump->hold_len) : SPAN_NONE;
     struct json_slice root;
-    if (!json_check(text, &root))
-        return malformed();
-    TRY(count_whole(req, text));
+    TRY(check_whole(req, &root));
     const struct wire_stream *stream = &req->answer->stream;
     conversion->facts.id = span_of(stream->id, stream->id_len);
     if (conversion->streams)

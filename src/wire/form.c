@@ -31,7 +31,8 @@ static inline struct span with_quotes(struct span hole)
     return span_of(hole.ptr - 1, hole.len + 2);
 }
 
-static void take(const struct wire_form *form, struct wire_stream *stream, const struct filling *holes)
+static void take(const struct wire_form *form, struct wire_stream *stream,
+                 const struct filling *holes)
 {
     stream->told = form->told;
     stream->finished = form->finished;
@@ -44,7 +45,8 @@ static void take(const struct wire_form *form, struct wire_stream *stream, const
         if (part->kind == HOLE_DIGITS)
             wire_stream_number(stream, part->tag, holes[hole].number);
         else if (part->tag == HOLE_MODEL)
-            told_model(&stream->told, (struct json_slice){ with_quotes(holes[hole].text), JK_STRING });
+            told_model(&stream->told,
+                       (struct json_slice){ with_quotes(holes[hole].text), JK_STRING });
         else
             wire_stream_id(stream, (struct json_slice){ with_quotes(holes[hole].text), JK_STRING });
     }
@@ -82,14 +84,31 @@ static struct wire_form *find(struct wire_forms *forms, const struct wire *wire,
     return NULL;
 }
 
+static bool is_string(struct span raw)
+{
+    bool high = false;
+    return simd_quoted_run(raw.ptr, raw.len, &high) == raw.len &&
+           (!high || simd_utf8_run(raw.ptr, raw.len) == raw.len);
+}
+
+// A skeleton does not look into escapes, nor for what is no UTF-8, but tells where some are.
+static bool is_valid(const struct wire_form *form, const struct filling *holes)
+{
+    bool good = form->valid;
+    for (size_t i = 0; good && i < skeleton_holes(&form->skeleton); i++)
+        if (form->skeleton.parts[i].kind == HOLE_STRING && holes[i].number != 0)
+            good = is_string(holes[i].text);
+    return good;
+}
+
 bool wire_forms_take(struct wire_forms *forms, struct wire_stream *stream, struct span text,
-                     struct span *name)
+                     struct span *name, bool strict)
 {
     uninitialized struct filling holes[WIRE_FORM_HOLES];
     if (text.len == 0)
         return false; // it would be taken for a match of no bytes
     struct wire_form *form = find(forms, stream->wire, text, name != NULL, holes);
-    if (form == NULL)
+    if (form == NULL || (strict && !is_valid(form, holes)))
         return false;
     forms->learns = 0;
     if (!form->tight && name == NULL && form->uses++ % WIRE_FORM_RETRY == 0) {
@@ -358,6 +377,9 @@ void wire_forms_learn(struct wire_forms *forms, const struct wire_stream *stream
     form->nameless = names == 0;
     form->name_hole = names == 1 ? form->model_hole : NO_HOLE;
     form->tight = learner.loose != NULL;
+    form->valid = json_check(text, &root);
+    for (size_t i = 0; i < learner.count; i++)
+        form->valid &= learner.holes[i].kind != HOLE_NUMBER; // of whose spelling little is seen
     form->uses = 0;
     form->wire = stream->wire;
     move_to_front(forms, WIRE_FORMS - 1);

@@ -375,7 +375,7 @@ void wire_pass_init(struct wire_pass *pass, struct wire_stream *stream, bool sse
     pass->stream = stream;
     pass->sse = sse;
     pass->bad = pass->ended = pass->in_model = pass->model_new = false;
-    pass->begun = pass->known = pass->taken = false;
+    pass->begun = pass->known = pass->taken = pass->strict = false;
     pass->name = pass->first = SPAN_NONE;
     pass->likens = !sse && !stream->whole && stream->forms != NULL;
     pass->state = LINE_START;
@@ -531,13 +531,22 @@ static void begin_pass(struct wire_pass *pass, struct span first)
     pass->begun = true;
     pass->first = first;
     struct span *name = pass->told > 0 ? &pass->name : NULL;
-    pass->known = pass->likens && wire_forms_take(pass->stream->forms, pass->stream, first, name);
+    pass->known = pass->likens &&
+                  wire_forms_take(pass->stream->forms, pass->stream, first, name, pass->strict);
     if (pass->known) {
         pass->ended = pass->taken = true;
         return;
     }
     json_tap_init(&pass->tap, &plans[pass->stream->wire->id], pass->memory);
     pass->tap.told = pass->told;
+}
+
+bool wire_pass_begin_whole(struct wire_pass *pass, struct span text)
+{
+    assert(!pass->begun && !pass->sse);
+    pass->strict = true;
+    begin_pass(pass, text);
+    return pass->known;
 }
 
 bool wire_pass_next(struct wire_pass *pass, struct span *in, struct span *out, enum wire_cut *cut)

@@ -61,7 +61,9 @@ static void read_block_delta(struct wire_stream *stream, struct wire_event *even
             continue;
         if (wire_has_content(value))
             event->flags |= WIRE_CONTENT;
-        if (value.kind == JK_STRING)
+        if (json_key_is(key, SPAN("signature")))
+            event->plain = false; // no text: whoever looks for signatures sees each
+        else if (value.kind == JK_STRING)
             wire_event_text(stream, event, value);
     }
 }

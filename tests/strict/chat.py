@@ -554,7 +554,7 @@ def events(asked, answer, vendor):
             yield chunk(k, {"reasoning_content": piece})
         for name, text in (("content", choice_text(answer, k)), ("refusal", answer.refusal)):
             for at, piece in enumerate(pieces(text, seed_of(asked))):
-                if answer.broken and at == 3:
+                if answer.broken and not answer.calls and at == 3:
                     yield None
                     return
                 probable = None if asked.logprobs is None else {
@@ -566,7 +566,10 @@ def events(asked, answer, vendor):
             kind, name = made["type"], "input" if made["type"] == "custom" else "arguments"
             text, made[kind][name] = made[kind][name], ""
             yield chunk(k, {"tool_calls": [{"index": n, **made}]})
-            for piece in pieces(text, asked.prefix):
+            for at, piece in enumerate(pieces(text, asked.prefix)):
+                if answer.broken and at == 1:
+                    yield None
+                    return
                 yield chunk(k, {"tool_calls": [{"index": n, kind: {name: piece}}]})
         yield chunk(k, {}, FINISH[answer.finish])
 

@@ -144,6 +144,12 @@ def stopped(form, steps):
     return steps[0]["text"], steps[0]["finish"], which
 
 
+def ended(form, steps):
+    """The text and the end; Gemini's own clients get no candidate at all of a prompt that was blocked."""
+    finish = steps[0]["finish"]
+    return steps[0]["text"], "filtered" if finish == "unknown end None" else finish
+
+
 def note(text, *parts):
     """The same answer to each call."""
     return lambda form, name, args: (text, False, *parts)
@@ -248,6 +254,7 @@ FEATURES = {
         "(reasoning)", ['> think one\n> call add {"a": 1, "b": 2}\n> then\n> think two\n> say b\n> bare',
                         '> think three\n> call now\n> then\n> say d\n> bare'], texts, vendors=(),
         options={"tools": plan.TOOLS, "thinks": True}),
+    "block": Feature("prompt blocked", ["> block"], ended),
     "half": Feature(
         "call cut by the limit", ['> say so\n> bare\n> half note {"text": "some words that are not to be run"}'],
         cut, options={"tools": plan.TOOLS}),

@@ -498,7 +498,13 @@ def end_of(asked, answer, *texts):
     return more
 
 
+def blocked(asked, answer):
+    return {"promptFeedback": {"blockReason": "SAFETY"}, "usageMetadata": usage(answer), **frame(asked)}
+
+
 def whole(asked, answer, vendor):
+    if answer.blocked:
+        return blocked(asked, answer)
     thoughts, calls = parts_of(asked, answer, vendor)
     candidates = []
     for k in range(asked.choices):
@@ -514,6 +520,9 @@ def event(value):
 
 
 def chunks(asked, answer, vendor):
+    if answer.blocked:
+        yield blocked(asked, answer)
+        return
     thoughts, calls = parts_of(asked, answer, vendor)
     early = {"promptTokenCount": usage(answer)["promptTokenCount"]}
 
@@ -527,11 +536,14 @@ def chunks(asked, answer, vendor):
             for piece in pieces(thought["text"], asked.prefix):
                 yield chunk(k, [{"text": piece, "thought": True}])
         for n, piece in enumerate(pieces(choice_text(answer, k), seed_of(asked))):
-            if answer.broken and n == 3:
+            if answer.broken and not answer.calls and n == 3:
                 yield error_body(TROUBLES[answer.why]()) if answer.broken == "break" else None
                 return
             yield chunk(k, [{"text": piece}], more=None if asked.logprobs is None else {
                 "logprobsResult": probable(asked, piece)})
+        if answer.broken and calls:
+            yield None  # calls come whole, or not at all
+            return
         for part in calls:
             yield chunk(k, [part])
         yield chunk(k, [last_text(asked, answer, vendor, "")], True, end_of(asked, answer))

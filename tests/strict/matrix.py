@@ -61,8 +61,10 @@ CASES = {
     "error": ("vendor's error", {}, [("> error 429", [])], "error"),
     "break": ("error in the stream", {}, [("> say some more words\n> break", [])], "error"),
     "cut": ("cut off", {}, [("> say some more words\n> cut", [])], "cut"),
+    "torn": ("cut in a call", {"tools": plan.TOOLS}, [
+        ('> say so\n> bare\n> call note {"text": "some words that nobody may take for all of them"}\n> cut', [])], "cut"),
 }
-STREAM_ONLY = ("break", "cut")
+STREAM_ONLY = ("break", "cut", "torn")
 UNSHOWN = ("said",)  # only there for others to be compared with
 
 # What a client's accumulator cannot do, whatever it is sent.

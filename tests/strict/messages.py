@@ -617,7 +617,7 @@ def block_events(at, block, asked, answer):
             for piece in pieces(text if block["input"] else "", seed)]
     yield event({"type": "content_block_start", "index": at, "content_block": shell})
     for n, members in enumerate(deltas):
-        if answer.broken and kind == "text" and n == 3:
+        if answer.broken and (kind, n) == (("tool_use", 2) if answer.calls else ("text", 3)):
             yield None
             return
         yield delta(**members)

@@ -507,7 +507,7 @@ def item_events(event, at, item, asked, answer):
         more = {} if kind == "refusal" else {"logprobs": [], "annotations": []}
         yield event("response.content_part.added", **ids, part={**part, **more, kind: ""})
         for n, piece in enumerate(pieces(part[kind], chat.seed_of(asked))):
-            if answer.broken and n == 3:
+            if answer.broken and not answer.calls and n == 3:
                 yield None
                 return
             more = {} if kind == "refusal" else {"logprobs": part["logprobs"][n:n + 1]}
@@ -523,7 +523,10 @@ def item_events(event, at, item, asked, answer):
         shell = {**item, "status": "in_progress", **({words[0]: ""} if words else {})}
         yield event("response.output_item.added", output_index=at, item=shell)
         if words:
-            for piece in pieces(item[words[0]], seed):
+            for n, piece in enumerate(pieces(item[words[0]], seed)):
+                if answer.broken and n == 1:
+                    yield None
+                    return
                 yield event(words[1] + ".delta", **ids, delta=piece, obfuscation="")
         if item["status"] == "incomplete":
             return  # the limit came: nothing of it is done

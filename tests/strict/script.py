@@ -17,10 +17,11 @@ to the vendor is told apart from one that did not.
     > json JSON         answers in JSON, where a schema asks for it
     > refuse TEXT       in the model's own words
     > filter            what was said until here stands, and a filter ends it
+    > block             a filter lets the prompt not even in
     > bare              the text without the digest
     > error STATUS      an error instead of an answer, by its status or its name
     > break NAME        an error in the middle of the stream; an unnamed one is the server's
-    > cut               the connection ends in the middle of the answer
+    > cut               the connection ends in the middle of the answer: of its text, or of a call
 """
 
 import hashlib
@@ -104,8 +105,9 @@ class Answer:
     stop_string: str = ""
     cites: list = field(default_factory=list)  # (from, to, url, title): of the text's characters
     redacted: bool = False
+    blocked: bool = False
     half: bool = False    # the last call was cut by the limit
-    broken: str = ""      # break, cut
+    broken: str = ""      # break, cut; in the first call, or else in the text
     why: str = ""         # the kind of error that breaks it
     usage: Usage = field(default_factory=Usage)
 
@@ -226,6 +228,8 @@ def answer(asked):
             raise Trouble(rest)
         elif word == "filter":
             out.finish, bare = "filtered", True
+        elif word == "block":
+            out.finish, out.blocked, bare = "filtered", True, True
         elif word == "bare":
             bare = True
         elif word in ("break", "cut"):
@@ -236,7 +240,7 @@ def answer(asked):
     elif out.refusal:
         out.finish = "refused"
     elif not out.calls or texts:
-        out.text = " ".join(texts or ["ok"]) + ("" if bare else TAIL.format(told))
+        out.text = " ".join(texts or ([] if out.blocked else ["ok"])) + ("" if bare else TAIL.format(told))
     out.cites = cites
     if out.calls:
         out.finish = "length" if out.half else "calls"

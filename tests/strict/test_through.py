@@ -156,7 +156,7 @@ class Forgetful(Conversations):
         self.assertGreater(len(entries), plan.TURNS)
         self.check_signatures(entries)
         if not hops:
-            self.check_thoughts(entries, "forgetful", marker)
+            self.check_thoughts(entries, "forgetful", marker, SEED)
 
 
 class Hops(Conversations):

@@ -12,24 +12,7 @@ enum { RUN_OUT = 16 * MIB, RUN_PAD = 4 * MIB, RUN_KEPT = 4 * MIB };
 
 static char *run_out; // what was written last
 
-// Memory of one conversion, used again by the next.
-struct run_pad {
-    struct scratch scratch;
-    char *room;
-    size_t used;
-};
-
-static void *run_pad_take(struct scratch *scratch, size_t size)
-{
-    struct run_pad *pad = container_of(scratch, struct run_pad, scratch);
-    size = round_up(size, 16);
-    if (pad->room == NULL || RUN_PAD - pad->used < size)
-        return NULL;
-    pad->used += size;
-    return pad->room + pad->used - size;
-}
-
-static struct run_pad run_pad = { .scratch = { run_pad_take } };
+static struct pad run_pad = PAD(NULL, RUN_PAD); // used again by the next conversion
 
 static const uint8_t run_key[ENVELOPE_KEY_BYTES] = { 7 };
 

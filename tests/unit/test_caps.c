@@ -74,6 +74,7 @@ static void openai_and_those_who_imitate_it(void)
 {
     struct caps own = of(ACCOUNT_OPENAI, FORMAT_OPENAI, "o3-mini");
     EXPECT(own.official && own.developer_role && own.custom_tools && !own.old_cap); // C-003, C-108
+    EXPECT(own.no_stop && !of(ACCOUNT_OPENAI, FORMAT_OPENAI, "gpt-4.1").no_stop);
     EXPECT((own.efforts & BIT(EFFORT_HIGH)) != 0 && (own.efforts & BIT(EFFORT_NONE)) == 0); // C-060
     EXPECT_EQ(of(ACCOUNT_OPENAI, FORMAT_OPENAI, "gpt-4o").reasons, REASONS_NOT);
     EXPECT_EQ(of(ACCOUNT_OPENAI, FORMAT_OPENAI, "ft:gpt-4o-mini:us::1").reasons, REASONS_NOT);

@@ -9,20 +9,7 @@
 
 enum { ROOM = 64 * KIB };
 
-struct pad {
-    struct scratch scratch;
-    char room[ROOM];
-    size_t used;
-};
-
-static void *pad_take(struct scratch *scratch, size_t size)
-{
-    struct pad *pad = container_of(scratch, struct pad, scratch);
-    if (ROOM - pad->used < size)
-        return NULL;
-    pad->used += round_up(size, 16);
-    return pad->room + pad->used - round_up(size, 16);
-}
+static char pad_room[ROOM];
 
 static struct words escaped(const char *text)
 {
@@ -151,7 +138,7 @@ static void memory_has_a_bound(void)
 
 static void long_texts_need_a_place(void)
 {
-    static struct pad pad = { .scratch = { pad_take } };
+    struct pad pad = PAD(pad_room, ROOM);
     static char large[2 * ARENA_CHUNK];
     memset(large, 'a', sizeof(large));
     memcpy(large + 100, "\\ud83d\\n", 8);
@@ -286,7 +273,7 @@ static void ids_are_legal_and_stay_apart(void) // C-026
 static void envelopes_come_back_unchanged_or_not_at_all(void) // C-064, C-150
 {
     static const uint8_t key[ENVELOPE_KEY_BYTES] = { 1, 2, 3 }, other_key[ENVELOPE_KEY_BYTES];
-    static struct pad pad = { .scratch = { pad_take } };
+    struct pad pad = PAD(pad_room, ROOM);
     struct answer_facts facts = { .model = SPAN("a \"model\""), .key = key };
     struct signature signed_by = { .text = escaped("ENC+/=\\n"),
                                    .id = escaped("rs_1"),
@@ -317,7 +304,7 @@ static void envelopes_come_back_unchanged_or_not_at_all(void) // C-064, C-150
 static void envelopes_give_a_signature_back_to_its_account_alone(void) // C-150
 {
     static const uint8_t key[ENVELOPE_KEY_BYTES] = { 1, 2, 3 };
-    static struct pad pad = { .scratch = { pad_take } };
+    struct pad pad = PAD(pad_room, ROOM);
     const uint64_t issuer = UINT64_C(0xfedcba9876543210);
     struct answer_facts facts = { .model = SPAN("m"), .key = key, .account = issuer };
     struct signature signed_by = { .text = escaped("ENC"),
@@ -372,7 +359,7 @@ static void losses_are_told_once_and_bounded(void)
 
 static void arguments_become_objects(void) // C-023, C-025
 {
-    static struct pad pad = { .scratch = { pad_take } };
+    struct pad pad = PAD(pad_room, ROOM);
     EXPECT_SPAN(args_object(escaped("{\\\"a\\\":1}"), &pad.scratch), "{\"a\":1}");
     EXPECT_SPAN(args_object(WORDS_NONE, &pad.scratch), "{}");
     EXPECT_SPAN(args_object(escaped("null"), &pad.scratch), "{}");

@@ -19,21 +19,6 @@ static char *load(const char *name, size_t *len)
 
 // --- memory ---
 
-struct pad {
-    struct scratch scratch;
-    char *at, *end;
-};
-
-static void *pad_take(struct scratch *scratch, size_t size)
-{
-    struct pad *pad = container_of(scratch, struct pad, scratch);
-    size = round_up(size, 16);
-    if ((size_t)(pad->end - pad->at) < size)
-        return NULL;
-    pad->at += size;
-    return pad->at - size;
-}
-
 // --- formats ---
 
 static const struct {
@@ -204,7 +189,7 @@ static bool convert(struct run *run, struct span text, size_t chop, size_t from,
 {
     struct answer_facts facts = { .model = SPAN("gw-model"), .estimated_input = 20 };
     facts.usage_wanted = facts.thoughts_wanted = facts.envelopes_wanted = true;
-    run->pad = (struct pad){ { pad_take }, run->memory, run->memory + sizeof(run->memory) };
+    run->pad = (struct pad)PAD(run->memory, sizeof(run->memory));
     facts.scratch = &run->pad.scratch;
     wire_stream_init(&run->stream, wire_get(formats[from].wire), false);
     run->out = sink_into(run->text, FILE_MAX);
@@ -319,9 +304,8 @@ static void one_answer(const char *scenario, size_t from)
         struct json_slice root;
         EXPECT(json_check(span_str(body), &root));
         static struct completion completion;
-        struct pad pad = { .scratch = { pad_take }, .at = malloc(FILE_MAX) };
-        char *memory = pad.at, *out = malloc(FILE_MAX);
-        pad.end = pad.at + FILE_MAX;
+        struct pad pad = PAD(malloc(FILE_MAX), FILE_MAX);
+        char *out = malloc(FILE_MAX);
         completion_init(&completion, &chunks, 1 * MIB);
         EXPECT(converter_of(formats[from].family)->read_whole(&completion, root));
         struct answer_facts facts = { .model = SPAN("gw-model"), .scratch = &pad.scratch };
@@ -354,7 +338,7 @@ static void one_answer(const char *scenario, size_t from)
         }
         json_decref(got);
         completion_fini(&completion);
-        free(memory);
+        free(pad.room);
         free(out);
         free(body);
         report_since("whole answers", failures);
@@ -405,9 +389,8 @@ static void one_request(size_t from, size_t to)
     char *body = json_dumps(json_object_get(json, "client_request"), JSON_COMPACT);
     struct json_slice root;
     EXPECT(json_check(span_str(body), &root));
-    struct pad pad = { .scratch = { pad_take }, .at = malloc(FILE_MAX) };
-    char *memory = pad.at, *out = malloc(FILE_MAX);
-    pad.end = pad.at + FILE_MAX;
+    struct pad pad = PAD(malloc(FILE_MAX), FILE_MAX);
+    char *out = malloc(FILE_MAX);
     static struct prompt prompt;
     struct prompt_parse parse;
     struct losses losses;
@@ -445,7 +428,7 @@ static void one_request(size_t from, size_t to)
     EXPECT(same_list(losses_adjusted(&losses), json_object_get(json, "adjusted")));
     json_decref(got);
     json_decref(json);
-    free(memory);
+    free(pad.room);
     free(out);
     free(body);
     free(text);

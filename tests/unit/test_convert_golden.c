@@ -52,22 +52,7 @@ static void same(const char *what, struct span got, struct span want)
 
 // --- memory ---
 
-struct pad {
-    struct scratch scratch;
-    char *room;
-    size_t used;
-};
-
-static void *pad_take(struct scratch *scratch, size_t size)
-{
-    struct pad *pad = container_of(scratch, struct pad, scratch);
-    if (SCRATCH_MAX - pad->used < round_up(size, 16))
-        return NULL;
-    pad->used += round_up(size, 16);
-    return pad->room + pad->used - round_up(size, 16);
-}
-
-static struct pad pad = { .scratch = { pad_take } };
+static struct pad pad = PAD(NULL, SCRATCH_MAX);
 static char *out_room;
 
 // --- what our reader collected, in the judge's words ---

@@ -2,32 +2,9 @@
 // Responses, a stream that a strict one takes.
 #include "convert_judge.h"
 #include "convert_run.h"
+#include "fixtures.h"
 
-enum { FILE_MAX = 8 * MIB, PATH_SIZE = 1024, LISTED_MAX = 12 };
-
-static char root_dir[PATH_SIZE];
-
-static char *load(const char *name, size_t *len)
-{
-    char path[2 * PATH_SIZE];
-    snprintf(path, sizeof(path), "%s/fixtures/%s", root_dir, name);
-    FILE *file = fopen(path, "rb");
-    if (file == NULL)
-        return NULL;
-    char *text = malloc(FILE_MAX);
-    *len = fread(text, 1, FILE_MAX, file);
-    fclose(file);
-    return text;
-}
-
-static json_t *load_json(const char *name)
-{
-    size_t len;
-    char *text = load(name, &len);
-    json_t *json = text != NULL ? json_loadb(text, len, 0, NULL) : NULL;
-    free(text);
-    return json;
-}
+enum { LISTED_MAX = 12 };
 
 static const struct {
     const char *name;
@@ -84,7 +61,7 @@ static void judge_one(json_t *entry, const char *file, unsigned *done, unsigned 
     bool is_stream = ending > 4 && strcmp(file + ending - 4, ".sse") == 0;
     if (from == NULL || from->family == FAMILY_RESPONSES || !is_stream)
         return;
-    char *text = load(file, &len);
+    char *text = fixture_load(file, &len);
     if (text == NULL)
         return;
     struct answer_facts facts = run_facts(NULL);
@@ -108,7 +85,7 @@ static void judge_one(json_t *entry, const char *file, unsigned *done, unsigned 
 
 static void strict_clients_take_all_streams(void)
 {
-    json_t *manifest = load_json("manifest.json"), *entry, *file;
+    json_t *manifest = fixture_json("manifest.json"), *entry, *file;
     size_t index, at;
     unsigned done = 0, ended = 0;
     json_array_foreach(json_object_get(manifest, "cases"), index, entry)
@@ -124,20 +101,5 @@ static void strict_clients_take_all_streams(void)
 int main(int argc, char **argv)
 {
     static const struct test_case cases[] = { TEST(strict_clients_take_all_streams) };
-    const char *shared = getenv("PENSTOCK_SHARED");
-    const char *const places[] = { shared != NULL ? shared : "", "../shared", "../../../shared",
-                                   "../../../../shared" };
-    size_t len;
-    for (size_t i = 0; i < ARRAY_LEN(places); i++) {
-        snprintf(root_dir, sizeof(root_dir), "%s", places[i]);
-        char *text = places[i][0] != '\0' ? load("manifest.json", &len) : NULL;
-        free(text);
-        if (text != NULL)
-            return test_main(argc, argv, cases, ARRAY_LEN(cases));
-    }
-    const char *ci = getenv("CI");
-    bool needed = ci != NULL && strcmp(ci, "true") == 0;
-    printf("skipped: no fixtures beside the checkout\n0 passed, %d failed, %d skipped\n", needed,
-           !needed);
-    return needed ? EXIT_FAILURE : EXIT_SUCCESS;
+    return fixtures_main(argc, argv, cases, ARRAY_LEN(cases));
 }

@@ -23,7 +23,7 @@ static void no_stops_for_models_that_reason(void)
     struct caps caps = { .official = true };
     EXPECT_EQ(
         run_count(request(FAMILY_ANTHROPIC, FAMILY_OPENAI, text, &caps), "\"stop\":[\"END\"]"), 1);
-    caps.no_sampling = true;
+    caps.no_stop = true;
     EXPECT_EQ(run_count(request(FAMILY_ANTHROPIC, FAMILY_OPENAI, text, &caps), "stop"), 0);
     EXPECT_SPAN(losses_dropped(&losses), "stop_sequences");
 }

@@ -1,24 +1,12 @@
 // Schemas as vendors take them: an object at the root, the subset of OpenAPI and back, strictness.
+#include "convert_rig.h"
 #include "test.h"
 
 #include "penstock/convert/schema.h"
 
 enum { ROOM = 256 * KIB };
 
-struct pad {
-    struct scratch scratch;
-    char room[ROOM];
-    size_t used;
-};
-
-static void *pad_take(struct scratch *scratch, size_t size)
-{
-    struct pad *pad = container_of(scratch, struct pad, scratch);
-    if (ROOM - pad->used < round_up(size, 16))
-        return NULL;
-    pad->used += round_up(size, 16);
-    return pad->room + pad->used - round_up(size, 16);
-}
+static char pad_room[ROOM];
 
 // As much as is asked for.
 struct heap {
@@ -54,8 +42,7 @@ static void check_case(const struct schema_case *one,
                        bool put(struct sink *out, struct json_slice schema,
                                 struct scratch *scratch))
 {
-    static struct pad pad;
-    pad = (struct pad){ .scratch = { pad_take } };
+    struct pad pad = PAD(pad_room, ROOM);
     struct sink sink = sink_into(written, sizeof(written));
     bool changed = put(&sink, json(one->in), &pad.scratch);
     struct span got = span_of(written, (size_t)(sink.at - written));
@@ -202,7 +189,7 @@ static void deep_schemas_end(void)
     len += (size_t)snprintf(text + len, sizeof(text) - len, "{}");
     for (unsigned i = 0; i < 200; i++)
         len += (size_t)snprintf(text + len, sizeof(text) - len, "}}");
-    static struct pad pad = { .scratch = { pad_take } };
+    struct pad pad = PAD(pad_room, ROOM);
     struct sink sink = sink_into(written, sizeof(written));
     struct json_slice value;
     EXPECT(schema_put_reduced(&sink, json(text), &pad.scratch));
@@ -215,7 +202,7 @@ static void deep_schemas_end(void)
 
 static void little_memory_fails_the_sink(void)
 {
-    static struct pad pad = { .scratch = { pad_take } };
+    struct pad pad = PAD(pad_room, ROOM);
     pad.used = ROOM;
     struct sink sink = sink_into(written, sizeof(written));
     (void)schema_put_reduced(&sink, json("{\"properties\":{\"a\":{}}}"), &pad.scratch);

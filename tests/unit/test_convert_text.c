@@ -7,21 +7,6 @@
 
 enum { ROOM = 64 * KIB };
 
-struct pad {
-    struct scratch scratch;
-    char room[ROOM];
-    size_t used;
-};
-
-static void *pad_take(struct scratch *scratch, size_t size)
-{
-    struct pad *pad = container_of(scratch, struct pad, scratch);
-    if (ROOM - pad->used < round_up(size, 16))
-        return NULL;
-    pad->used += round_up(size, 16);
-    return pad->room + pad->used - round_up(size, 16);
-}
-
 // The text of each run as it was emitted, with a bar before each delta.
 struct runs {
     char text[DELTA_KIND_COUNT][1024];
@@ -45,7 +30,8 @@ static void note_delta(void *ctx, const struct delta *delta)
 }
 
 static struct runs runs;
-static struct pad pad;
+static char pad_room[ROOM];
+static struct pad pad = PAD(pad_room, ROOM);
 
 // Reads a stream of Chat; false if an event of it was none.
 static bool read_chat(const char *text, size_t len, bool with_room)
@@ -54,7 +40,7 @@ static bool read_chat(const char *text, size_t len, bool with_room)
     static struct wire_stream stream;
     bool ok = true;
     memset(&runs, 0, sizeof(runs));
-    pad = (struct pad){ .scratch = { pad_take } };
+    pad.used = 0;
     wire_stream_init(&stream, wire_get(WIRE_CHAT), false);
     decode_init(&decode, converter_of(FAMILY_OPENAI), &stream, &chunks, note_delta, &runs);
     decode.keep.scratch = with_room ? &pad.scratch : NULL;

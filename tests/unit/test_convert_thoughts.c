@@ -176,6 +176,25 @@ static void a_chat_clients_call_gets_its_thought_back(void)
     }
 }
 
+#define ANSWERED(id, text) \
+    ",{\"role\":\"tool\",\"tool_call_id\":\"" id "\",\"content\":\"" text "\"}"
+
+// Parts that come in or leave move others: each result stays with its call.
+static void results_stay_with_their_calls(void) // C-009
+{
+    forget_all();
+    answer(
+        FAMILY_ANTHROPIC, FAMILY_OPENAI,
+        A_ANSWER(A_THINKS(0, "1", "one") A_CALLS(1, "toolu_1", "{}") A_CALLS(2, "toolu_2", "{}")));
+    const struct span text =
+        request(FAMILY_OPENAI, FAMILY_ANTHROPIC, ACCOUNT,
+                CHAT("null", CALL("toolu_1", "{}") "," CALL("toolu_2", "{}"),
+                     ANSWERED("toolu_2", "second") ANSWERED("toolu_1", "first")));
+    EXPECT(has(text, "\"signature\":\"one\""));
+    EXPECT(has(text, "\"tool_use_id\":\"toolu_1\",\"content\":\"first\""));
+    EXPECT(has(text, "\"tool_use_id\":\"toolu_2\",\"content\":\"second\""));
+}
+
 // Vendors that number their calls anew in each answer are told apart by what was called.
 static void calls_of_one_id_keep_their_own(void)
 {
@@ -425,8 +444,8 @@ static void a_hash_is_of_what_is_meant(void)
     }
 }
 
-TEST_MAIN(TEST(a_chat_clients_call_gets_its_thought_back), TEST(calls_of_one_id_keep_their_own),
-          TEST(thoughts_stand_where_they_stood),
+TEST_MAIN(TEST(results_stay_with_their_calls), TEST(a_chat_clients_call_gets_its_thought_back),
+          TEST(calls_of_one_id_keep_their_own), TEST(thoughts_stand_where_they_stood),
           TEST(what_a_client_gave_back_itself_is_not_doubled),
           TEST(encrypted_reasoning_stands_before_its_call),
           TEST(a_signature_of_a_call_goes_back_on_it), TEST(what_was_cut_is_not_kept),

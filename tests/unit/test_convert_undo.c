@@ -9,21 +9,6 @@
 
 enum { ROOM = 2 * MIB };
 
-struct pad {
-    struct scratch scratch;
-    char room[ROOM];
-    size_t used;
-};
-
-static void *pad_take(struct scratch *scratch, size_t size)
-{
-    struct pad *pad = container_of(scratch, struct pad, scratch);
-    if (ROOM - pad->used < round_up(size, 16))
-        return NULL;
-    pad->used += round_up(size, 16);
-    return pad->room + pad->used - round_up(size, 16);
-}
-
 static struct words escaped(const char *text)
 {
     return (struct words){ .raw = span_str(text), .escaped = true };
@@ -31,7 +16,8 @@ static struct words escaped(const char *text)
 
 // --- requests ---
 
-static struct pad pad;
+static char pad_room[ROOM];
+static struct pad pad = PAD(pad_room, ROOM);
 static struct prompt prompt;
 static struct losses losses;
 static struct aliases aliases;
@@ -42,7 +28,7 @@ static const char *render(const char *text, struct caps caps)
 {
     struct prompt_parse parse;
     struct json_slice root;
-    pad = (struct pad){ .scratch = { pad_take } };
+    pad.used = 0;
     losses_init(&losses, false);
     EXPECT(json_check(span_str(text), &root));
     prompt_begin(&parse, &prompt, FAMILY_OPENAI, span_str(text), &pad.scratch, &losses);

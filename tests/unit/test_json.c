@@ -515,11 +515,68 @@ static void a_place_has_a_path(void)
     path_is("X", "X", "");
 }
 
-TEST_MAIN(TEST(a_mark_is_seen_where_strings_begin), TEST(json_is_accepted),
-          TEST(what_is_not_json_is_refused_where_it_begins), TEST(depth_and_numbers_are_bounded),
-          TEST(text_may_grow_at_every_byte), TEST(text_may_arrive_byte_by_byte),
-          TEST(work_a_call_is_bounded), TEST(children_of_the_root_are_reported),
-          TEST(many_children_come_in_several_calls), TEST(objects_and_arrays_are_walked),
-          TEST(several_members_are_found_as_one_would_be), TEST(broken_text_ends_a_walk),
-          TEST(keys_are_compared_without_their_escapes), TEST(strings_are_decoded),
-          TEST(integers_are_exact), TEST(a_place_has_a_path))
+// Containers that are opened without a look for their end say the same as those that were measured.
+static void opened_containers_are_walked_alike(void)
+{
+    static const char *const texts[] = {
+        "{\"x\":[1],\"list\":[{\"a\":1,\"b\":{\"c\":[2]},\"a\":3},4,[5,{\"a\":6}],{},\"s\",{ \"b\" : 7 } ],"
+        "\"y\":[{\"a\":8}]}",
+        "{\"list\":[]}",
+        "{\"list\": [ {\"other\":\"]}\"} ]}",
+        "{\"list\":{\"a\":1}}",
+        "{\"list\":null,\"y\":1}",
+        "{\"y\":[{\"a\":1}]}",
+        "{}",
+        "[{\"a\":1}]",
+        "{\"list\":[{\"a\":1}", // not whole
+        "{\"list\":[{\"a\":1,",
+        "{\"list\":[{\"a\"",
+        "{\"list\":[",
+        "{\"list\":",
+        "{\"list\":[{\"a\":1}x]}",
+        "{\"list\":[{\"a\":1 \"b\":2}]}",
+    };
+    static const struct span names[] = { SPAN("a"), SPAN("b") };
+    for (size_t i = 0; i < ARRAY_LEN(texts); i++) {
+        const struct json_slice root = { span_str(texts[i]),
+                                         texts[i][0] == '{' ? JK_OBJECT : JK_ARRAY };
+        const struct json_slice measured = json_get(root, SPAN("list"));
+        const struct json_slice opened = json_get_open(root, SPAN("list"));
+        if (measured.kind == JK_NONE) // it has no end that could be found
+            continue;
+        EXPECT_EQ(opened.kind, measured.kind);
+        EXPECT(opened.text.ptr == measured.text.ptr);
+        struct json_iter slow = json_elements_of(measured), fast = json_elements_of(opened);
+        struct json_slice element, want[2], got[2];
+        while (json_element_next(&slow, &element)) {
+            json_get_all(element, names, want, 2);
+            EXPECT(json_element_get_all(&fast, names, got, 2));
+            for (size_t j = 0; j < 2; j++) {
+                EXPECT_EQ(got[j].kind, want[j].kind);
+                EXPECT(got[j].text.ptr == want[j].text.ptr && got[j].text.len == want[j].text.len);
+            }
+        }
+        if (!slow.bad)
+            EXPECT(!json_element_get_all(&fast, names, got, 2) && !fast.bad);
+    }
+    for (size_t i = 0; i < ARRAY_LEN(texts); i++) // whatever it is, it ends, and in its bounds
+        for (size_t len = 2; len <= strlen(texts[i]); len++) {
+            char *text = malloc(len);
+            memcpy(text, texts[i], len);
+            const struct json_slice root = { span_of(text, len), JK_OBJECT };
+            struct json_iter iter = json_elements_of(json_get_open(root, SPAN("list")));
+            struct json_slice got[2];
+            for (size_t count = 0; json_element_get_all(&iter, names, got, 2); count++)
+                EXPECT(count < len);
+            free(text);
+        }
+}
+
+TEST_MAIN(TEST(opened_containers_are_walked_alike), TEST(a_mark_is_seen_where_strings_begin),
+          TEST(json_is_accepted), TEST(what_is_not_json_is_refused_where_it_begins),
+          TEST(depth_and_numbers_are_bounded), TEST(text_may_grow_at_every_byte),
+          TEST(text_may_arrive_byte_by_byte), TEST(work_a_call_is_bounded),
+          TEST(children_of_the_root_are_reported), TEST(many_children_come_in_several_calls),
+          TEST(objects_and_arrays_are_walked), TEST(several_members_are_found_as_one_would_be),
+          TEST(broken_text_ends_a_walk), TEST(keys_are_compared_without_their_escapes),
+          TEST(strings_are_decoded), TEST(integers_are_exact), TEST(a_place_has_a_path))

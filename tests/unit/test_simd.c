@@ -45,6 +45,7 @@ static void check_agreement(const char *text, size_t len)
     size_t want_structure = sets[0]->structure_run(text, len);
     size_t want_line = sets[0]->line_run(text, len);
     size_t want_utf8 = sets[0]->utf8_run(text, len);
+    size_t want_surrogate = sets[0]->surrogate_run(text, len);
     for (size_t s = 1; s < set_count; s++) {
         bool high = false;
         EXPECT_EQ(sets[s]->string_run(text, len, &high), want_string);
@@ -55,6 +56,7 @@ static void check_agreement(const char *text, size_t len)
         EXPECT_EQ(sets[s]->structure_run(text, len), want_structure);
         EXPECT_EQ(sets[s]->line_run(text, len), want_line);
         EXPECT_EQ(sets[s]->utf8_run(text, len), want_utf8);
+        EXPECT_EQ(sets[s]->surrogate_run(text, len), want_surrogate);
     }
     bool high = false;
     EXPECT_EQ(simd_string_run(text, len, &high), want_string);

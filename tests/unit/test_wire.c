@@ -334,6 +334,17 @@ static void messages_streams_are_read(void)
     EXPECT_EQ(stream.text_bytes, 8);
 }
 
+// Whoever looks for signatures is shown each, also where one is like the last.
+static void a_signature_is_no_text(void)
+{
+    begin(WIRE_MESSAGES);
+    for (unsigned i = 0; i < 3; i++)
+        EXPECT_EQ(DATA("{\"type\":\"content_block_delta\",\"index\":0,\"delta\":{\"type\":"
+                       "\"signature_delta\",\"signature\":\"EqQB\"}}"),
+                  WIRE_CONTENT);
+    EXPECT_EQ(stream.text_bytes, 0);
+}
+
 static void a_block_that_is_no_text_is_content(void)
 {
     static const struct {
@@ -627,9 +638,10 @@ TEST_MAIN(TEST(chat_streams_are_read), TEST(the_usage_event_is_hidden_if_it_was_
           TEST(joined_lines_are_one_event), TEST(like_events_are_known),
           TEST(nothing_is_not_like_anything), TEST(likeness_hides_nothing),
           TEST(counts_in_like_events_are_read), TEST(numbers_of_events_are_counted),
-          TEST(messages_streams_are_read), TEST(a_block_that_is_no_text_is_content),
-          TEST(messages_errors_end_a_stream), TEST(responses_streams_are_read),
-          TEST(a_call_is_content_when_it_is_announced), TEST(responses_errors_are_flat_or_nested),
-          TEST(gemini_streams_are_read), TEST(a_refused_prompt_is_an_answer),
-          TEST(gemini_errors_may_stand_bare), TEST(whole_answers_pass), TEST(arrays_are_streams),
-          TEST(long_events_pass), TEST(operations_have_formats))
+          TEST(messages_streams_are_read), TEST(a_signature_is_no_text),
+          TEST(a_block_that_is_no_text_is_content), TEST(messages_errors_end_a_stream),
+          TEST(responses_streams_are_read), TEST(a_call_is_content_when_it_is_announced),
+          TEST(responses_errors_are_flat_or_nested), TEST(gemini_streams_are_read),
+          TEST(a_refused_prompt_is_an_answer), TEST(gemini_errors_may_stand_bare),
+          TEST(whole_answers_pass), TEST(arrays_are_streams), TEST(long_events_pass),
+          TEST(operations_have_formats))

@@ -3,37 +3,22 @@
 //
 // The judge is a JSON library that builds a tree of every event, and what the recordings' own list
 // of expectations says about ends and counts.
+#include "fixtures.h"
 #include "test.h"
 
 #include "penstock/wire/wire.h"
 
-#include <jansson.h>
+enum { PATH_SIZE = 1024, VALUES = WIRE_VALUES_MAX };
 
-enum { FILE_MAX = 8 * MIB, PATH_SIZE = 1024, VALUES = WIRE_VALUES_MAX };
-
-static char root_dir[PATH_SIZE];
 static json_t *manifest, *expectations;
 
-static char *load(const char *name, size_t *len)
+static void load_lists(void)
 {
-    char path[2 * PATH_SIZE];
-    snprintf(path, sizeof(path), "%s/fixtures/%s", root_dir, name);
-    FILE *file = fopen(path, "rb");
-    if (file == NULL)
-        return NULL;
-    char *text = malloc(FILE_MAX);
-    *len = fread(text, 1, FILE_MAX, file);
-    fclose(file);
-    return text;
-}
-
-static json_t *load_json(const char *name)
-{
-    size_t len;
-    char *text = load(name, &len);
-    json_t *json = text != NULL ? json_loadb(text, len, 0, NULL) : NULL;
-    free(text);
-    return json;
+    if (manifest == NULL)
+        manifest = fixture_json("manifest.json");
+    if (expectations == NULL)
+        expectations = fixture_json("conversion/recorded-expectations.json");
+    EXPECT(manifest != NULL && expectations != NULL);
 }
 
 static const struct wire *wire_by_name(const char *format)
@@ -436,7 +421,7 @@ static void check_file(const struct wire *wire, json_t *entry, const char *file,
     if (!sse && !ends_with(file, ".json"))
         return;
     size_t len;
-    char *text = load(file, &len);
+    char *text = fixture_load(file, &len);
     EXPECT(text != NULL);
     if (text == NULL)
         return;
@@ -453,6 +438,7 @@ static void check_file(const struct wire *wire, json_t *entry, const char *file,
 
 static void recordings_are_read(void)
 {
+    load_lists();
     struct totals totals = { 0 };
     size_t index, file_index;
     json_t *entry, *file;
@@ -516,6 +502,7 @@ static void check_edge(json_t *events, struct span text, size_t chop)
 
 static void edges_of_streams_are_read(void)
 {
+    load_lists();
     unsigned edges = 0;
     size_t index;
     json_t *entry;
@@ -528,9 +515,9 @@ static void edges_of_streams_are_read(void)
         char file[PATH_SIZE];
         size_t len;
         snprintf(file, sizeof(file), "sse-edge/%s.events.json", name);
-        json_t *events = load_json(file);
+        json_t *events = fixture_json(file);
         snprintf(file, sizeof(file), "sse-edge/%s.sse", name);
-        char *text = load(file, &len);
+        char *text = fixture_load(file, &len);
         current = name;
         if (events != NULL && text != NULL) {
             for (size_t chop = 1; chop < 70; chop++)
@@ -548,36 +535,11 @@ static void edges_of_streams_are_read(void)
     EXPECT(edges > 0);
 }
 
-// PENSTOCK_SHARED, or `shared` beside the checkout that this file was compiled in.
-static bool find_root(void)
-{
-    char beside[PATH_SIZE];
-    size_t here = strlen(__FILE__) - strlen("tests/unit/test_wire_fixtures.c");
-    snprintf(beside, sizeof(beside), "%.*s../shared", (int)here, __FILE__);
-    const char *const places[] = { getenv("PENSTOCK_SHARED"), beside };
-    for (size_t i = 0; i < ARRAY_LEN(places); i++) {
-        if (places[i] == NULL)
-            continue;
-        snprintf(root_dir, sizeof(root_dir), "%s", places[i]);
-        manifest = load_json("manifest.json");
-        expectations = load_json("conversion/recorded-expectations.json");
-        if (manifest != NULL && expectations != NULL)
-            return true;
-        json_decref(manifest);
-        json_decref(expectations);
-    }
-    return false;
-}
-
 int main(int argc, char **argv)
 {
     static const struct test_case cases[] = { TEST(recordings_are_read),
                                               TEST(edges_of_streams_are_read) };
-    if (!find_root()) {
-        printf("skipped: no recorded traffic beside the checkout\n");
-        return getenv("CI") != NULL ? EXIT_FAILURE : EXIT_SUCCESS;
-    }
-    int result = test_main(argc, argv, cases, ARRAY_LEN(cases));
+    int result = fixtures_main(argc, argv, cases, ARRAY_LEN(cases));
     json_decref(manifest);
     json_decref(expectations);
     return result;

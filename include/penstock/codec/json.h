@@ -154,6 +154,7 @@ struct json_slice json_value(struct span text);
 
 struct json_iter {
     const char *at, *end;
+    const char *close; // behind the bracket that has ended the iteration; NULL: none has
     bool first;
     bool bad; // the text is not JSON; set when an iteration ends early
 };
@@ -189,6 +190,17 @@ struct json_slice json_get_path(struct json_slice object, const struct span *nam
 // too.
 void json_get_all(struct json_slice object, const struct span *names, struct json_slice *out,
                   size_t count);
+
+// For containers that are walked through and no more. Where such a one ends is found on the way,
+// and not twice; what is nested deeply would be passed over once for each level otherwise.
+//
+// The same as json_get(), of which only the kind and json_elements_of() may be asked: the text goes
+// on behind the value.
+struct json_slice json_get_open(struct json_slice object, struct span name);
+// The next element and json_get_all() of it; one that is no object has no members. False at the
+// array's end.
+bool json_element_get_all(struct json_iter *iter, const struct span *names, struct json_slice *out,
+                          size_t count);
 
 // One pass over `object`: out[i] becomes the last member called names[i], JK_NONE if there is
 // none. False if the object is not well formed (what was found before is in `out`).

@@ -35,6 +35,9 @@ struct simd {
     size_t (*line_run)(const char *text, size_t len);
     // Bytes before the first that does not belong to a whole, valid UTF-8 sequence.
     size_t (*utf8_run)(const char *text, size_t len);
+    // Bytes before the first "\ud" (or D), with which the escape of a surrogate begins unless the
+    // backslash is itself escaped; `len` if there is none.
+    size_t (*surrogate_run)(const char *text, size_t len);
     // skeleton_match() (codec/skeleton.h) of a text that may match: returns where the likeness
     // ends, NULL if there is none.
     const char *(*skeleton_match)(const struct skeleton *skeleton, struct span text,
@@ -129,6 +132,11 @@ static inline size_t simd_line_run(const char *text, size_t len)
     if (len == 0 || *text == '\n' || *text == '\r')
         return 0;
     return simd_best->line_run(text, len);
+}
+
+static inline size_t simd_surrogate_run(const char *text, size_t len)
+{
+    return simd_best->surrogate_run(text, len);
 }
 
 static inline size_t simd_utf8_run(const char *text, size_t len)

@@ -24,9 +24,10 @@ struct caps {
     bool reasons_unasked; // thinks unless it is asked not to
     bool always_thinks;   // thinking cannot be switched off (C-139)
     bool no_forced_tool;  // a tool cannot be forced (C-139)
-    bool no_sampling;  // refuses temperature, top_p and penalties, OpenAI's while it thinks (C-111)
-    bool one_sampling; // refuses temperature together with top_p (C-110)
-    bool old_cap;      // Chat: `max_tokens`, not `max_completion_tokens` (C-108)
+    bool no_sampling;     // refuses temperature, top_p and penalties; OpenAI: while it thinks
+    bool no_stop;         // Chat: refuses stop sequences
+    bool one_sampling;    // refuses temperature together with top_p (C-110)
+    bool old_cap;         // Chat: `max_tokens`, not `max_completion_tokens` (C-108)
     bool developer_role;  // Chat: system texts are from the "developer" (C-003)
     bool single_system;   // Chat: at most one system message (C-003)
     bool late_system;     // Messages: role "system" inside the conversation (C-002)

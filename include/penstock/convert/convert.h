@@ -101,8 +101,10 @@ struct encode {
 
 struct converter {
     enum wire_family family;
-    bool repeats_request; // its answers say parts of the request again: facts.request
-    bool shows_thoughts;  // its clients see thoughts unless they ask not to
+    // Its answers say parts of the request again: finds those in a body, for facts.repeated. NULL:
+    // they say none.
+    void (*find_repeated)(struct span request, struct json_slice repeated[REPEATED_MAX]);
+    bool shows_thoughts; // its clients see thoughts unless they ask not to
     prompt_parser *parse;
     prompt_renderer *render;
     // One event that has JSON in it, validated. Not called for what is known by its likeness.

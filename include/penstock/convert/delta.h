@@ -88,6 +88,8 @@ struct delta {
 // Where deltas go.
 typedef void delta_sink(void *ctx, const struct delta *delta);
 
+enum { REPEATED_MAX = 17 };
+
 // What an encoder needs beside the deltas.
 struct answer_facts {
     struct span id;           // the vendor's, as it wrote it
@@ -105,6 +107,8 @@ struct answer_facts {
     const uint8_t *key;       // of envelopes, ENVELOPE_KEY_BYTES
     uint64_t account;         // who answers: envelopes name it. 0: nobody in particular
     struct span request;      // the client's body: Responses repeats parts of it
+    // These parts, REPEATED_MAX of them, where they were looked for before; NULL: they were not.
+    const struct json_slice *repeated;
 };
 
 #endif

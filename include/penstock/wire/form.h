@@ -33,6 +33,7 @@ struct wire_form {
     uint8_t name_hole;            // the same as model_hole, if no other model is named
     bool nameless;                // no model is named
     bool tight;                   // values that seem not to differ are not holes
+    bool valid;                   // it is JSON if its texts are
     uint8_t uses;                 // of a loose one
     bool finished;                // and so on: what the answer told beside its holes
     uint64_t sequence;
@@ -57,9 +58,10 @@ void wire_forms_init(struct wire_forms *forms);
 
 // True if `text` is like an answer that was learnt; then it is taken into `stream`, which must be
 // fresh. With `name`, which may be NULL, it also tells where the model's name stands, with its
-// quotes; an answer whose name's place is not known is then not recognised.
+// quotes; an answer whose name's place is not known is then not recognised. `strict`: nor is one
+// that is not sure to be JSON, of which a likeness alone is no proof.
 must_use bool wire_forms_take(struct wire_forms *forms, struct wire_stream *stream,
-                              struct span text, struct span *name);
+                              struct span text, struct span *name, bool strict);
 
 // Counts an answer that no form was like. True if it should be learnt.
 must_use bool wire_forms_due(struct wire_forms *forms);

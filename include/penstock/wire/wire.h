@@ -170,6 +170,7 @@ struct wire_pass {
     bool likens;       // a whole answer that may be known by its form
     bool begun;        // the first piece was seen
     bool known;        // and is a whole answer, known by its form
+    bool strict;       // or only if it is sure to be JSON
     bool taken;        // what was tapped is in the stream
     struct span first; // that piece; its bytes are looked at only while it passes
     struct span name;  // of the model, in a piece that is a known answer and whose name has not
@@ -187,6 +188,9 @@ void wire_pass_init(struct wire_pass *pass, struct wire_stream *stream, bool sse
                     char memory[WIRE_VALUES_MAX]);
 // The model's name keeps its place: every piece comes out as WIRE_CUT_KEEP, which costs less.
 void wire_pass_keep_model(struct wire_pass *pass);
+// For an answer that comes as one piece, before that: true if it is known by its form and sure to be
+// a JSON object, so that nobody needs to look.
+must_use bool wire_pass_begin_whole(struct wire_pass *pass, struct span text);
 // Moves the next piece from the front of `in` to *out. False once `in` is used up. Whoever keeps
 // the vendor's name for the model passes every piece on.
 bool wire_pass_next(struct wire_pass *pass, struct span *in, struct span *out, enum wire_cut *cut);
