@@ -8,7 +8,12 @@
 #include <immintrin.h>
 #endif
 
-enum { ESCAPES_MAX = 4 }; // more of them are passed faster by the search that is made for it
+// What has more escapes, or is longer, is passed faster by the searches that are made for it.
+enum {
+    ESCAPES_MAX = 4,
+    VECTORS_MAX = 8, // in the cheap way
+    QUIET_MAX = 1,   // in the other, which begins again with what is too long for the first
+};
 
 void skeleton_init(struct skeleton *skeleton, struct skeleton_part *parts, size_t parts_max,
                    char *bytes, size_t bytes_size)
@@ -93,15 +98,13 @@ cold void skeleton_carry(struct skeleton *skeleton)
 static apart const char *long_string(const char *at, const char *end, uint64_t *odd)
 {
     bool high = false;
-    const char *begin = at;
-    while (end - at >= 2) {
-        at += simd_quoted_run(at, (size_t)(end - at), &high);
-        if (end - at < 2 || *at != '\\' || (unsigned char)at[1] < 0x20)
-            break;
+    at += simd_best->string_run(at, (size_t)(end - at), &high);
+    *odd |= high || (at < end && *at == '\\');
+    while (end - at >= 2 && *at == '\\' && (unsigned char)at[1] >= 0x20) {
         at += 2; // whether there is such an escape is not for us to judge
+        at += simd_quoted_run(at, (size_t)(end - at), &high);
     }
-    if (high || memchr(begin, '\\', (size_t)(at - begin)) != NULL)
-        *odd = 1;
+    *odd |= high;
     return at;
 }
 

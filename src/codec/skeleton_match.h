@@ -18,13 +18,15 @@ TARGET static const char *SET(string_end)(const char *at, const char *end, uint6
 {
     const char *const far = end - SKELETON_VECTOR;
     *odd = 0;
-    for (int escapes = 0; escapes < ESCAPES_MAX && at < end;) {
+    unsigned quiet = 0;
+    for (int escapes = 0; escapes < ESCAPES_MAX && quiet < QUIET_MAX && at < end;) {
         const unsigned back = at <= far ? 0 : (unsigned)(at - far);
         uint32_t high;
         const uint64_t stops = (uint64_t)SET(stops)(at - back, &high) >> back;
         *odd |= high >> back & (stops ^ (stops - 1));
         if (stops == 0) {
             at += SKELETON_VECTOR - back;
+            quiet++;
             continue;
         }
         at += __builtin_ctzll(stops);
@@ -37,13 +39,13 @@ TARGET static const char *SET(string_end)(const char *at, const char *end, uint6
     return at < end ? long_string(at, end, odd) : at;
 }
 
-// The same where whole vectors lead up to a quote; otherwise NULL. *odd may be set for what stands
-// behind the quote in the last of them.
+// The same where a few whole vectors lead up to a quote; otherwise NULL. *odd may be set for what
+// stands behind the quote in the last of them.
 TARGET static inline const char *SET(string_end_near)(const char *at, const char *far,
                                                       uint64_t *odd)
 {
     uint32_t seen = 0, high;
-    while (likely(at <= far)) {
+    for (unsigned vectors = 0; likely(at <= far && vectors < VECTORS_MAX); vectors++) {
         const uint32_t stops = SET(stops)(at, &high);
         seen |= high;
         if (unlikely(stops == 0)) {

@@ -472,6 +472,25 @@ static bool thinks_with_tools(const struct req *req, const struct caps *caps)
                                            : caps->reasons_unasked;
 }
 
+// What the model can do, by its name. The same is asked for each request.
+static struct caps caps_of(const struct req *req, const struct snap_account *account,
+                           const struct snap_candidate *candidate)
+{
+    struct route_memo *memo = &req->shard->route;
+    const bool known = memo->generation == snapshot_generation(req->shard->snap) &&
+                       span_eq_name(req->model, span_of(memo->model, memo->model_len));
+    if (likely(known && memo->candidate == candidate))
+        return memo->caps;
+    const struct caps caps =
+        provider_caps(account, (enum format)candidate->format,
+                      candidate->model.len > 0 ? candidate->model : req->model);
+    if (known) {
+        memo->candidate = candidate;
+        memo->caps = caps;
+    }
+    return caps;
+}
+
 enum format convert_format(const struct req *req, const struct snap_account *account,
                            const struct snap_candidate *candidate)
 {
@@ -480,8 +499,7 @@ enum format convert_format(const struct req *req, const struct snap_account *acc
     if (format != FORMAT_OPENAI || account->type != ACCOUNT_OPENAI ||
         (account->formats & BIT(FORMAT_RESPONSES)) == 0 || (own && req->op != OP_CHAT))
         return format;
-    const struct caps caps =
-        provider_caps(account, format, candidate->model.len > 0 ? candidate->model : req->model);
+    const struct caps caps = caps_of(req, account, candidate);
     switch ((enum chat_serves)caps.chat) {
     case CHAT_ALL: return format;
     case CHAT_BARE_TOOLS: return own && !thinks_with_tools(req, &caps) ? format : FORMAT_RESPONSES;

@@ -126,6 +126,7 @@ static struct snap_route find_route(struct req *req)
         memo->model_len = (uint16_t)req->model.len;
         memcpy(memo->model, req->model.ptr, req->model.len);
         memo->route = route;
+        memo->candidate = NULL;
     }
     return route;
 }

@@ -9,6 +9,7 @@
 #include "penstock/acct/snapshot.h"
 #include "penstock/base/arena.h"
 #include "penstock/codec/json_shape.h"
+#include "penstock/convert/caps.h"
 #include "penstock/http/client.h"
 #include "penstock/http/server.h"
 #include "penstock/model/access_port.h"
@@ -66,6 +67,8 @@ struct route_memo {
     uint8_t format;
     char model[MODEL_NAME_MAX];
     struct snap_route route;
+    const struct snap_candidate *candidate; // of the route: the newest whose model was looked at
+    struct caps caps;                       // what that one can do
 };
 
 // The head for a vendor that a client's head led to last, without its account's lines and the
