@@ -496,7 +496,7 @@ bool json_element_get_all(struct json_iter *iter, const struct span *names, stru
         element.end = iter->end;
     }
     get_all(&element, names, out, count, SIZE_MAX); // to its end, all names or not
-    if (element.close == NULL) // no object, or one with an error in it
+    if (element.close == NULL)                      // no object, or one with an error in it
         return iter_value(iter, &other);
     iter->at = element.close;
     return true;

@@ -1,7 +1,5 @@
 #include "offsets.h"
 
-#include "penstock/codec/simd.h"
-
 enum { WINDOW = 64, PAGE = 30, ENTRIES_MAX = 2040 };
 
 // Sixty-four bytes of text of which some begin no code point.
@@ -60,39 +58,57 @@ static void add_tail(struct offsets *offsets, struct keep *keep)
         entry->bits |= UINT64_C(1) << (offsets->bytes % WINDOW);
 }
 
+// The top bit of each byte that is not ASCII, or a backslash; others may be set above the lowest.
+static uint64_t odd_bytes(const char *at)
+{
+    uint64_t bytes;
+    memcpy(&bytes, at, sizeof(bytes));
+    const uint64_t ones = UINT64_C(0x0101010101010101);
+    const uint64_t slash = bytes ^ (ones * '\\');
+    return (bytes | ((slash - ones) & ~slash)) & (ones * 0x80);
+}
+
+// True if each byte means itself, and is one code point.
+static bool is_simple(struct span text)
+{
+    enum { WORD = 8 };
+    uint64_t odd = 0;
+    if (text.len < WORD) {
+        for (size_t i = 0; i < text.len; i++)
+            odd |= text.ptr[i] == '\\' || (text.ptr[i] & 0x80) != 0;
+        return odd == 0;
+    }
+    for (size_t at = 0; at < text.len - WORD; at += WORD)
+        odd |= odd_bytes(text.ptr + at);
+    return (odd | odd_bytes(text.ptr + text.len - WORD)) == 0;
+}
+
 // Bytes that each mean themselves.
 static void add_piece(struct offsets *offsets, struct keep *keep, struct span piece)
 {
-    while (piece.len > 0) {
-        bool high = false;
-        size_t run = simd_string_run(piece.ptr, piece.len, &high);
-        run += run < piece.len; // with what has interrupted it, a byte of ASCII
-        for (size_t i = 0; high && i < run; i++, offsets->bytes++) {
-            if (((unsigned char)piece.ptr[i] & 0xc0) != 0x80)
-                offsets->points++;
-            else
-                add_tail(offsets, keep);
-        }
-        if (!high) {
-            offsets->bytes += run;
-            offsets->points += run;
-        }
-        piece = span_from(piece, run);
+    if (likely(is_simple(piece))) {
+        offsets->bytes += piece.len;
+        offsets->points += piece.len;
+        return;
+    }
+    for (size_t i = 0; i < piece.len; i++, offsets->bytes++) {
+        if (((unsigned char)piece.ptr[i] & 0xc0) != 0x80)
+            offsets->points++;
+        else
+            add_tail(offsets, keep);
     }
 }
 
 void offsets_add(struct offsets *offsets, struct keep *keep, struct words text)
 {
     char room[WORDS_PIECE_MAX];
-    if (!text.escaped) {
-        add_piece(offsets, keep, text.raw);
+    if (likely(is_simple(text.raw))) {
+        offsets->bytes += text.raw.len;
+        offsets->points += text.raw.len;
         return;
     }
-    bool high = false; // most text has no escapes and is ASCII
-    const size_t run = simd_string_run(text.raw.ptr, text.raw.len, &high);
-    if (likely(run == text.raw.len && !high)) {
-        offsets->bytes += run;
-        offsets->points += run;
+    if (!text.escaped) {
+        add_piece(offsets, keep, text.raw);
         return;
     }
     while (text.raw.len > 0)
