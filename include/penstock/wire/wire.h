@@ -188,8 +188,8 @@ void wire_pass_init(struct wire_pass *pass, struct wire_stream *stream, bool sse
                     char memory[WIRE_VALUES_MAX]);
 // The model's name keeps its place: every piece comes out as WIRE_CUT_KEEP, which costs less.
 void wire_pass_keep_model(struct wire_pass *pass);
-// For an answer that comes as one piece, before that: true if it is known by its form and sure to be
-// a JSON object, so that nobody needs to look.
+// For an answer that comes as one piece, before that: true if it is known by its form and sure to
+// be a JSON object, so that nobody needs to look.
 must_use bool wire_pass_begin_whole(struct wire_pass *pass, struct span text);
 // Moves the next piece from the front of `in` to *out. False once `in` is used up. Whoever keeps
 // the vendor's name for the model passes every piece on.
