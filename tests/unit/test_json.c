@@ -519,8 +519,8 @@ static void a_place_has_a_path(void)
 static void opened_containers_are_walked_alike(void)
 {
     static const char *const texts[] = {
-        "{\"x\":[1],\"list\":[{\"a\":1,\"b\":{\"c\":[2]},\"a\":3},4,[5,{\"a\":6}],{},\"s\",{ \"b\" : 7 } ],"
-        "\"y\":[{\"a\":8}]}",
+        ("{\"x\":[1],\"list\":[{\"a\":1,\"b\":{\"c\":[2]},\"a\":3},4,[5,{\"a\":6}],{},\"s\",{ \"b\" : 7 } ],"
+         "\"y\":[{\"a\":8}]}"),
         "{\"list\":[]}",
         "{\"list\": [ {\"other\":\"]}\"} ]}",
         "{\"list\":{\"a\":1}}",

@@ -63,8 +63,8 @@ static void a_thought_that_is_refused_is_known(void) // C-064
         "The encrypted content for item rs_1 could not be verified.",
         "Thought signature was not issued to this caller",
         "The thinking block is bound to a different conversation",
-        "messages.1.content.0: `thinking` or `redacted_thinking` blocks in the latest assistant "
-        "message cannot be modified.",
+        ("messages.1.content.0: `thinking` or `redacted_thinking` blocks in the latest assistant "
+         "message cannot be modified."),
     };
     static const char *const others[] = {
         "Your organization could not be verified.",
