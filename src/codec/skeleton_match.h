@@ -45,7 +45,9 @@ TARGET static inline const char *SET(string_end_near)(const char *at, const char
                                                       uint64_t *odd)
 {
     uint32_t seen = 0, high;
-    for (unsigned vectors = 0; likely(at <= far && vectors < VECTORS_MAX); vectors++) {
+    const char *const last =
+        far - at < VECTORS_MAX * SKELETON_VECTOR ? far : at + (VECTORS_MAX - 1) * SKELETON_VECTOR;
+    while (likely(at <= last)) {
         const uint32_t stops = SET(stops)(at, &high);
         seen |= high;
         if (unlikely(stops == 0)) {
