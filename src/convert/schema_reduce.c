@@ -582,7 +582,7 @@ static void put_plain_member(struct sink *out, struct span key, struct json_slic
                                           SPAN("minProperties"), SPAN("maxProperties"),
                                           SPAN("minimum"),       SPAN("maximum") };
     int64_t number;
-    struct json_slice inside = { json_string_raw(value), JK_NUMBER };
+    struct json_slice inside;
     if (json_key_is(key, SPAN("type")))
         put_plain_type(out, value, nullable);
     else if ((value.kind == JK_OBJECT && is_one_of(key, maps, ARRAY_LEN(maps))) ||
@@ -591,7 +591,7 @@ static void put_plain_member(struct sink *out, struct span key, struct json_slic
     else if (value.kind == JK_OBJECT && json_key_is(key, SPAN("items")))
         put_plain_schema(out, value, depth + 1);
     else if (value.kind == JK_STRING && is_one_of(key, limits, ARRAY_LEN(limits)) &&
-             json_i64(inside, &number))
+             json_check(json_string_raw(value), &inside) && json_i64(inside, &number))
         sink_put(out, inside.text);
     else
         sink_put(out, value.text);

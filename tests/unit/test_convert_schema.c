@@ -225,6 +225,9 @@ static void capitals_come_back(void) // C-035, the other way
           "{\"type\":\"other\",\"enum\":[\"A\"]}" },
         { "{\"type\":\"STRING\",\"minLength\":\"x\"}",
           "{\"type\":\"string\",\"minLength\":\"x\"}" },
+        // No number in JSON, however it reads.
+        { "{\"type\":\"STRING\",\"minLength\":\"08\"}",
+          "{\"type\":\"string\",\"minLength\":\"08\"}" },
         { "true", "true" },
     };
     for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
